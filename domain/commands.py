@@ -1,0 +1,278 @@
+"""What may be asked of a flow: one class per request, in the imperative.
+
+The same classes serve HTTP and Kafka: a command's JSON on Kafka is the body of the HTTP call plus `flow_id`. They are strict:
+an unknown field, a NUL or an over-long text is refused. What the workers and timers ask of a flow stands at the end; those
+are never taken from outside.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from domain.errors import TenantMissing
+
+Json = dict[str, Any]
+
+MAX_DEPTH = 64
+
+
+def _no_nul(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("text must not contain NUL")
+    return value
+
+
+def _clean_json(value: Any, depth: int = 0) -> Any:
+    """Refuse what PostgreSQL's jsonb cannot hold: NUL in any text or key, and nesting without end."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+    if isinstance(value, str):
+        _no_nul(value)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            _no_nul(key)
+            _clean_json(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _clean_json(inner, depth + 1)
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul)]
+Text = Annotated[str, Field(max_length=4000), AfterValidator(_no_nul)]
+Tag = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_no_nul)]
+Data = Annotated[Json, AfterValidator(_clean_json)]
+
+
+class Command(BaseModel):
+    """A request about one flow. The flow may refuse it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flow_id: UUID = Field(description="The flow that is asked.")
+
+
+class ExecutionOptions(BaseModel):
+    """How phases run. What is left out falls back: this call, the phase, the flow type, the default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    timeout_seconds: float | None = Field(
+        default=None, gt=0, le=86_400, description="Deadline of one attempt in seconds (default 300)."
+    )
+    retry_on_failure: bool | None = Field(
+        default=None, description="Try again after a failure that may pass (default true)."
+    )
+    max_retries: int | None = Field(default=None, ge=0, le=100, description="Attempts after the first (default 2).")
+    save_checkpoints: bool | None = Field(
+        default=None, description="Record a checkpoint after the phase (default true)."
+    )
+    validate_inputs: bool | None = Field(
+        default=None, description="Run the phase's validators before its handlers (default true)."
+    )
+    validate_outputs: bool | None = Field(
+        default=None, description="Check outputs against the phase's schema (default true)."
+    )
+
+
+class CreateOptions(ExecutionOptions):
+    """Options of a whole flow: how it goes on, and how its phases run."""
+
+    auto_execute: bool = Field(
+        default=False, description="Start the first phase at once and each next phase after the one before."
+    )
+    notification_emails: tuple[Name, ...] = Field(default=(), description="Who is told about the flow's end.")
+
+
+class CreateFlow(Command):
+    """Begin a flow of a type."""
+
+    flow_type: Name = Field(description="One of the registered flow types.")
+    flow_name: Name
+    flow_description: Text | None = None
+    flow_tags: tuple[Tag, ...] = Field(default=(), max_length=50)
+    initial_data: Data = Field(
+        default_factory=dict, description="Inputs known from the start; they satisfy required inputs."
+    )
+    options: CreateOptions = CreateOptions()
+    parent_flow_id: UUID | None = None
+    dependent_flow_ids: tuple[UUID, ...] = Field(default=(), max_length=100)
+
+
+class ExecutePhase(Command):
+    """Run the next phase, or the one named."""
+
+    phase_name: Name | None = Field(default=None, description="Left out: the next phase.")
+    inputs: Data = Field(default_factory=dict)
+    options: ExecutionOptions = ExecutionOptions()
+
+
+class Verb(Command):
+    """A request that needs nothing but a reason, and not even that."""
+
+    reason: Text | None = None
+
+
+class PauseFlow(Verb):
+    """Stop before the next phase; work in progress drains."""
+
+
+class ResumeFlow(Verb):
+    """Go on where the flow was paused."""
+
+
+class CancelFlow(Verb):
+    """End the flow for good, without a result."""
+
+
+class DeleteFlow(Verb):
+    """Hide the flow; its history stays."""
+
+
+class ProvideInput(Verb):
+    """Answer what the flow asked for: every field but `flow_id` and `reason` is one of the values."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @model_validator(mode="after")
+    def _values_are_clean(self) -> ProvideInput:
+        _clean_json(self.values)
+        return self
+
+    @property
+    def values(self) -> Json:
+        """The answer, by field name."""
+        return dict(self.model_extra or {})
+
+
+class SkipPhase(Verb):
+    """Leave a phase out."""
+
+    phase_name: Name | None = None
+
+
+class RollbackFlow(Verb):
+    """Go back to a phase or checkpoint, as a forward event."""
+
+    phase_name: Name | None = None
+    checkpoint_id: UUID | None = None
+
+
+class StartIteration(Verb):
+    """Begin a new round of the flow's phases."""
+
+
+class CompletePhase(Command):
+    """A worker: the run ended with outputs."""
+
+    run_id: UUID
+    token: int
+    outputs: Json = {}
+    execution_time_ms: int = 0
+    validation_results: Json = {}
+    resource_usage: Json = {}
+    agent_insights: tuple[Json, ...] = ()
+
+
+class FailPhase(Command):
+    """A worker, or the deadline: the run ended without outputs.
+
+    `error` is `{class, code, message, retryable, fields?}`.
+    """
+
+    run_id: UUID
+    token: int
+    error: Json
+    execution_time_ms: int = 0
+
+
+class RequestInput(Command):
+    """A worker: the run cannot go on without a person."""
+
+    run_id: UUID
+    token: int
+    fields: tuple[str, ...]
+    message: str
+    suggestions: Json = {}
+    execution_time_ms: int = 0
+
+
+class ReassignRun(Command):
+    """The keeper of runs: the lease lapsed, another worker takes the run over. `token` is the lapsed one."""
+
+    run_id: UUID
+    token: int
+
+
+class FireTimer(Command):
+    """A timer of the flow is due."""
+
+    timer: str
+    token: int
+
+
+PUBLIC: dict[str, type[Command]] = {
+    command.__name__: command
+    for command in (
+        CreateFlow,
+        ExecutePhase,
+        PauseFlow,
+        ResumeFlow,
+        ProvideInput,
+        SkipPhase,
+        RollbackFlow,
+        CancelFlow,
+        DeleteFlow,
+        StartIteration,
+    )
+}
+INTERNAL: dict[str, type[Command]] = {
+    command.__name__: command for command in (CompletePhase, FailPhase, RequestInput, ReassignRun, FireTimer)
+}
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asked, when, and because of what. `at` is ISO 8601 in UTC, set when the command is decided."""
+
+    command_id: str
+    client_account_id: UUID
+    engagement_id: UUID
+    user_id: str
+    correlation_id: str
+    causation_id: str | None = None
+    source: str = "http"
+    expected_version: int | None = None
+    ip_address: str | None = None
+    user_agent: str | None = None
+
+
+class Tenant(msgspec.Struct, frozen=True):
+    """Whose flow it is, and who is acting."""
+
+    client_account_id: UUID
+    engagement_id: UUID
+    user_id: str
+
+
+def tenant_from(client_account_id: str | None, engagement_id: str | None, user_id: str | None) -> Tenant:
+    """The tenant named by three texts; raises TenantMissing naming the first that is absent or malformed."""
+    ids: list[UUID] = []
+    for name, text in (("client_account_id", client_account_id), ("engagement_id", engagement_id)):
+        if not text:
+            raise TenantMissing(f"{name} is missing; send it as a UUID")
+        try:
+            ids.append(UUID(text.strip()) if len(text.strip()) == 36 else _not_a_uuid())
+        except ValueError:
+            raise TenantMissing(f"{name} is not a UUID") from None
+    user = (user_id or "").strip()
+    if not user or len(user) > 255 or "\x00" in user:
+        raise TenantMissing("user_id is missing, longer than 255 characters or contains NUL")
+    return Tenant(ids[0], ids[1], user)
+
+
+def _not_a_uuid() -> UUID:
+    raise ValueError

@@ -1,0 +1,544 @@
+"""What a flow answers to a command: facts, silence for a repeat, or a refusal.
+
+`decide` is pure. Time, ids and the actor come in with the command's `Meta`; run and checkpoint ids follow from the flow's
+id and version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, assert_never
+from uuid import UUID, uuid5
+
+import msgspec
+
+from domain.commands import (
+    CancelFlow,
+    Command,
+    CompletePhase,
+    CreateFlow,
+    DeleteFlow,
+    ExecutePhase,
+    FailPhase,
+    FireTimer,
+    PauseFlow,
+    ProvideInput,
+    ReassignRun,
+    RequestInput,
+    ResumeFlow,
+    RollbackFlow,
+    SkipPhase,
+    StartIteration,
+)
+from domain.errors import (
+    FieldError,
+    FlowDoesNotPause,
+    FlowExists,
+    FlowHasFailed,
+    FlowIsOver,
+    FlowNotFound,
+    FlowNotPaused,
+    FlowPausedNow,
+    InputInvalid,
+    InputsMissing,
+    NothingToAnswer,
+    NotSupported,
+    PhaseAlreadyRunning,
+    PhaseNotPausable,
+    PhaseOutOfOrder,
+    PhaseUnknown,
+    RunNotCurrent,
+    VersionMoved,
+)
+from domain.events import (
+    CheckpointCreated,
+    FlowCancelled,
+    FlowCompleted,
+    FlowCreated,
+    FlowDeleted,
+    FlowEvent,
+    FlowFailed,
+    FlowPaused,
+    FlowResumed,
+    InputProvided,
+    InputRequested,
+    PhaseCompleted,
+    PhaseFailed,
+    PhaseRetryScheduled,
+    PhaseStarted,
+    PlannedPhase,
+    RunReassigned,
+)
+from domain.flow import DONE, Flow, Meta, Phase, Recorded, evolve
+from domain.flow_types import FlowTypeConfig, FlowTypes, PhaseConfig
+from domain.words import Action, PhaseStatus, Status
+
+Json = dict[str, Any]
+
+OVER = frozenset({Status.COMPLETED, Status.CANCELLED, Status.DELETED})
+RETRY_TIMER = "retry"
+
+
+class Story:
+    """A decision being told: each fact is added to the history, and the flow is what it makes of it."""
+
+    __slots__ = ("config", "facts", "flow", "meta", "types")
+
+    def __init__(self, flow: Flow, meta: Meta, types: FlowTypes) -> None:
+        self.flow = flow
+        self.meta = meta
+        self.types = types
+        self.facts: list[Recorded] = []
+        self.config: FlowTypeConfig | None = types.version(flow.flow_type, flow.flow_version) if flow.exists else None
+
+    def tell(self, fact: FlowEvent) -> None:
+        recorded = Recorded(self.flow.id, self.flow.version + 1, self.meta, fact)
+        self.flow = evolve(self.flow, recorded)
+        self.facts.append(recorded)
+
+    @property
+    def type(self) -> FlowTypeConfig:
+        """The definition the flow was made with."""
+        if self.config is None:
+            self.config = self.types.version(self.flow.flow_type, self.flow.flow_version)
+        return self.config
+
+    def derived_id(self, what: str) -> UUID:
+        """An id that follows from the flow and the version of the next fact."""
+        return uuid5(self.flow.id, f"{what}:{self.flow.version + 1}")
+
+
+def decide(flow: Flow, command: Command, meta: Meta, types: FlowTypes, *, expected_version: int | None = None) -> Story:
+    """What `command` brings about: the facts and the flow after them; no facts is silence.
+
+    Raises a `Refused` error when the flow says no.
+    """
+    story = Story(flow, meta, types)
+    if isinstance(command, CreateFlow):
+        _create(story, command)
+        return story
+    if not flow.exists or (flow.client_account_id, flow.engagement_id) != (meta.client_account_id, meta.engagement_id):
+        raise FlowNotFound
+    if expected_version is not None and expected_version != flow.version:
+        raise VersionMoved(
+            f"the flow is at version {flow.version}, not {expected_version}; read it again and decide anew",
+            allowed=allowed(flow),
+        )
+    _answer(story, command)
+    return story
+
+
+def _answer(story: Story, command: Command) -> None:
+    match command:
+        case ExecutePhase():
+            _execute(story, command)
+        case CompletePhase():
+            _complete(story, command)
+        case FailPhase():
+            _fail(story, command)
+        case RequestInput():
+            _request_input(story, command)
+        case ProvideInput():
+            _provide_input(story, command)
+        case PauseFlow():
+            _pause(story, command)
+        case ResumeFlow():
+            _resume(story, command)
+        case CancelFlow():
+            _cancel(story, command)
+        case DeleteFlow():
+            _delete(story, command)
+        case ReassignRun():
+            _current_run(story.flow, command.run_id, command.token)
+            story.tell(
+                RunReassigned(phase_name=story.flow.current_phase or "", run_id=command.run_id, token=command.token + 1)
+            )
+        case FireTimer():
+            _fire(story, command)
+        case SkipPhase() | RollbackFlow() | StartIteration():
+            raise NotSupported(f"{type(command).__name__} is not supported yet", allowed=allowed(story.flow))
+        case _:  # pragma: no cover
+            assert_never(command)  # type: ignore[arg-type]
+
+
+def _create(story: Story, command: CreateFlow) -> None:
+    if story.flow.exists:
+        raise FlowExists
+    unsupported = [
+        name
+        for name, given in (
+            ("options.notification_emails", command.options.notification_emails),
+            ("parent_flow_id", command.parent_flow_id),
+            ("dependent_flow_ids", command.dependent_flow_ids),
+        )
+        if given
+    ]
+    if unsupported:
+        raise NotSupported(
+            f"{', '.join(unsupported)}: not supported yet; leave it out",
+            errors=[FieldError(name, "not supported yet") for name in unsupported],
+        )
+    config = story.types.get(command.flow_type)
+    given = command.options.model_dump(exclude_none=True, exclude={"auto_execute", "notification_emails"})
+    story.tell(
+        FlowCreated(
+            flow_type=config.name,
+            flow_version=config.version,
+            flow_name=command.flow_name,
+            phases=tuple(PlannedPhase(phase.name, phase.weight) for phase in config.phases),
+            flow_description=command.flow_description,
+            flow_tags=command.flow_tags,
+            initial_data=command.initial_data,
+            options=given,
+            auto_execute=command.options.auto_execute,
+        )
+    )
+    if command.options.auto_execute:
+        _go_on(story)
+
+
+def _execute(story: Story, command: ExecutePhase) -> None:
+    flow = story.flow
+    _not_over(flow)
+    if flow.paused is not None:
+        raise FlowPausedNow(allowed=allowed(flow))
+    if flow.run is not None:
+        raise PhaseAlreadyRunning(
+            f"phase {flow.run.phase_name} is running; wait for it, pause the flow or cancel it", allowed=allowed(flow)
+        )
+    following = flow.next_phase
+    if following is None:
+        raise FlowIsOver(allowed=allowed(flow))
+    config = _phase_asked(story, command.phase_name) if command.phase_name else story.type.phase(following.name)
+    if config.name != following.name:
+        if flow.phase(config.name).status in DONE:
+            raise PhaseOutOfOrder(
+                f"phase {config.name} has been completed; next is {following.name}", allowed=[following.name]
+            )
+        raise PhaseOutOfOrder(f"phase {config.name} comes later; next is {following.name}", allowed=[following.name])
+    options = _options(story, config, command.options.model_dump(exclude_none=True))
+    if options["validate_inputs"]:
+        missing = _missing(flow, config, command.inputs)
+        if missing:
+            raise InputsMissing(
+                f"phase {config.name} needs {', '.join(missing)}",
+                errors=[FieldError(f"inputs.{name}", "is required") for name in missing],
+            )
+    _start(story, config, command.inputs, options)
+
+
+def _phase_asked(story: Story, name: str) -> PhaseConfig:
+    try:
+        return story.type.phase(name)
+    except PhaseUnknown as unknown:
+        for other in story.types.all():
+            if any(phase.name == name for phase in other.phases) and other.name != story.flow.flow_type:
+                raise PhaseUnknown(
+                    f"phase {name!r} belongs to flow type {other.name}; this flow is a {story.flow.flow_type}",
+                    allowed=unknown.allowed,
+                ) from None
+        raise
+
+
+def _start(story: Story, config: PhaseConfig, inputs: Json, options: Json, attempt: int = 1) -> None:
+    resolved = dict(options)
+    timeout = float(resolved.pop("timeout_seconds"))
+    max_attempts = int(resolved.pop("max_attempts"))
+    story.tell(
+        PhaseStarted(
+            phase_name=config.name,
+            run_id=story.derived_id("run"),
+            token=1,
+            attempt=attempt,
+            max_attempts=max_attempts,
+            timeout_seconds=timeout,
+            inputs=inputs,
+            options=resolved,
+        )
+    )
+
+
+def _options(story: Story, config: PhaseConfig, call: Json) -> Json:
+    """Options as they will hold for the run: the call, the flow's own, the phase, the type, the default."""
+    given = {**story.flow.options, **call}
+    retry = config.retry_config or story.type.retry_config
+    retries = given.get("max_retries")
+    attempts = retry.max_attempts if retries is None else int(retries) + 1
+    return {
+        "timeout_seconds": given.get("timeout_seconds") or config.timeout_seconds or story.type.timeout_seconds,
+        "max_attempts": attempts if given.get("retry_on_failure", True) else 1,
+        "save_checkpoints": given.get("save_checkpoints", True),
+        "validate_inputs": given.get("validate_inputs", True),
+        "validate_outputs": given.get("validate_outputs", True),
+    }
+
+
+def _missing(flow: Flow, config: PhaseConfig, inputs: Json) -> list[str]:
+    """Required inputs that neither the call, the flow's data nor an earlier phase's outputs satisfy."""
+    if config.asks_for_inputs:
+        return []
+    known = set(flow.initial_data) | set(flow.inputs) | set(inputs)
+    for phase in flow.phases:
+        known |= set(phase.outputs)
+    return [
+        name
+        for name in config.required_inputs
+        if name not in known and not any(other in known for other in config.input_alternatives.get(name, ()))
+    ]
+
+
+def _go_on(story: Story) -> None:
+    """Start what comes next, or ask for what it lacks, or end the flow."""
+    following = story.flow.next_phase
+    if following is None:
+        story.tell(FlowCompleted())
+        return
+    config = story.type.phase(following.name)
+    options = _options(story, config, {})
+    missing = _missing(story.flow, config, {}) if options["validate_inputs"] else []
+    if missing:
+        story.tell(
+            InputRequested(
+                phase_name=config.name,
+                fields=tuple(missing),
+                message=f"{config.display_name} needs {', '.join(missing)}",
+            )
+        )
+        return
+    _start(story, config, {}, options)
+
+
+def _current_run(flow: Flow, run_id: UUID, token: int) -> None:
+    if flow.run is None or (flow.run.run_id, flow.run.token) != (run_id, token):
+        raise RunNotCurrent(allowed=allowed(flow))
+
+
+def _complete(story: Story, command: CompletePhase) -> None:
+    flow = story.flow
+    _current_run(flow, command.run_id, command.token)
+    run = flow.run
+    assert run is not None
+    story.tell(
+        PhaseCompleted(
+            phase_name=run.phase_name,
+            run_id=run.run_id,
+            outputs=command.outputs,
+            execution_time_ms=command.execution_time_ms,
+            validation_results=command.validation_results,
+            resource_usage=command.resource_usage,
+            agent_insights=command.agent_insights,
+        )
+    )
+    if run.options.get("save_checkpoints", True):
+        story.tell(
+            CheckpointCreated(
+                checkpoint_id=story.derived_id("checkpoint"),
+                phase_name=run.phase_name,
+                state_sha256=state_sha256(story.flow),
+            )
+        )
+    if story.flow.paused is not None:
+        return
+    if story.flow.next_phase is None or story.flow.auto_execute:
+        _go_on(story)
+
+
+def state_sha256(flow: Flow) -> str:
+    """SHA-256 over the flow's inputs and its phases' outputs, as canonical JSON (keys sorted)."""
+    state = {
+        "inputs": flow.known_inputs,
+        "outputs": {phase.name: phase.outputs for phase in flow.phases if phase.status in DONE},
+    }
+    return hashlib.sha256(msgspec.json.encode(state, order="sorted")).hexdigest()
+
+
+def _fail(story: Story, command: FailPhase) -> None:
+    flow = story.flow
+    _current_run(flow, command.run_id, command.token)
+    run = flow.run
+    assert run is not None
+    config = story.type.phase(run.phase_name)
+    error = command.error
+    story.tell(
+        PhaseFailed(
+            phase_name=run.phase_name,
+            run_id=run.run_id,
+            attempt=run.attempt,
+            error=error,
+            execution_time_ms=command.execution_time_ms,
+        )
+    )
+    if error.get("class") == "validation" and error.get("fields"):
+        fields = tuple(dict.fromkeys(str(field["field"]) for field in error["fields"]))
+        story.tell(InputRequested(phase_name=run.phase_name, fields=fields, message=str(error.get("message", ""))))
+    elif error.get("retryable") and run.attempt < run.max_attempts:
+        retry = config.retry_config or story.type.retry_config
+        timer_token = story.flow.version + 1
+        spread = uuid5(flow.id, f"jitter:{timer_token}").int % 1000 / 1000
+        story.tell(
+            PhaseRetryScheduled(
+                phase_name=run.phase_name,
+                attempt=run.attempt + 1,
+                timer=RETRY_TIMER,
+                timer_token=timer_token,
+                delay_seconds=retry.delay(run.attempt, spread),
+            )
+        )
+    else:
+        story.tell(FlowFailed(phase_name=run.phase_name, error=error, attempts=run.attempt))
+
+
+def _request_input(story: Story, command: RequestInput) -> None:
+    flow = story.flow
+    _current_run(flow, command.run_id, command.token)
+    assert flow.run is not None
+    story.tell(
+        InputRequested(
+            phase_name=flow.run.phase_name,
+            fields=command.fields,
+            message=command.message,
+            suggestions=command.suggestions,
+            run_id=command.run_id,
+            execution_time_ms=command.execution_time_ms,
+        )
+    )
+
+
+def _provide_input(story: Story, command: ProvideInput) -> None:
+    flow = story.flow
+    _not_over(flow)
+    waiting = flow.waiting
+    if waiting is None:
+        raise NothingToAnswer(allowed=allowed(flow))
+    wanted = set(waiting.fields)
+    for config in story.type.phases:
+        if config.name == waiting.phase_name:
+            wanted |= set(config.required_inputs) | set(config.optional_inputs)
+    unknown = sorted(set(command.values) - wanted)
+    if unknown or not command.values:
+        errors = [FieldError(name, "was not asked for") for name in unknown] or [
+            FieldError(name, "is wanted") for name in waiting.fields
+        ]
+        raise InputInvalid(f"phase {waiting.phase_name} asks for {', '.join(waiting.fields)}", errors=errors)
+    story.tell(InputProvided(phase_name=waiting.phase_name, values=command.values, reason=command.reason))
+    if story.flow.paused is None:
+        _go_on(story)
+
+
+def _pause(story: Story, command: PauseFlow) -> None:
+    flow = story.flow
+    _not_over(flow)
+    if flow.paused is not None:
+        return
+    if flow.status is Status.FAILED:
+        raise FlowHasFailed(allowed=allowed(flow))
+    if not story.type.capabilities.supports_pause_resume:
+        raise FlowDoesNotPause(f"flows of type {flow.flow_type} cannot be paused", allowed=allowed(flow))
+    if flow.run is not None and not story.type.phase(flow.run.phase_name).can_pause:
+        raise PhaseNotPausable(
+            f"phase {flow.run.phase_name} cannot be paused; wait until it has ended", allowed=allowed(flow)
+        )
+    story.tell(FlowPaused(reason=command.reason, draining=flow.run is not None))
+
+
+def _resume(story: Story, command: ResumeFlow) -> None:
+    flow = story.flow
+    _not_over(flow)
+    if flow.paused is None:
+        raise FlowNotPaused(allowed=allowed(flow))
+    story.tell(FlowResumed(reason=command.reason))
+    flow = story.flow
+    if flow.run is not None or flow.waiting is not None:
+        return
+    if flow.retry is not None:
+        _retry(story)
+        return
+    following = flow.next_phase
+    answered = following is not None and following.status is PhaseStatus.WAITING
+    if answered or following is None or flow.auto_execute:
+        _go_on(story)
+
+
+def _retry(story: Story) -> None:
+    retry = story.flow.retry
+    assert retry is not None
+    options = {**retry.options, "timeout_seconds": retry.timeout_seconds, "max_attempts": retry.max_attempts}
+    _start(story, story.type.phase(retry.phase_name), {}, options, attempt=retry.attempt)
+
+
+def _fire(story: Story, command: FireTimer) -> None:
+    retry = story.flow.retry
+    if retry is None or (retry.timer, retry.timer_token) != (command.timer, command.token):
+        return
+    if story.flow.paused is None:
+        _retry(story)
+
+
+def _cancel(story: Story, command: CancelFlow) -> None:
+    if story.flow.status is Status.CANCELLED:
+        return
+    _not_over(story.flow)
+    story.tell(FlowCancelled(reason=command.reason))
+
+
+def _delete(story: Story, command: DeleteFlow) -> None:
+    if story.flow.status is not Status.DELETED:
+        story.tell(FlowDeleted(reason=command.reason))
+
+
+def _not_over(flow: Flow) -> None:
+    if flow.status in OVER:
+        raise FlowIsOver(f"the flow is {flow.status} and takes no more work", allowed=allowed(flow))
+
+
+def allowed(flow: Flow) -> list[str]:
+    """The verbs that the flow takes now, in the words of the HTTP routes."""
+    if flow.status is Status.DELETED or not flow.exists:
+        return []
+    if flow.status in OVER:
+        return ["delete"]
+    verbs: list[str] = []
+    if flow.paused is not None:
+        verbs.append("resume")
+    elif flow.run is None:
+        verbs.append("execute")
+    if flow.waiting is not None:
+        verbs.append("input")
+    if flow.paused is None and flow.status is not Status.FAILED:
+        verbs.append("pause")
+    return [*verbs, "cancel", "delete"]
+
+
+def next_action(flow: Flow, types: FlowTypes) -> Json:
+    """What the flow needs next: `{type, phase, required_inputs, message, estimated_duration_seconds}`."""
+    phase: Phase | None = flow.next_phase
+    config = types.version(flow.flow_type, flow.flow_version).phase(phase.name) if phase is not None else None
+    title = config.display_name if config else ""
+    name = phase.name if phase else None
+    seconds = config.expected_seconds if config else None
+    if flow.status in OVER:
+        return _action(Action.NONE, None, [], f"The flow is {flow.status}", None)
+    if flow.status is Status.FAILED:
+        return _action(Action.RETRY, name, [], f"{title} failed; execute it again or cancel the flow", seconds)
+    if flow.paused is not None:
+        message = "The flow is paused; work in progress is draining" if flow.draining else "The flow is paused"
+        return _action(Action.RESUME, name, [], message, None)
+    if flow.waiting is not None:
+        kind = Action.APPROVE if "approval" in flow.waiting.fields else Action.PROVIDE_INPUT
+        return _action(kind, flow.waiting.phase_name, list(flow.waiting.fields), flow.waiting.message, None)
+    if flow.retry is not None:
+        return _action(Action.WAIT, name, [], f"{title} will be tried again", flow.retry.delay_seconds)
+    if flow.run is not None:
+        return _action(Action.WAIT, name, [], f"Processing {title}", seconds)
+    missing = _missing(flow, config, {}) if config else []
+    return _action(Action.EXECUTE_PHASE, name, missing, f"Execute {title}", seconds)
+
+
+def _action(kind: Action, phase: str | None, inputs: list[str], message: str, seconds: float | None) -> Json:
+    return {
+        "type": str(kind),
+        "phase": phase,
+        "required_inputs": inputs,
+        "message": message,
+        "estimated_duration_seconds": seconds,
+    }

@@ -1,0 +1,332 @@
+"""Everything that can be wrong, as one tree.
+
+MfoError
+├── Refused                 the flow says no; nothing changed, the command is kept with the reason
+│   ├── FlowNotFound
+│   ├── FlowExists
+│   ├── FlowIsOver · FlowHasFailed
+│   ├── PhaseUnknown · PhaseOutOfOrder · PhaseAlreadyRunning · PhaseNotPausable
+│   ├── InputsMissing · NothingToAnswer · InputInvalid
+│   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause · FlowAwaitsInput
+│   ├── RunNotCurrent
+│   ├── VersionMoved
+│   ├── KeyReused
+│   └── NotSupported
+├── Invalid                 the request cannot be read as what it claims to be
+│   ├── BodyNotJson · BodyInvalid · BodyTooLarge · TenantMissing · TypeUnknown
+│   ├── MessageUnreadable
+│   └── UploadInvalid · UploadTooLarge
+├── NotHere                 there is nothing under that name for this tenant
+│   ├── ImportNotFound · ArtifactNotFound · RouteNotFound
+├── Unavailable             not now; try again
+│   ├── StoreUnavailable · StoreBusy · ReadModelBehind
+└── SettingsError · RegistrationError · SchemaBehind     the service refuses to start
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+
+class FieldError(NamedTuple):
+    """What is wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
+class MfoError(Exception):
+    """Something went wrong inside the service."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        allowed: Sequence[str] = (),
+        errors: Sequence[FieldError] = (),
+    ) -> None:
+        super().__init__(detail or type(self).__doc__ or self.code)
+        self.detail = str(self.args[0])
+        self.allowed = tuple(allowed)
+        self.errors = tuple(errors)
+
+    def as_dict(self) -> dict[str, Any]:
+        """`{code, detail, allowed?, errors?}`, as replies and the command log carry it."""
+        body: dict[str, Any] = {"code": self.code, "detail": self.detail}
+        if self.allowed:
+            body["allowed"] = list(self.allowed)
+        if self.errors:
+            body["errors"] = [error._asdict() for error in self.errors]
+        return body
+
+
+class Refused(MfoError):
+    """The flow cannot do that."""
+
+    code = "refused"
+    status = 409
+
+
+class FlowNotFound(Refused):
+    """There is no flow with this id."""
+
+    code = "flow_not_found"
+    status = 404
+
+
+class FlowExists(Refused):
+    """A flow with this id exists already; leave flow_id out to get a new one."""
+
+    code = "flow_exists"
+
+
+class FlowIsOver(Refused):
+    """The flow has ended and takes no more work."""
+
+    code = "flow_is_over"
+
+
+class FlowHasFailed(Refused):
+    """The flow has failed; execute it again, cancel it or delete it."""
+
+    code = "flow_has_failed"
+
+
+class PhaseUnknown(Refused):
+    """The flow's type has no such phase."""
+
+    code = "phase_unknown"
+    status = 422
+
+
+class PhaseOutOfOrder(Refused):
+    """An earlier phase has not been completed."""
+
+    code = "phase_out_of_order"
+
+
+class PhaseAlreadyRunning(Refused):
+    """A phase of this flow is running; wait for it, pause the flow or cancel it."""
+
+    code = "phase_already_running"
+
+
+class PhaseNotPausable(Refused):
+    """The running phase cannot be paused; wait until it has ended."""
+
+    code = "phase_not_pausable"
+
+
+class InputsMissing(Refused):
+    """The phase lacks required inputs; send them with execute."""
+
+    code = "inputs_missing"
+    status = 422
+
+
+class NothingToAnswer(Refused):
+    """The flow waits for no input."""
+
+    code = "nothing_to_answer"
+
+
+class InputInvalid(Refused):
+    """The input is not what the flow asked for."""
+
+    code = "input_invalid"
+    status = 422
+
+
+class FlowAwaitsInput(Refused):
+    """The flow waits for input; answer it first."""
+
+    code = "flow_awaits_input"
+
+
+class FlowPausedNow(Refused):
+    """The flow is paused; resume it first."""
+
+    code = "flow_paused"
+
+
+class FlowNotPaused(Refused):
+    """The flow is not paused."""
+
+    code = "flow_not_paused"
+
+
+class FlowDoesNotPause(Refused):
+    """Flows of this type cannot be paused."""
+
+    code = "pause_not_supported"
+
+
+class RunNotCurrent(Refused):
+    """The run has been ended or taken over; its result no longer counts."""
+
+    code = "run_not_current"
+
+
+class VersionMoved(Refused):
+    """The flow has moved on since the version you named; read it again and decide anew."""
+
+    code = "version_moved"
+    status = 412
+
+
+class KeyReused(Refused):
+    """This command id was used before with another body; use a new id for a new command."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+
+class NotSupported(Refused):
+    """This is not supported yet."""
+
+    code = "not_supported"
+
+
+class Invalid(MfoError):
+    """The request cannot be read."""
+
+    code = "invalid"
+    status = 422
+
+
+class BodyNotJson(Invalid):
+    """The body is not a JSON object in UTF-8."""
+
+    code = "body_not_json"
+    status = 400
+
+
+class BodyInvalid(Invalid):
+    """The body has fields that are unknown, missing or of the wrong kind; errors lists them."""
+
+    code = "body_invalid"
+
+
+class BodyTooLarge(Invalid):
+    """The body is larger than the limit."""
+
+    code = "body_too_large"
+    status = 413
+
+
+class ParameterInvalid(Invalid):
+    """A query parameter or header has a wrong value; errors names it."""
+
+    code = "parameter_invalid"
+
+
+class TenantMissing(Invalid):
+    """The tenant headers are missing or malformed."""
+
+    code = "tenant_missing"
+    status = 400
+
+
+class TypeUnknown(Invalid):
+    """There is no such flow type."""
+
+    code = "flow_type_unknown"
+
+
+class MessageUnreadable(Invalid):
+    """The message cannot be read as a command."""
+
+    code = "message_unreadable"
+
+
+class UploadInvalid(Invalid):
+    """The upload is not a multipart form with one file."""
+
+    code = "upload_invalid"
+
+
+class UploadTooLarge(Invalid):
+    """The file is larger than the limit."""
+
+    code = "upload_too_large"
+    status = 413
+
+
+class NotHere(MfoError):
+    """There is nothing under this name."""
+
+    code = "not_found"
+    status = 404
+
+
+class ImportNotFound(NotHere):
+    """There is no import with this id."""
+
+    code = "import_not_found"
+
+
+class ArtifactNotFound(NotHere):
+    """There is no artifact with this hash."""
+
+    code = "artifact_not_found"
+
+
+class RouteNotFound(NotHere):
+    """There is no such route."""
+
+    code = "route_not_found"
+
+
+class MethodNotAllowed(MfoError):
+    """The route does not take this method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class Unavailable(MfoError):
+    """Not now; try again in a moment."""
+
+    code = "unavailable"
+    status = 503
+
+
+class StoreUnavailable(Unavailable):
+    """The event store cannot be reached; nothing was recorded, try again."""
+
+    code = "store_unavailable"
+
+
+class StoreBusy(Unavailable):
+    """The event store is busy; nothing was recorded, try again."""
+
+    code = "store_busy"
+
+
+class ReadModelBehind(Unavailable):
+    """The read model has not reached the version you asked for; ask again or read with consistency=strong."""
+
+    code = "read_model_behind"
+    status = 504
+
+
+class SettingsError(MfoError):
+    """A setting is missing or wrong."""
+
+    code = "settings_invalid"
+
+
+class RegistrationError(MfoError):
+    """A flow type cannot be registered."""
+
+    code = "registration_invalid"
+
+
+class SchemaBehind(MfoError):
+    """The database schema is not up to date; run: mfo migrate."""
+
+    code = "schema_behind"

@@ -1,0 +1,179 @@
+"""What happened to a flow: one class per fact, in the past tense.
+
+A class's name (`FlowCreated`) is the fact's name everywhere; its wire name, used as the stored topic and the CloudEvents
+type, is `mfo.flow.<name>.v1` and outlives the class. Readers ignore fields they do not know, and every field added later has a
+default, so that each event ever written still loads (`tests/history`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+Json = dict[str, Any]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact about one flow."""
+
+
+class PlannedPhase(msgspec.Struct, frozen=True, array_like=True):
+    """A phase as the flow was created with it: its name and its weight in the progress."""
+
+    name: str
+    weight: float
+
+
+class FlowCreated(Event, frozen=True, kw_only=True):
+    flow_type: str
+    flow_version: str
+    flow_name: str
+    phases: tuple[PlannedPhase, ...]
+    flow_description: str | None = None
+    flow_tags: tuple[str, ...] = ()
+    initial_data: Json = {}
+    options: Json = {}
+    auto_execute: bool = False
+
+
+class PhaseStarted(Event, frozen=True, kw_only=True):
+    """An attempt of a phase began; `max_attempts` counts this one, `timeout_seconds` is its deadline from now."""
+
+    phase_name: str
+    run_id: UUID
+    token: int
+    attempt: int
+    max_attempts: int
+    timeout_seconds: float
+    inputs: Json = {}
+    options: Json = {}
+
+
+class RunReassigned(Event, frozen=True, kw_only=True):
+    """The worker of a run fell silent and another takes it over under the next token."""
+
+    phase_name: str
+    run_id: UUID
+    token: int
+
+
+class PhaseCompleted(Event, frozen=True, kw_only=True):
+    phase_name: str
+    run_id: UUID
+    outputs: Json = {}
+    execution_time_ms: int = 0
+    validation_results: Json = {}
+    resource_usage: Json = {}
+    agent_insights: tuple[Json, ...] = ()
+
+
+class CheckpointCreated(Event, frozen=True, kw_only=True):
+    """A point to roll back to. `state_sha256` is the hash of the flow's state in canonical JSON."""
+
+    checkpoint_id: UUID
+    phase_name: str
+    state_sha256: str
+
+
+class PhaseFailed(Event, frozen=True, kw_only=True):
+    """An attempt of a phase ended without a result."""
+
+    phase_name: str
+    run_id: UUID
+    attempt: int
+    error: Json
+    execution_time_ms: int = 0
+
+
+class PhaseRetryScheduled(Event, frozen=True, kw_only=True):
+    """The next attempt starts when the timer `timer` fires, `delay_seconds` after this event."""
+
+    phase_name: str
+    attempt: int
+    timer: str
+    timer_token: int
+    delay_seconds: float
+
+
+class InputRequested(Event, frozen=True, kw_only=True):
+    phase_name: str
+    fields: tuple[str, ...]
+    message: str
+    suggestions: Json = {}
+    run_id: UUID | None = None
+    execution_time_ms: int = 0
+
+
+class InputProvided(Event, frozen=True, kw_only=True):
+    phase_name: str
+    values: Json
+    reason: str | None = None
+
+
+class FlowPaused(Event, frozen=True, kw_only=True):
+    reason: str | None = None
+    draining: bool = False
+
+
+class FlowResumed(Event, frozen=True, kw_only=True):
+    reason: str | None = None
+
+
+class FlowCompleted(Event, frozen=True, kw_only=True):
+    pass
+
+
+class FlowFailed(Event, frozen=True, kw_only=True):
+    phase_name: str
+    error: Json
+    attempts: int
+
+
+class FlowCancelled(Event, frozen=True, kw_only=True):
+    reason: str | None = None
+
+
+class FlowDeleted(Event, frozen=True, kw_only=True):
+    reason: str | None = None
+
+
+FlowEvent = (
+    FlowCreated
+    | PhaseStarted
+    | RunReassigned
+    | PhaseCompleted
+    | CheckpointCreated
+    | PhaseFailed
+    | PhaseRetryScheduled
+    | InputRequested
+    | InputProvided
+    | FlowPaused
+    | FlowResumed
+    | FlowCompleted
+    | FlowFailed
+    | FlowCancelled
+    | FlowDeleted
+)
+
+EVENTS: tuple[type[FlowEvent], ...] = (
+    FlowCreated,
+    PhaseStarted,
+    RunReassigned,
+    PhaseCompleted,
+    CheckpointCreated,
+    PhaseFailed,
+    PhaseRetryScheduled,
+    InputRequested,
+    InputProvided,
+    FlowPaused,
+    FlowResumed,
+    FlowCompleted,
+    FlowFailed,
+    FlowCancelled,
+    FlowDeleted,
+)
+
+TOPICS: dict[type[FlowEvent], str] = {event: f"mfo.flow.{event.__name__}.v1" for event in EVENTS}
+BY_TOPIC: dict[str, type[FlowEvent]] = {topic: event for event, topic in TOPICS.items()}

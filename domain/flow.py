@@ -1,0 +1,450 @@
+"""One flow: what its history adds up to, and what each event makes of it.
+
+`evolve` never checks and never raises: it is told what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import reduce
+from typing import Any, assert_never
+from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
+
+from domain.events import (
+    CheckpointCreated,
+    FlowCancelled,
+    FlowCompleted,
+    FlowCreated,
+    FlowDeleted,
+    FlowEvent,
+    FlowFailed,
+    FlowPaused,
+    FlowResumed,
+    InputProvided,
+    InputRequested,
+    PhaseCompleted,
+    PhaseFailed,
+    PhaseRetryScheduled,
+    PhaseStarted,
+    RunReassigned,
+)
+from domain.words import PhaseStatus, Status
+
+Json = dict[str, Any]
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """Who caused a fact, when, and because of what: kept inside every stored event."""
+
+    at: datetime
+    client_account_id: UUID
+    engagement_id: UUID
+    user_id: str
+    command_id: str
+    correlation_id: str
+    causation_id: str | None = None
+    source: str = "http"
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """A fact with its place in the flow's history; versions count from 1 without gaps."""
+
+    flow_id: UUID
+    version: int
+    meta: Meta
+    fact: FlowEvent
+
+
+class Phase(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase of a flow, as it stands."""
+
+    name: str
+    weight: float
+    status: PhaseStatus = PhaseStatus.PENDING
+    attempt: int = 0
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    execution_time_ms: int = 0
+    inputs: Json = {}
+    outputs: Json = {}
+    error: Json | None = None
+    validation_results: Json = {}
+    resource_usage: Json = {}
+    agent_insights: tuple[Json, ...] = ()
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """The attempt that is under way. `token` fences it: a result under another token does not count."""
+
+    run_id: UUID
+    phase_name: str
+    token: int
+    attempt: int
+    max_attempts: int
+    timeout_seconds: float
+    started_at: datetime
+    options: Json
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """What the flow asked a person for."""
+
+    phase_name: str
+    fields: tuple[str, ...]
+    message: str
+    suggestions: Json
+    requested_at: datetime
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True):
+    """The next attempt, waiting for its timer."""
+
+    phase_name: str
+    attempt: int
+    max_attempts: int
+    timer: str
+    timer_token: int
+    delay_seconds: float
+    scheduled_at: datetime
+    options: Json
+    timeout_seconds: float
+
+
+class Pause(msgspec.Struct, frozen=True, kw_only=True):
+    """Who paused the flow, when and why."""
+
+    by: str
+    at: datetime
+    reason: str | None
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A point in the history to go back to."""
+
+    checkpoint_id: UUID
+    phase_name: str
+    version: int
+    state_sha256: str
+    created_at: datetime
+
+
+class Flow(msgspec.Struct, frozen=True, kw_only=True):
+    """What one flow's history adds up to. A flow that does not exist has version 0."""
+
+    id: UUID
+    version: int = 0
+    status: Status = Status.INITIALIZED
+    flow_type: str = ""
+    flow_version: str = ""
+    flow_name: str = ""
+    flow_description: str | None = None
+    flow_tags: tuple[str, ...] = ()
+    client_account_id: UUID | None = None
+    engagement_id: UUID | None = None
+    created_by: str = ""
+    updated_by: str = ""
+    correlation_id: str = ""
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    auto_execute: bool = False
+    options: Json = {}
+    initial_data: Json = {}
+    inputs: Json = {}
+    phases: tuple[Phase, ...] = ()
+    run: Run | None = None
+    waiting: Waiting | None = None
+    retry: Retry | None = None
+    paused: Pause | None = None
+    error: Json | None = None
+    attempts_failed: int = 0
+    checkpoints: tuple[Checkpoint, ...] = ()
+    deletion: Json | None = None
+    iteration_number: int = 1
+    errors: tuple[Json, ...] = ()
+    transitions: tuple[Json, ...] = ()
+
+    @property
+    def exists(self) -> bool:
+        return self.version > 0
+
+    @property
+    def draining(self) -> bool:
+        """Paused, but work that had begun has not stopped yet."""
+        return self.paused is not None and self.run is not None
+
+    @property
+    def next_phase(self) -> Phase | None:
+        """The first phase that is neither completed nor skipped."""
+        for phase in self.phases:
+            if phase.status not in DONE:
+                return phase
+        return None
+
+    @property
+    def current_phase(self) -> str | None:
+        """The phase in hand or, between phases, the next one; after the last, the last one."""
+        if self.run is not None:
+            return self.run.phase_name
+        following = self.next_phase
+        if following is not None:
+            return following.name
+        return self.phases[-1].name if self.phases else None
+
+    @property
+    def known_inputs(self) -> Json:
+        """Initial data and everything given since; the newest wins."""
+        return {**self.initial_data, **self.inputs}
+
+    def phase(self, name: str) -> Phase:
+        """The phase with this exact name; raises KeyError."""
+        for phase in self.phases:
+            if phase.name == name:
+                return phase
+        raise KeyError(name)
+
+
+KEPT_ERRORS = 10
+KEPT_TRANSITIONS = 100
+DONE = frozenset({PhaseStatus.COMPLETED, PhaseStatus.SKIPPED})
+
+
+def progress(flow: Flow) -> float:
+    """Percent done: 100 x (weights of the phases done) / (weights of all), one decimal; 100 only when completed.
+
+    It never falls within one iteration, because a phase that is done stays done.
+    """
+    if flow.status is Status.COMPLETED:
+        return 100.0
+    total = sum(phase.weight for phase in flow.phases)
+    if not total:
+        return 0.0
+    done = sum(phase.weight for phase in flow.phases if phase.status in DONE)
+    return min(round(100.0 * done / total, 1), 99.9)
+
+
+def fold(flow: Flow, history: Iterable[Recorded]) -> Flow:
+    """The flow after all of `history`."""
+    return reduce(evolve, history, flow)
+
+
+def evolve(flow: Flow, recorded: Recorded) -> Flow:
+    """The flow after one more fact."""
+    fact, meta = recorded.fact, recorded.meta
+    if type(fact) is not FlowCreated:
+        flow = replace(
+            flow,
+            version=recorded.version,
+            updated_at=meta.at,
+            updated_by=meta.user_id,
+            correlation_id=meta.correlation_id,
+        )
+    match fact:
+        case FlowCreated():
+            return _created(flow, recorded, fact)
+        case PhaseStarted():
+            return _started(flow, fact, meta)
+        case RunReassigned():
+            return replace(flow, run=replace(flow.run, token=fact.token)) if flow.run else flow
+        case PhaseCompleted():
+            done = replace(
+                flow.phase(fact.phase_name),
+                status=PhaseStatus.COMPLETED,
+                completed_at=meta.at,
+                execution_time_ms=flow.phase(fact.phase_name).execution_time_ms + fact.execution_time_ms,
+                outputs=fact.outputs,
+                error=None,
+                validation_results=fact.validation_results,
+                resource_usage=fact.resource_usage,
+                agent_insights=fact.agent_insights,
+            )
+            return replace(_with(flow, done, meta), run=None, status=_between(flow, done.status))
+        case CheckpointCreated():
+            point = Checkpoint(
+                checkpoint_id=fact.checkpoint_id,
+                phase_name=fact.phase_name,
+                version=recorded.version,
+                state_sha256=fact.state_sha256,
+                created_at=meta.at,
+            )
+            return replace(flow, checkpoints=(*flow.checkpoints, point))
+        case PhaseFailed():
+            return _failed_attempt(flow, fact, meta)
+        case PhaseRetryScheduled():
+            return _retry_scheduled(flow, fact, meta)
+        case InputRequested():
+            return _input_requested(flow, fact, meta)
+        case InputProvided():
+            return replace(
+                flow,
+                inputs={**flow.inputs, **fact.values},
+                waiting=None,
+                status=flow.status if flow.paused else Status.PROCESSING,
+            )
+        case FlowPaused():
+            return replace(flow, status=Status.PAUSED, paused=Pause(by=meta.user_id, at=meta.at, reason=fact.reason))
+        case FlowResumed():
+            return _resumed(flow)
+        case FlowCompleted():
+            return replace(flow, status=Status.COMPLETED, paused=None)
+        case FlowFailed():
+            return replace(flow, status=Status.FAILED, error=fact.error, paused=None, retry=None, run=None)
+        case FlowCancelled():
+            return _ended(flow, Status.CANCELLED)
+        case FlowDeleted():
+            gone = {"reason": fact.reason, "deleted_by": meta.user_id, "deleted_at": meta.at.isoformat()}
+            return replace(_ended(flow, Status.DELETED), deletion=gone)
+        case _:  # pragma: no cover
+            assert_never(fact)
+
+
+def _created(flow: Flow, recorded: Recorded, fact: FlowCreated) -> Flow:
+    meta = recorded.meta
+    return Flow(
+        id=flow.id,
+        version=recorded.version,
+        flow_type=fact.flow_type,
+        flow_version=fact.flow_version,
+        flow_name=fact.flow_name,
+        flow_description=fact.flow_description,
+        flow_tags=fact.flow_tags,
+        client_account_id=meta.client_account_id,
+        engagement_id=meta.engagement_id,
+        created_by=meta.user_id,
+        updated_by=meta.user_id,
+        correlation_id=meta.correlation_id,
+        created_at=meta.at,
+        updated_at=meta.at,
+        auto_execute=fact.auto_execute,
+        options=fact.options,
+        initial_data=fact.initial_data,
+        phases=tuple(Phase(name=phase.name, weight=phase.weight) for phase in fact.phases),
+    )
+
+
+def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
+    run = Run(
+        run_id=fact.run_id,
+        phase_name=fact.phase_name,
+        token=fact.token,
+        attempt=fact.attempt,
+        max_attempts=fact.max_attempts,
+        timeout_seconds=fact.timeout_seconds,
+        started_at=meta.at,
+        options=fact.options,
+    )
+    phase = flow.phase(fact.phase_name)
+    running = replace(
+        phase,
+        status=PhaseStatus.RUNNING,
+        attempt=fact.attempt,
+        started_at=phase.started_at or meta.at,
+        inputs={**phase.inputs, **fact.inputs},
+        error=None,
+    )
+    return replace(
+        _with(flow, running, meta),
+        status=Status.PROCESSING,
+        inputs={**flow.inputs, **fact.inputs} if fact.inputs else flow.inputs,
+        run=run,
+        waiting=None,
+        retry=None,
+        error=None,
+    )
+
+
+def _failed_attempt(flow: Flow, fact: PhaseFailed, meta: Meta) -> Flow:
+    phase = flow.phase(fact.phase_name)
+    failed = replace(
+        phase,
+        status=PhaseStatus.FAILED,
+        error=fact.error,
+        execution_time_ms=phase.execution_time_ms + fact.execution_time_ms,
+    )
+    entry = {"timestamp": meta.at.isoformat(), "phase": fact.phase_name, "attempt": fact.attempt, **fact.error}
+    return replace(
+        _with(flow, failed, meta),
+        retry=None,
+        attempts_failed=flow.attempts_failed + 1,
+        errors=(*flow.errors, entry)[-KEPT_ERRORS:],
+    )
+
+
+def _retry_scheduled(flow: Flow, fact: PhaseRetryScheduled, meta: Meta) -> Flow:
+    run = flow.run
+    if run is None:
+        return flow
+    retry = Retry(
+        phase_name=fact.phase_name,
+        attempt=fact.attempt,
+        max_attempts=run.max_attempts,
+        timer=fact.timer,
+        timer_token=fact.timer_token,
+        delay_seconds=fact.delay_seconds,
+        scheduled_at=meta.at,
+        options=run.options,
+        timeout_seconds=run.timeout_seconds,
+    )
+    return replace(flow, retry=retry, run=None)
+
+
+def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:
+    phase = flow.phase(fact.phase_name)
+    waiting = Waiting(
+        phase_name=fact.phase_name,
+        fields=fact.fields,
+        message=fact.message,
+        suggestions=fact.suggestions,
+        requested_at=meta.at,
+    )
+    asking = replace(
+        phase,
+        status=PhaseStatus.WAITING,
+        execution_time_ms=phase.execution_time_ms + fact.execution_time_ms,
+    )
+    return replace(
+        _with(flow, asking, meta),
+        status=Status.PAUSED if flow.paused else Status.WAITING_FOR_INPUT,
+        waiting=waiting,
+        run=None,
+    )
+
+
+def _resumed(flow: Flow) -> Flow:
+    if flow.run is not None or flow.retry is not None:
+        status = Status.PROCESSING
+    elif flow.waiting is not None:
+        status = Status.WAITING_FOR_INPUT
+    else:
+        status = _between(replace(flow, paused=None), None)
+    return replace(flow, status=status, paused=None)
+
+
+def _between(flow: Flow, just: PhaseStatus | None) -> Status:
+    """The status while no phase runs: nothing done yet, or waiting for the next word, or going on by itself.
+
+    `just` is what a phase has become by the event in hand.
+    """
+    if flow.paused is not None:
+        return Status.PAUSED
+    if flow.auto_execute:
+        return Status.PROCESSING
+    touched = just is not None or any(phase.status is not PhaseStatus.PENDING for phase in flow.phases)
+    return Status.WAITING_FOR_INPUT if touched else Status.INITIALIZED
+
+
+def _ended(flow: Flow, status: Status) -> Flow:
+    return replace(flow, status=status, run=None, waiting=None, retry=None, paused=None)
+
+
+def _with(flow: Flow, changed: Phase, meta: Meta) -> Flow:
+    """The flow with one phase changed, the change of its status noted."""
+    moved = {"phase": changed.name, "status": str(changed.status), "timestamp": meta.at.isoformat()}
+    return replace(
+        flow,
+        phases=tuple(changed if phase.name == changed.name else phase for phase in flow.phases),
+        transitions=(*flow.transitions, moved)[-KEPT_TRANSITIONS:],
+    )

@@ -1,0 +1,190 @@
+"""The flows we know: their phases, and what each phase needs. Data, checked when it is registered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import msgspec
+
+from domain.errors import PhaseUnknown, RegistrationError, TypeUnknown
+
+Json = dict[str, Any]
+
+
+class RetryConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How often and how soon a failed phase is tried again.
+
+    The n-th retry waits `min(initial * multiplier^(n-1), max)` seconds times a factor of 0.5 to 1.5
+    when `jitter` is on (the factor follows from the run's id, so that a replay tells the same).
+    """
+
+    max_attempts: int = 3
+    initial_delay_seconds: float = 1.0
+    backoff_multiplier: float = 2.0
+    max_delay_seconds: float = 60.0
+    jitter: bool = True
+
+    def delay(self, attempt: int, spread: float) -> float:
+        """Seconds to wait after the attempt numbered `attempt` (from 1); `spread` in 0..1 picks the jitter."""
+        delay = min(self.initial_delay_seconds * self.backoff_multiplier ** (attempt - 1), self.max_delay_seconds)
+        return round(delay * (0.5 + spread), 3) if self.jitter else delay
+
+
+class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One phase of a flow type. Times are in seconds, `weight` is the phase's share of the progress.
+
+    `asks_for_inputs`: the handler itself asks for the required inputs that are missing, with suggestions, so the phase
+    may start without them. `input_alternatives` names inputs that satisfy a required one.
+    """
+
+    name: str
+    display_name: str
+    description: str
+    required_inputs: tuple[str, ...] = ()
+    optional_inputs: tuple[str, ...] = ()
+    validators: tuple[str, ...] = ()
+    handlers: tuple[str, ...] = ()
+    can_pause: bool = True
+    can_skip: bool = False
+    retry_config: RetryConfig | None = None
+    timeout_seconds: float | None = None
+    weight: float = 1.0
+    asks_for_inputs: bool = False
+    input_alternatives: dict[str, tuple[str, ...]] = {}
+    expected_seconds: float = 5.0
+    output_schema: Json | None = None
+
+
+class FlowCapabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What flows of a type can do."""
+
+    supports_pause_resume: bool = True
+    supports_rollback: bool = False
+    supports_branching: bool = False
+    supports_iterations: bool = True
+    max_iterations: int = 10
+    supports_scheduling: bool = False
+
+
+class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A flow type: its phases in order and what holds for all of them.
+
+    `crew_class` names the crew that takes part (none: the deterministic handlers alone), `output_schema` is JSON Schema.
+    """
+
+    name: str
+    display_name: str
+    description: str
+    phases: tuple[PhaseConfig, ...]
+    version: str = "1.0.0"
+    crew_class: str | None = None
+    output_schema: Json | None = None
+    capabilities: FlowCapabilities = FlowCapabilities()
+    retry_config: RetryConfig = RetryConfig()
+    timeout_seconds: float = 300.0
+    phase_aliases: dict[str, str] = {}
+    metadata: Json = {}
+
+    def phase(self, name: str) -> PhaseConfig:
+        """The phase with this name or alias; raises PhaseUnknown with the valid names."""
+        wanted = self.phase_aliases.get(_word(name), _word(name))
+        for phase in self.phases:
+            if phase.name == wanted:
+                return phase
+        valid = [phase.name for phase in self.phases]
+        raise PhaseUnknown(f"{self.name} has no phase {name!r}; its phases are {', '.join(valid)}", allowed=valid)
+
+    def after(self, name: str) -> PhaseConfig | None:
+        """The phase that follows, or none after the last."""
+        names = [phase.name for phase in self.phases]
+        following = names.index(name) + 1
+        return self.phases[following] if following < len(names) else None
+
+    def digest(self) -> str:
+        """SHA-256 of the definition in canonical JSON: two definitions are the same when their digests are."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+
+
+class FlowTypes:
+    """The flow types of a service, every version of each; the newest registered is the one for new flows."""
+
+    def __init__(self) -> None:
+        self._versions: dict[tuple[str, str], FlowTypeConfig] = {}
+        self._current: dict[str, FlowTypeConfig] = {}
+
+    def register(
+        self,
+        config: FlowTypeConfig,
+        *,
+        handlers: Collection[str],
+        validators: Collection[str],
+    ) -> None:
+        """Make a type available; raises RegistrationError for a definition that could not run."""
+        where = f"flow type {config.name!r} {config.version}"
+        if not config.phases:
+            raise RegistrationError(f"{where} has no phases")
+        names = [phase.name for phase in config.phases]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise RegistrationError(f"{where} repeats the phase {', '.join(repeated)}")
+        for phase in config.phases:
+            self._check_phase(f"{where}, phase {phase.name!r}", phase, handlers, validators)
+        for alias, name in config.phase_aliases.items():
+            if name not in names or alias in names:
+                raise RegistrationError(f"{where}: alias {alias!r} must stand for one of {', '.join(names)}")
+        known = self._versions.get((config.name, config.version))
+        if known is not None and known.digest() != config.digest():
+            raise RegistrationError(
+                f"{where} is registered with another definition; give the changed one a new version"
+            )
+        self._versions[config.name, config.version] = config
+        self._current[config.name] = config
+
+    @staticmethod
+    def _check_phase(where: str, phase: PhaseConfig, handlers: Collection[str], validators: Collection[str]) -> None:
+        if not phase.handlers:
+            raise RegistrationError(f"{where} has no handler")
+        if phase.weight <= 0:
+            raise RegistrationError(f"{where} must have a weight above 0")
+        if phase.retry_config is not None and phase.retry_config.max_attempts < 1:
+            raise RegistrationError(f"{where} must allow at least one attempt")
+        _all_known(where, "handler", phase.handlers, handlers)
+        _all_known(where, "validator", phase.validators, validators)
+
+    def remember(self, config: FlowTypeConfig) -> None:
+        """Keep an older version for the flows that were made with it."""
+        self._versions.setdefault((config.name, config.version), config)
+
+    def get(self, name: str) -> FlowTypeConfig:
+        """The definition for new flows; raises TypeUnknown with the known names."""
+        try:
+            return self._current[_word(name)]
+        except KeyError:
+            known = self.names()
+            raise TypeUnknown(f"there is no flow type {name!r}; use one of {', '.join(known)}", allowed=known) from None
+
+    def version(self, name: str, version: str) -> FlowTypeConfig:
+        """The definition that a flow was made with."""
+        try:
+            return self._versions[name, version]
+        except KeyError:
+            raise RegistrationError(f"flow type {name!r} version {version} is not known to this process") from None
+
+    def names(self) -> list[str]:
+        return sorted(self._current)
+
+    def all(self) -> Iterable[FlowTypeConfig]:
+        """The current definition of every type."""
+        return [self._current[name] for name in self.names()]
+
+
+def _all_known(where: str, kind: str, wanted: Iterable[str], known: Collection[str]) -> None:
+    missing = sorted(set(wanted) - set(known))
+    if missing:
+        raise RegistrationError(f"{where} names the unknown {kind} {', '.join(missing)}")
+
+
+def _word(text: str) -> str:
+    return text.strip().lower().replace("-", "_").replace(" ", "_")

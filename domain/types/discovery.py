@@ -1,0 +1,83 @@
+"""Discovery: which machines there are, what runs on them, who talks to whom, and what is out of support."""
+
+from __future__ import annotations
+
+from domain.flow_types import FlowCapabilities, FlowTypeConfig, PhaseConfig
+
+DISCOVERY = FlowTypeConfig(
+    name="discovery",
+    display_name="Discovery Flow",
+    description="Discover and catalog IT assets and their dependencies",
+    phases=(
+        PhaseConfig(
+            name="data_import",
+            display_name="Data Import",
+            description="Read the uploaded files, row by row, and keep the rows as they came",
+            required_inputs=("import_file_id",),
+            optional_inputs=("import_file_ids",),
+            input_alternatives={"import_file_id": ("import_file_ids",)},
+            validators=("file_exists", "file_format_valid"),
+            handlers=("store_raw_data",),
+            weight=2.0,
+            expected_seconds=5.0,
+        ),
+        PhaseConfig(
+            name="field_mapping",
+            display_name="Field Mapping",
+            description="Map source columns to the fields of an asset, with units",
+            required_inputs=("mappings",),
+            optional_inputs=("approval", "auto_approve_mappings", "mapping_confidence_threshold"),
+            validators=("mappings_complete",),
+            handlers=("apply_mappings",),
+            asks_for_inputs=True,
+            weight=1.0,
+            expected_seconds=3.0,
+        ),
+        PhaseConfig(
+            name="data_cleansing",
+            display_name="Data Cleansing",
+            description="Bring values to one form and set unusable rows apart, each change recorded",
+            validators=(),
+            handlers=("cleanse_records",),
+            weight=2.0,
+            expected_seconds=4.0,
+        ),
+        PhaseConfig(
+            name="asset_inventory",
+            display_name="Asset Inventory",
+            description="Make one asset of every machine, however many rows name it",
+            handlers=("build_inventory",),
+            weight=2.0,
+            expected_seconds=4.0,
+        ),
+        PhaseConfig(
+            name="dependency_analysis",
+            display_name="Dependency Analysis",
+            description="Find who talks to whom, set shared services apart and find what must move together",
+            handlers=("analyse_dependencies",),
+            weight=2.0,
+            expected_seconds=4.0,
+        ),
+        PhaseConfig(
+            name="tech_debt_assessment",
+            display_name="Technical Debt Assessment",
+            description="Compare what was found with the dates at which support ends",
+            handlers=("assess_tech_debt",),
+            weight=1.0,
+            expected_seconds=3.0,
+        ),
+    ),
+    capabilities=FlowCapabilities(supports_iterations=True, max_iterations=5),
+    phase_aliases={
+        "attribute_mapping": "field_mapping",
+        "data_import_validation": "data_import",
+        "initialization": "data_import",
+        "data_cleaning": "data_cleansing",
+        "inventory": "asset_inventory",
+        "assets": "asset_inventory",
+        "dependencies": "dependency_analysis",
+        "tech_debt": "tech_debt_assessment",
+        "tech_debt_analysis": "tech_debt_assessment",
+    },
+    metadata={"category": "data_ingestion", "tags": ["discovery", "data_import", "inventory"]},
+)

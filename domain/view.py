@@ -1,0 +1,177 @@
+"""A flow as readers see it: the columns of `crewai_flow_state_extensions`, computed from the flow alone.
+
+The projection writes these columns; a strongly consistent read computes the same from replayed history.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from domain.decide import allowed, next_action
+from domain.flow import DONE, Flow, Phase, progress
+from domain.flow_types import FlowTypes
+from domain.words import PhaseStatus, Status
+
+Json = dict[str, Any]
+
+RESULT_STATUS = {
+    PhaseStatus.COMPLETED: "success",
+    PhaseStatus.FAILED: "failed",
+    PhaseStatus.WAITING: "paused",
+    PhaseStatus.SKIPPED: "skipped",
+}
+
+# in the order of the table; `log_position` is added by whoever knows the log
+COLUMNS: tuple[str, ...] = (
+    *("flow_id", "flow_type", "flow_version", "client_account_id", "engagement_id", "user_id", "flow_name"),
+    *("flow_description", "flow_tags", "flow_status", "current_phase", "phases_completed", "progress_percentage"),
+    *("flow_configuration", "flow_state", "phase_results", "validation_results", "performance_metrics"),
+    *("phase_execution_times", "resource_usage", "error_log", "agent_collaboration_log", "agent_insights"),
+    *("learning_patterns", "memory_usage_metrics", "phase_transitions", "retry_count", "parent_flow_id"),
+    *("dependent_flow_ids", "child_flow_ids", "iteration_number", "flow_metadata", "created_at", "updated_at"),
+    *("created_by", "updated_by", "deletion_metadata", "version", "draining", "next_action", "phases", "input_request"),
+)
+
+
+def row(flow: Flow, types: FlowTypes) -> Json:
+    """One value per name in COLUMNS: ids as UUID, times as datetime, lists and objects as plain JSON values."""
+    done = [phase.name for phase in flow.phases if phase.status in DONE]
+    insights = [insight for phase in flow.phases for insight in phase.agent_insights]
+    times = {phase.name: phase.execution_time_ms for phase in flow.phases if phase.execution_time_ms}
+    return {
+        "flow_id": flow.id,
+        "flow_type": flow.flow_type,
+        "flow_version": flow.flow_version,
+        "client_account_id": flow.client_account_id,
+        "engagement_id": flow.engagement_id,
+        "user_id": flow.created_by,
+        "flow_name": flow.flow_name,
+        "flow_description": flow.flow_description,
+        "flow_tags": list(flow.flow_tags),
+        "flow_status": str(flow.status),
+        "current_phase": flow.current_phase,
+        "phases_completed": done,
+        "progress_percentage": progress(flow),
+        "flow_configuration": {
+            "flow_version": flow.flow_version,
+            "auto_execute": flow.auto_execute,
+            "options": flow.options,
+            "initial_data": flow.initial_data,
+        },
+        "flow_state": {
+            "inputs": flow.known_inputs,
+            "outputs": {phase.name: phase.outputs for phase in flow.phases if phase.outputs},
+        },
+        "phase_results": {p.name: phase_result(flow, p) for p in flow.phases if p.status in RESULT_STATUS},
+        "validation_results": {p.name: p.validation_results for p in flow.phases if p.validation_results},
+        "performance_metrics": {
+            "total_execution_time_ms": sum(times.values()),
+            "phase_times": times,
+            "attempts_failed": flow.attempts_failed,
+            "phases_total": len(flow.phases),
+            "phases_completed": len(done),
+        },
+        "phase_execution_times": {
+            p.name: {"execution_time_ms": p.execution_time_ms, "completed_at": _iso(p.completed_at)}
+            for p in flow.phases
+            if p.execution_time_ms or p.completed_at
+        },
+        "resource_usage": {p.name: p.resource_usage for p in flow.phases if p.resource_usage},
+        "error_log": list(flow.errors),
+        "agent_collaboration_log": insights[-100:],
+        "agent_insights": insights,
+        "learning_patterns": [],
+        "memory_usage_metrics": _memory(flow),
+        "phase_transitions": list(flow.transitions),
+        "retry_count": flow.attempts_failed,
+        "parent_flow_id": None,
+        "dependent_flow_ids": [],
+        "child_flow_ids": [],
+        "iteration_number": flow.iteration_number,
+        "flow_metadata": {
+            "allowed": allowed(flow),
+            "paused": msgspec.to_builtins(flow.paused),
+            "checkpoints": msgspec.to_builtins(flow.checkpoints),
+            "error": flow.error,
+            "run": msgspec.to_builtins(flow.run),
+            "retry": msgspec.to_builtins(flow.retry),
+            "estimated_completion": estimated_completion(flow, types),
+        },
+        "created_at": flow.created_at,
+        "updated_at": flow.updated_at,
+        "created_by": flow.created_by,
+        "updated_by": flow.updated_by,
+        "deletion_metadata": flow.deletion,
+        "version": flow.version,
+        "draining": flow.draining,
+        "next_action": next_action(flow, types),
+        "phases": [phase_view(flow, phase, types) for phase in flow.phases],
+        "input_request": msgspec.to_builtins(flow.waiting),
+    }
+
+
+def phase_result(flow: Flow, phase: Phase) -> Json:
+    """The PhaseResult of a phase that has come to one: success, failed, paused or skipped."""
+    following = flow.next_phase
+    return {
+        "flow_id": str(flow.id),
+        "phase_name": phase.name,
+        "status": RESULT_STATUS.get(phase.status, "paused"),
+        "outputs": phase.outputs,
+        "validation_results": phase.validation_results or None,
+        "execution_time_ms": phase.execution_time_ms,
+        "agent_insights": list(phase.agent_insights),
+        "next_phase": following.name if following is not None else None,
+        "errors": [phase.error] if phase.error else [],
+    }
+
+
+def phase_view(flow: Flow, phase: Phase, types: FlowTypes) -> Json:
+    """A phase as front ends draw it."""
+    definition = types.version(flow.flow_type, flow.flow_version)
+    config = definition.phase(phase.name)
+    return {
+        "name": phase.name,
+        "display_name": config.display_name,
+        "order": [each.name for each in flow.phases].index(phase.name) + 1,
+        "status": str(phase.status),
+        "required": not config.can_skip,
+        "can_skip": config.can_skip,
+        "can_pause": config.can_pause,
+        "can_rollback": definition.capabilities.supports_rollback,
+        "weight": phase.weight,
+        "attempt": phase.attempt,
+        "started_at": _iso(phase.started_at),
+        "completed_at": _iso(phase.completed_at),
+        "execution_time_ms": phase.execution_time_ms,
+        "outputs": phase.outputs,
+        "error": phase.error,
+    }
+
+
+def estimated_seconds(flow: Flow, types: FlowTypes) -> float | None:
+    """Seconds of work left by the type's expectations, none where nothing is under way."""
+    if flow.status is not Status.PROCESSING:
+        return None
+    definition = types.version(flow.flow_type, flow.flow_version)
+    return sum(definition.phase(phase.name).expected_seconds for phase in flow.phases if phase.status not in DONE)
+
+
+def estimated_completion(flow: Flow, types: FlowTypes) -> str | None:
+    """When the flow should end, ISO 8601: its last change plus the seconds of work left."""
+    seconds = estimated_seconds(flow, types)
+    if seconds is None or flow.updated_at is None:
+        return None
+    return (flow.updated_at + timedelta(seconds=seconds)).isoformat()
+
+
+def _memory(flow: Flow) -> Json:
+    peaks = [p.resource_usage["peak_memory_mb"] for p in flow.phases if "peak_memory_mb" in p.resource_usage]
+    return {"peak_memory_mb": max(peaks)} if peaks else {}
+
+
+def _iso(at: Any) -> str | None:
+    return at.isoformat() if at is not None else None

@@ -1,0 +1,69 @@
+"""The words that everything shares: statuses, results, next actions, and the other names people use for them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Where a flow stands."""
+
+    INITIALIZED = "initialized"
+    PROCESSING = "processing"
+    WAITING_FOR_INPUT = "waiting_for_input"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    DELETED = "deleted"
+
+
+class PhaseStatus(StrEnum):
+    """Where one phase of a flow stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Action(StrEnum):
+    """What a flow needs next."""
+
+    EXECUTE_PHASE = "execute_phase"
+    PROVIDE_INPUT = "provide_input"
+    APPROVE = "approve"
+    WAIT = "wait"
+    RESUME = "resume"
+    RETRY = "retry"
+    NONE = "none"
+
+
+STATUS_ALIASES: dict[str, Status] = {
+    "active": Status.PROCESSING,
+    "running": Status.PROCESSING,
+    "in_progress": Status.PROCESSING,
+    "pending": Status.INITIALIZED,
+    "waiting": Status.WAITING_FOR_INPUT,
+    "waiting_for_approval": Status.WAITING_FOR_INPUT,
+    "waiting_for_user_approval": Status.WAITING_FOR_INPUT,
+    "paused_for_user_input": Status.WAITING_FOR_INPUT,
+    "error": Status.FAILED,
+    "canceled": Status.CANCELLED,
+}
+
+SENSITIVE_KEYS = frozenset({"credentials", "api_keys", "connection_strings", "passwords", "tokens", "private_keys"})
+
+
+def status_of(text: str) -> Status:
+    """The status a caller means; raises ValueError with the allowed words."""
+    word = text.strip().lower().replace("-", "_")
+    if word in STATUS_ALIASES:
+        return STATUS_ALIASES[word]
+    try:
+        return Status(word)
+    except ValueError:
+        allowed = ", ".join(Status)
+        raise ValueError(f"{text!r} is no status; use one of {allowed}") from None
