@@ -1,0 +1,107 @@
+"""How an event is written down: JSON of its meta and its data, compressed when large, linked by hash to the one before.
+
+`state` is `{"meta": {...}, "data": {...}}` in UTF-8, or the zlib compression of it when longer than 10 KB (JSON begins with
+`{`, zlib with 0x78, so a reader can tell). The topic is the event's wire name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from domain.errors import BodyTooLarge, MfoError
+from domain.events import BY_TOPIC, TOPICS, FlowEvent
+from domain.flow import Meta, Recorded
+
+COMPRESS_ABOVE = 10_000
+MAX_EVENT_BYTES = 256 * 1024
+FIRST_HASH = bytes(32)
+
+_encoder = msgspec.json.Encoder()
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    topic: msgspec.json.Decoder(event) for topic, event in BY_TOPIC.items()
+}
+
+
+class _Written(msgspec.Struct, frozen=True):
+    meta: Meta
+    data: msgspec.Raw
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    meta: msgspec.Raw
+    data: msgspec.Raw
+
+
+_written = msgspec.json.Decoder(_Written)
+_envelope = msgspec.json.Decoder(_Envelope)
+
+
+class UnknownTopic(MfoError):
+    """An event in the store has a topic that this version does not know; run a newer version."""
+
+    code = "unknown_topic"
+
+
+class Row(NamedTuple):
+    """One row of `stored_events`, as it is written."""
+
+    version: int
+    topic: str
+    state: bytes
+    hash: bytes
+
+
+def encode_meta(meta: Meta) -> bytes:
+    """The meta's JSON, to be shared by all events of one command."""
+    return _encoder.encode(meta)
+
+
+def encode(recorded: Recorded, meta: bytes, previous: bytes) -> Row:
+    """The row for a fact that follows the event whose hash is `previous`; raises BodyTooLarge above 256 KiB of JSON."""
+    topic = TOPICS[type(recorded.fact)]
+    state = b'{"meta":' + meta + b',"data":' + _encoder.encode(recorded.fact) + b"}"
+    if len(state) > MAX_EVENT_BYTES:
+        raise BodyTooLarge(f"{type(recorded.fact).__name__} would hold {len(state)} bytes; at most {MAX_EVENT_BYTES}")
+    if len(state) > COMPRESS_ABOVE:
+        state = zlib.compress(state)
+    return Row(recorded.version, topic, state, chain(previous, recorded.flow_id, recorded.version, topic, state))
+
+
+def chain(previous: bytes, flow_id: UUID, version: int, topic: str, state: bytes) -> bytes:
+    """SHA-256(0x01 | previous hash (32) | flow id (16) | version (u64 be) | len(topic) (u16 be) | topic | state)."""
+    name = topic.encode()
+    return hashlib.sha256(
+        b"\x01" + previous + flow_id.bytes + version.to_bytes(8, "big") + len(name).to_bytes(2, "big") + name + state
+    ).digest()
+
+
+def plain(state: bytes) -> bytes:
+    """The JSON of a stored state, decompressed where it was compressed."""
+    return state if state[:1] == b"{" else zlib.decompress(state)
+
+
+def decode(flow_id: UUID, version: int, topic: str, state: bytes) -> Recorded:
+    """The fact of a stored row; raises UnknownTopic."""
+    written = _written.decode(plain(state))
+    return Recorded(flow_id, version, written.meta, decode_data(topic, written.data))
+
+
+def decode_data(topic: str, data: bytes | msgspec.Raw) -> FlowEvent:
+    """The fact in a JSON object of the given topic; raises UnknownTopic."""
+    try:
+        decoder = _decoders[topic]
+    except KeyError:
+        raise UnknownTopic(f"the topic {topic} is not known to this version; run a newer one") from None
+    fact: FlowEvent = decoder.decode(data)
+    return fact
+
+
+def split(state: bytes) -> tuple[Meta, bytes]:
+    """The meta, and the data's JSON untouched: what goes onto Kafka."""
+    written = _written.decode(plain(state))
+    return written.meta, bytes(written.data)

@@ -1,0 +1,213 @@
+"""History told to Kafka: one leader tails the log and passes on every event, in order, never beyond an unconfirmed one.
+
+The leader holds an advisory lock on a connection of its own and the newest epoch in the row `relay`; moving the position
+under an older epoch changes nothing and ends that leadership. Two relays at once can therefore only repeat events. A
+subscriber drops repeats by `(subject, sequence)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from eventstore.codec import split
+from eventstore.database import Connection, connect
+from eventstore.metrics import RELAY_LAG, RELAY_LEADER, RELAY_OLDEST, RELAYED
+from eventstore.service import ServiceConfig
+from eventstore.store import Stored, tail
+
+log = structlog.get_logger()
+
+BATCH = 1000
+POLL_SECONDS = 0.5
+TAKE_OVER_SECONDS = 1.0
+LOCK_CLASS = 2
+
+LEAD = """
+update relay set epoch = epoch + 1, leader = %s, moved_at = mfo_now() where name = %s returning epoch, position
+"""
+MOVE = """
+update relay set position = %s, moved_at = mfo_now() where name = %s and epoch = %s returning position
+"""
+
+Headers = list[tuple[str, bytes]]
+
+
+def message(event: Stored, shard: str) -> tuple[bytes, bytes, Headers]:
+    """An event as a Kafka record: key, value and CloudEvents 1.0 headers in binary mode."""
+    meta, data = split(event.state)
+    flow_id = str(event.flow_id)
+    headers: list[tuple[str, str]] = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", f"{flow_id}:{event.version}"),
+        ("ce_source", "/mfo/flows"),
+        ("ce_type", event.topic),
+        ("ce_subject", flow_id),
+        ("ce_time", meta.at.isoformat()),
+        ("ce_sequence", str(event.version)),
+        ("ce_position", f"{shard}:{event.position}"),
+        ("ce_clientaccountid", str(meta.client_account_id)),
+        ("ce_engagementid", str(meta.engagement_id)),
+        ("ce_userid", meta.user_id),
+        ("ce_correlationid", meta.correlation_id),
+        ("ce_commandid", meta.command_id),
+        ("ce_origin", meta.source),
+        ("content-type", "application/json"),
+    ]
+    if meta.causation_id:
+        headers.append(("ce_causationid", meta.causation_id))
+    return flow_id.encode(), data, [(name, value.encode()) for name, value in headers]
+
+
+def producer(bootstrap: str, **options: Any) -> AIOKafkaProducer:
+    """An idempotent producer that waits for all replicas. Event bodies may reach 256 KiB, dead letters 2 MiB."""
+    return AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        enable_idempotence=True,
+        acks="all",
+        linger_ms=0,
+        max_batch_size=262_144,
+        max_request_size=2_097_152,
+        **options,
+    )
+
+
+class Relay:
+    """Leads when it can, waits for its turn when it cannot; `run` ends only when cancelled."""
+
+    def __init__(self, config: ServiceConfig, name: str = "kafka") -> None:
+        self._config = config
+        self._name = name
+        self._who = f"{socket.gethostname()}:{os.getpid()}"
+        self._wake = asyncio.Event()
+        self.leading = False
+
+    async def run(self) -> None:
+        """Tell Kafka for as long as the service lives; faults of PostgreSQL and Kafka are waited out."""
+        pause = 0.1
+        while True:
+            try:
+                await self._lead()
+                pause = TAKE_OVER_SECONDS
+            except (psycopg.Error, KafkaError, OSError, TimeoutError) as error:
+                log.warning("relay interrupted", error=type(error).__name__, detail=str(error)[:200])
+                pause = min(pause * 2, 5.0)
+            finally:
+                self.leading = False
+                RELAY_LEADER.set(0)
+            await asyncio.sleep(pause)
+
+    async def _lead(self) -> None:
+        connection = await connect(self._config.database_url, self._config.shard)
+        listener: asyncio.Task[None] | None = None
+        try:
+            while True:
+                if await self._try_lock(connection):
+                    break
+                await asyncio.sleep(TAKE_OVER_SECONDS)
+            await connection.execute(
+                "insert into relay (name, moved_at) values (%s, mfo_now()) on conflict do nothing", (self._name,)
+            )
+            row = await (await connection.execute(LEAD, (self._who, self._name))).fetchone()
+            assert row is not None
+            epoch, position = int(row[0]), int(row[1])
+            listener = asyncio.create_task(self._listen(), name="relay listener")
+            kafka = producer(self._config.kafka_bootstrap)
+            await kafka.start()
+            try:
+                self.leading = True
+                RELAY_LEADER.set(1)
+                log.info("relay leads", epoch=epoch, position=position)
+                await self._tell(connection, kafka, epoch, position, listener)
+            finally:
+                await _stop(kafka)
+        finally:
+            if listener is not None:
+                listener.cancel()
+                with suppress(asyncio.CancelledError, psycopg.Error, OSError):
+                    await listener
+            await connection.close()
+
+    async def _try_lock(self, connection: Connection) -> bool:
+        cursor = await connection.execute(
+            "select pg_try_advisory_lock(hashtext(current_schema() || %s), %s)", (self._name, LOCK_CLASS)
+        )
+        row = await cursor.fetchone()
+        return bool(row and row[0])
+
+    async def _listen(self) -> None:
+        """Wake the leader at every commit; a second connection, so that waiting never holds up the first."""
+        connection = await connect(self._config.database_url, self._config.shard)
+        try:
+            await connection.execute("listen mfo_events")
+            self._wake.set()
+            async for _ in connection.notifies():
+                self._wake.set()
+        finally:
+            await connection.close()
+
+    async def _tell(
+        self,
+        connection: Connection,
+        kafka: AIOKafkaProducer,
+        epoch: int,
+        position: int,
+        listener: asyncio.Task[None],
+    ) -> None:
+        while True:
+            self._wake.clear()
+            events = await tail(connection, position, BATCH)
+            if events:
+                await self._produce(kafka, events)
+                position = events[-1].position
+                moved = await connection.execute(MOVE, (position, self._name, epoch))
+                if moved.rowcount == 0:
+                    log.warning("relay was superseded", epoch=epoch)
+                    return
+                RELAYED.inc(len(events))
+                self._measure(events, full=len(events) == BATCH)
+                if len(events) == BATCH:
+                    continue
+            else:
+                RELAY_LAG.set(0)
+                RELAY_OLDEST.set(0)
+            if listener.done():
+                listener.result()
+                return
+            try:
+                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+            except TimeoutError:
+                # an idle leader shows that it is alive
+                if not events:
+                    alive = await connection.execute(MOVE, (position, self._name, epoch))
+                    if alive.rowcount == 0:
+                        return
+
+    async def _produce(self, kafka: AIOKafkaProducer, events: Sequence[Stored]) -> None:
+        """Send a batch and wait for every confirmation; a failure leaves the position where it was."""
+        topic = self._config.topics.events
+        futures = []
+        for event in events:
+            key, value, headers = message(event, self._config.shard)
+            futures.append(await kafka.send(topic, value, key=key, headers=headers))
+        await asyncio.gather(*futures)
+
+    def _measure(self, events: Sequence[Stored], *, full: bool) -> None:
+        RELAY_LAG.set(len(events) if full else 0)
+        meta, _ = split(events[-1].state)
+        RELAY_OLDEST.set(max(0.0, (datetime.now(UTC) - meta.at).total_seconds()) if full else 0)
+
+
+async def _stop(kafka: AIOKafkaProducer) -> None:
+    with suppress(Exception):
+        await asyncio.wait_for(kafka.stop(), 5)

@@ -1,0 +1,139 @@
+"""What every service is given at its start, and the write side put together from it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from domain.errors import SettingsError, StoreUnavailable
+from domain.flow_types import FlowTypes
+from eventstore.artifacts import ArtifactStore
+from eventstore.committer import Committer, Slots
+from eventstore.database import DEFAULT_SHARD, Connection, connect, pool
+from eventstore.definitions import flow_types, modules, remember
+from eventstore.imports import ImportStore
+from eventstore.keys import Keyring
+from eventstore.runs import Runs
+from eventstore.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceConfig:
+    """Settings as the services take them: checked, with the secrets read."""
+
+    database_url: str
+    kafka_bootstrap: str
+    master_key: bytes
+    shard: str = DEFAULT_SHARD
+    topic_prefix: str = "mfo"
+    flow_type_modules: tuple[str, ...] = ()
+    reply_topics: tuple[str, ...] = ()
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    health_port: int = 0
+    max_body_bytes: int = 1 << 20
+    max_upload_bytes: int = 512 << 20
+    workers: int = 2
+    worker_memory_mb: int = 1024
+    slots: int = 64
+    data_dir: str | None = None
+
+    @property
+    def topics(self) -> Topics:
+        return Topics(self.topic_prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The names of the Kafka topics."""
+
+    prefix: str = "mfo"
+
+    @property
+    def commands(self) -> str:
+        return f"{self.prefix}.commands.v1"
+
+    @property
+    def replies(self) -> str:
+        return f"{self.prefix}.replies.v1"
+
+    @property
+    def events(self) -> str:
+        return f"{self.prefix}.events.v1"
+
+    @property
+    def dead_letters(self) -> str:
+        return f"{self.prefix}.commands.dlq.v1"
+
+
+@dataclass(frozen=True, slots=True)
+class WriteSide:
+    """Everything a process needs to decide, keep and read flows."""
+
+    config: ServiceConfig
+    pool: AsyncConnectionPool[Connection]
+    store: Store
+    types: FlowTypes
+    keyring: Keyring
+    artifacts: ArtifactStore
+    imports: ImportStore
+    runs: Runs
+    committer: Committer
+
+
+@asynccontextmanager
+async def write_side(
+    config: ServiceConfig,
+    *,
+    slots: Slots | None = None,
+    handlers: Collection[str] | None = None,
+    validators: Collection[str] | None = None,
+    pool_size: int = 8,
+) -> AsyncIterator[WriteSide]:
+    """Open the write side for as long as the block lasts; raises StoreUnavailable, SettingsError, RegistrationError."""
+    if len(config.master_key) != 32:
+        raise SettingsError(
+            "MFO_MASTER_KEY is missing; give 32 bytes in base64, or a file with them in MFO_MASTER_KEY_FILE"
+        )
+    connections = pool(config.database_url, config.shard, size=pool_size, name="write side")
+    try:
+        await connections.open(wait=True, timeout=15)
+    except (psycopg.Error, PoolTimeout) as error:
+        await connections.close()
+        raise StoreUnavailable("PostgreSQL cannot be reached; check MFO_DATABASE_URL") from error
+    try:
+        keyring = Keyring(config.master_key, connections)
+        await keyring.check()
+        types = flow_types(modules(config.flow_type_modules), handlers=handlers, validators=validators)
+        await remember(connections, types)
+        store, artifacts = Store(connections, config.shard), ArtifactStore(connections)
+        committer = Committer(
+            store,
+            types,
+            keyring,
+            artifacts,
+            partial(connect, config.database_url, config.shard, lock_timeout="5s"),
+            slots=slots,
+        )
+        await committer.start()
+        try:
+            yield WriteSide(
+                config,
+                connections,
+                store,
+                types,
+                keyring,
+                artifacts,
+                ImportStore(connections, artifacts),
+                Runs(connections),
+                committer,
+            )
+        finally:
+            await committer.stop()
+    finally:
+        await connections.close()

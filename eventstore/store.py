@@ -1,0 +1,334 @@
+"""The event store of one shard: histories read back, groups of decisions appended, first answers remembered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from domain.commands import Envelope
+from domain.flow import Flow, Recorded, fold
+from eventstore.codec import FIRST_HASH, Row, decode
+from eventstore.database import DEFAULT_SHARD, Connection
+
+LEASE_SECONDS = 6.0
+
+APPEND = (
+    "select * from append_group("
+    + ", ".join(
+        f"%b::{kind}"
+        for kind in (
+            *("uuid[]", "bigint[]", "bigint[]", "bytea[]", "uuid[]", "uuid[]"),
+            *("int[]", "bigint[]", "text[]", "bytea[]", "bytea[]"),
+            *(
+                "int[]",
+                "uuid[]",
+                "uuid[]",
+                "text[]",
+                "bytea[]",
+                "text[]",
+                "bigint[]",
+                "text[]",
+                "text[]",
+                "text[]",
+                "text[]",
+            ),
+            *("text[]", "text[]", "bigint[]", "text[]", "text[]", "bytea[]"),
+            *("int[]", "uuid[]", "text[]", "text[]", "int[]", "bigint[]", "text[]", "float8[]"),
+            *("int[]", "uuid[]"),
+            *("int[]", "text[]", "bigint[]", "float8[]"),
+            *("int[]", "text[]"),
+            "float8",
+        )
+    )
+    + ")"
+)
+
+LOAD = """
+select originator_id, originator_version, topic, state, hash, notification_id from stored_events
+where originator_id = any(%b) order by originator_id, originator_version
+"""
+
+FIRST_ANSWERS = """
+select i.command_id, i.body_hash, i.outcome, i.flow_id, i.version, i.position, i.error,
+       i.client_account_id, i.engagement_id
+from command_ids i join unnest(%b::uuid[], %b::uuid[], %b::text[]) as a(c, e, id)
+  on (i.client_account_id, i.engagement_id, i.command_id) = (a.c, a.e, a.id)
+"""
+
+LOG_REPEAT = """
+insert into command_log (at, client_account_id, engagement_id, user_id, command_id, command, flow_id, source, outcome,
+                         version, position, error, correlation_id, causation_id, expected_version, ip_address, user_agent)
+values (mfo_now(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+
+
+class Loaded(NamedTuple):
+    """A flow as its history tells it, with the hash of its last event and that event's place in the log (0: none)."""
+
+    flow: Flow
+    hash: bytes
+    position: int
+
+
+class FirstAnswer(NamedTuple):
+    """What a command id was answered when it was new."""
+
+    body_hash: bytes
+    outcome: str
+    flow_id: UUID
+    version: int
+    position: int | None
+    error: dict[str, Any] | None
+
+
+class CommandRow(NamedTuple):
+    """A command with its outcome, as the log keeps it. `version` is the flow's after it."""
+
+    name: str
+    envelope: Envelope
+    body_hash: bytes
+    outcome: str
+    version: int
+    error: str | None
+    body: bytes | None
+
+
+@dataclass(slots=True)
+class Decision:
+    """What one group holds for one flow: decided on `before`, ending in `after`."""
+
+    before: Flow
+    after: Flow
+    hash: bytes
+    client_account_id: UUID
+    engagement_id: UUID
+    rows: list[Row] = field(default_factory=list)
+    commands: list[CommandRow] = field(default_factory=list)
+    owner: str | None = None
+
+
+class Stored(NamedTuple):
+    """An event as it lies in the log."""
+
+    position: int
+    flow_id: UUID
+    version: int
+    topic: str
+    state: bytes
+    hash: bytes
+
+
+class Store:
+    """History in PostgreSQL. Reads use a pool; each committer appends on a connection of its own."""
+
+    def __init__(self, pool: AsyncConnectionPool[Connection], shard: str = DEFAULT_SHARD) -> None:
+        self.pool = pool
+        self.shard = shard
+
+    def position(self, number: int | None) -> str | None:
+        """A place in the log as the outside sees it: `<shard>:<n>`."""
+        return None if number is None else f"{self.shard}:{number}"
+
+    async def now(self) -> datetime:
+        async with self.pool.connection() as connection:
+            row = await (await connection.execute("select mfo_now()")).fetchone()
+        assert row is not None
+        now: datetime = row[0]
+        return now
+
+    async def load(self, flow_ids: Iterable[UUID]) -> dict[UUID, Loaded]:
+        """The flows with these ids, folded from their events; one that has no history is new, at version 0."""
+        async with self.pool.connection() as connection:
+            return await load(connection, flow_ids)
+
+    async def history(
+        self, flow_id: UUID, *, after: int = 0, limit: int | None = None, upto: int | None = None
+    ) -> list[tuple[int, Recorded]]:
+        """A flow's events in order, from the one after version `after`, each with its place in the log."""
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(
+                "select originator_version, topic, state, notification_id from stored_events"
+                " where originator_id = %s and originator_version > %s and originator_version <= %s"
+                " order by originator_version limit %s",
+                (flow_id, after, upto if upto is not None else 2**62, limit),
+                binary=True,
+            )
+            rows = await cursor.fetchall()
+        return [(position, decode(flow_id, version, topic, state)) for version, topic, state, position in rows]
+
+    async def flow(self, flow_id: UUID, *, upto: int | None = None) -> Flow:
+        """The flow as its history up to version `upto` tells it."""
+        return fold(Flow(id=flow_id), [recorded for _, recorded in await self.history(flow_id, upto=upto)])
+
+    async def tail(self, after: int, limit: int) -> list[Stored]:
+        """The events after a place in the log, in the order of their commits."""
+        async with self.pool.connection() as connection:
+            return await tail(connection, after, limit)
+
+    async def all(self, *, batch: int = 5000) -> AsyncIterator[list[Stored]]:
+        """The whole log in order, in batches."""
+        position = 0
+        while events := await self.tail(position, batch):
+            yield events
+            position = events[-1].position
+
+    async def end(self) -> int:
+        """The place of the last event in the log; 0 for an empty one."""
+        async with self.pool.connection() as connection:
+            row = await (
+                await connection.execute("select coalesce(max(notification_id), 0) from stored_events")
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    async def first_answers(self, envelopes: Sequence[Envelope]) -> dict[tuple[UUID, UUID, str], FirstAnswer]:
+        """The answers these command ids were given before, by (client account, engagement, id)."""
+        if not envelopes:
+            return {}
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute(
+                FIRST_ANSWERS,
+                (
+                    [envelope.client_account_id for envelope in envelopes],
+                    [envelope.engagement_id for envelope in envelopes],
+                    [envelope.command_id for envelope in envelopes],
+                ),
+            )
+            return {
+                (row[7], row[8], row[0]): FirstAnswer(
+                    bytes(row[1]), row[2], row[3], row[4], row[5], msgspec.json.decode(row[6]) if row[6] else None
+                )
+                for row in await cursor.fetchall()
+            }
+
+    async def log_again(self, command: CommandRow, flow_id: UUID, first: FirstAnswer) -> None:
+        """Keep a repeat, or the reuse of an id, beside its first answer."""
+        envelope = command.envelope
+        async with self.pool.connection() as connection:
+            await connection.execute(
+                LOG_REPEAT,
+                (
+                    *(envelope.client_account_id, envelope.engagement_id, envelope.user_id, envelope.command_id),
+                    *(command.name, flow_id, envelope.source, command.outcome, first.version, first.position),
+                    *(command.error, envelope.correlation_id, envelope.causation_id, envelope.expected_version),
+                    *(envelope.ip_address, envelope.user_agent),
+                ),
+            )
+
+
+async def load(connection: AsyncConnection[Any], flow_ids: Iterable[UUID]) -> dict[UUID, Loaded]:
+    """As `Store.load`, on a given connection."""
+    wanted = list(flow_ids)
+    loaded = {flow_id: Loaded(Flow(id=flow_id), FIRST_HASH, 0) for flow_id in wanted}
+    if not wanted:
+        return loaded
+    cursor = await connection.execute(LOAD, (wanted,), binary=True)
+    histories: dict[UUID, list[tuple[Any, ...]]] = {}
+    for row in await cursor.fetchall():
+        histories.setdefault(row[0], []).append(row)
+    for flow_id, rows in histories.items():
+        facts = (decode(flow_id, version, topic, state) for _, version, topic, state, _, _ in rows)
+        loaded[flow_id] = Loaded(fold(Flow(id=flow_id), facts), bytes(rows[-1][4]), rows[-1][5])
+    return loaded
+
+
+async def tail(connection: AsyncConnection[Any], after: int, limit: int) -> list[Stored]:
+    """As `Store.tail`, on a given connection."""
+    cursor = await connection.execute(
+        "select notification_id, originator_id, originator_version, topic, state, hash from stored_events"
+        " where notification_id > %s order by notification_id limit %s",
+        (after, limit),
+        binary=True,
+    )
+    return [Stored(*row) for row in await cursor.fetchall()]
+
+
+async def append(
+    connection: AsyncConnection[Any], decisions: Sequence[Decision]
+) -> tuple[dict[int, dict[int, int]], datetime | None]:
+    """Append a group in one transaction; answers the winners, each with the log positions of its new versions.
+
+    The key of the answer is the decision's place in the group, from 0. A decision that is absent lost: its flow had moved
+    on, or one of its command ids had been used; nothing of it was kept. Also answers the store's time.
+    """
+    numbered = list(enumerate(decisions, 1))
+    events = [(n, row) for n, decision in numbered for row in decision.rows]
+    commands = [(n, row) for n, decision in numbered for row in decision.commands]
+    begun = [(n, d) for n, d in numbered if _begins_run(d)]
+    ended = [(n, d.before.run) for n, d in numbered if d.before.run is not None and _ends_run(d)]
+    timed = [(n, d.after.retry) for n, d in numbered if d.after.retry is not None and d.after.retry != d.before.retry]
+    untimed = [(n, d.before.retry) for n, d in numbered if d.before.retry is not None and d.after.retry is None]
+    parameters: tuple[Any, ...] = (
+        [d.after.id for d in decisions],
+        [d.before.version for d in decisions],
+        [d.after.version for d in decisions],
+        [d.hash for d in decisions],
+        [d.client_account_id for d in decisions],
+        [d.engagement_id for d in decisions],
+        [n for n, _ in events],
+        [row.version for _, row in events],
+        [row.topic for _, row in events],
+        [row.state for _, row in events],
+        [row.hash for _, row in events],
+        [n for n, _ in commands],
+        [row.envelope.client_account_id for _, row in commands],
+        [row.envelope.engagement_id for _, row in commands],
+        [row.envelope.command_id for _, row in commands],
+        [row.body_hash for _, row in commands],
+        [row.outcome for _, row in commands],
+        [row.version for _, row in commands],
+        [row.error for _, row in commands],
+        [row.name for _, row in commands],
+        [row.envelope.user_id for _, row in commands],
+        [row.envelope.source for _, row in commands],
+        [row.envelope.correlation_id for _, row in commands],
+        [row.envelope.causation_id for _, row in commands],
+        [row.envelope.expected_version for _, row in commands],
+        [row.envelope.ip_address for _, row in commands],
+        [row.envelope.user_agent for _, row in commands],
+        [row.body for _, row in commands],
+        [n for n, _ in begun],
+        [d.after.run.run_id for _, d in begun if d.after.run],
+        [d.after.flow_type for _, d in begun],
+        [d.after.run.phase_name for _, d in begun if d.after.run],
+        [d.after.run.attempt for _, d in begun if d.after.run],
+        [d.after.run.token for _, d in begun if d.after.run],
+        [d.owner for _, d in begun],
+        [d.after.run.timeout_seconds for _, d in begun if d.after.run],
+        [n for n, _ in ended],
+        [run.run_id for _, run in ended],
+        [n for n, _ in timed],
+        [retry.timer for _, retry in timed],
+        [retry.timer_token for _, retry in timed],
+        [retry.delay_seconds for _, retry in timed],
+        [n for n, _ in untimed],
+        [retry.timer for _, retry in untimed],
+        LEASE_SECONDS,
+    )
+    cursor = await connection.execute(APPEND, parameters, binary=True)
+    winners: dict[int, dict[int, int]] = {}
+    now: datetime | None = None
+    for n, version, position, at in await cursor.fetchall():
+        positions = winners.setdefault(n - 1, {})
+        now = at
+        if version is not None:
+            positions[version] = position
+    return winners, now
+
+
+def _begins_run(decision: Decision) -> bool:
+    """Whether a run row is to be written: a new run, or a known one under a new token."""
+    before, after = decision.before.run, decision.after.run
+    return after is not None and (before is None or (before.run_id, before.token) != (after.run_id, after.token))
+
+
+def _ends_run(decision: Decision) -> bool:
+    before, after = decision.before.run, decision.after.run
+    return before is not None and (after is None or after.run_id != before.run_id)
