@@ -1,0 +1,1 @@
+"""What we do when a message arrives: take in commands, run phases, fire timers."""

@@ -1,0 +1,137 @@
+"""The service `consumers`: commands from Kafka, the relay to Kafka, runs, timers and uploads to describe."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+
+import psycopg
+import structlog
+from aiokafka.errors import KafkaError
+from psycopg_pool import PoolTimeout
+
+from consumers.describer import Describer
+from consumers.frames import Begin
+from consumers.intake import Intake
+from consumers.keeper import Keeper
+from consumers.phases import PhaseWork
+from consumers.pool import WorkerPool
+from consumers.work import Workshop
+from eventstore.definitions import modules
+from eventstore.health import Parts, health_door
+from eventstore.relay import Relay, producer
+from eventstore.service import ServiceConfig, WriteSide, write_side
+
+log = structlog.get_logger()
+
+HOUSEKEEPING_SECONDS = 3600.0
+
+
+async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> None:
+    """Serve until cancelled or told to stop by SIGTERM or SIGINT; work in hand is ended or handed back."""
+    work = PhaseWork(modules(config.flow_type_modules))
+    keeper = Keeper(config.workers, config.slots)
+    begin = Begin(
+        database_url=config.database_url,
+        shard=config.shard,
+        master_key=config.master_key,
+        flow_type_modules=config.flow_type_modules,
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(sign, stop.set)
+    async with AsyncExitStack() as stack:
+        side = await stack.enter_async_context(
+            write_side(config, slots=keeper, handlers=work.handlers, validators=work.validators)
+        )
+        pool = WorkerPool(config.workers, begin, memory_mb=config.worker_memory_mb, on_progress=keeper.on_progress)
+        stack.push_async_callback(pool.stop)
+        await pool.start()
+        keeper.attach(side, pool, Workshop(work, side.artifacts, side.imports, side.keyring))
+        keeper.start()
+        stack.push_async_callback(keeper.stop)
+        relay = Relay(config)
+        tasks = [
+            asyncio.create_task(relay.run(), name="relay"),
+            asyncio.create_task(Describer(side, pool).run(), name="describer"),
+            asyncio.create_task(_housekeeping(side), name="housekeeping"),
+        ]
+        stack.push_async_callback(_cancel, tasks)
+        kafka = await _connected(config)
+        stack.push_async_callback(_quietly, kafka.stop)
+        intake = Intake(config, lambda: side.committer, kafka)
+        await _start_intake(intake)
+        stack.push_async_callback(_quietly, intake.broker.stop)
+
+        async def parts() -> Parts:
+            return {
+                "committer": _state(side.committer.healthy, "the committer has ended"),
+                "keeper": _state(keeper.healthy, "a loop of the keeper has ended"),
+                "workers": _state(pool.alive > 0, "no worker process is alive"),
+                "relay": _state(not tasks[0].done(), "the relay has ended") | {"leading": relay.leading},
+            }
+
+        await stack.enter_async_context(health_door(config.http_host, config.health_port, parts))
+        log.info("consumers are ready", owner=keeper.owner, workers=config.workers, slots=config.slots)
+        if ready is not None:
+            ready.set()
+        await stop.wait()
+        log.info("consumers stop")
+
+
+async def _connected(config: ServiceConfig) -> Any:
+    """A started producer; a Kafka that is not there yet is waited for."""
+    pause = 0.2
+    while True:
+        kafka = producer(config.kafka_bootstrap)
+        try:
+            await kafka.start()
+        except KafkaError as error:
+            log.warning("Kafka cannot be reached", error=type(error).__name__, bootstrap=config.kafka_bootstrap)
+            await _quietly(kafka.stop)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+        else:
+            return kafka
+
+
+async def _start_intake(intake: Intake) -> None:
+    pause = 0.2
+    while True:
+        try:
+            await intake.broker.start()
+        except KafkaError as error:
+            log.warning("intake cannot start", error=type(error).__name__)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+        else:
+            return
+
+
+async def _housekeeping(side: WriteSide) -> None:
+    """Make the command log's next partitions before they are needed."""
+    while True:
+        with suppress(psycopg.Error, PoolTimeout):
+            async with side.pool.connection() as connection:
+                await connection.execute("select command_log_partitions(2)")
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _quietly(stop: Any) -> None:
+    with suppress(Exception):
+        await asyncio.wait_for(stop(), 5)
+
+
+def _state(good: bool, reason: str) -> dict[str, Any]:
+    return {"state": "up", "pid": os.getpid()} if good else {"state": "down", "reason": reason}

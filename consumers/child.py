@@ -1,0 +1,132 @@
+"""A child process that does phase work: takes jobs on standard input, answers on standard output, logs on standard error."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import structlog
+
+from consumers.frames import Begin, Describe, Ended, FromChild, Job, Progress, Ready, Stop, frame, to_child
+from consumers.phases import PhaseWork
+from consumers.work import Workshop
+from domain.commands import Tenant
+from eventstore.artifacts import ArtifactStore
+from eventstore.database import pool
+from eventstore.definitions import modules
+from eventstore.imports import ImportStore
+from eventstore.keys import Keyring
+
+log = structlog.get_logger()
+
+
+class Child:
+    """One child: a workshop, and the runs it has in hand."""
+
+    def __init__(self, answers: asyncio.StreamWriter) -> None:
+        self._answers = answers
+        self._tasks: dict[Any, asyncio.Task[None]] = {}
+        self._imports: ImportStore | None = None
+        self._workshop: Workshop | None = None
+
+    async def serve(self, orders: asyncio.StreamReader) -> None:
+        """Work until the service closes the pipe."""
+        begin = await _read(orders)
+        assert isinstance(begin, Begin)
+        connections = pool(begin.database_url, begin.shard, size=4, name="worker")
+        await connections.open(wait=True, timeout=30)
+        artifacts = ArtifactStore(connections)
+        self._imports = ImportStore(connections, artifacts)
+        self._workshop = Workshop(
+            PhaseWork(modules(begin.flow_type_modules)),
+            artifacts,
+            self._imports,
+            Keyring(begin.master_key, connections),
+        )
+        await self._say(Ready(pid=os.getpid()))
+        while (order := await _read(orders)) is not None:
+            match order:
+                case Job():
+                    self._begin(order.run_id, self._do(order))
+                case Describe():
+                    self._begin(order.run_id, self._describe(order))
+                case Stop():
+                    task = self._tasks.get(order.run_id)
+                    if task is not None:
+                        task.cancel()
+                case Begin():
+                    raise RuntimeError("a child begins once")
+        await connections.close()
+
+    def _begin(self, run_id: Any, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks[run_id] = task
+        task.add_done_callback(lambda _: self._tasks.pop(run_id, None))
+
+    async def _do(self, job: Job) -> None:
+        async def progress(done: int, total: int, message: str) -> None:
+            await self._say(Progress(run_id=job.run_id, done=done, total=total, message=message[:500]))
+
+        assert self._workshop is not None
+        await self._say(await self._workshop.run(job, progress))
+
+    async def _describe(self, order: Describe) -> None:
+        from estate.errors import EstateError
+        from estate.inspect import inspect
+
+        assert self._imports is not None
+        tenant = Tenant(order.client_account_id, order.engagement_id, order.user_id)
+        try:
+            with TemporaryDirectory(prefix="mfo-import-") as folder:
+                found, path = await self._imports.fetch(tenant, str(order.import_id), Path(folder))
+                summary = inspect(path, found.filename)
+            ended = Ended(run_id=order.run_id, how="completed", outputs=summary)
+        except EstateError as error:
+            ended = Ended(run_id=order.run_id, how="failed", error={"code": error.code, "detail": error.detail})
+        except Exception as error:
+            log.exception("upload could not be described", import_id=str(order.import_id))
+            detail = f"the reader failed: {type(error).__name__}"
+            ended = Ended(run_id=order.run_id, how="failed", error={"code": "reader_failed", "detail": detail})
+        await self._say(ended)
+
+    async def _say(self, message: FromChild) -> None:
+        self._answers.write(frame(message))
+        await self._answers.drain()
+
+
+async def _read(orders: asyncio.StreamReader) -> Any:
+    try:
+        size = int.from_bytes(await orders.readexactly(4), "big")
+        return to_child.decode(await orders.readexactly(size))
+    except asyncio.IncompleteReadError:
+        return None
+
+
+async def main() -> None:
+    """Connect the pipes and serve. Standard output is kept for answers: a stray print goes to standard error."""
+    loop = asyncio.get_running_loop()
+    answers_fd = os.dup(1)
+    os.dup2(2, 1)
+    orders = asyncio.StreamReader(limit=1 << 20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(answers_fd, "wb"))
+    await Child(asyncio.StreamWriter(transport, protocol, None, loop)).serve(orders)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    asyncio.run(main())

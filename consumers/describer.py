@@ -1,0 +1,82 @@
+"""Uploads described: what format, which sheets, how many rows. Read in a child process, never in the API."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from uuid import uuid4
+
+import psycopg
+import structlog
+from psycopg_pool import PoolTimeout
+
+from consumers.frames import Describe
+from consumers.metrics import IMPORTS_DESCRIBED
+from consumers.pool import WorkerLost, WorkerPool
+from eventstore.database import connect
+from eventstore.imports import Import
+from eventstore.service import WriteSide
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 5.0
+LIMIT_SECONDS = 90.0
+
+
+class Describer:
+    """Takes uploads that nobody has described, one at a time."""
+
+    def __init__(self, side: WriteSide, pool: WorkerPool) -> None:
+        self._side = side
+        self._pool = pool
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Describe uploads for as long as the service lives."""
+        hints = asyncio.create_task(self._hints(), name="import hints")
+        try:
+            while True:
+                self._wake.clear()
+                with suppress(psycopg.Error, PoolTimeout):
+                    while (upload := await self._side.imports.claim()) is not None:
+                        await self._describe(upload)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+        finally:
+            hints.cancel()
+
+    async def _describe(self, upload: Import) -> None:
+        order = Describe(
+            run_id=uuid4(),
+            import_id=upload.id,
+            client_account_id=upload.client_account_id,
+            engagement_id=upload.engagement_id,
+            user_id=upload.created_by,
+        )
+        try:
+            ended = await self._pool.run(order, exclusive=True, within=LIMIT_SECONDS)
+        except (WorkerLost, TimeoutError) as error:
+            log.warning("upload not described", import_id=str(upload.id), why=str(error) or type(error).__name__)
+            if upload.summary is None and isinstance(error, TimeoutError):
+                detail = f"reading the file took longer than {LIMIT_SECONDS:g} s"
+                await self._side.imports.described(
+                    upload.id, "unreadable", {"error": {"code": "reader_timeout", "detail": detail}}
+                )
+            return
+        state = "readable" if ended.how == "completed" else "unreadable"
+        summary = ended.outputs if ended.how == "completed" else {"error": ended.error}
+        await self._side.imports.described(upload.id, state, summary)
+        IMPORTS_DESCRIBED.labels(state).inc()
+
+    async def _hints(self) -> None:
+        config = self._side.config
+        while True:
+            with suppress(psycopg.Error, OSError):
+                connection = await connect(config.database_url, config.shard)
+                try:
+                    await connection.execute("listen mfo_imports")
+                    async for _ in connection.notifies():
+                        self._wake.set()
+                finally:
+                    await connection.close()
+            await asyncio.sleep(POLL_SECONDS)

@@ -1,0 +1,101 @@
+"""What the service and its child processes say to each other: JSON frames after their length, and how a run ended."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+Json = dict[str, Any]
+
+
+class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The first frame to a child: what it needs to reach the store."""
+
+    database_url: str
+    shard: str
+    master_key: bytes
+    flow_type_modules: tuple[str, ...]
+    log_level: str = "INFO"
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Run a phase. Inputs and outputs are as the flow holds them: sealed, and large members moved aside."""
+
+    run_id: UUID
+    token: int
+    flow_id: UUID
+    flow_type: str
+    phase_name: str
+    attempt: int
+    client_account_id: UUID
+    engagement_id: UUID
+    user_id: str
+    inputs: Json
+    outputs: dict[str, Json]
+    handlers: tuple[str, ...]
+    validators: tuple[str, ...]
+    validate_inputs: bool = True
+    validate_outputs: bool = True
+    output_schema: Json | None = None
+
+
+class Describe(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Say what is in an upload."""
+
+    run_id: UUID
+    import_id: UUID
+    client_account_id: UUID
+    engagement_id: UUID
+    user_id: str
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Give a run up."""
+
+    run_id: UUID
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """How far a run is."""
+
+    run_id: UUID
+    done: int
+    total: int
+    message: str
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """How a run ended: `completed` with outputs, `failed` with an error, `input` with what is asked for."""
+
+    run_id: UUID
+    how: Literal["completed", "failed", "input"]
+    outputs: Json = {}
+    validation_results: Json = {}
+    resource_usage: Json = {}
+    error: Json = {}
+    fields: tuple[str, ...] = ()
+    message: str = ""
+    suggestions: Json = {}
+    execution_time_ms: int = 0
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The child can take work."""
+
+    pid: int
+
+
+ToChild = Begin | Job | Describe | Stop
+FromChild = Ready | Progress | Ended
+
+_encoder = msgspec.json.Encoder()
+to_child = msgspec.json.Decoder(ToChild)
+from_child = msgspec.json.Decoder(FromChild)
+
+
+def frame(message: ToChild | FromChild) -> bytes:
+    """The message with its length before it: 4 bytes, big-endian."""
+    body = _encoder.encode(message)
+    return len(body).to_bytes(4, "big") + body

@@ -1,0 +1,242 @@
+"""Commands taken in from Kafka in batches, acknowledged when every one has its answer.
+
+A message that is no command goes to the dead letters with its bytes and headers. While the store cannot be reached the
+batch waits; nothing is acknowledged before it is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaProducer
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker, KafkaMessage
+from pydantic import BaseModel, Field
+
+from consumers.messages import Incoming, read, sender
+from consumers.metrics import TAKEN_IN
+from domain.commands import Json
+from domain.errors import MfoError, Unavailable
+from eventstore.committer import ACCEPTED, REFUSED, REPEATED, Answer, Committer
+from eventstore.service import ServiceConfig
+
+log = structlog.get_logger()
+
+BATCH_RECORDS = 500
+BATCH_MS = 5
+SESSION_MS = 45_000
+POLL_MS = 600_000
+REPLY_NAMES = {ACCEPTED: "Accepted", REPEATED: "Repeated", REFUSED: "Refused"}
+
+
+class ReplyError(BaseModel):
+    """Why a command was refused."""
+
+    code: str
+    detail: str
+    allowed: list[str] = Field(default_factory=list)
+    errors: list[dict[str, str]] = Field(default_factory=list)
+
+
+class Reply(BaseModel):
+    """What became of a command."""
+
+    command_id: str
+    outcome: str = Field(
+        description="accepted, repeated or refused; a repeat carries the first version, position and error"
+    )
+    flow_id: str | None
+    version: int
+    position: str | None
+    error: ReplyError | None = None
+
+
+def kafka_broker(config: ServiceConfig, **options: Any) -> KafkaBroker:
+    """The broker for the intake; it only consumes and creates no topics."""
+    return KafkaBroker(
+        config.kafka_bootstrap,
+        consumer_only=True,
+        allow_auto_create_topics=False,
+        client_id="mfo-intake",
+        logger=None,
+        **options,
+    )
+
+
+class Intake:
+    """The door for commands from Kafka."""
+
+    def __init__(
+        self, config: ServiceConfig, committer: Callable[[], Committer], producer: AIOKafkaProducer | None
+    ) -> None:
+        self._topics = config.topics
+        self._allowed = config.reply_topics
+        self._committer = committer
+        self._producer = producer
+        self.broker = kafka_broker(config)
+        self.broker.subscriber(
+            self._topics.commands,
+            group_id=f"{config.topic_prefix}-commands",
+            batch=True,
+            max_records=BATCH_RECORDS,
+            batch_timeout_ms=BATCH_MS,
+            ack_policy=AckPolicy.MANUAL,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=20,
+            session_timeout_ms=SESSION_MS,
+            max_poll_interval_ms=POLL_MS,
+            decoder=_as_it_is,
+            title="commands",
+            description="Commands as CloudEvents 1.0, keyed by flow id; data is the body of the same HTTP call plus flow_id.",
+        )(self.on_commands)
+
+    async def on_commands(self, body: list[Any], message: KafkaMessage) -> None:
+        """Decide a batch, answer every message, then acknowledge."""
+        records = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
+        sent: list[asyncio.Future[Any]] = []
+        waiting: list[tuple[Any, Incoming]] = []
+        for record in records:
+            try:
+                incoming = read(
+                    record.key,
+                    record.headers,
+                    record.value,
+                    reply_topic=self._topics.replies,
+                    allowed_reply_topics=self._allowed,
+                )
+            except MfoError as error:
+                sent.extend(await self._dead_letter(record, error))
+                continue
+            waiting.append((record, incoming))
+        answers = await self._decide([incoming for _, incoming in waiting])
+        for (record, incoming), answer in zip(waiting, answers, strict=True):
+            if isinstance(answer, MfoError):
+                sent.extend(await self._dead_letter(record, answer))
+                continue
+            TAKEN_IN.labels(answer.outcome).inc()
+            sent.append(await self._reply(incoming, answer))
+        await asyncio.gather(*sent)
+        await message.ack()
+
+    async def _decide(self, incoming: list[Incoming]) -> list[Answer | MfoError]:
+        """The answer to each, in order; what the store could not take now is asked again until it can."""
+        results: list[Answer | MfoError | None] = [None] * len(incoming)
+        left = list(range(len(incoming)))
+        pause = 0.05
+        while left:
+            futures: list[tuple[int, Any]] = []
+            again: list[int] = []
+            for place, n in enumerate(left):
+                try:
+                    futures.append((n, await self._committer().put(incoming[n].command, incoming[n].envelope)))
+                except Unavailable:
+                    # order is kept: what follows waits too
+                    again.extend(left[place:])
+                    break
+                except MfoError as error:
+                    results[n] = error
+            for n, future in futures:
+                try:
+                    results[n] = await future
+                except Unavailable:
+                    again.append(n)
+                except MfoError as error:
+                    results[n] = error
+            left = sorted(again)
+            if left:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+        return [result for result in results if result is not None]
+
+    async def _reply(self, incoming: Incoming, answer: Answer) -> asyncio.Future[Any]:
+        body: Json = {
+            "command_id": answer.command_id,
+            "outcome": answer.outcome,
+            "flow_id": str(answer.flow_id),
+            "version": answer.version,
+            "position": answer.position,
+        }
+        if answer.error is not None:
+            body["error"] = answer.error
+        return await self._send(
+            incoming.reply_topic,
+            REPLY_NAMES[answer.outcome],
+            body,
+            flow_id=str(answer.flow_id),
+            correlation_id=incoming.envelope.correlation_id,
+        )
+
+    async def _send(
+        self, topic: str, name: str, body: Json, *, flow_id: str | None, correlation_id: str
+    ) -> asyncio.Future[Any]:
+        headers = {
+            "ce_specversion": "1.0",
+            "ce_id": str(uuid4()),
+            "ce_source": "/mfo/commands",
+            "ce_type": f"mfo.reply.{name}.v1",
+            "ce_time": datetime.now(UTC).isoformat(),
+            "ce_correlationid": correlation_id,
+            "ce_causationid": str(body["command_id"]),
+            "content-type": "application/json",
+        }
+        if flow_id:
+            headers["ce_subject"] = flow_id
+        assert self._producer is not None
+        future: asyncio.Future[Any] = await self._producer.send(
+            topic,
+            msgspec.json.encode(body),
+            key=flow_id.encode() if flow_id else None,
+            headers=[(name, value.encode()) for name, value in headers.items()],
+        )
+        return future
+
+    async def _dead_letter(self, record: Any, error: MfoError) -> list[asyncio.Future[Any]]:
+        """Keep a message that is no command, byte for byte, with the reason; tell its sender where one is named."""
+        TAKEN_IN.labels("dead_letter").inc()
+        log.warning(
+            "dead letter", code=error.code, topic=record.topic, partition=record.partition, offset=record.offset
+        )
+        reason = [
+            ("mfo_error_code", error.code.encode()),
+            ("mfo_error_detail", error.detail.encode()),
+            ("mfo_source_topic", record.topic.encode()),
+            ("mfo_source_partition", str(record.partition).encode()),
+            ("mfo_source_offset", str(record.offset).encode()),
+        ]
+        assert self._producer is not None
+        sent = [
+            await self._producer.send(
+                self._topics.dead_letters, record.value, key=record.key, headers=[*record.headers, *reason]
+            )
+        ]
+        who = sender(record.headers, record.value)
+        if who.command_id:
+            body: Json = {
+                "command_id": who.command_id,
+                "outcome": REFUSED,
+                "flow_id": who.subject,
+                "version": 0,
+                "position": None,
+                "error": error.as_dict(),
+            }
+            sent.append(
+                await self._send(
+                    self._topics.replies,
+                    "Refused",
+                    body,
+                    flow_id=who.subject,
+                    correlation_id=who.correlation_id or who.command_id,
+                )
+            )
+        return sent
+
+
+async def _as_it_is(message: Any, original: Any = None) -> Any:
+    """Bodies are read by `read`, one by one, so that a broken one spoils no batch."""
+    return message.body

@@ -1,0 +1,460 @@
+"""The runs of this process: taken, done, kept alive, reported; and what is due: timers, lapsed leases, deadlines.
+
+A run is born into a free place here with its commit, or claimed from the queue. Its result is a command like any other,
+under the run's token; the flow refuses a stale one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+import msgspec
+import psycopg
+import structlog
+from psycopg_pool import PoolTimeout
+
+from consumers.frames import Ended, Job, Progress
+from consumers.metrics import RUNS, RUNS_ACTIVE, TIMERS_FIRED
+from consumers.phases import Mode
+from consumers.pool import WorkerLost, WorkerPool
+from consumers.work import Workshop
+from domain.commands import Command, CompletePhase, Envelope, FailPhase, FireTimer, ReassignRun, RequestInput
+from domain.errors import MfoError, RegistrationError, Unavailable
+from domain.flow import Flow, Run
+from domain.flow_types import FlowTypes
+from eventstore.committer import Answer
+from eventstore.database import connect
+from eventstore.definitions import remember
+from eventstore.runs import RunRow
+from eventstore.service import WriteSide
+
+log = structlog.get_logger()
+
+HEARTBEAT_SECONDS = 2.0
+POLL_SECONDS = 1.0
+IDLE_SECONDS = 5.0
+SYSTEM_USER = "mfo"
+
+STORE_FAULTS = (psycopg.Error, PoolTimeout, Unavailable)
+
+
+class _Active:
+    """A run in hand."""
+
+    __slots__ = ("flow", "lost", "mode", "run", "task")
+
+    def __init__(self, flow: Flow, run: Run, mode: Mode) -> None:
+        self.flow = flow
+        self.run = run
+        self.mode = mode
+        self.task: asyncio.Task[None] | None = None
+        self.lost = False
+
+
+class Keeper:
+    """The places for runs in this process (`Slots` of the committer), and the loops that look after them."""
+
+    def __init__(self, children: int, slots: int) -> None:
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._exclusive_free = children
+        self._shared_free = slots
+        self._active: dict[UUID, _Active] = {}
+        self._reserved: dict[UUID, Mode] = {}
+        self._wake_claims = asyncio.Event()
+        self._wake_due = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._draining = False
+        self._side: WriteSide | None = None
+        self._pool: WorkerPool | None = None
+        self._workshop: Workshop | None = None
+        self._exclusive_phases: list[str] = []
+
+    def attach(self, side: WriteSide, pool: WorkerPool, workshop: Workshop) -> None:
+        """Give the keeper what it works with; before this it has no free place."""
+        self._side, self._pool, self._workshop = side, pool, workshop
+        self._exclusive_phases = [
+            f"{config.name}/{phase.name}"
+            for config in side.types.all()
+            for phase in config.phases
+            if workshop.work.mode(phase) == "exclusive"
+        ]
+
+    def start(self) -> None:
+        """Begin claiming, renewing leases and firing timers."""
+        for name, loop in (
+            ("claims", self._claims()),
+            ("leases", self._leases()),
+            ("due", self._due()),
+            ("hints", self._hints()),
+        ):
+            self._tasks.append(asyncio.create_task(loop, name=name))
+
+    async def stop(self, grace_seconds: float = 3.0) -> None:
+        """Take no more, give work in hand a moment to end, hand the rest back to the queue."""
+        self._draining = True
+        running = [active.task for active in self._active.values() if active.task is not None]
+        if running:
+            await asyncio.wait(running, timeout=grace_seconds)
+        left = [run_id for run_id, active in self._active.items() if not active.lost]
+        for active in self._active.values():
+            active.lost = True
+            if active.task is not None:
+                active.task.cancel()
+        for task in self._tasks:
+            task.cancel()
+        if left and self._side is not None:
+            with suppress(*STORE_FAULTS):
+                await self._side.runs.hand_back(self.owner, left)
+
+    @property
+    def healthy(self) -> bool:
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
+
+    @property
+    def active(self) -> int:
+        return len(self._active)
+
+    # the committer's side
+
+    def take(self, flow: Flow, run: Run) -> bool:
+        """Reserve a place for a run that is about to be committed."""
+        if self._draining or self._workshop is None:
+            return False
+        mode = self._mode(flow, run)
+        if mode == "exclusive":
+            if self._exclusive_free <= 0:
+                return False
+            self._exclusive_free -= 1
+        else:
+            if self._shared_free <= 0:
+                return False
+            self._shared_free -= 1
+        self._reserved[run.run_id] = mode
+        return True
+
+    def give_back(self, run: Run) -> None:
+        """A reserved place is free again."""
+        self._free(self._reserved.pop(run.run_id))
+
+    def hand_over(self, flow: Flow, run: Run) -> None:
+        """A run was committed into a place of ours: begin it."""
+        mode = self._reserved.pop(run.run_id) if run.run_id in self._reserved else self._mode(flow, run)
+        active = _Active(flow, run, mode)
+        self._active[run.run_id] = active
+        RUNS_ACTIVE.set(len(self._active))
+        active.task = asyncio.create_task(self._do(active), name=f"run {run.run_id}")
+
+    def _mode(self, flow: Flow, run: Run) -> Mode:
+        assert self._workshop is not None
+        return self._workshop.work.mode(self._types.version(flow.flow_type, flow.flow_version).phase(run.phase_name))
+
+    @property
+    def _types(self) -> FlowTypes:
+        assert self._side is not None
+        return self._side.types
+
+    # one run
+
+    async def _do(self, active: _Active) -> None:
+        freed = False
+        try:
+            command = await self._outcome(active)
+            # the place is free before the next phase is decided, so that it can be born into it
+            self._free(active.mode)
+            freed = True
+            if command is not None and not active.lost:
+                await self._report(active, command)
+        except asyncio.CancelledError:
+            pass
+        except Exception:
+            log.exception("run could not be reported", run_id=str(active.run.run_id))
+        finally:
+            if self._active.get(active.run.run_id) is active:
+                del self._active[active.run.run_id]
+            RUNS_ACTIVE.set(len(self._active))
+            if not freed:
+                self._free(active.mode)
+
+    def _free(self, mode: Mode) -> None:
+        if mode == "exclusive":
+            self._exclusive_free += 1
+        else:
+            self._shared_free += 1
+        self._wake_claims.set()
+
+    async def _outcome(self, active: _Active) -> Command | None:
+        flow, run = active.flow, active.run
+        try:
+            job = self._job(flow, run)
+        except MfoError as error:
+            return self._failure(flow, run, "permanent", error.code, error.detail, retryable=False)
+        try:
+            ended = await self._work(job, active)
+        except WorkerLost as lost:
+            text = f"the worker process was lost: {lost.why}"
+            return self._failure(flow, run, "resource", "worker_lost", text, retryable=True)
+        except TimeoutError:
+            return self._timeout(flow.id, run.run_id, run.token, run.phase_name, run.timeout_seconds)
+        RUNS.labels(flow.flow_type, run.phase_name, ended.how).inc()
+        return self._command(flow, run, ended)
+
+    async def _work(self, job: Job, active: _Active) -> Ended:
+        assert self._workshop is not None
+        if active.mode == "inline":
+            async with asyncio.timeout(active.run.timeout_seconds):
+                return await self._workshop.run(job)
+        assert self._pool is not None
+        return await self._pool.run(job, exclusive=active.mode == "exclusive", within=active.run.timeout_seconds)
+
+    def _job(self, flow: Flow, run: Run) -> Job:
+        config = self._types.version(flow.flow_type, flow.flow_version).phase(run.phase_name)
+        return Job(
+            run_id=run.run_id,
+            token=run.token,
+            flow_id=flow.id,
+            flow_type=flow.flow_type,
+            phase_name=run.phase_name,
+            attempt=run.attempt,
+            client_account_id=_known(flow.client_account_id),
+            engagement_id=_known(flow.engagement_id),
+            user_id=flow.updated_by,
+            inputs=flow.known_inputs,
+            outputs={phase.name: phase.outputs for phase in flow.phases if phase.outputs},
+            handlers=config.handlers,
+            validators=config.validators,
+            validate_inputs=bool(run.options.get("validate_inputs", True)),
+            validate_outputs=bool(run.options.get("validate_outputs", True)),
+            output_schema=config.output_schema,
+        )
+
+    def _command(self, flow: Flow, run: Run, ended: Ended) -> Command:
+        if ended.how == "completed":
+            return CompletePhase(
+                flow_id=flow.id,
+                run_id=run.run_id,
+                token=run.token,
+                outputs=ended.outputs,
+                execution_time_ms=ended.execution_time_ms,
+                validation_results=ended.validation_results,
+                resource_usage=ended.resource_usage,
+            )
+        if ended.how == "input":
+            return RequestInput(
+                flow_id=flow.id,
+                run_id=run.run_id,
+                token=run.token,
+                fields=ended.fields,
+                message=ended.message,
+                suggestions=ended.suggestions,
+                execution_time_ms=ended.execution_time_ms,
+            )
+        return FailPhase(
+            flow_id=flow.id,
+            run_id=run.run_id,
+            token=run.token,
+            error=ended.error,
+            execution_time_ms=ended.execution_time_ms,
+        )
+
+    def _failure(self, flow: Flow, run: Run, kind: str, code: str, message: str, *, retryable: bool) -> FailPhase:
+        RUNS.labels(flow.flow_type, run.phase_name, code).inc()
+        error = {"class": kind, "code": code, "message": message, "retryable": retryable}
+        return FailPhase(flow_id=flow.id, run_id=run.run_id, token=run.token, error=error)
+
+    def _timeout(self, flow_id: UUID, run_id: UUID, token: int, phase: str, seconds: float | None) -> FailPhase:
+        limit = f" within {seconds:g} s" if seconds is not None else " before its deadline"
+        error = {
+            "class": "timeout",
+            "code": "timeout",
+            "message": f"phase {phase} did not end{limit}",
+            "retryable": True,
+        }
+        return FailPhase(flow_id=flow_id, run_id=run_id, token=token, error=error)
+
+    async def _report(self, active: _Active, command: Command) -> None:
+        flow, run = active.flow, active.run
+        await self._ask(
+            command,
+            command_id=str(uuid5(run.run_id, f"{run.token}:{type(command).__name__}")),
+            client_account_id=_known(flow.client_account_id),
+            engagement_id=_known(flow.engagement_id),
+            user_id=flow.updated_by,
+            correlation_id=flow.correlation_id,
+            causation_id=str(run.run_id),
+            source="worker",
+        )
+
+    async def _ask(
+        self, command: Command, *, command_id: str, correlation_id: str | None = None, **who: Any
+    ) -> Answer | None:
+        """Submit a command of ours; faults of the store are waited out, a refusal is kept and noted."""
+        assert self._side is not None
+        envelope = Envelope(command_id=command_id, correlation_id=correlation_id or str(command.flow_id), **who)
+        pause = 0.05
+        while True:
+            try:
+                answer = await self._side.committer.submit(command, envelope)
+            except Unavailable:
+                if self._draining:
+                    return None
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+                continue
+            if answer.outcome == "refused":
+                log.info("refused", command=type(command).__name__, flow_id=str(command.flow_id), error=answer.error)
+            return answer
+
+    # loops
+
+    async def _claims(self) -> None:
+        assert self._side is not None
+        while True:
+            if not self._draining:
+                with suppress(*STORE_FAULTS):
+                    if self._exclusive_free > 0:
+                        await self._claim(self._exclusive_free, among=True)
+                    if self._shared_free > 0:
+                        await self._claim(self._shared_free, among=False)
+            self._wake_claims.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake_claims.wait(), POLL_SECONDS)
+
+    async def _claim(self, limit: int, *, among: bool) -> None:
+        assert self._side is not None
+        # the places are reserved first: a run may be born into one while the claim is on its way
+        if among:
+            self._exclusive_free -= limit
+        else:
+            self._shared_free -= limit
+        rows: list[RunRow] = []
+        try:
+            rows = await self._side.runs.claim(self.owner, limit, self._exclusive_phases, among=among)
+        finally:
+            if among:
+                self._exclusive_free += limit - len(rows)
+            else:
+                self._shared_free += limit - len(rows)
+        if rows:
+            await self._begin_claimed(rows, among=among)
+
+    async def _begin_claimed(self, rows: list[RunRow], *, among: bool) -> None:
+        assert self._side is not None
+        loaded = await self._side.store.load({row.flow_id for row in rows})
+        for row in rows:
+            flow = loaded[row.flow_id].flow
+            run = flow.run
+            try:
+                known = run is not None and self._mode(flow, run) is not None
+            except RegistrationError:
+                await remember(self._side.pool, self._types)
+                known = run is not None
+            if not known or run is None or (run.run_id, run.token) != (row.run_id, row.token):
+                log.warning("queued run is not the flow's", run_id=str(row.run_id), flow_id=str(row.flow_id))
+                self._free("exclusive" if among else "shared")
+                continue
+            self.hand_over(flow, run)
+
+    async def _leases(self) -> None:
+        assert self._side is not None
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            mine = {run_id: active.run.token for run_id, active in self._active.items()}
+            with suppress(*STORE_FAULTS):
+                for run_id in await self._side.runs.heartbeat(self.owner, mine):
+                    active = self._active.get(run_id)
+                    # a run that has just been reported has no row any more, and no task to stop
+                    if active is not None and active.run.token == mine[run_id] and active.task is not None:
+                        active.lost = True
+                        active.task.cancel()
+
+    async def _due(self) -> None:
+        assert self._side is not None
+        while True:
+            wait = POLL_SECONDS
+            with suppress(*STORE_FAULTS):
+                await self._fire()
+                await self._take_over()
+                due = await self._side.runs.next_due()
+                wait = IDLE_SECONDS if due is None else min(max(due, 0.01), IDLE_SECONDS)
+            self._wake_due.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake_due.wait(), wait)
+
+    async def _fire(self) -> None:
+        assert self._side is not None
+        timers = await self._side.runs.due_timers()
+        asked: list[Coroutine[Any, Any, Answer | None]] = [
+            self._ask(
+                FireTimer(flow_id=timer.flow_id, timer=timer.name, token=timer.token),
+                command_id=str(uuid5(timer.flow_id, f"{timer.name}:{timer.token}")),
+                client_account_id=timer.client_account_id,
+                engagement_id=timer.engagement_id,
+                user_id=SYSTEM_USER,
+                source="timer",
+            )
+            for timer in timers
+        ]
+        await asyncio.gather(*asked)
+        for timer in timers:
+            TIMERS_FIRED.inc()
+            # the flow removed it with its decision; one that it let pass (it is paused) has no further use
+            await self._side.runs.drop_timer(timer)
+
+    async def _take_over(self) -> None:
+        assert self._side is not None
+        for row in await self._side.runs.overdue():
+            if row.run_id in self._active:
+                continue
+            command: Command = self._timeout(row.flow_id, row.run_id, row.token, row.phase_name, None)
+            await self._ask_about(row, command, "overdue")
+        for row in await self._side.runs.lapsed(self.owner):
+            log.warning("lease lapsed", run_id=str(row.run_id), phase=row.phase_name, flow_id=str(row.flow_id))
+            await self._ask_about(row, ReassignRun(flow_id=row.flow_id, run_id=row.run_id, token=row.token), "lapsed")
+
+    async def _ask_about(self, row: RunRow, command: Command, what: str) -> None:
+        await self._ask(
+            command,
+            command_id=str(uuid5(row.run_id, f"{row.token}:{what}")),
+            client_account_id=row.client_account_id,
+            engagement_id=row.engagement_id,
+            user_id=SYSTEM_USER,
+            source="timer",
+        )
+
+    async def _hints(self) -> None:
+        """Wake the loops when the store says that something was queued or set."""
+        assert self._side is not None
+        config = self._side.config
+        while True:
+            with suppress(psycopg.Error, OSError):
+                connection = await connect(config.database_url, config.shard)
+                try:
+                    await connection.execute("listen mfo_runs")
+                    await connection.execute("listen mfo_timers")
+                    async for notice in connection.notifies():
+                        (self._wake_claims if notice.channel == "mfo_runs" else self._wake_due).set()
+                finally:
+                    await connection.close()
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def on_progress(self, progress: Progress) -> None:
+        """Keep how far a run is, where status can show it."""
+        active = self._active.get(progress.run_id)
+        if active is None or self._side is None:
+            return
+        text = msgspec.json.encode(
+            {"done": progress.done, "total": progress.total, "message": progress.message}
+        ).decode()
+        with suppress(*STORE_FAULTS):
+            await self._side.runs.progress(progress.run_id, active.run.token, text)
+
+
+def _known(value: UUID | None) -> UUID:
+    assert value is not None
+    return value

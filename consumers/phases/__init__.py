@@ -1,0 +1,53 @@
+"""The work of the phases: every handler and validator by the name that flow types use.
+
+A handler says how it runs by `@runs(...)`: `exclusive` (the default) has a child process to itself while it works,
+`shared` awaits most of the time and shares a child with others, `inline` is pure, under 5 ms, without I/O, and runs in
+the service's own loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Literal
+
+from consumers.context import Handler, Validator
+from consumers.phases import discovery
+from domain.errors import RegistrationError
+from domain.flow_types import PhaseConfig
+
+Mode = Literal["inline", "shared", "exclusive"]
+
+
+def runs(mode: Mode) -> Callable[[Handler], Handler]:
+    """Declare how a handler runs."""
+
+    def declare(handler: Handler) -> Handler:
+        handler.__dict__["mode"] = mode
+        return handler
+
+    return declare
+
+
+class PhaseWork:
+    """All handlers and validators of a service."""
+
+    def __init__(self, extra: Sequence[ModuleType] = ()) -> None:
+        self.handlers: dict[str, Handler] = dict(discovery.HANDLERS)
+        self.validators: dict[str, Validator] = dict(discovery.VALIDATORS)
+        for module in extra:
+            for kind, known, further in (
+                ("handler", self.handlers, getattr(module, "HANDLERS", {})),
+                ("validator", self.validators, getattr(module, "VALIDATORS", {})),
+            ):
+                repeated = sorted(set(known) & set(further))
+                if repeated:
+                    raise RegistrationError(f"module {module.__name__} repeats the {kind} {', '.join(repeated)}")
+                known.update(further)
+
+    def mode(self, phase: PhaseConfig) -> Mode:
+        """How a phase runs: as its most demanding handler does; one with validators never runs inline."""
+        modes = {getattr(self.handlers[name], "mode", "exclusive") for name in phase.handlers}
+        if "exclusive" in modes:
+            return "exclusive"
+        return "shared" if "shared" in modes or phase.validators else "inline"

@@ -1,0 +1,27 @@
+"""The work of the six phases of discovery, by name."""
+
+from __future__ import annotations
+
+from consumers.context import Handler, Validator
+from consumers.phases.discovery.asset_inventory import build_inventory
+from consumers.phases.discovery.data_cleansing import cleanse_records
+from consumers.phases.discovery.data_import import file_exists, file_format_valid, store_raw_data
+from consumers.phases.discovery.dependency_analysis import analyse_dependencies
+from consumers.phases.discovery.field_mapping import apply_mappings, mappings_complete
+from consumers.phases.discovery.tech_debt_assessment import assess_tech_debt, reference_date_valid
+
+HANDLERS: dict[str, Handler] = {
+    "store_raw_data": store_raw_data,
+    "apply_mappings": apply_mappings,
+    "cleanse_records": cleanse_records,
+    "build_inventory": build_inventory,
+    "analyse_dependencies": analyse_dependencies,
+    "assess_tech_debt": assess_tech_debt,
+}
+
+VALIDATORS: dict[str, Validator] = {
+    "file_exists": file_exists,
+    "file_format_valid": file_format_valid,
+    "mappings_complete": mappings_complete,
+    "reference_date_valid": reference_date_valid,
+}

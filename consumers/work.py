@@ -1,0 +1,211 @@
+"""One run of one phase: validators, handlers, output check; whatever happens becomes an `Ended`."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from uuid import UUID
+
+import jsonschema
+import psycopg
+import structlog
+
+from consumers.context import ImportFile, Invalid, NeedsInput, Outputs, Permanent, PhaseContext, Retryable
+from consumers.frames import Ended, Job, Json
+from consumers.phases import PhaseWork
+from domain.commands import Tenant
+from domain.errors import MfoError, NotHere, Unavailable
+from eventstore.artifacts import ArtifactStore
+from eventstore.imports import ImportStore
+from eventstore.keys import Keyring
+
+log = structlog.get_logger()
+
+
+class TenantArtifacts:
+    """The artifact store as one tenant's run sees it."""
+
+    def __init__(self, store: ArtifactStore, client_account_id: UUID) -> None:
+        self._store = store
+        self._account = client_account_id
+
+    async def put(self, data: bytes, media_type: str = "application/json") -> dict[str, Any]:
+        return await self._store.put(self._account, data, media_type)
+
+    async def get(self, ref: Mapping[str, Any]) -> bytes:
+        return await self._store.get(self._account, str(ref.get("artifact", "")))
+
+
+class TenantImports:
+    """The uploads as one tenant's run sees them; a file is fetched once a run."""
+
+    def __init__(self, store: ImportStore, tenant: Tenant) -> None:
+        self._store = store
+        self._tenant = tenant
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._fetched: dict[str, ImportFile] = {}
+
+    async def open(self, import_file_id: str) -> ImportFile:
+        known = self._fetched.get(import_file_id)
+        if known is None:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="mfo-run-")
+            found, path = await self._store.fetch(self._tenant, import_file_id, Path(self._folder.name))
+            known = ImportFile(str(found.id), found.filename, found.sha256.hex(), found.size_bytes, path)
+            self._fetched[import_file_id] = known
+        return known
+
+    def close(self) -> None:
+        """Remove what was fetched."""
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+class Workshop:
+    """Where runs are done: the handlers, and the stores they may use."""
+
+    def __init__(self, work: PhaseWork, artifacts: ArtifactStore, imports: ImportStore, keyring: Keyring) -> None:
+        self.work = work
+        self._artifacts = artifacts
+        self._imports = imports
+        self._keyring = keyring
+
+    async def run(self, job: Job, progress: Any = None) -> Ended:
+        """Do the run; never raises but for cancellation."""
+        began, cpu = perf_counter(), _cpu_seconds()
+        imports = TenantImports(self._imports, Tenant(job.client_account_id, job.engagement_id, job.user_id))
+        try:
+            ended = await self._handle(job, await self._context(job, imports, progress))
+        except asyncio.CancelledError:
+            raise
+        except NeedsInput as wanted:
+            suggestions = await self._artifacts.spill(job.client_account_id, dict(wanted.suggestions))
+            ended = Ended(
+                run_id=job.run_id,
+                how="input",
+                fields=tuple(wanted.fields),
+                message=wanted.message,
+                suggestions=suggestions,
+            )
+        except Exception as error:
+            ended = Ended(run_id=job.run_id, how="failed", error=describe(error, job))
+        finally:
+            imports.close()
+        took = int((perf_counter() - began) * 1000)
+        usage = {"cpu_seconds": round(_cpu_seconds() - cpu, 3), "peak_memory_mb": round(_peak_mb(), 1)}
+        return _with_usage(ended, took, usage)
+
+    async def _context(self, job: Job, imports: TenantImports, progress: Any) -> PhaseContext:
+        account = job.client_account_id
+        whole = await self._artifacts.unspill(account, job.inputs)
+        inputs = await self._keyring.unseal(account, whole)
+        outputs = {name: await self._artifacts.unspill(account, given) for name, given in job.outputs.items()}
+        return PhaseContext(
+            flow_id=job.flow_id,
+            flow_type=job.flow_type,
+            phase=job.phase_name,
+            run_id=job.run_id,
+            attempt=job.attempt,
+            client_account_id=account,
+            engagement_id=job.engagement_id,
+            user_id=job.user_id,
+            inputs=inputs,
+            outputs=outputs,
+            artifacts=TenantArtifacts(self._artifacts, account),
+            imports=imports,
+            log=log.bind(flow_id=str(job.flow_id), phase=job.phase_name, run_id=str(job.run_id)),
+            progress=progress,
+        )
+
+    async def _handle(self, job: Job, context: PhaseContext) -> Ended:
+        results: Json = {}
+        if job.validate_inputs and job.validators:
+            objections: list[Invalid] = []
+            for name in job.validators:
+                found = await self.work.validators[name](context)
+                results[name] = [{"field": one.field, "message": one.message} for one in found] or "passed"
+                objections.extend(found)
+            if objections:
+                raise _Objection(objections)
+        outputs: Outputs = {}
+        for name in job.handlers:
+            outputs.update(await self.work.handlers[name](context))
+        if job.validate_outputs and job.output_schema is not None:
+            jsonschema.validate(outputs, job.output_schema)
+            results["outputs"] = "passed"
+        small = await self._artifacts.spill(job.client_account_id, outputs) if outputs else outputs
+        return Ended(run_id=job.run_id, how="completed", outputs=small, validation_results=results)
+
+
+class _Objection(Exception):
+    """Validators object to the inputs."""
+
+    def __init__(self, objections: list[Invalid]) -> None:
+        super().__init__("; ".join(one.message for one in objections))
+        self.objections = objections
+
+
+def describe(error: BaseException, job: Job) -> Json:
+    """An exception as the error of a FailPhase: `{class, code, message, retryable, fields?}`, by type, never by wording."""
+    kind, code, retryable = "internal", "handler_failed", True
+    message = f"{type(error).__name__}: {error}"[:2000]
+    fields: list[Json] = []
+    match error:
+        case _Objection():
+            kind, code, retryable, message = "validation", "inputs_invalid", False, str(error)[:2000]
+            fields = [{"field": one.field, "message": one.message} for one in error.objections]
+        case Permanent():
+            kind, code, retryable, message = "permanent", error.code, False, error.detail
+            fields = [{"field": one.field, "message": one.message} for one in error.fields]
+        case Retryable():
+            kind, code, message = "retryable", "try_again", str(error)[:2000]
+        case jsonschema.ValidationError():
+            kind, code, retryable = "output", "outputs_invalid", False
+            message = f"the outputs of {job.phase_name} do not fit its schema: {error.message}"[:2000]
+        case TimeoutError():
+            kind, code = "timeout", "timeout"
+        case MemoryError():
+            kind, code = "resource", "out_of_memory"
+        case psycopg.Error() | Unavailable():
+            kind, code = "database", "store_unavailable"
+        case NotHere():
+            kind, code, retryable, message = "validation", error.code, False, error.detail
+        case MfoError():
+            kind, code, retryable, message = "permanent", error.code, False, error.detail
+        case OSError():
+            kind, code = "network", "io_failed"
+    if kind == "internal":
+        log.error("handler failed", phase=job.phase_name, run_id=str(job.run_id), exc_info=error)
+    described: Json = {"class": kind, "code": code, "message": message, "retryable": retryable}
+    if fields:
+        described["fields"] = fields
+    return described
+
+
+def _with_usage(ended: Ended, took: int, usage: Json) -> Ended:
+    return Ended(
+        run_id=ended.run_id,
+        how=ended.how,
+        outputs=ended.outputs,
+        validation_results=ended.validation_results,
+        resource_usage=usage,
+        error=ended.error,
+        fields=ended.fields,
+        message=ended.message,
+        suggestions=ended.suggestions,
+        execution_time_ms=took,
+    )
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
