@@ -1,0 +1,60 @@
+# Plain `make` lists the verbs.
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test check fmt bench docs clean lock
+
+PYTHON ?= $(shell for name in python3.11 python3 python3.13 python3.12; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
+BIN := .venv/bin
+PACKAGES := domain estate eventstore consumers projections api mfo
+CODE := $(PACKAGES) tests bench
+ARGS ?=
+
+help:
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1|/' | column -t -s '|' 2>/dev/null \
+		|| grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST)
+
+demo: .venv/.installed ## watch a discovery flow, from upload to result; FILE=path takes your inventory, KEEP=1 leaves it up
+	@$(BIN)/python -m mfo.demo $(if $(FILE),--file "$(FILE)") $(if $(KEEP),--keep)
+
+dev: .venv/.installed ## the whole service on this machine, PostgreSQL and Kafka included; ARGS="--port 8080 --data DIR"
+	@$(BIN)/mfo dev $(ARGS)
+
+test: .venv/.installed ## every test, on a real PostgreSQL and a real Kafka; ARGS="tests/domain -k pause"
+	@$(BIN)/pytest $(ARGS)
+
+check: .venv/.installed ## ruff, mypy --strict, the architecture test, every branch of domain/
+	$(BIN)/ruff check $(wildcard $(CODE))
+	$(BIN)/ruff format --check $(wildcard $(CODE))
+	$(BIN)/mypy --strict
+	$(BIN)/pytest -q tests/test_house.py
+	$(BIN)/pytest -q tests/domain --cov=domain --cov-branch --cov-report=term:skip-covered --cov-fail-under=100
+
+fmt: .venv/.installed ## formats the code and mends what ruff can mend
+	$(BIN)/ruff check --fix $(wildcard $(CODE))
+	$(BIN)/ruff format $(wildcard $(CODE))
+
+bench: .venv/.installed ## measures, and prints what it ran on; ARGS=...
+	@$(BIN)/python -m bench $(ARGS)
+
+docs: .venv/.installed ## writes docs/settings.md, docs/openapi.json and docs/asyncapi.json from the code
+	@$(BIN)/python -m mfo.docs
+
+clean: ## removes .venv and what the tools left
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage build *.egg-info
+	find $(wildcard $(CODE)) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.installed: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and was not found." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv >/dev/null 2>&1 || { rm -rf .venv; \
+		echo "$(PYTHON) cannot make a virtual environment; on Debian or Ubuntu: apt-get install $(PYTHON)-venv" >&2; exit 1; }
+	@echo "installing into .venv what requirements.lock names" >&2
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# after a change of the dependencies in pyproject.toml: writes both locks anew
+LOCK = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options $(ARGS)
+lock:
+	$(LOCK) --extra dev -o requirements.lock pyproject.toml
+	$(LOCK) -c requirements.lock -o requirements-runtime.lock pyproject.toml

@@ -1,0 +1,1 @@
+"""How the orchestrator is started: command line, settings, telemetry, the embedded stack."""

@@ -1,0 +1,276 @@
+"""What can be set from outside, each as one `MFO_...` variable; wrong values are refused before anything starts."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from domain.errors import SettingsError
+from eventstore.keys import master_key_from
+from eventstore.service import ServiceConfig
+
+PREFIX = "MFO_"
+# read by the tests, never by a service
+NOT_OURS = ("MFO_TEST_",)
+MIB = 1024 * 1024
+Service = Literal["api", "consumers", "projections"]
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _each(pattern: str, kind: str) -> AfterValidator:
+    def check(values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if not re.fullmatch(pattern, value):
+                raise PydanticCustomError("list_item", "{value} is not {kind}", {"value": repr(value), "kind": kind})
+        return values
+
+    return AfterValidator(check)
+
+
+Topics = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split), _each(r"[A-Za-z0-9._-]{1,249}", "the name of a Kafka topic")
+]
+Modules = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _each(r"[A-Za-z_][\w.]*", "a Python module")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """All settings; a service takes what it needs, `service_config` says what is missing for that."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
+
+    database_url: SecretStr | None = Field(
+        None,
+        description="Address of the PostgreSQL database, `postgresql://user:password@host:port/name`. Services need it.",
+    )
+    kafka_bootstrap: str | None = Field(
+        None, description="Addresses of Kafka brokers, `host:port`, several with commas between. Services need it."
+    )
+    master_key: SecretStr | None = Field(
+        None,
+        description="32 random bytes in base64 that wrap every tenant's key (`openssl rand -base64 32`). "
+        "Services need this or `MFO_MASTER_KEY_FILE`; there is no default, and without it what is encrypted is lost.",
+    )
+    master_key_file: Path | None = Field(
+        None, description="A file that holds the master key, instead of `MFO_MASTER_KEY`."
+    )
+    http_host: str = Field("127.0.0.1", description="Address on which HTTP is served; `0.0.0.0` for all.")
+    http_port: Port = Field(8080, description="Port of the HTTP API.")
+    consumers_health_port: Port = Field(
+        0, description="Port on which `mfo consumers` serves `/health/*` and `/metrics`; 0 serves none."
+    )
+    projections_health_port: Port = Field(
+        0, description="Port on which `mfo projections` serves `/health/*` and `/metrics`; 0 serves none."
+    )
+    shard: str = Field(
+        "mfo", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="The PostgreSQL schema that holds this shard's tables."
+    )
+    topic_prefix: str = Field(
+        "mfo",
+        pattern=r"^[A-Za-z0-9._-]{1,200}$",
+        description="First part of every topic's name: `<prefix>.commands.v1`.",
+    )
+    topic_partitions: int = Field(12, ge=1, le=1000, description="Partitions of topics that are made by us.")
+    reply_topics: Topics = Field(
+        (),
+        description="Topics, with commas between, that a command's `replyto` may name besides `<prefix>.replies.v1`.",
+    )
+    flow_types: Modules = Field(
+        (), description="Python modules, with commas between, that register flow types and handlers of your own."
+    )
+    artifacts: Literal["postgres"] = Field(
+        "postgres", description="Where uploads and large outputs are kept; so far in PostgreSQL only."
+    )
+    max_upload_bytes: int = Field(512 * MIB, ge=1, description="Largest upload, in bytes.")
+    max_body_bytes: int = Field(
+        1 * MIB, ge=1024, le=64 * MIB, description="Largest JSON body of an HTTP call, in bytes."
+    )
+    workers: int = Field(2, ge=1, le=256, description="Child processes of `mfo consumers` that do the work of phases.")
+    worker_memory_mb: int = Field(1024, ge=128, description="Most memory one such child may use, in MiB.")
+    slots: int = Field(64, ge=1, le=10_000, description="Phases that one `mfo consumers` has in hand at once.")
+    data_dir: Path | None = Field(
+        None, description="Folder for scratch files of the services; the system's own where left out."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
+    log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
+    url: str = Field(
+        "http://127.0.0.1:8080",
+        pattern=r"^https?://[^\s/]+",
+        description="The service's address, for the command line.",
+    )
+    client_account_id: UUID | None = Field(None, description="Client account in whose name the command line asks.")
+    engagement_id: UUID | None = Field(None, description="Engagement in whose name the command line asks.")
+    user_id: str | None = Field(None, max_length=255, description="User in whose name the command line asks.")
+    token: SecretStr | None = Field(None, description="Bearer token of the command line, where the service wants one.")
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _address_of_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            conninfo_to_dict(value.get_secret_value() if value else "")
+        except ProgrammingError:
+            # libpq's own sentence would repeat the password
+            raise PydanticCustomError(
+                "database_url", "it must be an address such as postgresql://user:password@host:5432/name"
+            ) from None
+        return value
+
+    @field_validator("kafka_bootstrap")
+    @classmethod
+    def _addresses_of_brokers(cls, value: str | None) -> str | None:
+        for address in _split(value) if value else ():
+            found = re.fullmatch(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):(\d{1,5})", address)
+            if not found or not 0 < int(found[1]) <= 65535:
+                raise PydanticCustomError("kafka", "{address} is not host:port", {"address": repr(address)})
+        return value
+
+    @model_validator(mode="after")
+    def _one_master_key(self) -> Self:
+        if self.master_key and self.master_key_file:
+            raise PydanticCustomError("master_key", "set only one of MFO_MASTER_KEY and MFO_MASTER_KEY_FILE")
+        return self
+
+    def master_key_bytes(self) -> bytes:
+        """The 32 bytes of the master key, from wherever it was given; raises SettingsError."""
+        if self.master_key:
+            return master_key_from(self.master_key.get_secret_value())
+        if not self.master_key_file:
+            raise SettingsError(
+                "MFO_MASTER_KEY is missing; set it, or MFO_MASTER_KEY_FILE, to 32 random bytes in base64, "
+                "made once with: openssl rand -base64 32"
+            )
+        try:
+            text = self.master_key_file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"MFO_MASTER_KEY_FILE names {self.master_key_file}, which cannot be read: {error}"
+            ) from None
+        try:
+            return master_key_from(text)
+        except SettingsError:
+            raise SettingsError(
+                f"MFO_MASTER_KEY_FILE names {self.master_key_file}, which does not hold 32 bytes in base64; "
+                "make one with: openssl rand -base64 32"
+            ) from None
+
+    def service_config(self, service: Service = "api") -> ServiceConfig:
+        """What a service is started with, secrets read; raises SettingsError where something it needs is missing."""
+        if not self.database_url:
+            raise SettingsError("MFO_DATABASE_URL is missing; set it to the address of the database.")
+        if not self.kafka_bootstrap:
+            raise SettingsError("MFO_KAFKA_BOOTSTRAP is missing; set it to the address of Kafka, host:port.")
+        health_ports = {"consumers": self.consumers_health_port, "projections": self.projections_health_port}
+        return ServiceConfig(
+            database_url=self.database_url.get_secret_value(),
+            kafka_bootstrap=self.kafka_bootstrap,
+            master_key=self.master_key_bytes(),
+            shard=self.shard,
+            topic_prefix=self.topic_prefix,
+            flow_type_modules=self.flow_types,
+            reply_topics=self.reply_topics,
+            http_host=self.http_host,
+            http_port=self.http_port,
+            health_port=health_ports.get(service, 0),
+            max_body_bytes=self.max_body_bytes,
+            max_upload_bytes=self.max_upload_bytes,
+            workers=self.workers,
+            worker_memory_mb=self.worker_memory_mb,
+            slots=self.slots,
+            data_dir=str(self.data_dir) if self.data_dir else None,
+        )
+
+
+def variable(field: str) -> str:
+    """The variable that sets a field, such as MFO_HTTP_PORT."""
+    return f"{PREFIX}{field.upper()}"
+
+
+def load_settings() -> Settings:
+    """The settings of the environment; raises SettingsError that names each variable which is wrong or unknown."""
+    wrong = [
+        f"{name} is not a setting" + _meant(name)
+        for name in sorted(os.environ)
+        if name.startswith(PREFIX)
+        and not name.startswith(NOT_OURS)
+        and name.removeprefix(PREFIX).lower() not in _fields()
+    ]
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        wrong += [_sentence(found["loc"], found["msg"]) for found in error.errors()]
+    if wrong:
+        raise SettingsError("; ".join(wrong))
+    return settings
+
+
+def _fields() -> set[str]:
+    return set(Settings.model_fields)
+
+
+def _meant(name: str) -> str:
+    from rapidfuzz import process
+
+    close = process.extractOne(name, [variable(field) for field in sorted(_fields())], score_cutoff=80)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _sentence(where: tuple[int | str, ...], said: str) -> str:
+    if not where:
+        return said
+    field = str(where[0])
+    secret = "SecretStr" in str(Settings.model_fields[field].annotation)
+    shown = (
+        f"{variable(field)} is wrong"
+        if secret
+        else f"{variable(field)} is {os.environ.get(variable(field))!r}, which is wrong"
+    )
+    return f"{shown}: {said.replace('Input should', 'it must', 1)}"
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """Every setting as (variable, default as text, what it does), in the order in which they are written here."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        rows.append((variable(name), "" if default is None else str(default), field.description or ""))
+    return rows
+
+
+def as_markdown() -> str:
+    """`docs/settings.md`: every variable, its default, what it does."""
+    rows = "\n".join(
+        f"| `{name}` | {f'`{default}`' if default else ''} | {said} |" for name, default, said in describe()
+    )
+    return (
+        "# Settings\n\n"
+        "Every setting is an environment variable. A wrong value or an unknown `MFO_` name is refused at start, by name. "
+        "No secret has a default.\n\n"
+        f"| variable | default | what it does |\n|---|---|---|\n{rows}\n"
+    )

@@ -1,0 +1,83 @@
+"""The stack as fixtures: a database of its own and topics of its own for each test, and at the end what all ran on."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stack import Stack, session_stack
+
+STACK = pytest.StashKey[Stack]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # settings of the reader's shell must not reach the tests
+    for name in [name for name in os.environ if name.startswith("MFO_") and not name.startswith("MFO_TEST_")]:
+        del os.environ[name]
+    config.stash[STACK] = session_stack(dict(os.environ))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[STACK].stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    stack = config.stash[STACK]
+    if not stack.ran_on:
+        return
+    terminalreporter.section("stack")
+    for part, said in stack.ran_on.items():
+        terminalreporter.write_line(f"{part} {said}")
+    for sentence in stack.choice.unproven:
+        terminalreporter.write_line(sentence)
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest) -> Stack:
+    """What the session runs on; most tests want `database_url`, `kafka` and `topic_prefix` instead."""
+    return request.config.stash[STACK]
+
+
+@pytest.fixture(scope="session")
+def postgres_url(stack: Stack) -> str:
+    """The server's maintenance database, whose user may create others."""
+    return stack.database_url
+
+
+@pytest.fixture
+def database_url(stack: Stack) -> Iterator[str]:
+    """A new database with the newest schema, this test's alone."""
+    with stack.database(migrated=True) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(stack: Stack) -> Iterator[str]:
+    """A new database without any table of ours, this test's alone."""
+    with stack.database(migrated=False) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def kafka(stack: Stack) -> str:
+    """Kafka's address, `host:port`."""
+    return stack.kafka
+
+
+@pytest.fixture
+def real_kafka(stack: Stack) -> str:
+    """A real broker's address, for what librdkafka's cannot do: a second member in a group, a restart, a long topic."""
+    if not stack.kafka_is_real:
+        pytest.skip("needs a real Kafka; here only the built-in broker can run")
+    return stack.kafka
+
+
+@pytest.fixture
+def topic_prefix(stack: Stack, kafka: str) -> Iterator[str]:
+    """A prefix of this test's alone, its five topics (`<prefix>.commands.v1`, ...) there with 4 partitions each."""
+    prefix = f"t{secrets.token_hex(4)}"
+    with stack.topics(prefix):
+        yield prefix
