@@ -13,6 +13,7 @@ import structlog
 from aiokafka.errors import KafkaError
 from psycopg_pool import PoolTimeout
 
+from consumers.asyncapi import document
 from consumers.describer import Describer
 from consumers.frames import Begin
 from consumers.intake import Intake
@@ -76,7 +77,9 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
                 "relay": _state(not tasks[0].done(), "the relay has ended") | {"leading": relay.leading},
             }
 
-        await stack.enter_async_context(health_door(config.http_host, config.health_port, parts))
+        await stack.enter_async_context(
+            health_door(config.http_host, config.health_port, parts, {"/asyncapi.json": document})
+        )
         log.info("consumers are ready", owner=keeper.owner, workers=config.workers, slots=config.slots)
         if ready is not None:
             ready.set()

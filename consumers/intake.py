@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 BATCH_RECORDS = 500
 BATCH_MS = 5
-SESSION_MS = 45_000
+SESSION_MS = 6_000
 POLL_MS = 600_000
 REPLY_NAMES = {ACCEPTED: "Accepted", REPEATED: "Repeated", REFUSED: "Refused"}
 
@@ -90,6 +90,7 @@ class Intake:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=20,
             session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=SESSION_MS // 4,
             max_poll_interval_ms=POLL_MS,
             decoder=_as_it_is,
             title="commands",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -27,10 +27,16 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def health_door(host: str, port: int, parts: Callable[[], Awaitable[Parts]]) -> AsyncIterator[None]:
+async def health_door(
+    host: str,
+    port: int,
+    parts: Callable[[], Awaitable[Parts]],
+    documents: Mapping[str, Callable[[], dict[str, Any]]] | None = None,
+) -> AsyncIterator[None]:
     """Serve /health/live, /health/ready and /metrics for as long as the block lasts; port 0: do not.
 
-    `parts` names each part with its `state` (`up` or `down`) and, when down, a `reason`.
+    `parts` names each part with its `state` (`up` or `down`) and, when down, a `reason`; `documents` are further JSON
+    answers by path, made when they are asked for.
     """
     if not port:
         yield
@@ -47,7 +53,20 @@ async def health_door(host: str, port: int, parts: Callable[[], Awaitable[Parts]
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
-    app = Starlette(routes=[Route("/health/live", live), Route("/health/ready", ready), Route("/metrics", metrics)])
+    def document(make: Callable[[], dict[str, Any]]) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(_: Request) -> Response:
+            return _json(make(), 200)
+
+        return answer
+
+    app = Starlette(
+        routes=[
+            Route("/health/live", live),
+            Route("/health/ready", ready),
+            Route("/metrics", metrics),
+            *(Route(path, document(make)) for path, make in (documents or {}).items()),
+        ]
+    )
     server = _Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, lifespan="off"))
     task = asyncio.create_task(server.serve(), name="health")
     try:
