@@ -1,0 +1,1 @@
+"""Measurements, each compared in one run with something else."""

@@ -1,0 +1,36 @@
+"""A flow type of six phases that do nothing, to measure what is left: the engine between them."""
+
+from __future__ import annotations
+
+from consumers.context import Outputs, PhaseContext
+from consumers.phases import runs
+from domain.flow_types import FlowCapabilities, FlowTypeConfig, PhaseConfig
+
+
+@runs("inline")
+async def noop(ctx: PhaseContext) -> Outputs:
+    """Answer which phase this was."""
+    return {"phase": ctx.phase, "attempt": ctx.attempt}
+
+
+@runs("shared")
+async def noop_in_child(ctx: PhaseContext) -> Outputs:
+    """The same, in a child process."""
+    return {"phase": ctx.phase, "attempt": ctx.attempt}
+
+
+def _type(name: str, handler: str) -> FlowTypeConfig:
+    return FlowTypeConfig(
+        name=name,
+        display_name="No-op",
+        description="Six phases that do nothing",
+        phases=tuple(
+            PhaseConfig(name=f"step_{n}", display_name=f"Step {n}", description="Does nothing", handlers=(handler,))
+            for n in range(1, 7)
+        ),
+        capabilities=FlowCapabilities(supports_iterations=False),
+    )
+
+
+FLOW_TYPES = (_type("noop", "noop"), _type("noop_in_child", "noop_in_child"))
+HANDLERS = {"noop": noop, "noop_in_child": noop_in_child}
