@@ -49,6 +49,8 @@ def pool(
         min_size=1,
         max_size=size,
         open=False,
+        # a connection that died with a server that is back by now must not fail the next caller
+        check=AsyncConnectionPool.check_connection,
         name=name,
         timeout=10,
     )

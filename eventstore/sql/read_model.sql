@@ -84,7 +84,7 @@ create index idx_current_phase on flow_state_extensions_v1 (current_phase);
 create index flow_state_extensions_v1_list_idx
     on flow_state_extensions_v1 (client_account_id, engagement_id, created_at desc, flow_id);
 
--- the words of a flow's name and description never change, so they lie apart from the row that does
+-- the words of a flow's name, description and tags never change, so they lie apart from the row that does
 create table flow_words_v1 (
     flow_id uuid primary key,
     words tsvector not null
@@ -94,7 +94,7 @@ create index flow_words_v1_idx on flow_words_v1 using gin (words);
 create view crewai_flow_state_extensions as
 select f.*, f.flow_state as flow_persistence_data, w.words as search_words
 from flow_state_extensions_v1 f left join flow_words_v1 w using (flow_id);
-comment on view crewai_flow_state_extensions is 'One row a flow, projected from its history; search_words @@ query finds by name and description';
+comment on view crewai_flow_state_extensions is 'One row a flow, projected from its history; search_words @@ query finds by name, description and tags';
 
 -- what phases found: the rows of one artifact stand or fall together, guarded by the version of their PhaseCompleted
 create table inventory_sets_v1 (

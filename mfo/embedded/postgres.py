@@ -164,6 +164,9 @@ class Postgres:
         settings = SETTINGS | {"port": str(self.port), "unix_socket_directories": str(socket_folder)}
         status = self.cluster / "postmaster.pid"
         status.unlink(missing_ok=True)
+        # nobody else runs on this folder; a killed server leaves its socket's lock, which a new one would respect
+        for left in self.cluster.glob(".s.PGSQL.*"):
+            left.unlink()
         self._server = start_process(
             account.command(
                 str(binaries() / "postgres"),

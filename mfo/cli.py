@@ -1,0 +1,94 @@
+"""The command line `mfo`.
+
+Every command takes `--json`. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the service cannot be reached.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from domain.errors import MfoError, Unavailable
+from mfo.client import Unreachable
+from mfo.commands import data, flows, services
+from mfo.commands.output import Code, give, say, sentence
+
+app = typer.Typer(
+    name="mfo",
+    help="Master Flow Orchestrator: long-running flows of migration programmes, every step of them kept.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(services.dev)
+app.command()(services.env)
+app.command()(services.api)
+app.command()(services.consumers)
+app.add_typer(services.projections, name="projections")
+app.command()(services.migrate)
+app.command("import")(data.import_file)
+app.command()(data.imports)
+app.command()(data.sample)
+app.command("flow-types")(data.flow_types)
+app.add_typer(flows.app, name="flow")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(f"mfo {version('mfo')}")
+        except PackageNotFoundError:
+            print("mfo, not installed as a package")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read our answer has seen enough; the interpreter must not complain about it on its way out
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = Code.REFUSED
+    sys.exit(code)
+
+
+def run(words: Sequence[str]) -> int:
+    """Run one command; its exit code. An error is one sentence on stderr, and with `--json` a document on stdout too."""
+    as_json = "--json" in words
+    try:
+        return int(app(args=list(words), prog_name="mfo", standalone_mode=False) or Code.DONE)
+    except TyperException as error:
+        return _failed(
+            {"code": "usage", "detail": error.format_message()}, error.format_message(), error.exit_code, as_json
+        )
+    except MfoError as error:
+        unreachable = isinstance(error, Unreachable | Unavailable)
+        return _failed(error.as_dict(), sentence(error), Code.UNREACHABLE if unreachable else Code.REFUSED, as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        return _failed({"code": "interrupted", "detail": "interrupted"}, "interrupted", Code.INTERRUPTED, as_json)
+
+
+def _failed(error: dict[str, Any], text: str, code: int, as_json: bool) -> int:
+    say(text)
+    if as_json:
+        give({"error": error}, text, as_json)
+    return int(code)

@@ -1,0 +1,305 @@
+"""The service as its callers see it: flows, imports and what was found, over HTTP.
+
+```python
+async with Client(url, client_account_id, engagement_id, "ann") as client:
+    upload = await client.upload(Path("servers.csv"))
+    flow = await client.create_flow("discovery", "June", initial_data={"import_file_id": upload["import_file_id"]})
+    async for status in client.follow(flow["flow_id"]):
+        print(status["status"], status["progress"]["percentage"])
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+from uuid import uuid4
+
+import httpx
+
+from domain.errors import FieldError, MfoError
+from domain.words import Status
+
+Json = dict[str, Any]
+Verb = Literal["pause", "resume", "cancel", "rollback", "skip", "input", "iterate"]
+
+API = "/api/v1"
+OVER = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
+UPLOAD_TIMEOUT_SECONDS = 600.0
+# a service that is being restarted, or whose database is, answers again after a moment
+RETRY_AFTER_SECONDS = (0.2, 0.6, 1.5)
+
+
+class ServiceError(MfoError):
+    """The service refused, or failed; `problem` is what it said (RFC 9457)."""
+
+    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+        title = problem.get("title") or f"the service answered {status}"
+        super().__init__(
+            str(problem.get("detail") or title),
+            allowed=[str(word) for word in problem.get("allowed") or ()],
+            errors=[_field_error(error) for error in problem.get("errors") or ()],
+        )
+        self.http_status = status
+        self.problem = dict(problem)
+
+    @property
+    def problem_code(self) -> str:
+        """The stable code, such as `flow_not_found`; `http_<status>` where the answer has none."""
+        return str(self.problem.get("code") or f"http_{self.http_status}")
+
+    def as_dict(self) -> Json:
+        """`{code, detail, allowed?, errors?, correlation_id?}`."""
+        body = super().as_dict() | {"code": self.problem_code}
+        if self.problem.get("correlation_id"):
+            body["correlation_id"] = self.problem["correlation_id"]
+        return body
+
+
+class Unreachable(MfoError):
+    """The service cannot be reached."""
+
+    code = "unreachable"
+    status = 503
+
+
+class Client:
+    """One tenant's and one actor's view of a service; an async context manager.
+
+    `url` is the root, such as `http://127.0.0.1:8080`. Every method raises ServiceError where the service refuses and
+    Unreachable where it does not answer. Writes carry an `Idempotency-Key`, so trying again after a lost answer is safe.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        client_account_id: str,
+        engagement_id: str,
+        user_id: str,
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+    ) -> None:
+        self.url = url.rstrip("/")
+        headers = {
+            "X-Client-Account-ID": client_account_id,
+            "X-Engagement-ID": engagement_id,
+            "X-User-ID": user_id,
+            "User-Agent": "mfo-client",
+        }
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        try:
+            self._http = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout, trust_env=False)
+        except (httpx.InvalidURL, UnicodeError, ValueError) as error:
+            raise Unreachable(f"{url} is no address of a service: {error}") from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._http.aclose()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        key: str | None = None,
+    ) -> Json:
+        """One call; the JSON object of the answer, `{}` where it has none. `path` is below `/api/v1`; `key` is the idempotency key."""
+        headers = {"Idempotency-Key": key or str(uuid4())} if method in {"POST", "DELETE"} else {}
+        answer = await self._send(
+            method,
+            f"{API}{path}",
+            json=dict(body) if body is not None else None,
+            params={name: value for name, value in (params or {}).items() if value is not None},
+            headers=headers,
+        )
+        return _json(answer)
+
+    async def upload(self, file: Path, import_type: str | None = None) -> Json:
+        """Store a file; `{import_file_id, filename, size_bytes, sha256}`. Raises OSError where it cannot be read."""
+        media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        with file.open("rb") as stream:
+            answer = await self._send(
+                "POST",
+                f"{API}/imports",
+                files={"file": (file.name, stream, media_type)},
+                data={"import_type": import_type} if import_type else None,
+                timeout=httpx.Timeout(UPLOAD_TIMEOUT_SECONDS, connect=10.0),
+                attempts=1,
+            )
+        return _json(answer)
+
+    async def create_flow(
+        self,
+        flow_type: str,
+        flow_name: str,
+        *,
+        initial_data: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        tags: tuple[str, ...] = (),
+        key: str | None = None,
+    ) -> Json:
+        """Begin a flow; `{flow_id, status, current_phase, next_action, version, position, ...}`."""
+        body: Json = {"flow_type": flow_type, "flow_name": flow_name}
+        if initial_data:
+            body["initial_data"] = dict(initial_data)
+        if options:
+            body["options"] = dict(options)
+        if description:
+            body["flow_description"] = description
+        if tags:
+            body["flow_tags"] = list(tags)
+        return await self.request("POST", "/flows", body=body, key=key)
+
+    async def execute(
+        self,
+        flow_id: str,
+        phase_name: str | None = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> Json:
+        """Run the next phase, or the one named; `{flow_id, phase_name, run_id, status, version, position}`."""
+        body: Json = {}
+        if phase_name:
+            body["phase_name"] = phase_name
+        if inputs:
+            body["inputs"] = dict(inputs)
+        if options:
+            body["options"] = dict(options)
+        return await self.request("POST", f"/flows/{flow_id}/execute", body=body)
+
+    async def tell(self, flow_id: str, verb: Verb, body: Mapping[str, Any] | None = None) -> Json:
+        """One of the verbs; `{flow_id, status, version, position}`."""
+        return await self.request("POST", f"/flows/{flow_id}/{verb}", body=body or {})
+
+    async def delete(self, flow_id: str, reason: str | None = None) -> None:
+        """Hide a flow; its history stays."""
+        await self.request("DELETE", f"/flows/{flow_id}", params={"reason": reason})
+
+    async def flow(self, flow_id: str, *, min_version: int | None = None) -> Json:
+        """Everything about a flow: the row of the read model."""
+        return await self.request("GET", f"/flows/{flow_id}", params={"min_version": min_version})
+
+    async def status(self, flow_id: str, *, min_version: int | None = None, wait_ms: int | None = None) -> Json:
+        """Where a flow stands: `{status, current_phase, progress, performance, next_action, version, phases}`."""
+        params = {"min_version": min_version, "wait_ms": wait_ms}
+        return await self.request("GET", f"/flows/{flow_id}/status", params=params)
+
+    async def pages(self, path: str, name: str, *, params: Mapping[str, Any] | None = None) -> AsyncIterator[Json]:
+        """Every row of a paged list, from the first page to the last; `name` is the list's field, such as `assets`."""
+        given = dict(params or {})
+        while True:
+            page = await self.request("GET", path, params=given)
+            for row in page[name]:
+                yield row
+            if not page.get("next_cursor"):
+                return
+            given["cursor"] = page["next_cursor"]
+
+    async def follow(
+        self, flow_id: str, *, min_version: int | None = None, patience_seconds: float = 15.0
+    ) -> AsyncIterator[Json]:
+        """Every change of a flow's status until the flow is over; the caller leaves earlier by breaking off.
+
+        Waits at the service for the next version, so nothing polls. A service that is away for `patience_seconds` at most is
+        waited for.
+        """
+        status = await self.status(flow_id, min_version=min_version, wait_ms=10_000)
+        yield status
+        last_answer = time.monotonic()
+        while status["status"] not in OVER:
+            asked_at = time.monotonic()
+            try:
+                found = await self.status(flow_id, min_version=int(status["version"]) + 1, wait_ms=2000)
+            except ServiceError as error:
+                if error.problem_code != "read_model_behind":
+                    raise
+                found = await self.status(flow_id)
+            except Unreachable:
+                if time.monotonic() - last_answer > patience_seconds:
+                    raise
+                await asyncio.sleep(0.5)
+                continue
+            last_answer = time.monotonic()
+            if _mark(found) != _mark(status):
+                status = found
+                yield status
+            elif last_answer - asked_at < 0.1:
+                # the service did not wait, so we do
+                await asyncio.sleep(0.2)
+
+    async def _send(
+        self, method: str, path: str, *, attempts: int = len(RETRY_AFTER_SECONDS) + 1, **more: Any
+    ) -> httpx.Response:
+        for attempt in range(attempts):
+            try:
+                answer = await self._http.request(method, path, **more)
+            except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+                raise Unreachable(
+                    f"the service cannot be reached at {self.url}: {error or type(error).__name__}"
+                ) from None
+            except httpx.TransportError as error:
+                if attempt + 1 == attempts:
+                    raise Unreachable(f"the service at {self.url} broke off: {error or type(error).__name__}") from None
+                await asyncio.sleep(RETRY_AFTER_SECONDS[attempt])
+                continue
+            if answer.is_success:
+                return answer
+            if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and attempt + 1 < attempts:
+                await asyncio.sleep(RETRY_AFTER_SECONDS[attempt])
+                continue
+            raise ServiceError(answer.status_code, _problem(answer))
+        raise AssertionError("unreachable code")
+
+
+def ready(url: str, timeout: float = 3.0) -> tuple[bool, Json]:
+    """Whether the service says it is ready, and what it says of its parts; `(False, {})` where it does not answer."""
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/health/ready", timeout=timeout, trust_env=False)
+    except httpx.HTTPError:
+        return False, {}
+    return answer.status_code == httpx.codes.OK, _problem(answer)
+
+
+def _mark(status: Json) -> tuple[Any, ...]:
+    return status["version"], status["status"], (status.get("progress") or {}).get("percentage")
+
+
+def _json(answer: httpx.Response) -> Json:
+    if not answer.content:
+        return {}
+    try:
+        body = answer.json()
+    except ValueError:
+        raise ServiceError(
+            answer.status_code, {"detail": "the answer is not JSON; is this address an mfo service?"}
+        ) from None
+    return body if isinstance(body, dict) else {"items": body}
+
+
+def _problem(answer: httpx.Response) -> Json:
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _field_error(error: Any) -> FieldError:
+    if isinstance(error, Mapping):
+        return FieldError(str(error.get("field", "")), str(error.get("message", "")))
+    return FieldError("", str(error))

@@ -1,0 +1,1 @@
+"""The commands of `mfo`, one module a subject."""

@@ -1,0 +1,442 @@
+"""`mfo flow ...`: the life of a flow, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from domain.words import Status
+from mfo.client import OVER, Client, Verb
+from mfo.commands.connection import talk
+from mfo.commands.output import AsJson, Code, facts, give, say, seconds, table
+
+Json = dict[str, Any]
+
+app = typer.Typer(no_args_is_help=True, help="Create flows, watch them, and tell them what to do.")
+
+FlowId = Annotated[str, typer.Argument(metavar="ID", help="The flow's id.")]
+Reason = Annotated[str | None, typer.Option(help="Why; kept in the history.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", metavar="K=V|@FILE.json", help="A value (read as JSON if it is), or a file with a JSON object."
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until nothing happens any more; progress on stderr.")]
+
+RESTING = OVER | {Status.WAITING_FOR_INPUT, Status.INITIALIZED}
+
+
+def values(given: list[str] | None) -> Json:
+    """The values of `--input` options, later ones winning; raises a usage error for what is neither `K=V` nor `@file.json`."""
+    found: Json = {}
+    for text in given or []:
+        if text.startswith("@"):
+            found |= _object_in(Path(text[1:]))
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise typer.BadParameter(f"--input {text!r} is neither K=V nor @file.json")
+        try:
+            found[name.strip()] = json.loads(value)
+        except ValueError:
+            found[name.strip()] = value
+    return found
+
+
+def _object_in(file: Path) -> Json:
+    try:
+        body = json.loads(file.read_bytes())
+    except OSError as error:
+        raise typer.BadParameter(f"--input @{file} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise typer.BadParameter(f"--input @{file} is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise typer.BadParameter(f"--input @{file} must hold a JSON object")
+    return body
+
+
+@app.command()
+def create(
+    *,
+    flow_type: Annotated[str, typer.Argument(metavar="TYPE", help="One of `mfo flow-types`.")],
+    name: Annotated[str | None, typer.Option(help="Its name; left out: the type and the file.")] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, readable=True, help="An inventory to upload first; may be repeated."),
+    ] = None,
+    inputs: Inputs = None,
+    auto: Annotated[bool, typer.Option("--auto", help="Run the phases one after the other.")] = False,
+    wait: Wait = False,
+    description: Annotated[str | None, typer.Option(help="What it is about.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; may be repeated.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Begin a flow, with --file on an inventory uploaded first; --wait ends with 0 only if it completed."""
+    data = values(inputs)
+    files = list(file or ())
+
+    async def converse(client: Client) -> Json:
+        uploads = []
+        for path in files:
+            uploads.append(await client.upload(path))
+            say(f"uploaded {path}: import_file_id {uploads[-1]['import_file_id']}")
+        ids = [upload["import_file_id"] for upload in uploads]
+        named = {"import_file_id": ids[0]} if len(ids) == 1 else {"import_file_ids": ids} if ids else {}
+        flow = await client.create_flow(
+            flow_type,
+            name or " ".join([flow_type, *(path.name for path in files[:3])])[:255],
+            initial_data=named | data,
+            options={"auto_execute": True} if auto else None,
+            description=description,
+            tags=tuple(tag or ()),
+        )
+        if not wait:
+            return flow
+        return await wait_for(client, flow["flow_id"], int(flow["version"]))
+
+    answer = talk(converse)
+    if wait:
+        _end(answer, as_json)
+    give(answer, _brief(answer), as_json)
+
+
+@app.command("list")
+def list_flows(
+    *,
+    flow_type: Annotated[str | None, typer.Option("--type", help="Only these types, comma between.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only these statuses, comma between.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
+    search: Annotated[str | None, typer.Option(help="Words of the name or description.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """The flows of this engagement, the newest first."""
+    params = {"flow_type": flow_type, "status": status, "tag": tag, "search": search, "limit": min(limit, 200)}
+
+    async def converse(client: Client) -> list[Json]:
+        return await _some(client.pages("/flows", "flows", params=params), limit)
+
+    flows = talk(converse)
+    rows = [
+        [
+            flow["flow_id"],
+            flow["flow_type"],
+            flow.get("status") or flow.get("flow_status"),
+            flow.get("current_phase"),
+            flow["flow_name"],
+        ]
+        for flow in flows
+    ]
+    give({"flows": flows}, table(["flow_id", "type", "status", "phase", "name"], rows) if rows else "no flows", as_json)
+
+
+@app.command()
+def show(flow_id: FlowId, as_json: AsJson = False) -> None:
+    """Everything about a flow."""
+    flow = talk(lambda client: client.flow(flow_id))
+    give(
+        flow, facts({name: value for name, value in flow.items() if name != "phases"}) + "\n\n" + _phases(flow), as_json
+    )
+
+
+@app.command()
+def status(flow_id: FlowId, as_json: AsJson = False) -> None:
+    """Where a flow stands and what it needs next."""
+    found = talk(lambda client: client.status(flow_id))
+    give(found, _status(found), as_json)
+
+
+@app.command()
+def history(
+    flow_id: FlowId,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many events; left out: all.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every event of a flow, from the first."""
+
+    async def converse(client: Client) -> list[Json]:
+        size = min(limit or 1000, 1000)
+        return await _some(client.pages(f"/flows/{flow_id}/history", "events", params={"limit": size}), limit)
+
+    events = talk(converse)
+    rows = [
+        [
+            event["version"],
+            event["occurred_at"],
+            event["type"],
+            (event.get("data") or {}).get("phase_name"),
+            event.get("actor"),
+        ]
+        for event in events
+    ]
+    give({"events": events}, table(["version", "at", "event", "phase", "actor"], rows), as_json)
+
+
+@app.command()
+def execute(
+    flow_id: FlowId,
+    phase: Annotated[str | None, typer.Argument(help="Left out: the next one.")] = None,
+    inputs: Inputs = None,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the next phase of a flow, or the one named; with --wait ends with 1 if it failed or asks for something."""
+    given = values(inputs)
+
+    async def converse(client: Client) -> Json:
+        started = await client.execute(flow_id, phase, inputs=given)
+        return await wait_for(client, flow_id, int(started["version"])) if wait else started
+
+    answer = talk(converse)
+    if wait:
+        _end(answer, as_json, between_phases_is_fine=True)
+    give(answer, facts(answer), as_json)
+
+
+@app.command()
+def pause(flow_id: FlowId, reason: Reason = None, as_json: AsJson = False) -> None:
+    """Stop a flow before its next phase; work in progress drains."""
+    _tell(flow_id, "pause", {"reason": reason}, as_json)
+
+
+@app.command()
+def resume(flow_id: FlowId, reason: Reason = None, as_json: AsJson = False) -> None:
+    """Go on where a flow was paused."""
+    _tell(flow_id, "resume", {"reason": reason}, as_json)
+
+
+@app.command()
+def cancel(flow_id: FlowId, reason: Reason = None, as_json: AsJson = False) -> None:
+    """End a flow for good, without a result."""
+    _tell(flow_id, "cancel", {"reason": reason}, as_json)
+
+
+@app.command("input")
+def give_input(
+    flow_id: FlowId, inputs: Inputs = None, reason: Reason = None, wait: Wait = False, as_json: AsJson = False
+) -> None:
+    """Answer what a flow asked for, such as --input approval=true."""
+    given = values(inputs)
+    if not given:
+        raise typer.BadParameter("say what the answer is: --input K=V or --input @file.json")
+    _tell(flow_id, "input", given | {"reason": reason}, as_json, wait=wait)
+
+
+@app.command()
+def skip(
+    flow_id: FlowId,
+    phase: Annotated[str | None, typer.Argument(help="Left out: the next one.")] = None,
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Leave a phase out."""
+    _tell(flow_id, "skip", {"phase_name": phase, "reason": reason}, as_json)
+
+
+@app.command()
+def rollback(
+    flow_id: FlowId,
+    phase: Annotated[str | None, typer.Argument(help="The phase to go back to.")] = None,
+    checkpoint: Annotated[str | None, typer.Option(help="Or the checkpoint's id.")] = None,
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go back to a phase or checkpoint; history stays."""
+    _tell(flow_id, "rollback", {"phase_name": phase, "checkpoint_id": checkpoint, "reason": reason}, as_json)
+
+
+@app.command()
+def delete(flow_id: FlowId, reason: Reason = None, as_json: AsJson = False) -> None:
+    """Hide a flow; its history stays."""
+    talk(lambda client: client.delete(flow_id, reason))
+    give({"flow_id": flow_id, "status": "deleted"}, f"{flow_id} is deleted; its history stays", as_json)
+
+
+@app.command()
+def watch(flow_id: FlowId, as_json: AsJson = False) -> None:
+    """Show a flow's phases as they happen, until it is over."""
+
+    async def converse(client: Client) -> Json:
+        with shown() as show_status:
+            async for found in client.follow(flow_id):
+                show_status(found)
+        return found
+
+    _end(talk(converse), as_json)
+
+
+async def wait_for(client: Client, flow_id: str, version: int) -> Json:
+    """The flow's status once nothing more happens by itself: over, paused, between phases, or waiting for somebody."""
+    with shown() as show_status:
+        async for found in client.follow(flow_id, min_version=version):
+            show_status(found)
+            if found["status"] in RESTING or (found["status"] == Status.PAUSED and not found.get("draining")):
+                break
+    return found
+
+
+@contextmanager
+def shown() -> Iterator[Any]:
+    """A way to show statuses as they come: a bar on a terminal, a line for each change otherwise; on stderr."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=100)
+        lines = Lines(lambda line: progress.console.print(line, markup=False, highlight=False))
+
+        def show_status(found: Json) -> None:
+            lines(found)
+            doing = found.get("current_phase") if found["status"] == Status.PROCESSING else found["status"]
+            progress.update(
+                task, completed=float((found.get("progress") or {}).get("percentage") or 0), description=str(doing)
+            )
+
+        yield show_status
+
+
+class Lines:
+    """Says each change of a phase or of the flow once."""
+
+    def __init__(self, out: Any = say) -> None:
+        self._out = out
+        self._phases: dict[str, tuple[Any, ...]] = {}
+        self._status: str | None = None
+
+    def __call__(self, found: Json) -> None:
+        for phase in found.get("phases") or []:
+            mark = (phase["status"], phase.get("attempt"))
+            if phase["status"] == "pending" or self._phases.get(phase["name"]) == mark:
+                continue
+            self._phases[phase["name"]] = mark
+            self._out(phase_line(phase))
+        if found["status"] != self._status:
+            self._status = found["status"]
+            percentage = (found.get("progress") or {}).get("percentage") or 0
+            self._out(f"{found['status']} ({percentage:g} %)")
+
+
+def phase_line(phase: Json) -> str:
+    """One phase in a line: its name, how it stands, how long it took, what came of it."""
+    parts = [f"{phase['name']}: {phase['status']}"]
+    if phase["status"] == "completed":
+        parts.append(f"in {seconds(phase.get('execution_time_ms'))}")
+    if (phase.get("attempt") or 0) > 1:
+        parts.append(f"(attempt {phase['attempt']})")
+    message = (phase.get("outputs") or {}).get("message") or (phase.get("error") or {}).get("message")
+    return " ".join(parts) + (f" - {message}" if message else "")
+
+
+def reason_of(found: Json) -> str:
+    """Why a flow that was waited for has not completed, in a sentence."""
+    action = found.get("next_action") or {}
+    failures = [
+        phase["error"] for phase in found.get("phases") or [] if phase.get("error") and phase["status"] == "failed"
+    ]
+    text = f"The flow is {found['status'].replace('_', ' ')}"
+    if failures:
+        text += f": {failures[-1].get('message') or failures[-1].get('code')}"
+    if action.get("type") and action["type"] != "none":
+        wanted = f" ({', '.join(action['required_inputs'])})" if action.get("required_inputs") else ""
+        text += f"; next: {action['type']} {action.get('phase') or ''}".rstrip() + wanted
+        text += f" - {action['message']}" if action.get("message") else ""
+    return text
+
+
+def _end(found: Json, as_json: bool, *, between_phases_is_fine: bool = False) -> None:
+    """Give the status a wait ended with, and exit as it says."""
+    give(found, _status(found), as_json)
+    fine = found["status"] == Status.COMPLETED
+    if between_phases_is_fine and found["status"] in {Status.INITIALIZED, Status.WAITING_FOR_INPUT}:
+        fine = (found.get("next_action") or {}).get("type") == "execute_phase"
+    if not fine:
+        say(reason_of(found))
+    raise typer.Exit(Code.DONE if fine else Code.REFUSED)
+
+
+def _tell(flow_id: str, verb: str, body: Json, as_json: bool, *, wait: bool = False) -> None:
+    given = {name: value for name, value in body.items() if value is not None}
+
+    async def converse(client: Client) -> Json:
+        told = await client.tell(flow_id, cast(Verb, verb), given)
+        return await wait_for(client, flow_id, int(told["version"])) if wait else told
+
+    answer = talk(converse)
+    if wait:
+        _end(answer, as_json, between_phases_is_fine=True)
+    give(answer, facts(answer), as_json)
+
+
+async def _some(rows: AsyncIterator[Json], limit: int | None) -> list[Json]:
+    found: list[Json] = []
+    async for row in rows:
+        found.append(row)
+        if limit is not None and len(found) >= limit:
+            break
+    return found
+
+
+def _brief(flow: Json) -> str:
+    action = flow.get("next_action") or {}
+    return facts(
+        {
+            "flow_id": flow["flow_id"],
+            "status": flow.get("status"),
+            "current_phase": flow.get("current_phase"),
+            "next_action": action.get("type"),
+            "message": action.get("message"),
+            "version": flow.get("version"),
+        }
+    )
+
+
+def _status(found: Json) -> str:
+    progress, action = found.get("progress") or {}, found.get("next_action") or {}
+    head = facts(
+        {
+            "flow_id": found.get("flow_id"),
+            "name": found.get("flow_name"),
+            "status": found["status"],
+            "progress": f"{progress.get('percentage') or 0:g} %",
+            "current_phase": found.get("current_phase"),
+            "next_action": f"{action.get('type')} {action.get('phase') or ''}".strip(),
+            "message": action.get("message"),
+            "version": found.get("version"),
+        }
+    )
+    return head + "\n\n" + _phases(found)
+
+
+def _phases(found: Json) -> str:
+    rows = [
+        [
+            phase["name"],
+            phase["status"],
+            phase.get("attempt"),
+            seconds(phase.get("execution_time_ms")),
+            phase_message(phase),
+        ]
+        for phase in found.get("phases") or []
+    ]
+    return table(["phase", "status", "attempts", "took", "result"], rows)
+
+
+def phase_message(phase: Json) -> str | None:
+    """What a phase says of its result, or of its failure."""
+    return (phase.get("outputs") or {}).get("message") or (phase.get("error") or {}).get("message")

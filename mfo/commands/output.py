@@ -1,0 +1,94 @@
+"""What a command prints: its answer on stdout, as text or as one JSON document; everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import Annotated, Any
+
+import typer
+
+from domain.errors import MfoError
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, everything else on stderr.")]
+
+
+class Code(IntEnum):
+    """What the exit code of a command says."""
+
+    DONE = 0
+    REFUSED = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    INTERRUPTED = 130
+
+
+def give(document: Any, text: str, as_json: bool) -> None:
+    """The command's answer: the document, or the same as text."""
+    if as_json:
+        text = json.dumps(document, indent=2, ensure_ascii=False, default=str)
+    print(text, flush=True)
+
+
+def say(text: str) -> None:
+    """A word to whoever is watching; never part of the answer."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def sentence(error: MfoError) -> str:
+    """An error in one line: what, the code, what is allowed, which fields."""
+    told = error.as_dict()
+    detail = str(told["detail"]).strip().rstrip(".")
+    text = f"{detail} ({told['code']})."
+    if error.errors:
+        text += (
+            " Fields: " + "; ".join(f"{name}: {message}" if name else message for name, message in error.errors) + "."
+        )
+    if error.allowed:
+        text += " Allowed now: " + ", ".join(error.allowed) + "."
+    return text
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Rows under their headings, two blanks between columns, nothing cut off."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(line[at]) for line in [list(headings), *cells]) for at in range(len(headings))]
+    lines = [[heading.upper() for heading in headings], *cells]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
+
+
+def facts(pairs: Mapping[str, Any]) -> str:
+    """Names and values, one a line; what is unknown is left out."""
+    shown = {name: _cell(value) for name, value in pairs.items() if value not in (None, "", [], {})}
+    width = max((len(name) for name in shown), default=0)
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in shown.items())
+
+
+def seconds(milliseconds: float | None) -> str:
+    """A span of time as people read it: `340 ms`, `2.4 s`, `3 min 10 s`."""
+    if milliseconds is None:
+        return "-"
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    if milliseconds < 100_000:
+        return f"{milliseconds / 1000:.1f} s"
+    minutes, left = divmod(round(milliseconds / 1000), 60)
+    return f"{minutes} min {left} s"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_cell(each) for each in value)
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return " ".join(str(value).split())

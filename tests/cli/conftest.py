@@ -1,0 +1,22 @@
+"""One `mfo dev` for all tests of the command line that only talk to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.support import Dev, dev
+
+
+@pytest.fixture(scope="package")
+def running_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    """A `mfo dev` that is ready."""
+    with dev(tmp_path_factory.mktemp("cli") / "dev") as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def environment(running_dev: Dev) -> dict[str, str]:
+    """The variables that lead to it."""
+    return running_dev.environment

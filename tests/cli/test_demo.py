@@ -1,0 +1,74 @@
+"""`make demo`, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+import psutil
+
+from mfo.embedded.processes import processes_where
+from tests.cli.support import ROOT, clean_environment
+
+
+def test_the_demo_shows_a_discovery_stays_up_when_asked_and_leaves_nothing_running(tmp_path: Path) -> None:
+    with _demo(tmp_path, "--keep") as demo:
+        assert demo.stdout
+        said = ""
+        for line in demo.stdout:
+            said += line
+            if "stays up until Ctrl-C" in line:
+                break
+        url = re.search(r"http://127\.0\.0\.1:\d+", said)
+        assert url, said
+        assert httpx.get(f"{url[0]}/health/ready", trust_env=False).status_code == 200
+        demo.send_signal(signal.SIGINT)
+        said += demo.stdout.read()
+        assert demo.wait(30) == 0, said
+    assert re.search(r"^500 assets$", said, re.MULTILINE)
+    for heading in (
+        "What it ran on",
+        "Operating systems",
+        "dependencies",
+        "findings",
+        "data-quality issues",
+        "How long it took",
+    ):
+        assert heading in said
+    heard = re.findall(r"^(\d+)  +(Flow\w+|Phase\w+|Checkpoint\w+) ", said, re.MULTILINE)
+    assert [int(version) for version, _ in heard] == list(range(1, len(heard) + 1))
+    assert (heard[0][1], heard[-1][1]) == ("FlowCreated", "FlowCompleted")
+    assert _left(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_without_names_ends_the_demo_with_what_is_asked(tmp_path: Path) -> None:
+    file = tmp_path.parent / "colours.csv"
+    file.write_text("Serial,Colour\n1,red\n2,blue\n")
+    with _demo(tmp_path, "--file", str(file)) as demo:
+        said, _ = demo.communicate(timeout=90)
+    assert demo.returncode == 1
+    assert "waiting for input" in said
+    assert "no column is mapped to name" in said
+    assert _left(tmp_path) == []
+
+
+def _demo(scratch: Path, *words: str) -> subprocess.Popen[str]:
+    """The demo with its scratch folder made in `scratch`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mfo.demo", *words],
+        cwd=ROOT,
+        env=clean_environment() | {"TMPDIR": str(scratch), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _left(scratch: Path) -> Sequence[psutil.Process]:
+    return processes_where(lambda process: any(str(scratch) in word for word in process.cmdline()))

@@ -1,0 +1,127 @@
+"""The life of a flow, as somebody types it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mfo.cli import run
+from tests.cli.support import mfo
+
+Environment = dict[str, str]
+
+INVENTORY = """Server Name,IP Address,Operating System,vCPU,Memory (MB),Environment
+web01,10.0.0.1,Windows Server 2012 R2,2,4096,Production
+web02,10.0.0.2,Windows Server 2019,4,8192,Production
+db01,10.0.0.3,Red Hat Enterprise Linux 7.9,8,32768,Production
+"""
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    file = tmp_path / "servers.csv"
+    file.write_text(INVENTORY)
+    return file
+
+
+def test_a_discovery_runs_to_its_end_and_says_so(inventory: Path, environment: Environment) -> None:
+    words = (
+        "flow",
+        "create",
+        "discovery",
+        "--file",
+        str(inventory),
+        "--input",
+        "auto_approve_mappings=true",
+        "--auto",
+        "--wait",
+    )
+    made = mfo(*words, "--name", "From the shell", "--json", environment=environment)
+    assert made.code == 0, made.err
+    status = made.document
+    assert (status["status"], status["progress"]["percentage"]) == ("completed", 100)
+    assert "data_import: completed" in made.err
+    flow_id = status["flow_id"]
+
+    listed = mfo("flow", "list", "--search", "From the shell", "--json", environment=environment).document["flows"]
+    assert [flow["flow_id"] for flow in listed] == [flow_id]
+    events = mfo("flow", "history", flow_id, "--json", environment=environment).document["events"]
+    assert [event["version"] for event in events] == list(range(1, status["version"] + 1))
+    assert events[-1]["type"] == "mfo.flow.FlowCompleted.v1"
+    watched = mfo("flow", "watch", flow_id, "--json", environment=environment)
+    assert (watched.code, watched.document["status"]) == (0, "completed")
+    shown = mfo("flow", "show", flow_id, environment=environment)
+    assert "tech_debt_assessment" in shown.out
+
+    refused = mfo("flow", "pause", flow_id, "--json", environment=environment)
+    assert refused.code == 1
+    assert refused.document["error"]["code"] == "flow_is_over"
+    assert "flow_is_over" in refused.err
+    assert (
+        mfo("flow", "delete", flow_id, "--reason", "a test", "--json", environment=environment).document["status"]
+        == "deleted"
+    )
+
+
+def test_a_flow_that_asks_for_something_ends_the_wait_with_1(inventory: Path, environment: Environment) -> None:
+    asked = mfo(
+        "flow", "create", "discovery", "--file", str(inventory), "--auto", "--wait", "--json", environment=environment
+    )
+    assert asked.code == 1
+    status = asked.document
+    assert status["status"] == "waiting_for_input"
+    assert "approve field_mapping" in asked.err
+    answered = mfo(
+        "flow", "input", status["flow_id"], "--input", "approval=true", "--wait", "--json", environment=environment
+    )
+    assert (answered.code, answered.document["status"]) == (0, "completed"), answered.err
+
+
+def test_phases_are_run_one_by_one(inventory: Path, environment: Environment) -> None:
+    made = mfo("import", str(inventory), environment=environment)
+    import_id = made.out.strip()
+    again = mfo("import", str(inventory), "--json", environment=environment).document
+    assert again["import_file_id"] == import_id
+    assert import_id in mfo("imports", environment=environment).out
+    flow = mfo(
+        "flow", "create", "discovery", "--input", f"import_file_id={import_id}", "--json", environment=environment
+    ).document
+    assert flow["next_action"]["type"] == "execute_phase"
+    ran = mfo("flow", "execute", flow["flow_id"], "--wait", "--json", environment=environment)
+    assert ran.code == 0, ran.err
+    assert ran.document["progress"]["phases_completed"] == ["data_import"]
+    out_of_order = mfo("flow", "execute", flow["flow_id"], "tech_debt_assessment", "--json", environment=environment)
+    assert (out_of_order.code, out_of_order.document["error"]["code"]) == (1, "phase_out_of_order")
+    assert mfo("flow", "cancel", flow["flow_id"], "--json", environment=environment).document["status"] == "cancelled"
+    over = mfo("flow", "watch", flow["flow_id"], "--json", environment=environment)
+    assert (over.code, over.document["status"]) == (1, "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("flow", "status", "00000000-0000-4000-8000-000000000000"), "flow_not_found"),
+        (("flow", "create", "no-such-type"), "flow_type_unknown"),
+        (("flow", "rollback", "00000000-0000-4000-8000-000000000000"), "flow_not_found"),
+    ],
+)
+def test_a_refusal_is_exit_code_1(words: tuple[str, ...], code: str, environment: Environment) -> None:
+    said = mfo(*words, "--json", environment=environment)
+    assert (said.code, said.document["error"]["code"]) == (1, code)
+
+
+@pytest.mark.parametrize("words", [["flow-types"], ["flow", "list"], ["imports"], ["projections", "list"]])
+def test_a_list_is_one_json_document(
+    words: list[str], environment: Environment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import json
+
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert run([*words, "--json"]) == 0
+    document: Any = json.loads(capsys.readouterr().out)
+    assert isinstance(document, dict)
+    assert run(words) == 0
+    assert capsys.readouterr().out.strip()
