@@ -1,0 +1,244 @@
+"""Who asks and what for: the tenant of a request, its command's envelope, and its body read with care.
+
+Tenancy is enforced here and nowhere else: a request gets a `Caller`, and a caller can only reach rows of its own tenant.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, NoReturn, TypeVar
+from uuid import UUID, uuid4
+
+import msgspec
+from fastapi import Depends, Path, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
+from starlette.datastructures import Headers
+
+from api.problems import field_errors
+from api.rows import Rows
+from api.watch import Watch
+from domain.commands import Command, Envelope, Tenant, tenant_from
+from domain.errors import BodyInvalid, BodyNotJson, BodyTooLarge, FieldError, FlowNotFound, ParameterInvalid
+from eventstore.committer import Answer
+from eventstore.service import WriteSide
+
+MAX_HEADER = 255
+DRAIN_BYTES = 8 << 20
+C = TypeVar("C", bound=Command)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the application holds while it runs."""
+
+    side: WriteSide
+    watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A tenant and a user, asking once."""
+
+    tenant: Tenant
+    correlation_id: str
+    ip_address: str | None
+    user_agent: str | None
+    service: Service
+    rows: Rows
+
+    @property
+    def side(self) -> WriteSide:
+        return self.service.side
+
+    def envelope(self, command_id: str, expected_version: int | None = None) -> Envelope:
+        """The envelope of a command of this caller."""
+        return Envelope(
+            command_id=command_id,
+            client_account_id=self.tenant.client_account_id,
+            engagement_id=self.tenant.engagement_id,
+            user_id=self.tenant.user_id,
+            correlation_id=self.correlation_id,
+            source="http",
+            expected_version=expected_version,
+            ip_address=self.ip_address,
+            user_agent=self.user_agent,
+        )
+
+
+async def caller(request: Request) -> Caller:
+    """The caller named by the tenant headers; raises TenantMissing."""
+    headers = request.headers
+    tenant = tenant_from(
+        headers.get("x-client-account-id"), headers.get("x-engagement-id"), _text(headers, "x-user-id")
+    )
+    request.state.tenant = tenant
+    service: Service = request.app.state.service
+    agent = headers.get("user-agent")
+    return Caller(
+        tenant,
+        request.state.correlation_id,
+        request.client.host if request.client else None,
+        agent[:MAX_HEADER] if agent else None,
+        service,
+        Rows(service.side, tenant),
+    )
+
+
+def _text(headers: Headers, name: str) -> str | None:
+    """A header's text: UTF-8 where it is that, Latin-1 otherwise."""
+    given = headers.get(name)
+    if given is None or given.isascii():
+        return given
+    try:
+        return given.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return given
+
+
+Asking = Annotated[Caller, Depends(caller)]
+
+_parameters: dict[tuple[str, str], frozenset[str]] = {}
+
+
+def _names(dependant: Dependant) -> Iterator[str]:
+    yield from (field.alias for field in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _names(inner)
+
+
+async def only_known_parameters(request: Request) -> None:
+    """Refuse a query parameter that the route does not have, that is given twice or holds NUL; raises ParameterInvalid."""
+    if not request.scope["query_string"]:
+        return
+    route: APIRoute = request.scope["route"]
+    known = _parameters.get((request.method, route.path))
+    if known is None:
+        known = frozenset(_names(route.dependant))
+        _parameters[request.method, route.path] = known
+    given = request.query_params.multi_items()
+    errors = [
+        FieldError(name, f"unknown parameter; this route knows {', '.join(sorted(known)) or 'none'}")
+        for name, _ in given
+        if name not in known
+    ]
+    times = Counter(name for name, _ in given)
+    errors.extend(FieldError(name, "is given more than once") for name in times if times[name] > 1)
+    errors.extend(FieldError(name, "must not contain NUL") for name, value in given if "\x00" in value)
+    if errors:
+        raise ParameterInvalid("; ".join(f"{error.field}: {error.message}" for error in errors[:3]), errors=errors)
+
+
+DOOR = [Depends(caller), Depends(only_known_parameters)]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A flow that exists and belongs to the caller; `version` is that of its last event when it was looked up."""
+
+    flow_id: UUID
+    version: int
+
+
+async def wanted_flow(flow_id: Annotated[UUID, Path(description="The flow's id.")], asking: Asking) -> Wanted:
+    """The flow in the path; raises FlowNotFound, for another tenant's flow too."""
+    version = await asking.rows.version(flow_id)
+    if version is None:
+        raise FlowNotFound
+    return Wanted(flow_id, version)
+
+
+OfFlow = Annotated[Wanted, Depends(wanted_flow)]
+
+
+def command_id(request: Request) -> str:
+    """The command's id: the `Idempotency-Key`, or a new one; raises ParameterInvalid."""
+    key = _text(request.headers, "idempotency-key")
+    if key is None:
+        return str(uuid4())
+    if not 1 <= len(key) <= MAX_HEADER or not key.isprintable():
+        _wrong_header("Idempotency-Key", f"must be 1 to {MAX_HEADER} printable characters")
+    return key
+
+
+def expected_version(request: Request) -> int | None:
+    """The version that `If-Match` names, none for `*`; raises ParameterInvalid."""
+    given = request.headers.get("if-match")
+    if given is None or given.strip() == "*":
+        return None
+    text = given.strip()
+    number = text[1:-1]
+    if (
+        len(text) < 3
+        or text[0] != '"'
+        or text[-1] != '"'
+        or not (number.isascii() and number.isdigit())
+        or len(number) > 18
+    ):
+        _wrong_header("If-Match", 'must be one version in quotes, such as "3"')
+    return int(number)
+
+
+def _wrong_header(name: str, message: str) -> NoReturn:
+    raise ParameterInvalid(f"{name} {message}", errors=[FieldError(name, message)])
+
+
+async def json_body(request: Request, limit: int) -> dict[str, Any]:
+    """The body as a JSON object, an empty body as an empty one; raises BodyNotJson and BodyTooLarge."""
+    body = await _read(request, limit)
+    if not body:
+        return {}
+    try:
+        document = msgspec.json.decode(body)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise BodyNotJson(f"the body is not JSON in UTF-8: {str(error)[:200]}") from None
+    if not isinstance(document, dict):
+        raise BodyNotJson("the body must be a JSON object")
+    return document
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit + DRAIN_BYTES:
+        raise BodyTooLarge(f"the body has {length} bytes; at most {limit} are taken")
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size <= limit:
+            parts.append(part)
+        elif size > limit + DRAIN_BYTES:
+            break
+    if size > limit:
+        raise BodyTooLarge(f"the body is larger than {limit} bytes; upload large data as a file")
+    return b"".join(parts)
+
+
+async def command_of(request: Request, asking: Caller, kind: type[C], flow_id: UUID) -> C:
+    """The command in the body, about this flow; raises BodyNotJson, BodyTooLarge and BodyInvalid."""
+    return build(kind, await json_body(request, asking.side.config.max_body_bytes), flow_id)
+
+
+def build(kind: type[C], body: dict[str, Any], flow_id: UUID) -> C:
+    """The command with these fields; raises BodyInvalid listing what is wrong with them."""
+    errors = [FieldError("flow_id", "unknown field; the path names the flow")] if "flow_id" in body else []
+    try:
+        command = kind.model_validate({**body, "flow_id": flow_id})
+    except ValidationError as invalid:
+        errors.extend(field_errors(invalid.errors(include_url=False, include_input=False, include_context=False)))
+    except RecursionError:
+        errors.append(FieldError("body", "nested too deep"))
+    if errors:
+        raise BodyInvalid("; ".join(f"{error.field}: {error.message}" for error in errors[:3]), errors=errors)
+    return command
+
+
+async def submit(request: Request, asking: Caller, command: Command, *, command_id: str) -> Answer:
+    """What became of a command; its position is looked up where the first answer did not keep one."""
+    answer = await asking.side.committer.submit(command, asking.envelope(command_id, expected_version(request)))
+    if answer.error is None and answer.position is None and answer.version:
+        place = await asking.rows.place(answer.flow_id, answer.version)
+        return replace(answer, position=asking.side.store.position(place))
+    return answer

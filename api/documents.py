@@ -1,0 +1,428 @@
+"""The shapes of the answers, as the OpenAPI document tells them. The answers themselves are written straight from the rows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Json = dict[str, Any]
+FlowStatus = Literal[
+    "initialized", "processing", "waiting_for_input", "paused", "completed", "failed", "cancelled", "deleted"
+]
+PhaseState = Literal["pending", "running", "waiting", "completed", "failed", "skipped"]
+Part = Literal["up", "down"]
+
+
+class Document(BaseModel):
+    """One answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class FieldProblem(Document):
+    """What is wrong with one field of a request."""
+
+    field: str
+    message: str
+
+
+class Problem(Document):
+    """An error, as RFC 9457 says."""
+
+    type: str = Field(description="`urn:mfo:error:<code>`")
+    title: str
+    status: int
+    detail: str
+    code: str
+    allowed: list[str] | None = Field(default=None, description="What is possible instead, where that helps.")
+    errors: list[FieldProblem] | None = None
+    correlation_id: str
+    instance: str
+
+
+class NextAction(Document):
+    """What a flow needs next."""
+
+    type: Literal["execute_phase", "provide_input", "approve", "wait", "resume", "retry", "none"]
+    phase: str | None
+    required_inputs: list[str]
+    message: str
+    estimated_duration_seconds: float | None
+
+
+class FlowMade(Document):
+    """A new flow, as of its commit."""
+
+    flow_id: UUID
+    flow_type: str
+    flow_name: str
+    status: FlowStatus
+    current_phase: str | None
+    next_action: NextAction
+    created_at: datetime
+    version: int
+    position: str = Field(description="Place in the log: `<shard>:<n>`, opaque.")
+
+
+class VerbAnswer(Document):
+    """A flow after a verb."""
+
+    flow_id: UUID
+    status: FlowStatus
+    version: int
+    position: str | None
+    draining: bool = Field(description="Paused, but work that had begun has not stopped yet.")
+
+
+class RunBegun(Document):
+    """An attempt of a phase that has begun."""
+
+    flow_id: UUID
+    phase_name: str
+    run_id: UUID
+    status: FlowStatus
+    version: int
+    position: str | None
+
+
+class PhaseResult(Document):
+    """How a phase ended."""
+
+    flow_id: UUID
+    phase_name: str
+    run_id: UUID
+    status: Literal["success", "failed", "paused", "skipped"]
+    outputs: Json
+    validation_results: Json | None
+    execution_time_ms: int
+    agent_insights: list[Json]
+    next_phase: str | None
+    errors: list[Json]
+    version: int
+    position: str | None
+
+
+class PhaseView(Document):
+    """A phase of a flow, as front ends draw it."""
+
+    name: str
+    display_name: str
+    order: int
+    status: PhaseState
+    required: bool
+    can_skip: bool
+    can_pause: bool
+    can_rollback: bool
+    weight: float
+    attempt: int
+    started_at: datetime | None
+    completed_at: datetime | None
+    execution_time_ms: int
+    outputs: Json
+    error: Json | None
+
+
+class FlowSummary(Document):
+    """A flow in a list."""
+
+    flow_id: UUID
+    flow_type: str
+    flow_version: str
+    flow_name: str
+    flow_description: str | None
+    flow_tags: list[str]
+    status: FlowStatus
+    flow_status: FlowStatus = Field(description="The same as `status`, under the column's name.")
+    current_phase: str | None
+    phases_completed: list[str]
+    progress_percentage: float
+    next_action: NextAction
+    draining: bool
+    parent_flow_id: UUID | None
+    iteration_number: int
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+    updated_by: str
+    version: int
+
+
+class FlowList(Document):
+    """A page of flows."""
+
+    flows: list[FlowSummary]
+    total: int
+    next_cursor: str | None
+
+
+class FlowDetail(FlowSummary):
+    """Everything about a flow: its row in the read model. A value moved to an artifact is `{"$artifact", "size_bytes"}`."""
+
+    client_account_id: UUID
+    engagement_id: UUID
+    user_id: str
+    flow_configuration: Json
+    flow_state: Json
+    flow_persistence_data: Json = Field(description="The same as `flow_state`, under its older name.")
+    phase_results: Json
+    validation_results: Json
+    performance_metrics: Json
+    phase_execution_times: Json
+    resource_usage: Json
+    error_log: list[Json]
+    agent_collaboration_log: list[Json]
+    agent_insights: list[Json]
+    learning_patterns: list[Json]
+    memory_usage_metrics: Json
+    phase_transitions: list[Json]
+    retry_count: int
+    dependent_flow_ids: list[UUID]
+    child_flow_ids: list[UUID]
+    flow_metadata: Json
+    deletion_metadata: Json | None
+    phases: list[PhaseView]
+    input_request: Json | None
+    outputs: Json = Field(description="Outputs of the phases that have some, by phase.")
+    errors: list[Json]
+    allowed: list[str] = Field(description="The verbs that the flow takes now.")
+    position: str
+
+
+class Progress(Document):
+    """How far a flow is."""
+
+    percentage: float
+    phases_completed: list[str]
+    phases_remaining: list[str]
+    estimated_completion: datetime | None
+
+
+class Performance(Document):
+    """How long a flow's phases took, in ms."""
+
+    total_execution_time_ms: int
+    phase_times: dict[str, int]
+
+
+class MappingSuggestion(BaseModel):
+    """What a column of a file seems to mean."""
+
+    model_config = ConfigDict(extra="allow")
+
+    source_file: str
+    source_sheet: str | None
+    source_field: str
+    target_field: str | None
+    confidence: float
+    match_type: str
+    samples: list[Any]
+    unit: str | None
+
+
+class FlowStatusAnswer(Document):
+    """Where a flow stands."""
+
+    flow_id: UUID
+    flow_type: str
+    flow_name: str
+    status: FlowStatus
+    current_phase: str | None
+    progress: Progress
+    performance: Performance
+    next_action: NextAction
+    phases: list[PhaseView]
+    draining: bool
+    input_request: Json | None
+    mapping_suggestions: list[MappingSuggestion] = Field(
+        description="While the flow waits for field mappings; else empty."
+    )
+    errors: list[Json]
+    error: Json | None
+    allowed: list[str]
+    created_at: datetime
+    updated_at: datetime
+    version: int
+    position: str
+
+
+class HistoryEvent(Document):
+    """One event of a flow's history."""
+
+    version: int
+    position: str
+    type: str = Field(description="`mfo.flow.<Event>.v1`")
+    occurred_at: datetime
+    actor: str
+    command_id: str
+    causation_id: str | None
+    correlation_id: str
+    source: str = Field(description="The door it came through: http, kafka, worker or timer.")
+    data: Json
+
+
+class History(Document):
+    """A page of a flow's history, ascending."""
+
+    events: list[HistoryEvent]
+    total: int
+    next_cursor: str | None
+
+
+class AssetList(Document):
+    """A page of the assets that a flow found."""
+
+    assets: list[Json]
+    total: int
+    next_cursor: str | None
+
+
+class DependencyList(Document):
+    """A page of the dependencies that a flow found."""
+
+    dependencies: list[Json]
+    total: int
+    next_cursor: str | None
+
+
+class IssueList(Document):
+    """A page of the issues that a flow found."""
+
+    issues: list[Json]
+    total: int
+    next_cursor: str | None
+
+
+class ImportMade(Document):
+    """A file that is kept."""
+
+    import_file_id: UUID
+    filename: str
+    size_bytes: int
+    sha256: str
+
+
+class ImportDetail(ImportMade):
+    """A file and what is in it; `format, sheets, rows` are null until somebody has read it."""
+
+    import_type: str | None
+    state: Literal["stored", "inspecting", "readable", "unreadable"]
+    format: str | None
+    sheets: list[Json] | None
+    rows: int | None
+    error: Json | None
+    created_at: datetime
+    created_by: str
+
+
+class ImportList(Document):
+    """A page of files, newest first."""
+
+    imports: list[ImportDetail]
+    total: int
+    next_cursor: str | None
+
+
+class ImportPreview(Document):
+    """The first rows of a file, as they are."""
+
+    import_file_id: UUID
+    filename: str
+    preview: Any
+
+
+class FlowTypeList(Document):
+    """Every flow type, as of today."""
+
+    flow_types: list[Json]
+    total: int
+    next_cursor: None
+
+
+class FlowType(BaseModel):
+    """A flow type: its phases in order and what holds for all of them."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    display_name: str
+    description: str
+    version: str
+    phases: list[Json]
+    capabilities: Json
+
+
+class ParkedFlow(Document):
+    """A flow that a projection had to set aside."""
+
+    flow_id: UUID
+    version: int
+    error: str
+    since: datetime
+
+
+class ProjectionView(Document):
+    """How far a projection is. `lag` counts events of the log that Kafka has been told and the projection has not taken."""
+
+    name: str
+    version: int
+    state: str
+    position: str
+    lag: int
+    updated_at: datetime | None
+    parked: int
+    parked_flows: list[ParkedFlow] = Field(description="Those of the caller's tenant.")
+
+
+class ProjectionList(Document):
+    """Every projection."""
+
+    projections: list[ProjectionView]
+    total: int
+    next_cursor: None
+
+
+class Live(Document):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class DatabaseHealth(Document):
+    """Whether PostgreSQL answers."""
+
+    state: Part
+    reason: str | None
+
+
+class KafkaHealth(DatabaseHealth):
+    """Whether a Kafka broker answers."""
+
+    bootstrap: str
+
+
+class RelayHealth(DatabaseHealth):
+    """Whether history reaches Kafka."""
+
+    leader: str | None = None
+    position: str | None = None
+    lag: int | None = None
+
+
+class ProjectionsHealth(DatabaseHealth):
+    """Whether the read models follow."""
+
+    lag: dict[str, int] = {}
+    parked: int = 0
+
+
+class Ready(Document):
+    """Whether the whole of the service works, part by part."""
+
+    status: Literal["ready", "not_ready"]
+    database: DatabaseHealth
+    kafka: KafkaHealth
+    relay: RelayHealth
+    projections: ProjectionsHealth

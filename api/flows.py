@@ -1,0 +1,342 @@
+"""Flows: made, listed, read, deleted; where they stand and what happened to them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID, uuid5
+
+import msgspec
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response, StreamingResponse
+
+from api import cursors
+from api.answers import Json, etag, not_modified
+from api.asking import DOOR, Asking, Caller, OfFlow, command_id, command_of, json_body, submit
+from api.cursors import Cursor
+from api.documents import FlowDetail, FlowList, FlowMade, FlowStatusAnswer, History
+from api.openapi import DELETE_FLOW, NDJSON, answers, takes
+from api.problems import problem
+from api.reading import Consistency, MinPosition, MinVersion, WaitMs, aware, flow_row, list_is_due, words
+from api.rows import FLOWS, FlowFilter, Row
+from domain.commands import CreateFlow, DeleteFlow
+from domain.decide import next_action
+from domain.errors import BodyInvalid, FieldError, ParameterInvalid, ReadModelBehind
+from domain.events import TOPICS
+from domain.flow import Recorded
+from domain.words import Status, status_of
+
+router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["flows"])
+
+Sort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "flow_name", "-flow_name", "status", "-status"]
+NO_TIME_IS_SAVED = frozenset({Status.PROCESSING})
+STREAM_BATCH = 500
+SUGGESTIONS = "mapping_suggestions"
+
+
+@router.post(
+    "/flows",
+    status_code=201,
+    summary="Create a flow",
+    responses=answers(201, FlowMade, 400, 409, 413, 422, 503),
+    openapi_extra=takes(CreateFlow, required=True, if_match=False),
+)
+async def create_flow(request: Request, asking: Asking) -> Response:
+    """Begin a flow of a type. Only `flow_type` and `flow_name` are required."""
+    if "if-match" in request.headers:
+        message = "does not apply to a flow that is new"
+        raise ParameterInvalid(f"If-Match {message}", errors=[FieldError("If-Match", message)])
+    key = command_id(request)
+    flow_id = uuid5(asking.tenant.client_account_id, key)
+    command = await command_of(request, asking, CreateFlow, flow_id)
+    answer = await submit(request, asking, command, command_id=key)
+    flow = answer.flow
+    if answer.error is not None or flow is None:
+        return problem(request, answer.error or BodyInvalid())
+    made = {
+        "flow_id": flow.id,
+        "flow_type": flow.flow_type,
+        "flow_name": flow.flow_name,
+        "status": flow.status,
+        "current_phase": flow.current_phase,
+        "next_action": next_action(flow, asking.side.types),
+        "created_at": flow.created_at,
+        "version": answer.version,
+        "position": answer.position,
+    }
+    return Json(made, 201, {"ETag": etag(answer.version), "Location": f"/api/v1/flows/{flow.id}"})
+
+
+@router.get("/flows", summary="List flows", responses=answers(200, FlowList, 400, 422, 503, 504))
+async def list_flows(
+    *,
+    asking: Asking,
+    flow_type: Annotated[str | None, Query(max_length=1000, description="Comma list of flow types.")] = None,
+    status: Annotated[
+        str | None, Query(max_length=1000, description="Comma list of statuses or their aliases.")
+    ] = None,
+    created_after: Annotated[datetime | None, Query(description="Made later than this; without a zone: UTC.")] = None,
+    created_before: Annotated[
+        datetime | None, Query(description="Made earlier than this; without a zone: UTC.")
+    ] = None,
+    parent_flow_id: UUID | None = None,
+    tag: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
+    search: Annotated[
+        str | None, Query(min_length=1, max_length=255, description="Text in the name or description, or a whole tag.")
+    ] = None,
+    sort: Annotated[Sort, Query(description="`-`: descending.")] = "-created_at",
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+    min_position: MinPosition = None,
+    wait_ms: WaitMs = 2000,
+    consistency: Consistency = None,
+) -> Response:
+    """The tenant's flows of every status but deleted, which show only with `status=deleted`."""
+    wanted = FlowFilter(
+        flow_types=_known_types(asking, words(flow_type)),
+        statuses=_statuses(words(status)),
+        created_after=aware(created_after),
+        created_before=aware(created_before),
+        parent_flow_id=parent_flow_id,
+        tag=tag,
+        search=search,
+    )
+    after = cursors.read(cursor, sort, datetime if sort.endswith("_at") else str)
+    await list_is_due(asking, FLOWS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
+    rows, total = await asking.rows.flows(wanted, sort, limit, after)
+    column = {"status": "flow_status"}.get(sort.removeprefix("-"), sort.removeprefix("-"))
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Json(
+        {
+            "flows": [{**row, "status": row["flow_status"]} for row in rows[:limit]],
+            "total": total,
+            "next_cursor": cursors.write(sort, Cursor(last[column], last["flow_id"])) if last else None,
+        }
+    )
+
+
+def _known_types(asking: Caller, names: list[str] | None) -> list[str] | None:
+    if names is None:
+        return None
+    known = asking.side.types.names()
+    found = [name.lower().replace("-", "_").replace(" ", "_") for name in names]
+    unknown = [name for name, word in zip(names, found, strict=True) if word not in known]
+    if unknown or not names:
+        message = f"{', '.join(unknown) or 'the list'} is no flow type; use {', '.join(known)}"
+        raise ParameterInvalid(f"flow_type: {message}", allowed=known, errors=[FieldError("flow_type", message)])
+    return found
+
+
+def _statuses(names: list[str] | None) -> list[str] | None:
+    if names is None:
+        return None
+    try:
+        found = [str(status_of(name)) for name in names]
+        if not found:
+            raise ValueError(f"the list is empty; use one of {', '.join(Status)}")
+    except ValueError as error:
+        raise ParameterInvalid(
+            f"status: {error}", allowed=[str(status) for status in Status], errors=[FieldError("status", str(error))]
+        ) from None
+    return found
+
+
+@router.get(
+    "/flows/{flow_id}",
+    summary="Everything about a flow",
+    responses=answers(200, FlowDetail, 304, 400, 404, 422, 503, 504),
+)
+async def get_flow(
+    *,
+    request: Request,
+    asking: Asking,
+    wanted: OfFlow,
+    min_version: MinVersion = None,
+    wait_ms: WaitMs = 2000,
+    consistency: Consistency = None,
+) -> Response:
+    """The flow's row of the read model, with its phases, outputs and errors."""
+    row = await flow_row(asking, wanted, min_version=min_version, wait_ms=wait_ms, consistency=consistency)
+    same = not_modified(request, row["version"])
+    if same is not None:
+        return same
+    position = asking.side.store.position(row.pop("log_position"))
+    extra = {
+        "status": row["flow_status"],
+        "flow_persistence_data": row["flow_state"],
+        "outputs": row["flow_state"].get("outputs", {}),
+        "errors": row["error_log"],
+        "allowed": row["flow_metadata"].get("allowed", []),
+        "position": position,
+    }
+    return Json({**row, **extra}, headers={"ETag": etag(row["version"])})
+
+
+@router.delete(
+    "/flows/{flow_id}",
+    status_code=204,
+    summary="Delete a flow",
+    responses=answers(204, None, 400, 404, 412, 413, 422, 503),
+    openapi_extra=DELETE_FLOW,
+)
+async def delete_flow(
+    request: Request,
+    asking: Asking,
+    wanted: OfFlow,
+    reason: Annotated[str | None, Query(max_length=4000)] = None,
+) -> Response:
+    """Hide the flow; its history stays. The answer's version and position are in `ETag` and `X-MFO-Position`."""
+    if await json_body(request, asking.side.config.max_body_bytes):
+        message = "a DELETE takes no body; give the reason as query parameter"
+        raise BodyInvalid(message, errors=[FieldError("body", message)])
+    command = DeleteFlow(flow_id=wanted.flow_id, reason=reason)
+    answer = await submit(request, asking, command, command_id=command_id(request))
+    if answer.error is not None:
+        return problem(request, answer.error)
+    headers = {"ETag": etag(answer.version)}
+    if answer.position is not None:
+        headers["X-MFO-Position"] = answer.position
+    return Response(status_code=204, headers=headers)
+
+
+@router.get(
+    "/flows/{flow_id}/status",
+    summary="Where a flow stands",
+    responses=answers(200, FlowStatusAnswer, 304, 400, 404, 422, 503, 504),
+)
+async def flow_status(
+    *,
+    request: Request,
+    asking: Asking,
+    wanted: OfFlow,
+    min_version: MinVersion = None,
+    wait_ms: WaitMs = 2000,
+    consistency: Consistency = None,
+) -> Response:
+    """Status, progress, times and what comes next. A flow in progress is never answered with 304."""
+    row = await flow_row(asking, wanted, min_version=min_version, wait_ms=wait_ms, consistency=consistency)
+    if row["flow_status"] not in NO_TIME_IS_SAVED:
+        same = not_modified(request, row["version"])
+        if same is not None:
+            return same
+    return Json(await _status(asking, row), headers={"ETag": etag(row["version"])})
+
+
+async def _status(asking: Caller, row: Row) -> dict[str, Any]:
+    done = row["phases_completed"]
+    waiting = row["input_request"]
+    suggestions: list[Any] = []
+    if waiting and waiting.get("suggestions"):
+        artifacts = asking.side.artifacts
+        waiting = {**waiting, "suggestions": await artifacts.unspill(row["client_account_id"], waiting["suggestions"])}
+        suggestions = waiting["suggestions"].get(SUGGESTIONS, [])
+    performance, metadata = row["performance_metrics"], row["flow_metadata"]
+    return {
+        "flow_id": row["flow_id"],
+        "flow_type": row["flow_type"],
+        "flow_name": row["flow_name"],
+        "status": row["flow_status"],
+        "current_phase": row["current_phase"],
+        "progress": {
+            "percentage": row["progress_percentage"],
+            "phases_completed": done,
+            "phases_remaining": [phase["name"] for phase in row["phases"] if phase["name"] not in done],
+            "estimated_completion": metadata.get("estimated_completion"),
+        },
+        "performance": {
+            "total_execution_time_ms": performance.get("total_execution_time_ms", 0),
+            "phase_times": performance.get("phase_times", {}),
+        },
+        "next_action": row["next_action"],
+        "phases": row["phases"],
+        "draining": row["draining"],
+        "input_request": waiting,
+        SUGGESTIONS: suggestions,
+        "errors": row["error_log"],
+        "error": metadata.get("error"),
+        "allowed": metadata.get("allowed", []),
+        "created_at": row["created_at"],
+        "updated_at": row["updated_at"],
+        "version": row["version"],
+        "position": asking.side.store.position(row["log_position"]),
+    }
+
+
+@router.get(
+    "/flows/{flow_id}/history",
+    summary="What happened to a flow",
+    responses=answers(200, History, 304, 400, 404, 422, 503, 504, extra=NDJSON),
+)
+async def flow_history(
+    *,
+    request: Request,
+    asking: Asking,
+    wanted: OfFlow,
+    after: Annotated[int, Query(ge=0, le=2**62, description="Only events with a higher version.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    cursor: Annotated[str | None, Query(max_length=30, description="`next_cursor` of the page before.")] = None,
+    written_as: Annotated[
+        Literal["json", "ndjson"], Query(alias="format", description="`ndjson` streams all events, one a line.")
+    ] = "json",
+    min_version: MinVersion = None,
+    wait_ms: WaitMs = 2000,
+    consistency: Consistency = None,
+) -> Response:
+    """Every event of the flow, in order, straight from the store."""
+    version = wanted.version
+    if min_version is not None and min_version > version:
+        if not await asking.service.watch.history(wanted.flow_id, min_version, wait_ms / 1000):
+            raise ReadModelBehind(f"the flow has not reached version {min_version}")
+        version = min_version
+    same = not_modified(request, version)
+    if same is not None:
+        return same
+    headers = {"ETag": etag(version)}
+    start = max(after, _history_cursor(cursor))
+    if written_as == "ndjson":
+        return StreamingResponse(
+            _lines(asking, wanted.flow_id, start), media_type="application/x-ndjson", headers=headers
+        )
+    events = await asking.side.store.history(wanted.flow_id, after=start, limit=limit + 1)
+    page = events[:limit]
+    return Json(
+        {
+            "events": [_event(asking, position, recorded) for position, recorded in page],
+            "total": max(version, page[-1][1].version if page else 0),
+            "next_cursor": str(page[-1][1].version) if len(events) > limit else None,
+        },
+        headers=headers,
+    )
+
+
+def _history_cursor(text: str | None) -> int:
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        message = "is not a cursor of this list; begin without one"
+        raise ParameterInvalid(f"cursor {message}", errors=[FieldError("cursor", message)])
+    return int(text)
+
+
+async def _lines(asking: Caller, flow_id: UUID, after: int) -> AsyncIterator[bytes]:
+    while events := await asking.side.store.history(flow_id, after=after, limit=STREAM_BATCH):
+        lines = [msgspec.json.encode(_event(asking, position, recorded)) for position, recorded in events]
+        yield b"\n".join(lines) + b"\n"
+        after = events[-1][1].version
+
+
+def _event(asking: Caller, position: int, recorded: Recorded) -> dict[str, Any]:
+    meta = recorded.meta
+    return {
+        "version": recorded.version,
+        "position": asking.side.store.position(position),
+        "type": TOPICS[type(recorded.fact)],
+        "occurred_at": meta.at,
+        "actor": meta.user_id,
+        "command_id": meta.command_id,
+        "causation_id": meta.causation_id,
+        "correlation_id": meta.correlation_id,
+        "source": meta.source,
+        "data": recorded.fact,
+    }

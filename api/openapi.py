@@ -1,0 +1,196 @@
+"""The OpenAPI document: bodies from the command classes, errors as problems, headers that hold for every call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+
+from api.documents import Problem
+from domain.commands import PUBLIC, Command
+
+Json = dict[str, Any]
+
+REF = "#/components/schemas/"
+REASONS = {
+    304: "Nothing has changed since the version you hold",
+    400: "The tenant headers are missing or malformed, or the body is not JSON",
+    404: "There is no such thing for this tenant",
+    405: "The route does not take this method",
+    409: "Refused: the flow cannot do that now",
+    412: "The flow has moved on since the version in If-Match",
+    413: "Too large",
+    422: "A field, parameter or header has a wrong value",
+    500: "Something went wrong inside the service",
+    503: "The store cannot be reached; try again",
+    504: "The read model has not reached what was asked for in time",
+}
+DONE = {200: "Done", 201: "Made", 202: "Accepted", 204: "Done; nothing to say"}
+
+UUID_HEADER = {"type": "string", "format": "uuid"}
+PARAMETERS: dict[str, Json] = {
+    "ClientAccount": {
+        "name": "X-Client-Account-ID",
+        "in": "header",
+        "required": True,
+        "schema": UUID_HEADER,
+        "description": "The client account; with the engagement it is the tenant.",
+    },
+    "Engagement": {"name": "X-Engagement-ID", "in": "header", "required": True, "schema": UUID_HEADER},
+    "User": {
+        "name": "X-User-ID",
+        "in": "header",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "description": "Who is acting.",
+    },
+    "Correlation": {
+        "name": "X-Correlation-ID",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "description": "Taken or made; in every answer, log line and event.",
+    },
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "description": "The command's id: the same key and body get the same answer, another body 422.",
+    },
+    "IfMatch": {
+        "name": "If-Match",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "pattern": '^("[0-9]{1,18}"|\\*)$'},
+        "description": "The version the flow must be at.",
+    },
+    "IfNoneMatch": {
+        "name": "If-None-Match",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string"},
+        "description": "The version you hold; 304 when it is still the one.",
+    },
+}
+TENANT = ("ClientAccount", "Engagement", "User")
+
+NDJSON: dict[int, Json] = {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}
+DELETE_FLOW: Json = {"x-mfo-headers": ["IdempotencyKey", "IfMatch"]}
+UPLOAD: Json = {
+    "x-mfo-headers": ["IdempotencyKey"],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "file": {"type": "string", "format": "binary", "description": "The inventory."},
+                        "import_type": {"type": "string", "maxLength": 100},
+                    },
+                }
+            }
+        },
+    },
+}
+
+
+def answers(
+    done: int,
+    model: type[BaseModel] | None,
+    *others: int,
+    also: dict[int, type[BaseModel]] | None = None,
+    extra: dict[int, Json] | None = None,
+) -> dict[int | str, Json]:
+    """The `responses` of a route: the answer when done, and problems for every other status named."""
+    also = also or {}
+    found: dict[int | str, Json] = {done: {"description": DONE[done], **({"model": model} if model else {})}}
+    for status, other in also.items():
+        found[status] = {"description": DONE.get(status) or REASONS[status], "model": other}
+    for status in others:
+        if status in also:
+            continue
+        found[status] = {"description": REASONS[status]}
+        if status >= 400:
+            found[status]["content"] = {"application/problem+json": {"schema": {"$ref": f"{REF}Problem"}}}
+    for number, more in (extra or {}).items():
+        found[number] |= more
+    return found
+
+
+def takes(command: type[Command], *, required: bool = False, if_match: bool = True) -> Json:
+    """The `openapi_extra` of a route whose body is this command without `flow_id`."""
+    return {
+        "x-mfo-headers": ["IdempotencyKey", "IfMatch"] if if_match else ["IdempotencyKey"],
+        "requestBody": {
+            "required": required,
+            "content": {"application/json": {"schema": {"$ref": f"{REF}{command.__name__}"}}},
+        },
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Let the application tell this document."""
+
+    def openapi() -> Json:
+        if app.openapi_schema is None:
+            app.openapi_schema = document(app)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def document(app: FastAPI) -> Json:
+    """The OpenAPI document of the application's routes."""
+    told = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    components = told.setdefault("components", {})
+    schemas: Json = components.setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    models: tuple[type[BaseModel], ...] = (Problem, *PUBLIC.values())
+    for model in models:
+        schemas.update(_schemas(model))
+    components["parameters"] = PARAMETERS
+    components["headers"] = {
+        "Correlation": {"description": "As sent, or made.", "schema": {"type": "string"}},
+        "ETag": {"description": "The flow's version in quotes.", "schema": {"type": "string"}},
+    }
+    for path, methods in told["paths"].items():
+        for method, operation in methods.items():
+            _complete(path, method, operation)
+    return told
+
+
+def _schemas(model: type[BaseModel]) -> Json:
+    """A model and what it is made of; a command without `flow_id`, which the path names."""
+    schema = model.model_json_schema(ref_template=REF + "{model}")
+    inner: Json = schema.pop("$defs", {})
+    if issubclass(model, Command):
+        schema["properties"].pop("flow_id")
+        schema["required"] = [name for name in schema.get("required", []) if name != "flow_id"]
+        if not schema["required"]:
+            del schema["required"]
+    return {model.__name__: schema, **inner}
+
+
+def _complete(path: str, method: str, operation: Json) -> None:
+    headers = list(operation.pop("x-mfo-headers", []))
+    if "304" in operation["responses"]:
+        headers.append("IfNoneMatch")
+    if path.startswith("/api/"):
+        headers = [*TENANT, *headers]
+    operation.setdefault("parameters", []).extend(
+        {"$ref": f"#/components/parameters/{name}"} for name in (*headers, "Correlation")
+    )
+    for status, response in operation["responses"].items():
+        described = response.setdefault("headers", {})
+        described["X-Correlation-ID"] = {"$ref": "#/components/headers/Correlation"}
+        if "/flows/{flow_id}" in path and status in ("200", "202", "204", "304"):
+            described["ETag"] = {"$ref": "#/components/headers/ETag"}
+        if method == "delete" and status == "204":
+            described["X-MFO-Position"] = {"description": "Place in the log.", "schema": {"type": "string"}}

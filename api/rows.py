@@ -1,0 +1,270 @@
+"""What a tenant may read: every query here names the tenant it was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from api.answers import in_utc
+from api.cursors import Cursor
+from domain.commands import Tenant
+from domain.errors import FlowNotFound, KeyReused, RegistrationError
+from domain.flow import Flow, fold
+from domain.view import COLUMNS, row
+from eventstore.definitions import remember
+from eventstore.service import WriteSide
+
+Row = dict[str, Any]
+
+FLOWS = "crewai_flow_state_extensions"
+SUMMARY = (
+    *("flow_id", "flow_type", "flow_version", "flow_name", "flow_description", "flow_tags", "flow_status"),
+    *("current_phase", "phases_completed", "progress_percentage", "next_action", "draining", "parent_flow_id"),
+    *("iteration_number", "created_at", "updated_at", "created_by", "updated_by", "version"),
+)
+SORTS = {"created_at": "created_at", "updated_at": "updated_at", "flow_name": "flow_name", "status": "flow_status"}
+
+
+@dataclass(frozen=True, slots=True)
+class FlowFilter:
+    """Which flows a list shows; what is none does not narrow it."""
+
+    flow_types: Sequence[str] | None = None
+    statuses: Sequence[str] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    parent_flow_id: UUID | None = None
+    tag: str | None = None
+    search: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFilter:
+    """Which rows of what discovery found are shown: wanted values by column."""
+
+    columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    noise: bool | None = None
+
+
+class Rows:
+    """The rows of one tenant: its flows in history and in the read model, and what discovery found."""
+
+    def __init__(self, side: WriteSide, tenant: Tenant) -> None:
+        self._side = side
+        self._who = {"client": tenant.client_account_id, "engagement": tenant.engagement_id}
+
+    async def version(self, flow_id: UUID) -> int | None:
+        """The number of the flow's last event; none when the tenant has no such flow."""
+        found = await self._one(
+            sql.SQL(
+                "select version from heads where id = %(flow_id)s"
+                " and client_account_id = %(client)s and engagement_id = %(engagement)s"
+            ),
+            {"flow_id": flow_id},
+        )
+        return None if found is None else int(found["version"])
+
+    async def place(self, flow_id: UUID, version: int) -> int | None:
+        """The place in the log of one event of the tenant's flow, none where there is no such event."""
+        found = await self._one(
+            sql.SQL(
+                "select e.notification_id from stored_events e join heads h on h.id = e.originator_id"
+                " where e.originator_id = %(flow_id)s and e.originator_version = %(version)s"
+                " and h.client_account_id = %(client)s and h.engagement_id = %(engagement)s"
+            ),
+            {"flow_id": flow_id, "version": version},
+        )
+        return None if found is None else int(found["notification_id"])
+
+    async def flow(self, flow_id: UUID) -> Row | None:
+        """The flow's row in the read model with its `log_position`; none where it has not got there yet."""
+        return await self._one(ONE_FLOW_TEXT, {"flow_id": flow_id})
+
+    async def replayed(self, flow_id: UUID) -> tuple[Flow, Row]:
+        """The flow as its history tells it, and the row the read model will show of it; raises FlowNotFound."""
+        history = await self._side.store.history(flow_id)
+        flow = fold(Flow(id=flow_id), [recorded for _, recorded in history])
+        if (flow.client_account_id, flow.engagement_id) != (self._who["client"], self._who["engagement"]):
+            raise FlowNotFound
+        try:
+            shown = row(flow, self._side.types)
+        except RegistrationError:
+            # the flow was made by a newer process, with a type that the store knows by now
+            await remember(self._side.pool, self._side.types)
+            shown = row(flow, self._side.types)
+        return flow, {**shown, "log_position": history[-1][0]}
+
+    async def flows(self, wanted: FlowFilter, sort: str, limit: int, after: Cursor | None) -> tuple[list[Row], int]:
+        """One page of the tenant's flows in the order of `sort` (a name of SORTS, `-` before it: descending), and how many
+        there are in all. One row more than `limit` says that there is another page."""
+        where, values = _flow_conditions(wanted)
+        column = sql.Identifier(SORTS[sort.removeprefix("-")])
+        order, beyond = (sql.SQL("desc"), sql.SQL("<")) if sort.startswith("-") else (sql.SQL("asc"), sql.SQL(">"))
+        total = await self._one(
+            sql.SQL("select count(*) as n from {} where {}").format(sql.Identifier(FLOWS), where), values
+        )
+        page = where
+        if after is not None:
+            page = sql.SQL("{} and ({}, flow_id) {} (%(key)s, %(last)s)").format(where, column, beyond)
+            values = {**values, "key": after.key, "last": after.id}
+        statement = sql.SQL("select {} from {} where {} order by {} {}, flow_id {} limit %(limit)s").format(
+            sql.SQL(", ").join(sql.Identifier(name) for name in SUMMARY),
+            sql.Identifier(FLOWS),
+            page,
+            column,
+            order,
+            order,
+        )
+        rows = await self._all(statement, {**values, "limit": limit + 1})
+        return rows, int(total["n"]) if total else 0
+
+    async def found(
+        self, kind: str, flow_id: UUID, wanted: FoundFilter, limit: int, after: Cursor | None
+    ) -> tuple[list[Row], int]:
+        """One page of a flow's `assets`, `dependencies` or `issues`, and how many match in all. A row is
+        `{n, id, document}`, the document as JSON text. One row more than `limit` says that there is another page."""
+        conditions: list[sql.Composable] = [sql.SQL("flow_id = %(flow_id)s"), OF_TENANT]
+        values: Row = {"flow_id": flow_id, "limit": limit + 1}
+        for column, texts in wanted.columns.items():
+            conditions.append(sql.SQL("{} = any({})").format(sql.Identifier(column), sql.Placeholder(column)))
+            values[column] = list(texts)
+        if wanted.noise is not None:
+            conditions.append(sql.SQL("coalesce((document ->> 'noise')::boolean, false) = %(noise)s"))
+            values["noise"] = wanted.noise
+        where, table = sql.SQL(" and ").join(conditions), sql.Identifier(kind)
+        total = await self._one(sql.SQL("select count(*) as n from {} where {}").format(table, where), values)
+        page: sql.Composable = where
+        if after is not None:
+            page = sql.SQL("{} and (n, id) > (%(key)s, %(last)s)").format(where)
+            values = {**values, "key": after.key, "last": after.id}
+        rows = await self._all(
+            sql.SQL("select n, id, document::text as document from {} where {} order by n, id limit %(limit)s").format(
+                table, page
+            ),
+            values,
+        )
+        return rows, int(total["n"]) if total else 0
+
+    async def projected(self, name: str) -> int:
+        """The position of the log that a projection has reached; 0 when there is no such projection."""
+        found = await self._one(sql.SQL("select position from projections where name = %(name)s"), {"name": name})
+        return int(found["position"]) if found else 0
+
+    async def projections(self) -> list[Row]:
+        """How far every projection is; `parked_flows` lists the tenant's own flows that it had to set aside."""
+        rows = await self._all(
+            sql.SQL(
+                "select p.name, p.version, p.state, p.position, p.updated_at, p.parked,"
+                " (select coalesce(max(notification_id), 0) from stored_events) as log_end,"
+                " (select position from relay where name = 'kafka') as relay_position"
+                " from projections p order by p.name"
+            ),
+            {},
+        )
+        parked = await self._all(
+            sql.SQL(
+                "select f.projection, f.flow_id, f.version, f.error, f.since from parked_flows f join heads h on h.id = f.flow_id"
+                " where h.client_account_id = %(client)s and h.engagement_id = %(engagement)s order by f.since limit 1000"
+            ),
+            {},
+        )
+        for each in rows:
+            mine = [row for row in parked if row["projection"] == each["name"]]
+            each["parked_flows"] = [{name: row[name] for name in row if name != "projection"} for row in mine]
+        return rows
+
+    async def upload_answer(self, key: str, body_hash: bytes) -> str | None:
+        """What an upload under this command id was answered before; raises KeyReused when that had another body."""
+        found = await self._one(
+            sql.SQL(
+                "select body_hash, outcome from command_ids"
+                " where client_account_id = %(client)s and engagement_id = %(engagement)s and command_id = %(key)s"
+            ),
+            {"key": key},
+        )
+        if found is None:
+            return None
+        if bytes(found["body_hash"]) != body_hash:
+            raise KeyReused
+        return str(found["outcome"])
+
+    async def keep_upload_answer(self, key: str, body_hash: bytes, import_id: UUID, outcome: str) -> str:
+        """Remember the answer under the command id; answers the one that was first. Raises KeyReused."""
+        kept = await self._one(
+            sql.SQL(
+                "insert into command_ids (client_account_id, engagement_id, command_id, body_hash, outcome, flow_id, version, at)"
+                " values (%(client)s, %(engagement)s, %(key)s, %(hash)s, %(outcome)s, %(id)s, 0, mfo_now())"
+                " on conflict do nothing returning outcome"
+            ),
+            {"key": key, "hash": body_hash, "outcome": outcome, "id": import_id},
+        )
+        return outcome if kept else await self.upload_answer(key, body_hash) or outcome
+
+    async def _one(self, statement: sql.SQL | sql.Composed, values: Mapping[str, Any]) -> Row | None:
+        rows = await self._all(statement, values)
+        return rows[0] if rows else None
+
+    async def _all(self, statement: sql.SQL | sql.Composed, values: Mapping[str, Any]) -> list[Row]:
+        async with self._side.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(statement, {**values, **self._who})
+            return [in_utc(found) for found in await cursor.fetchall()]
+
+
+OF_TENANT = sql.SQL("client_account_id = %(client)s and engagement_id = %(engagement)s")
+
+# put together once: this is the statement that is run most
+ONE_FLOW = sql.SQL("select {} from {} where flow_id = %(flow_id)s and {}").format(
+    sql.SQL(", ").join(sql.Identifier(name) for name in (*COLUMNS, "log_position")), sql.Identifier(FLOWS), OF_TENANT
+)
+ONE_FLOW_TEXT = sql.SQL(ONE_FLOW.as_string(None))
+
+
+def _flow_conditions(wanted: FlowFilter) -> tuple[sql.Composable, Row]:
+    conditions: list[sql.Composable] = [OF_TENANT]
+    values: Row = {}
+
+    def add(condition: sql.Composable, name: str, value: Any) -> None:
+        conditions.append(condition)
+        values[name] = value
+
+    if wanted.statuses is None:
+        conditions.append(sql.SQL("flow_status <> 'deleted'"))
+    else:
+        add(sql.SQL("flow_status = any(%(statuses)s)"), "statuses", list(wanted.statuses))
+    if wanted.flow_types is not None:
+        add(sql.SQL("flow_type = any(%(types)s)"), "types", list(wanted.flow_types))
+    if wanted.created_after is not None:
+        add(sql.SQL("created_at > %(after)s"), "after", wanted.created_after)
+    if wanted.created_before is not None:
+        add(sql.SQL("created_at < %(before)s"), "before", wanted.created_before)
+    if wanted.parent_flow_id is not None:
+        add(sql.SQL("parent_flow_id = %(parent)s"), "parent", wanted.parent_flow_id)
+    if wanted.tag is not None:
+        add(sql.SQL("to_jsonb(flow_tags) ? %(tag)s"), "tag", wanted.tag)
+    if wanted.search is not None:
+        add(
+            sql.SQL(
+                "(flow_name ilike %(like)s or flow_description ilike %(like)s or to_jsonb(flow_tags) ? %(search)s)"
+            ),
+            "like",
+            f"%{_literally(wanted.search)}%",
+        )
+        values["search"] = wanted.search
+    return sql.SQL(" and ").join(conditions), values
+
+
+def _literally(text: str) -> str:
+    """The text as a LIKE pattern that means just itself."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def raw(text: str) -> msgspec.Raw:
+    """JSON text to stand in an answer as it is."""
+    return msgspec.Raw(text.encode())

@@ -1,0 +1,306 @@
+"""Uploads: a multipart form with one file, taken in as it streams, described by whoever reads it later."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Query, Request
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+from starlette.responses import Response
+
+from api import cursors
+from api.answers import Json
+from api.asking import DOOR, Asking, Caller, command_id
+from api.cursors import Cursor
+from api.documents import ImportDetail, ImportList, ImportMade, ImportPreview
+from api.openapi import UPLOAD, answers
+from api.problems import ImportNotReady, ImportUnreadable
+from api.reading import WaitMs
+from domain.errors import FieldError, UploadInvalid, UploadTooLarge
+from eventstore.imports import Import
+
+router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["imports"])
+
+MAX_NAME = 255
+MAX_FIELD_BYTES = 1000
+MAX_PARTS = 20
+FORM_OVERHEAD = 1 << 20
+DRAIN_BYTES = 8 << 20
+CHUNK_BYTES = 1 << 20
+TEXT_FIELDS = frozenset({"import_type"})
+NEW, KNOWN = "accepted", "repeated"
+
+
+@dataclass(slots=True)
+class Upload:
+    """One file of a form, spooled to disk, with its SHA-256."""
+
+    file: IO[bytes]
+    filename: str
+    import_type: str | None
+    sha256: bytes
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes in parts of at most 1 MiB."""
+        while part := self.file.read(CHUNK_BYTES):
+            yield part
+
+
+class _Form:
+    """What the parser of a multipart form calls: the file goes to the spool, texts are kept."""
+
+    def __init__(self, spool: IO[bytes], max_bytes: int) -> None:
+        self.spool = spool
+        self.max_bytes = max_bytes
+        self.hash = hashlib.sha256()
+        self.size = 0
+        self.filename: str | None = None
+        self.texts: dict[str, bytes] = {}
+        self.ended = False
+        self._parts = 0
+        self._header = bytearray()
+        self._value = bytearray()
+        self._disposition = b""
+        self._field = ""
+        self._is_file = False
+
+    def callbacks(self) -> Any:
+        """The functions by the names the parser knows them under."""
+        names = (
+            *("on_part_begin", "on_part_data", "on_part_end", "on_header_field", "on_header_value", "on_header_end"),
+            *("on_headers_finished", "on_end"),
+        )
+        return {name: getattr(self, name) for name in names}
+
+    def on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise UploadInvalid(f"the form has more than {MAX_PARTS} parts")
+        self._disposition, self._field, self._is_file = b"", "", False
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def on_header_end(self) -> None:
+        if bytes(self._header).lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._header, self._value = bytearray(), bytearray()
+
+    def on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        self._field = options.get(b"name", b"").decode("utf-8", "replace")
+        if self._field == "file":
+            if b"filename" not in options:
+                raise _wrong("file", "must be sent as a file, with a file name")
+            if self.filename is not None:
+                raise _wrong("file", "is given more than once; upload one file at a time")
+            self.filename = _clean_name(options[b"filename"].decode("utf-8", "replace"))
+            self._is_file = True
+        elif self._field not in TEXT_FIELDS:
+            raise _wrong(self._field or "form", "unknown field; the form takes file and import_type")
+        elif self._field in self.texts:
+            raise _wrong(self._field, "is given more than once")
+        else:
+            self.texts[self._field] = b""
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._is_file:
+            part = data[start:end]
+            self.size += len(part)
+            if self.size > self.max_bytes:
+                raise UploadTooLarge(
+                    f"the file is larger than {self.max_bytes} bytes; split it, or raise MFO_MAX_UPLOAD_BYTES"
+                )
+            self.hash.update(part)
+            self.spool.write(part)
+            return
+        self.texts[self._field] += data[start:end]
+        if len(self.texts[self._field]) > MAX_FIELD_BYTES:
+            raise _wrong(self._field, "is too long")
+
+    def on_part_end(self) -> None:
+        self._is_file = False
+
+    def on_end(self) -> None:
+        self.ended = True
+
+    def text(self, name: str, most: int) -> str | None:
+        """A text of the form; none where it is absent or blank. Raises UploadInvalid."""
+        try:
+            text = self.texts.get(name, b"").decode().strip()
+        except UnicodeDecodeError:
+            raise _wrong(name, "is not UTF-8") from None
+        if len(text) > most or not text.isprintable():
+            raise _wrong(name, f"must be at most {most} printable characters")
+        return text or None
+
+
+def _wrong(field: str, message: str) -> UploadInvalid:
+    return UploadInvalid(f"{field} {message}", errors=[FieldError(field, message)])
+
+
+def _clean_name(name: str) -> str:
+    """The last part of a path; raises UploadInvalid for a name that is empty, too long or not printable."""
+    last = name.replace("\\", "/").rpartition("/")[2].strip()
+    if not last or len(last) > MAX_NAME or not last.isprintable():
+        raise _wrong("file", f"needs a file name of 1 to {MAX_NAME} printable characters")
+    return last
+
+
+@asynccontextmanager
+async def received(request: Request, max_bytes: int) -> AsyncIterator[Upload]:
+    """The file in a multipart form, for as long as the block lasts; raises UploadInvalid and UploadTooLarge.
+
+    The form goes to disk as it arrives, because its texts may stand after the file.
+    """
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind != b"multipart/form-data" or not options.get(b"boundary"):
+        raise UploadInvalid("send the file as multipart/form-data with a boundary, in the field file")
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > max_bytes + FORM_OVERHEAD:
+        raise UploadTooLarge(f"the upload has {length} bytes; at most {max_bytes} are taken")
+    with tempfile.TemporaryFile(prefix="mfo-form-") as spool:
+        form = _Form(spool, max_bytes)
+        stream = request.stream()
+        try:
+            parser = MultipartParser(options[b"boundary"], form.callbacks())
+            async for part in stream:
+                parser.write(part)
+            if not form.ended:
+                raise UploadInvalid("the form ends before its last boundary; the upload was cut short")
+        except FormParserError as error:
+            await _drain(stream)
+            raise UploadInvalid(f"the form cannot be read: {error}") from None
+        except (UploadInvalid, UploadTooLarge):
+            await _drain(stream)
+            raise
+        if form.filename is None:
+            raise _wrong("file", "is required")
+        import_type = form.text("import_type", 100)
+        spool.seek(0)
+        yield Upload(spool, form.filename, import_type, form.hash.digest())
+
+
+async def _drain(stream: AsyncIterator[bytes]) -> None:
+    """Take a little more of a body that is refused, so that most callers can read why."""
+    left = DRAIN_BYTES
+    async for part in stream:
+        left -= len(part)
+        if left < 0:
+            return
+
+
+@router.post(
+    "/imports",
+    status_code=201,
+    summary="Upload an inventory",
+    responses=answers(201, ImportMade, 200, 400, 413, 422, 503, also={200: ImportMade}),
+    openapi_extra=UPLOAD,
+)
+async def add_import(request: Request, asking: Asking) -> Response:
+    """Keep a file by its content; the same bytes again are the same import (200)."""
+    key = command_id(request) if "idempotency-key" in request.headers else None
+    async with received(request, asking.side.config.max_upload_bytes) as upload:
+        marks = (b"UploadImport", upload.filename.encode(), (upload.import_type or "").encode(), upload.sha256)
+        body_hash = hashlib.sha256(b"\0".join(marks)).digest()
+        first = await asking.rows.upload_answer(key, body_hash) if key else None
+        kept, is_new = await asking.side.imports.add(
+            asking.tenant,
+            upload.filename,
+            upload.chunks(),
+            max_bytes=asking.side.config.max_upload_bytes,
+            import_type=upload.import_type,
+        )
+    outcome = first or (NEW if is_new else KNOWN)
+    if key and first is None:
+        outcome = await asking.rows.keep_upload_answer(key, body_hash, kept.id, outcome)
+    made = {
+        "import_file_id": kept.id,
+        "filename": kept.filename,
+        "size_bytes": kept.size_bytes,
+        "sha256": kept.sha256.hex(),
+    }
+    return Json(made, 201 if outcome == NEW else 200, {"Location": f"/api/v1/imports/{kept.id}"})
+
+
+@router.get("/imports", summary="List uploads", responses=answers(200, ImportList, 400, 422, 503))
+async def list_imports(
+    asking: Asking,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+) -> Response:
+    """The tenant's uploads, newest first."""
+    after = cursors.read(cursor, "imports", datetime)
+    before = (after.key, after.id) if after else None
+    rows, total = await asking.side.imports.page(asking.tenant, limit + 1, before)  # type: ignore[arg-type]
+    last = rows[limit - 1] if len(rows) > limit else None
+    return Json(
+        {
+            "imports": [_detail(row) for row in rows[:limit]],
+            "total": total,
+            "next_cursor": cursors.write("imports", Cursor(last.created_at, last.id)) if last else None,
+        }
+    )
+
+
+ImportId = Annotated[UUID, Path(description="The import's id.")]
+
+
+@router.get("/imports/{import_id}", summary="One upload", responses=answers(200, ImportDetail, 400, 404, 422, 503))
+async def get_import(asking: Asking, import_id: ImportId, wait_ms: WaitMs = 0) -> Response:
+    """An upload and what is in it; with `wait_ms` the answer waits until the file has been read."""
+    return Json(_detail(await _read(asking, import_id, wait_ms)))
+
+
+@router.get(
+    "/imports/{import_id}/preview",
+    summary="The first rows of an upload",
+    responses=answers(200, ImportPreview, 400, 404, 409, 422, 503),
+)
+async def preview_import(asking: Asking, import_id: ImportId, wait_ms: WaitMs = 0) -> Response:
+    """The first rows of every sheet, as they are in the file; 409 until it has been read, or when it cannot be."""
+    found = await _read(asking, import_id, wait_ms)
+    if found.state == "unreadable":
+        error = (found.summary or {}).get("error") or {}
+        raise ImportUnreadable(str(error.get("detail") or error.get("message") or "") or None)
+    if found.state != "readable" or found.summary is None:
+        raise ImportNotReady
+    return Json({"import_file_id": found.id, "filename": found.filename, "preview": found.summary.get("preview")})
+
+
+async def _read(asking: Caller, import_id: UUID, wait_ms: int) -> Import:
+    found = await asking.side.imports.get(asking.tenant, str(import_id))
+    if wait_ms and found.state in ("stored", "inspecting"):
+        await asking.service.watch.import_read(import_id, wait_ms / 1000)
+        found = await asking.side.imports.get(asking.tenant, str(import_id))
+    return found
+
+
+def _detail(found: Import) -> dict[str, Any]:
+    summary = found.summary or {}
+    return {
+        "import_file_id": found.id,
+        "filename": found.filename,
+        "import_type": found.import_type,
+        "size_bytes": found.size_bytes,
+        "sha256": found.sha256.hex(),
+        "state": found.state,
+        "format": summary.get("format"),
+        "sheets": summary.get("sheets"),
+        "rows": summary.get("rows"),
+        "error": summary.get("error"),
+        "created_at": found.created_at,
+        "created_by": found.created_by,
+    }

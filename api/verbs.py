@@ -1,0 +1,163 @@
+"""What may be asked of a flow: the verbs, each the command of the same name, and waiting for a phase's result."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from api.answers import Json, etag
+from api.asking import DOOR, Asking, Caller, OfFlow, Wanted, command_id, command_of, submit
+from api.documents import PhaseResult, RunBegun, VerbAnswer
+from api.openapi import answers, takes
+from api.problems import problem
+from api.reading import WaitMs
+from domain.commands import (
+    CancelFlow,
+    Command,
+    ExecutePhase,
+    PauseFlow,
+    ProvideInput,
+    ResumeFlow,
+    RollbackFlow,
+    SkipPhase,
+    StartIteration,
+)
+from domain.flow import Flow, Run
+from domain.view import phase_result
+from eventstore.committer import Answer
+
+router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["verbs"])
+
+
+@router.post(
+    "/flows/{flow_id}/execute",
+    status_code=202,
+    summary="Run the next phase",
+    responses=answers(202, RunBegun, 200, 400, 404, 409, 412, 413, 422, 503, also={200: PhaseResult}),
+    openapi_extra=takes(ExecutePhase),
+)
+async def execute_phase(
+    request: Request,
+    asking: Asking,
+    wanted: OfFlow,
+    wait: Annotated[
+        bool, Query(description="Answer 200 with the PhaseResult if the phase ends within `wait_ms`.")
+    ] = False,
+    wait_ms: WaitMs = 2000,
+) -> Response:
+    """Start the phase named, or the next one."""
+    began = monotonic()
+    command = await command_of(request, asking, ExecutePhase, wanted.flow_id)
+    answer = await submit(request, asking, command, command_id=command_id(request))
+    flow = answer.flow
+    if answer.error is not None or flow is None or flow.run is None:
+        return problem(request, answer.error or {"code": "refused", "detail": "the phase did not begin"})
+    if wait:
+        ended = await _ended(asking, flow, flow.run, wait_ms / 1000 - (monotonic() - began))
+        if ended is not None:
+            return ended
+    body = {
+        "flow_id": flow.id,
+        "phase_name": flow.run.phase_name,
+        "run_id": flow.run.run_id,
+        "status": flow.status,
+        "version": answer.version,
+        "position": answer.position,
+    }
+    return Json(body, 202, {"ETag": etag(answer.version)})
+
+
+async def _ended(asking: Caller, flow: Flow, run: Run, seconds: float) -> Response | None:
+    """The PhaseResult once the phase has come to one, its retries included; none when it does not in time."""
+    until, store = monotonic() + seconds, asking.side.store
+    while (left := until - monotonic()) > 0:
+        if not await asking.service.watch.history(flow.id, flow.version + 1, left):
+            return None
+        flow = await store.flow(flow.id)
+        phase = flow.phase(run.phase_name)
+        going_on = (flow.run is not None and flow.run.phase_name == phase.name) or (
+            flow.retry is not None and flow.retry.phase_name == phase.name
+        )
+        if not going_on:
+            place = await asking.rows.place(flow.id, flow.version)
+            body = {
+                **phase_result(flow, phase),
+                "run_id": run.run_id,
+                "version": flow.version,
+                "position": store.position(place),
+            }
+            return Json(body, 200, {"ETag": etag(flow.version)})
+    return None
+
+
+async def _verb(request: Request, asking: Caller, wanted: Wanted, kind: type[Command]) -> Response:
+    command = await command_of(request, asking, kind, wanted.flow_id)
+    answer: Answer = await submit(request, asking, command, command_id=command_id(request))
+    if answer.error is not None or answer.flow is None:
+        return problem(request, answer.error or {"code": "refused", "detail": "the flow did not answer"})
+    body: dict[str, Any] = {
+        "flow_id": answer.flow_id,
+        "status": answer.flow.status,
+        "version": answer.version,
+        "position": answer.position,
+        "draining": answer.flow.draining,
+    }
+    return Json(body, headers={"ETag": etag(answer.version)})
+
+
+VERB_ANSWERS = answers(200, VerbAnswer, 400, 404, 409, 412, 413, 422, 503)
+
+
+@router.post("/flows/{flow_id}/pause", summary="Pause a flow", responses=VERB_ANSWERS, openapi_extra=takes(PauseFlow))
+async def pause_flow(request: Request, asking: Asking, wanted: OfFlow) -> Response:
+    """Stop before the next phase; work in progress drains, and the answer says so."""
+    return await _verb(request, asking, wanted, PauseFlow)
+
+
+@router.post(
+    "/flows/{flow_id}/resume", summary="Resume a flow", responses=VERB_ANSWERS, openapi_extra=takes(ResumeFlow)
+)
+async def resume_flow(request: Request, asking: Asking, wanted: OfFlow) -> Response:
+    """Go on where the flow was paused."""
+    return await _verb(request, asking, wanted, ResumeFlow)
+
+
+@router.post(
+    "/flows/{flow_id}/cancel", summary="Cancel a flow", responses=VERB_ANSWERS, openapi_extra=takes(CancelFlow)
+)
+async def cancel_flow(request: Request, asking: Asking, wanted: OfFlow) -> Response:
+    """End the flow for good, without a result."""
+    return await _verb(request, asking, wanted, CancelFlow)
+
+
+@router.post(
+    "/flows/{flow_id}/input", summary="Answer a flow", responses=VERB_ANSWERS, openapi_extra=takes(ProvideInput)
+)
+async def provide_input(request: Request, asking: Asking, wanted: OfFlow) -> Response:
+    """Give what the flow asked for: the body is the values themselves, with a `reason` beside them if wanted."""
+    return await _verb(request, asking, wanted, ProvideInput)
+
+
+@router.post("/flows/{flow_id}/skip", summary="Skip a phase", responses=VERB_ANSWERS, openapi_extra=takes(SkipPhase))
+async def skip_phase(request: Request, asking: Asking, wanted: OfFlow) -> Response:
+    """Leave a phase out."""
+    return await _verb(request, asking, wanted, SkipPhase)
+
+
+@router.post(
+    "/flows/{flow_id}/rollback", summary="Roll a flow back", responses=VERB_ANSWERS, openapi_extra=takes(RollbackFlow)
+)
+async def rollback_flow(request: Request, asking: Asking, wanted: OfFlow) -> Response:
+    """Go back to a phase or checkpoint, as a forward event."""
+    return await _verb(request, asking, wanted, RollbackFlow)
+
+
+@router.post(
+    "/flows/{flow_id}/iterate", summary="Begin a new round", responses=VERB_ANSWERS, openapi_extra=takes(StartIteration)
+)
+async def start_iteration(request: Request, asking: Asking, wanted: OfFlow) -> Response:
+    """Begin a new round of the flow's phases."""
+    return await _verb(request, asking, wanted, StartIteration)

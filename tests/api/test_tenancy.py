@@ -1,0 +1,88 @@
+"""Another tenant's anything is as if it did not exist, on every route there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from api.app import create_app
+from tests.api.conftest import Api, config_for, new_tenant
+
+
+def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """Method and path of every route in the OpenAPI document, which is made from all of them."""
+    for path, methods in app.openapi()["paths"].items():
+        for method in methods:
+            yield method.upper(), path
+
+
+EVERY = sorted(routes(create_app(config_for("postgresql:///none"))))
+OF_ONE = [(method, path) for method, path in EVERY if "{" in path and "{type}" not in path]
+LISTS = [
+    (method, path) for method, path in EVERY if path.startswith("/api/v1/") and "{" not in path and method == "GET"
+]
+
+
+def test_there_is_something_to_ask() -> None:
+    assert len(OF_ONE) >= 15
+    assert len(LISTS) >= 4
+
+
+@pytest.mark.parametrize(("method", "path"), OF_ONE)
+async def test_another_tenants_ids_are_unknown_ids(api: Api, method: str, path: str) -> None:
+    made = await api.made()
+    upload = await api.post("/imports", files={"file": ("a.csv", b"name\nweb01\n")})
+    version = 1
+    others = [new_tenant()] + [{**new_tenant(), name: api.tenant[name]} for name in list(api.tenant)[:2]]
+    for other in others:
+        answers = []
+        for flow_id, import_id in ((made["flow_id"], upload.json()["import_file_id"]), (str(uuid4()), str(uuid4()))):
+            asked = path.replace("{flow_id}", flow_id).replace("{import_id}", import_id)
+            headers = {**other, "X-Correlation-ID": "same", "If-Match": f'"{version}"', "If-None-Match": '"1"'}
+            response = await api.client.request(method, asked, headers=headers)
+            answers.append(_without(response, flow_id, import_id))
+        assert answers[0] == answers[1]
+        assert answers[0][0] == 404
+    assert (await api.get(f"/flows/{made['flow_id']}/history")).json()["total"] == version
+
+
+def _without(response: httpx.Response, *ids: str) -> tuple[int, str, dict[str, str]]:
+    """The answer with the asked ids taken out."""
+    text = response.text
+    for each in ids:
+        text = text.replace(each, "ID")
+    return response.status_code, text, dict(response.headers)
+
+
+@pytest.mark.parametrize(("method", "path"), LISTS)
+async def test_lists_hold_nothing_of_others(api: Api, method: str, path: str) -> None:
+    made = await api.made()
+    upload = await api.post("/imports", files={"file": ("a.csv", b"name\nweb01\n")})
+
+    response = await api.client.request(method, path, headers=new_tenant())
+
+    assert response.status_code == 200
+    assert made["flow_id"] not in response.text
+    assert upload.json()["import_file_id"] not in response.text
+
+
+@pytest.mark.parametrize(("method", "path"), [each for each in EVERY if each[1].startswith("/api/v1/")])
+async def test_no_route_answers_nobody(api: Api, method: str, path: str) -> None:
+    asked = path.replace("{flow_id}", str(uuid4())).replace("{import_id}", str(uuid4()))
+
+    response = await api.client.request(method, asked)
+
+    assert (response.status_code, response.json()["code"]) == (400, "tenant_missing")
+
+
+async def test_keys_of_two_tenants_do_not_meet(api: Api, key: str) -> None:
+    body = {"flow_type": "discovery", "flow_name": "Mine"}
+    mine = await api.post("/flows", body, headers={"Idempotency-Key": key})
+    theirs = await api.post("/flows", {**body, "flow_name": "Theirs"}, headers={**new_tenant(), "Idempotency-Key": key})
+
+    assert (mine.status_code, theirs.status_code) == (201, 201)
+    assert mine.json()["flow_id"] != theirs.json()["flow_id"]

@@ -1,0 +1,229 @@
+"""What is asked of a flow: executed, paused, answered, and each asked again under the same key."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID, uuid4
+
+import pytest
+
+from api import documents
+from tests.api.conftest import Api, config_for, problem, started
+
+VERBS = ("pause", "resume", "cancel", "rollback", "skip", "input", "iterate")
+
+
+async def test_execute_begins_a_run(api: Api) -> None:
+    made = await api.made()
+    response = await api.post(f"/flows/{made['flow_id']}/execute")
+
+    assert response.status_code == 202
+    begun = documents.RunBegun.model_validate(response.json())
+    assert (begun.phase_name, begun.status, begun.version) == ("data_import", "processing", 2)
+    assert response.headers["etag"] == '"2"'
+    assert begun.run_id == (await api.run_of(made["flow_id"])).run_id
+
+
+async def test_execute_waits_for_the_result(api: Api) -> None:
+    made = await api.made()
+
+    async def work() -> None:
+        await api.service.watch.history(UUID(made["flow_id"]), 2, 5)
+        await api.complete(made["flow_id"], rows=3)
+
+    worker = asyncio.create_task(work())
+    response = await api.post(f"/flows/{made['flow_id']}/execute?wait=true&wait_ms=5000")
+    await worker
+
+    assert response.status_code == 200
+    result = documents.PhaseResult.model_validate(response.json())
+    assert (result.status, result.outputs, result.next_phase) == ("success", {"rows": 3}, "field_mapping")
+    assert response.headers["etag"] == f'"{result.version}"'
+    assert result.position is not None
+
+
+async def test_a_result_that_takes_too_long_is_not_waited_for(api: Api) -> None:
+    made = await api.made()
+
+    response = await api.post(f"/flows/{made['flow_id']}/execute?wait=true&wait_ms=30")
+
+    assert response.status_code == 202
+    documents.RunBegun.model_validate(response.json())
+
+
+async def test_a_failed_phase_is_a_result_too(api: Api) -> None:
+    made = await api.made()
+
+    async def work() -> None:
+        await api.service.watch.history(UUID(made["flow_id"]), 2, 5)
+        await api.fail(made["flow_id"], {"class": "permanent", "code": "bad", "message": "no", "retryable": False})
+
+    worker = asyncio.create_task(work())
+    response = await api.post(f"/flows/{made['flow_id']}/execute?wait=true&wait_ms=5000")
+    await worker
+
+    assert response.status_code == 200
+    assert response.json()["status"] == "failed"
+    assert response.json()["errors"][0]["code"] == "bad"
+
+
+async def test_a_pause_while_a_phase_runs_drains(api: Api) -> None:
+    made = await api.made(options={"auto_execute": True})
+    path = f"/flows/{made['flow_id']}"
+
+    paused = await api.post(f"{path}/pause", {"reason": "change freeze"})
+    verb = documents.VerbAnswer.model_validate(paused.json())
+    assert (paused.status_code, verb.status, verb.draining) == (200, "paused", True)
+    await api.complete(made["flow_id"])
+    again = await api.post(f"{path}/pause")
+    assert (again.status_code, again.json()["draining"], again.json()["version"]) == (200, False, 5)
+    resumed = await api.post(f"{path}/resume")
+    assert resumed.json()["status"] == "processing"
+    refused = problem(await api.post(f"{path}/resume"), 409, "flow_not_paused")
+    assert refused["allowed"] == ["pause", "cancel", "delete"]
+
+
+async def test_an_answer_is_the_values_themselves(api: Api) -> None:
+    made = await api.made(options={"auto_execute": True})
+    path = f"/flows/{made['flow_id']}"
+    problem(await api.post(f"{path}/input", {"approval": True}), 409, "nothing_to_answer")
+    await api.complete(made["flow_id"])
+    await api.want(made["flow_id"], ("mappings", "approval"), {})
+
+    wrong = problem(await api.post(f"{path}/input", {"colour": "red"}), 422, "input_invalid")
+    assert wrong["errors"] == [{"field": "colour", "message": "was not asked for"}]
+    given = await api.post(f"{path}/input", {"approval": True, "reason": "looks right"})
+    assert (given.status_code, given.json()["status"]) == (200, "processing")
+    event = (await api.get(f"{path}/history?limit=1000")).json()["events"][-2]
+    assert (event["type"], event["data"]["values"], event["data"]["reason"]) == (
+        "mfo.flow.InputProvided.v1",
+        {"approval": True},
+        "looks right",
+    )
+
+
+async def test_what_is_not_supported_says_so(api: Api) -> None:
+    made = await api.made()
+    for verb in ("rollback", "skip", "iterate"):
+        body = problem(await api.post(f"/flows/{made['flow_id']}/{verb}", {"reason": "why not"}), 409, "not_supported")
+        assert "pause" in body["allowed"]
+    problem(
+        await api.post("/flows", {"flow_type": "discovery", "flow_name": "x", "parent_flow_id": str(uuid4())}),
+        409,
+        "not_supported",
+    )
+
+
+async def test_after_the_end_only_delete(api: Api) -> None:
+    made = await api.made()
+    path = f"/flows/{made['flow_id']}"
+    assert (await api.post(f"{path}/cancel")).json()["status"] == "cancelled"
+    assert (await api.post(f"{path}/cancel")).status_code == 200
+    for verb in ("execute", "pause", "resume", "input"):
+        assert problem(await api.post(f"{path}/{verb}", {}), 409, "flow_is_over")["allowed"] == ["delete"]
+    assert (await api.ask("DELETE", path)).status_code == 204
+    for verb in ("execute", "pause", "cancel"):
+        problem(await api.post(f"{path}/{verb}"), 409, "flow_is_over")
+
+
+async def test_the_same_key_gets_the_first_answer(api: Api, key: str) -> None:
+    headers = {"Idempotency-Key": key, "X-Correlation-ID": "one"}
+    body = {"flow_type": "discovery", "flow_name": "Once", "initial_data": {"passwords": ["a"]}}
+    first = await api.post("/flows", body, headers=headers)
+    await api.post(f"/flows/{first.json()['flow_id']}/pause")
+    again = await api.post("/flows", body, headers=headers)
+
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert again.headers["etag"] == first.headers["etag"]
+    for other in ({**body, "flow_name": "Twice"}, {**body, "initial_data": {"passwords": ["b"]}}):
+        problem(await api.post("/flows", other, headers=headers), 422, "idempotency_key_reused")
+    made = await api.made()
+    problem(await api.post(f"/flows/{made['flow_id']}/pause", headers=headers), 422, "idempotency_key_reused")
+
+
+async def test_every_verb_repeats_its_first_answer(api: Api) -> None:
+    made = await api.made(options={"auto_execute": True})
+    path = f"/flows/{made['flow_id']}"
+    for method, route in (
+        ("POST", f"{path}/resume"),
+        ("POST", f"{path}/pause"),
+        ("POST", f"{path}/pause"),
+        ("POST", f"{path}/skip"),
+        ("POST", f"{path}/resume"),
+        ("POST", f"{path}/execute"),
+        ("POST", f"{path}/cancel"),
+        ("DELETE", path),
+        ("DELETE", path),
+    ):
+        headers = {"Idempotency-Key": str(uuid4()), "X-Correlation-ID": "same"}
+        first = await api.ask(method, route, headers=headers)
+        again = await api.ask(method, route, headers=headers)
+        assert (again.status_code, again.content) == (first.status_code, first.content)
+        assert again.headers.get("etag") == first.headers.get("etag")
+        assert again.headers.get("x-mfo-position") == first.headers.get("x-mfo-position")
+
+
+async def test_a_repeated_execute_names_the_same_run(api: Api, key: str) -> None:
+    made = await api.made()
+    path = f"/flows/{made['flow_id']}/execute"
+    first = await api.post(path, headers={"Idempotency-Key": key})
+    await api.complete(made["flow_id"])
+    again = await api.post(path, headers={"Idempotency-Key": key})
+
+    assert (again.status_code, again.content) == (202, first.content)
+    waited = await api.post(f"{path}?wait=true", headers={"Idempotency-Key": key})
+    assert (waited.status_code, waited.json()["status"]) == (200, "success")
+
+
+async def test_many_at_once_under_one_key_make_one_flow(api: Api, key: str) -> None:
+    body = {"flow_type": "discovery", "flow_name": "Race"}
+    answers = await asyncio.gather(*(api.post("/flows", body, headers={"Idempotency-Key": key}) for _ in range(20)))
+
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.content for answer in answers}) == 1
+
+
+async def test_a_command_may_insist_on_a_version(api: Api) -> None:
+    made = await api.made()
+    path = f"/flows/{made['flow_id']}"
+
+    moved = problem(await api.post(f"{path}/pause", headers={"If-Match": '"7"'}), 412, "version_moved")
+    assert moved["allowed"] == ["execute", "pause", "cancel", "delete"]
+    assert (await api.post(f"{path}/pause", headers={"If-Match": '"1"'})).status_code == 200
+    problem(await api.post(f"{path}/resume", headers={"If-Match": '"1"'}), 412, "version_moved")
+    assert (await api.post(f"{path}/resume", headers={"If-Match": "*"})).status_code == 200
+    for wrong in ("3", 'W/"3"', '"three"', '"1", "2"', '""', '"', '"-1"', '"' + "9" * 19 + '"'):
+        body = problem(await api.post(f"{path}/pause", headers={"If-Match": wrong}), 422, "parameter_invalid")
+        assert body["errors"][0]["field"] == "If-Match"
+    problem(
+        await api.post("/flows", {"flow_type": "discovery", "flow_name": "x"}, headers={"If-Match": '"1"'}),
+        422,
+        "parameter_invalid",
+    )
+
+
+@pytest.mark.parametrize("wrong", ["", "x" * 256])
+async def test_a_wrong_key_is_refused(api: Api, wrong: str) -> None:
+    response = await api.post(
+        "/flows", {"flow_type": "discovery", "flow_name": "x"}, headers={"Idempotency-Key": wrong}
+    )
+
+    assert problem(response, 422, "parameter_invalid")["errors"][0]["field"] == "Idempotency-Key"
+
+
+async def test_a_key_of_255_characters_is_taken(api: Api) -> None:
+    for _ in range(2):
+        response = await api.post(
+            "/flows", {"flow_type": "discovery", "flow_name": "x"}, headers={"Idempotency-Key": "k" * 255}
+        )
+        assert response.status_code == 201
+
+
+async def test_nobody_waits_for_a_service_that_ends(shared_database_url: str) -> None:
+    async with started(config_for(shared_database_url)) as api:
+        made = await api.made()
+        waiting = asyncio.create_task(api.get(f"/flows/{made['flow_id']}?min_version=9&wait_ms=60000"))
+        while not api.service.watch.waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        api.service.watch.close()
+        problem(await waiting, 504, "read_model_behind")
