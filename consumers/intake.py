@@ -29,7 +29,7 @@ from eventstore.service import ServiceConfig
 log = structlog.get_logger()
 
 BATCH_RECORDS = 500
-BATCH_MS = 5
+BATCH_MS = 10
 SESSION_MS = 6_000
 POLL_MS = 600_000
 REPLY_NAMES = {ACCEPTED: "Accepted", REPEATED: "Repeated", REFUSED: "Refused"}
@@ -88,7 +88,7 @@ class Intake:
             batch_timeout_ms=BATCH_MS,
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",
-            fetch_max_wait_ms=20,
+            fetch_max_wait_ms=config.kafka_fetch_wait_ms,
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=SESSION_MS // 4,
             max_poll_interval_ms=POLL_MS,

@@ -70,6 +70,7 @@ class Keeper:
         self._wake_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
+        self._queued = True
         self._side: WriteSide | None = None
         self._pool: WorkerPool | None = None
         self._workshop: Workshop | None = None
@@ -129,10 +130,12 @@ class Keeper:
         mode = self._mode(flow, run)
         if mode == "exclusive":
             if self._exclusive_free <= 0:
+                self._queued = True
                 return False
             self._exclusive_free -= 1
         else:
             if self._shared_free <= 0:
+                self._queued = True
                 return False
             self._shared_free -= 1
         self._reserved[run.run_id] = mode
@@ -186,7 +189,8 @@ class Keeper:
             self._exclusive_free += 1
         else:
             self._shared_free += 1
-        self._wake_claims.set()
+        if self._queued:
+            self._wake_claims.set()
 
     async def _outcome(self, active: _Active) -> Command | None:
         flow, run = active.flow, active.run
@@ -315,17 +319,21 @@ class Keeper:
     async def _claims(self) -> None:
         assert self._side is not None
         while True:
+            self._wake_claims.clear()
             if not self._draining:
                 with suppress(*STORE_FAULTS):
-                    if self._exclusive_free > 0:
-                        await self._claim(self._exclusive_free, among=True)
-                    if self._shared_free > 0:
-                        await self._claim(self._shared_free, among=False)
-            self._wake_claims.clear()
+                    await self._claim_all()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake_claims.wait(), POLL_SECONDS)
 
-    async def _claim(self, limit: int, *, among: bool) -> None:
+    async def _claim_all(self) -> None:
+        """Fill the free places; what is left in the queue is remembered, so that the next free place asks again."""
+        self._queued = False
+        for limit, among in ((self._exclusive_free, True), (self._shared_free, False)):
+            if limit <= 0 or await self._claim(limit, among=among) == limit:
+                self._queued = True
+
+    async def _claim(self, limit: int, *, among: bool) -> int:
         assert self._side is not None
         # the places are reserved first: a run may be born into one while the claim is on its way
         if among:
@@ -342,6 +350,7 @@ class Keeper:
                 self._shared_free += limit - len(rows)
         if rows:
             await self._begin_claimed(rows, among=among)
+        return len(rows)
 
     async def _begin_claimed(self, rows: list[RunRow], *, among: bool) -> None:
         assert self._side is not None
@@ -438,7 +447,11 @@ class Keeper:
                     await connection.execute("listen mfo_runs")
                     await connection.execute("listen mfo_timers")
                     async for notice in connection.notifies():
-                        (self._wake_claims if notice.channel == "mfo_runs" else self._wake_due).set()
+                        if notice.channel == "mfo_runs":
+                            self._queued = True
+                            self._wake_claims.set()
+                        else:
+                            self._wake_due.set()
                 finally:
                     await connection.close()
             await asyncio.sleep(POLL_SECONDS)

@@ -7,7 +7,7 @@ import resource
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 from uuid import UUID
 
@@ -77,7 +77,7 @@ class Workshop:
 
     async def run(self, job: Job, progress: Any = None) -> Ended:
         """Do the run; never raises but for cancellation."""
-        began, cpu = perf_counter(), _cpu_seconds()
+        began, cpu = perf_counter(), process_time()
         imports = TenantImports(self._imports, Tenant(job.client_account_id, job.engagement_id, job.user_id))
         try:
             ended = await self._handle(job, await self._context(job, imports, progress))
@@ -97,7 +97,7 @@ class Workshop:
         finally:
             imports.close()
         took = int((perf_counter() - began) * 1000)
-        usage = {"cpu_seconds": round(_cpu_seconds() - cpu, 3), "peak_memory_mb": round(_peak_mb(), 1)}
+        usage = {"cpu_seconds": round(process_time() - cpu, 3), "peak_memory_mb": round(_peak_mb(), 1)}
         return _with_usage(ended, took, usage)
 
     async def _context(self, job: Job, imports: TenantImports, progress: Any) -> PhaseContext:
@@ -200,11 +200,6 @@ def _with_usage(ended: Ended, took: int, usage: Json) -> Ended:
         suggestions=ended.suggestions,
         execution_time_ms=took,
     )
-
-
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def _peak_mb() -> float:

@@ -164,7 +164,8 @@ class Committer:
 
     @property
     def healthy(self) -> bool:
-        return self._task is not None and not self._task.done() and self._connection is not None
+        """Whether commands are being decided; a lost connection is made anew with the next one."""
+        return self._task is not None and not self._task.done()
 
     @property
     def full(self) -> bool:

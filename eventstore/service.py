@@ -31,6 +31,7 @@ class ServiceConfig:
     master_key: bytes
     shard: str = DEFAULT_SHARD
     topic_prefix: str = "mfo"
+    kafka_fetch_wait_ms: int = 250
     flow_type_modules: tuple[str, ...] = ()
     reply_topics: tuple[str, ...] = ()
     http_host: str = "127.0.0.1"

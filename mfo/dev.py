@@ -317,7 +317,9 @@ class Dev:
         return bootstrap
 
     def _variables(self, database_url: str, bootstrap: str, key: Path) -> dict[str, str]:
+        patience = {"MFO_KAFKA_FETCH_WAIT_MS": "5"} if self._kafka and self._kafka.kind == "builtin" else {}
         return {
+            **patience,
             "MFO_URL": f"http://127.0.0.1:{self._port}",
             "MFO_DATABASE_URL": f"{database_url}?options=-csearch_path%3D{DEFAULT_SHARD}",
             "MFO_KAFKA_BOOTSTRAP": bootstrap,

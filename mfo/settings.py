@@ -82,6 +82,13 @@ class Settings(BaseSettings):
     projections_health_port: Port = Field(
         0, description="Port on which `mfo projections` serves `/health/*` and `/metrics`; 0 serves none."
     )
+    kafka_fetch_wait_ms: int = Field(
+        250,
+        ge=1,
+        le=5000,
+        description="How long a broker may hold an empty fetch, in ms. A real broker answers at once when something comes; "
+        "the built-in one does not, and wants 5.",
+    )
     shard: str = Field(
         "mfo", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="The PostgreSQL schema that holds this shard's tables."
     )
@@ -191,6 +198,7 @@ class Settings(BaseSettings):
             master_key=self.master_key_bytes(),
             shard=self.shard,
             topic_prefix=self.topic_prefix,
+            kafka_fetch_wait_ms=self.kafka_fetch_wait_ms,
             flow_type_modules=self.flow_types,
             reply_topics=self.reply_topics,
             http_host=self.http_host,

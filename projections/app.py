@@ -1,0 +1,161 @@
+"""The process that keeps the read models: every projection, its figures and its health."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from domain.errors import StoreUnavailable
+from domain.flow_types import FlowTypes
+from eventstore.artifacts import ArtifactStore
+from eventstore.codec import split
+from eventstore.database import Connection, pool
+from eventstore.definitions import flow_types, modules, remember
+from eventstore.health import Parts, health_door
+from eventstore.service import ServiceConfig
+from projections.consumer import Runner
+from projections.flows import Flows
+from projections.inventory import Inventory
+from projections.metrics import ACTIVE, LAG_EVENTS, LAG_SECONDS, PARKED, RATE
+from projections.projection import Projection
+
+log = structlog.get_logger()
+
+MEASURE_SECONDS = 5.0
+OPEN_SECONDS = 15.0
+RUNNING = frozenset({"live", "catching_up"})
+
+ACTIVE_FLOWS = """
+select flow_type, count(*) from crewai_flow_state_extensions
+where flow_status in ('initialized', 'processing', 'waiting_for_input', 'paused') group by flow_type
+"""
+FIGURES = """
+select p.name, p.position, p.parked, (select coalesce(max(notification_id), 0) from stored_events),
+       (select state from stored_events where notification_id > p.position order by notification_id limit 1)
+from projections p
+"""
+
+
+def projections(connections: AsyncConnectionPool[Connection], types: FlowTypes) -> dict[str, Projection]:
+    """Every projection there is, by name."""
+    every: tuple[Projection, ...] = (
+        Flows(types, partial(remember, connections, types)),
+        Inventory(ArtifactStore(connections)),
+    )
+    return {each.name: each for each in every}
+
+
+@asynccontextmanager
+async def read_side(
+    config: ServiceConfig,
+) -> AsyncIterator[tuple[AsyncConnectionPool[Connection], dict[str, Projection]]]:
+    """The projections and the connections they read with, for as long as the block lasts; raises StoreUnavailable."""
+    connections = pool(config.database_url, config.shard, size=4, name="projections")
+    try:
+        await connections.open(wait=True, timeout=OPEN_SECONDS)
+    except (psycopg.Error, PoolTimeout) as error:
+        await connections.close()
+        raise StoreUnavailable("PostgreSQL cannot be reached; check MFO_DATABASE_URL") from error
+    try:
+        types = flow_types(modules(config.flow_type_modules))
+        await remember(connections, types)
+        yield connections, projections(connections, types)
+    finally:
+        await connections.close()
+
+
+async def run(config: ServiceConfig) -> None:
+    """Keep all projections until cancelled or told to stop by SIGTERM or SIGINT; raises StoreUnavailable, SettingsError."""
+    stop = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        connections, known = await stack.enter_async_context(read_side(config))
+        runners = [Runner(config, projection) for projection in known.values()]
+        stack.enter_context(_signals(stop))
+        tasks = [asyncio.create_task(runner.run(), name=f"projection {runner.name}") for runner in runners]
+        tasks.append(asyncio.create_task(_measure(connections, runners), name="projection figures"))
+        stopping = asyncio.create_task(stop.wait(), name="projections stop")
+        try:
+            await stack.enter_async_context(health_door(config.http_host, config.health_port, partial(_parts, runners)))
+            # none of them ends by itself; one that does takes the process down, to be started anew
+            done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping}:
+                task.result()
+        finally:
+            await _end([stopping, *tasks])
+
+
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set the event while the block lasts; in a thread of its own a service is stopped by cancelling."""
+    here = threading.current_thread() is threading.main_thread()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT) if here else ():
+        loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT) if here else ():
+            loop.remove_signal_handler(number)
+
+
+async def _measure(connections: AsyncConnectionPool[Connection], runners: Sequence[Runner]) -> None:
+    """Keep the gauges true; what the store does not answer now it answers the next time."""
+    rows, then = {runner.name: runner.rows for runner in runners}, monotonic()
+    while True:
+        with suppress(psycopg.Error, PoolTimeout, OSError):
+            await figures(connections)
+        now = monotonic()
+        for runner in runners:
+            if now > then:
+                RATE.labels(runner.name).set((runner.rows - rows[runner.name]) / (now - then))
+            rows[runner.name] = runner.rows
+        then = now
+        await asyncio.sleep(MEASURE_SECONDS)
+
+
+async def figures(connections: AsyncConnectionPool[Connection]) -> None:
+    """Read lag, parked and active flows into the gauges. Every process of the service reports the same figures."""
+    async with connections.connection() as connection:
+        found = await (await connection.execute(FIGURES)).fetchall()
+        active = await (await connection.execute(ACTIVE_FLOWS)).fetchall()
+    for name, position, parked, end, oldest in found:
+        LAG_EVENTS.labels(name).set(max(0, end - position))
+        age = (datetime.now(UTC) - split(oldest)[0].at).total_seconds() if oldest is not None else 0.0
+        LAG_SECONDS.labels(name).set(max(0.0, age))
+        PARKED.labels(name).set(parked)
+    ACTIVE.clear()
+    for flow_type, flows in active:
+        ACTIVE.labels(flow_type).set(flows)
+
+
+async def _parts(runners: Sequence[Runner]) -> Parts:
+    """A projection is up while it follows, or catches up with, the log."""
+    parts: Parts = {}
+    for runner in runners:
+        up = runner.state in RUNNING
+        reason = {} if up else {"reason": runner.reason}
+        parts[runner.name] = {
+            "state": "up" if up else "down",
+            "doing": runner.state,
+            "position": runner.position,
+            "partitions": list(runner.partitions),
+            **reason,
+        }
+    return parts

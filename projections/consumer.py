@@ -1,0 +1,402 @@
+"""How a projection follows history: batches from Kafka, rows and offsets in one transaction, the event store for what Kafka lost.
+
+A batch of either source goes through the same `apply`. The place where each partition goes on lies in PostgreSQL, beside
+the rows. `projections.position` is a low-water mark: every event up to there has been applied, or its flow set aside. A
+partition that is read to its end has everything that the relay had told before that end was asked for; the mark is the
+least of what is so known of each partition. A start catches up from the store between the mark and the end of the log, so
+that a topic that was emptied, made anew or shortened loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from time import monotonic, perf_counter
+from typing import Any
+
+import psycopg
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+from psycopg_pool import PoolTimeout
+
+from eventstore.database import Connection, connect
+from eventstore.service import ServiceConfig
+from eventstore.store import tail
+from projections.metrics import BATCH_SECONDS, EVENTS, POSITION, ROWS, STRANGE
+from projections.parked import park, parked, still_parked
+from projections.projection import ROW_ERRORS, Applied, Projection
+from projections.told import MessageStrange, Told, from_kafka, from_store, short
+
+log = structlog.get_logger()
+
+BATCH = 2000
+STORE_BATCH = 4000
+STORE_BATCH_BYTES = 8 << 20
+MEASURE_SECONDS = 0.05
+IDLE_SECONDS = 1.0
+PAUSES = (0.1, 5.0)
+LOCK_CLASS = 3
+RELAY = "kafka"
+
+FAULTS = (psycopg.Error, KafkaError, PoolTimeout, OSError, TimeoutError)
+
+REGISTER = """
+insert into projections (name, version, state, updated_at) values (%s, %s, 'starting', mfo_now())
+on conflict (name) do update set state = 'starting', updated_at = mfo_now()
+"""
+OFFSETS = """
+insert into projection_offsets as o (projection, topic, partition, next_offset)
+select %s, %s, p, n from unnest(%s::int[], %s::bigint[]) as u (p, n) order by p
+on conflict (projection, topic, partition) do update set next_offset = excluded.next_offset
+where o.next_offset < excluded.next_offset
+"""
+RESET = """
+insert into projection_offsets as o (projection, topic, partition, next_offset, position)
+select %s, %s, p, n, %s from unnest(%s::int[], %s::bigint[]) as u (p, n) order by p
+on conflict (projection, topic, partition)
+do update set next_offset = excluded.next_offset, position = greatest(o.position, excluded.position)
+"""
+KNOWN = """
+update projection_offsets o set position = u.at from unnest(%s::int[], %s::bigint[]) as u (p, at)
+where o.projection = %s and o.topic = %s and o.partition = u.p and o.position < u.at
+"""
+MARK = """
+with low as (
+    select min(position) as position, count(*) as partitions from projection_offsets
+    where projection = %(name)s and topic = %(topic)s and partition < %(partitions)s
+),
+before as (select position from projections where name = %(name)s),
+moved as (
+    update projections p set state = 'live', updated_at = mfo_now(),
+           position = case when low.partitions >= %(partitions)s then greatest(p.position, low.position) else p.position end
+    from low where p.name = %(name)s returning p.position
+)
+select moved.position, case when moved.position > before.position then pg_notify('mfo_projected', %(name)s) end
+from moved, before
+"""
+
+
+class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
+    """One member of a projection's consumer group; `run` ends only when it is cancelled."""
+
+    def __init__(self, config: ServiceConfig, projection: Projection) -> None:
+        self.projection = projection
+        self.name = projection.name
+        self.topic = config.topics.events
+        self.group = f"{config.topic_prefix}-projections-{projection.name}"
+        self.state = "starting"
+        self.reason = "it has not begun yet"
+        self.position = 0
+        self.rows = 0
+        self.partitions: tuple[int, ...] = ()
+        self._config = config
+        self._connection: Connection | None = None
+        self._consumer: Any = None
+        self._parked: set[Any] = set()
+        self._next: dict[TopicPartition, int] = {}
+        self._reached: dict[TopicPartition, int] = {}
+        self._marks: dict[TopicPartition, tuple[int, int]] = {}
+        self._assigned = False
+        self._lost = True
+        self._measured = 0.0
+        self._relayed = 0
+
+    async def run(self) -> None:
+        """Follow history for as long as the service lives; faults of PostgreSQL and Kafka are waited out."""
+        pause = PAUSES[0]
+        while True:
+            begun = monotonic()
+            try:
+                await self._follow()
+            except FAULTS as error:
+                log.warning("projection interrupted", projection=self.name, error=short(error))
+                await self._say_waiting(error)
+            pause = PAUSES[0] if monotonic() - begun > PAUSES[1] else min(pause * 2, PAUSES[1])
+            await asyncio.sleep(pause)
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """What these partitions bring from now on is for others."""
+        self._next.clear()
+        self._marks.clear()
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Take the partitions over before the next batch."""
+        self._next.clear()
+        self._marks.clear()
+        self._assigned = True
+
+    async def _follow(self) -> None:
+        try:
+            await self._register()
+            self._lost = True
+            self._consumer = self._make_consumer()
+            self._consumer.subscribe([self.topic], listener=self)
+            await self._consumer.start()
+            while True:
+                if self._assigned:
+                    with suppress(IllegalStateError):
+                        await self._take_over()
+                behind = self.position < max(self._relayed, *self._reached.values(), 0)
+                wait = MEASURE_SECONDS if behind else IDLE_SECONDS / 2
+                told, moved = self._read(await self._consumer.getmany(timeout_ms=int(wait * 1000), max_records=BATCH))
+                if moved:
+                    await self.apply(told, moved)
+                if self._next and monotonic() - self._measured >= (
+                    MEASURE_SECONDS if behind or moved else IDLE_SECONDS
+                ):
+                    with suppress(IllegalStateError):
+                        await self._measure()
+        finally:
+            consumer, self._consumer = self._consumer, None
+            if consumer is not None:
+                with suppress(Exception):
+                    await asyncio.wait_for(consumer.stop(), 5)
+            await self._disconnect()
+
+    def _make_consumer(self) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            bootstrap_servers=self._config.kafka_bootstrap,
+            group_id=self.group,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=self._config.kafka_fetch_wait_ms,
+            fetch_max_bytes=8 << 20,
+            max_partition_fetch_bytes=1 << 20,
+            max_poll_records=BATCH,
+            session_timeout_ms=6_000,
+            heartbeat_interval_ms=1_500,
+            # a catch-up from the store is no reason to leave the group
+            max_poll_interval_ms=3_600_000,
+            metadata_max_age_ms=10_000,
+        )
+
+    async def _register(self) -> None:
+        connection = await self._connect()
+        await connection.execute(REGISTER, (self.name, self.projection.version))
+        cursor = await connection.execute("select position from projections where name = %s", (self.name,))
+        row = await cursor.fetchone()
+        self.position = int(row[0]) if row is not None else 0
+        self._parked = await parked(connection, self.name)
+
+    async def _take_over(self) -> None:
+        """Go on where each assigned partition was left; what cannot be had from Kafka any more comes from the store."""
+        self._assigned = False
+        partitions = sorted(self._consumer.assignment())
+        self.partitions = tuple(each.partition for each in partitions)
+        self.projection.forget()
+        if not partitions:
+            # more members than partitions: ready to step in
+            self.state = "live"
+            return
+        # asked before the store's end is: whatever lies before these offsets lies before that end
+        begins = await self._consumer.beginning_offsets(partitions)
+        ends = await self._consumer.end_offsets(partitions)
+        connection = await self._connect()
+        self._parked = await parked(connection, self.name)
+        cursor = await connection.execute(
+            "select partition, next_offset from projection_offsets where projection = %s and topic = %s",
+            (self.name, self.topic),
+        )
+        stored: dict[int, int] = dict(await cursor.fetchall())
+        going_on = {each: stored.get(each.partition, -1) for each in partitions}
+        self._lost = self._lost or any(not begins[each] <= offset <= ends[each] for each, offset in going_on.items())
+        if self._lost:
+            position = await self._catch_up()
+            connection = await self._connect()
+            await connection.execute(
+                RESET,
+                (
+                    self.name,
+                    self.topic,
+                    position,
+                    [each.partition for each in partitions],
+                    [ends[each] for each in partitions],
+                ),
+            )
+            going_on = ends
+            self._lost = False
+        for each, offset in going_on.items():
+            self._consumer.seek(each, offset)
+        self._next = dict(going_on)
+        self._marks, self._reached = {}, {}
+        await self._measure()
+        self.state = "live"
+        log.info("projection goes on", projection=self.name, partitions=list(self.partitions), position=self.position)
+
+    async def _catch_up(self) -> int:
+        """Apply the log from the low-water mark to its end, one member at a time; answers the place reached."""
+        lock = await connect(self._config.database_url, self._config.shard)
+        try:
+            await lock.execute("select pg_advisory_lock(hashtext(current_schema() || %s), %s)", (self.name, LOCK_CLASS))
+            cursor = await lock.execute(
+                "select (select position from projections where name = %s), coalesce(max(notification_id), 0) from stored_events",
+                (self.name,),
+            )
+            row = await cursor.fetchone()
+            assert row is not None
+            position, end, limit = int(row[0] or 0), int(row[1]), STORE_BATCH
+            if position < end:
+                self.state = "catching_up"
+                log.info("projection catches up", projection=self.name, position=position, end=end)
+                await lock.execute("update projections set state = 'catching_up' where name = %s", (self.name,))
+            while position < end:
+                events = await tail(lock, position, limit)
+                position = events[-1].position if events else end
+                wanted = self.projection.topics
+                told = [from_store(event) for event in events if wanted is None or event.topic in wanted]
+                size = sum(len(event.state) for event in events)
+                limit = max(100, limit // 2) if size > STORE_BATCH_BYTES else min(STORE_BATCH, limit * 2)
+                await self.apply(told, {})
+                await lock.execute(
+                    "update projections set position = greatest(position, %s), updated_at = mfo_now() where name = %s",
+                    (position, self.name),
+                )
+                self.position = max(self.position, position)
+                POSITION.labels(self.name).set(self.position)
+            return position
+        finally:
+            await lock.close()
+
+    def _read(self, records: dict[TopicPartition, list[Any]]) -> tuple[list[Told], dict[TopicPartition, int]]:
+        """The events in the records of a poll, and where their partitions go on after them."""
+        told: list[Told] = []
+        moved: dict[TopicPartition, int] = {}
+        wanted = self.projection.topics
+        for partition, batch in records.items():
+            expected = self._next.get(partition)
+            if expected is None or not batch:
+                continue
+            if batch[0].offset != expected:
+                log.warning("topic jumped", projection=self.name, partition=partition.partition, offset=batch[0].offset)
+                self._assigned = self._lost = True
+                continue
+            for record in batch:
+                try:
+                    event = from_kafka(record.value, record.headers, self._config.shard)
+                except MessageStrange as error:
+                    STRANGE.labels(self.name).inc()
+                    log.warning("record is no event", projection=self.name, offset=record.offset, detail=error.detail)
+                    continue
+                if event is None:
+                    continue
+                self._reached[partition] = max(self._reached.get(partition, 0), event.position)
+                if wanted is None or event.topic in wanted:
+                    told.append(event)
+            moved[partition] = batch[-1].offset + 1
+        return told, moved
+
+    async def apply(self, told: Sequence[Told], moved: dict[TopicPartition, int]) -> None:
+        """Write what the events make of the rows, and the offsets, in one transaction; asks again until it is done."""
+        begun = perf_counter()
+        singly, pause = False, PAUSES[0]
+        while True:
+            try:
+                applied = await self._apply_once(told, moved, singly=singly)
+                break
+            except ROW_ERRORS as error:
+                log.warning("a row was refused", projection=self.name, error=short(error))
+                if singly:
+                    await self._wait_out(error, pause)
+                    pause = min(pause * 2, PAUSES[1])
+                singly = True
+            except FAULTS as error:
+                await self._wait_out(error, pause)
+                pause = min(pause * 2, PAUSES[1])
+        applied.committed()
+        for each in applied.parked:
+            self._parked.add(each.flow_id)
+            log.error(
+                "flow set aside",
+                projection=self.name,
+                flow_id=str(each.flow_id),
+                version=each.version,
+                error=each.error,
+            )
+        for partition, offset in moved.items():
+            if partition in self._next:
+                self._next[partition] = offset
+        if self.state == "waiting":
+            self.state = "live"
+        self.rows += applied.rows
+        ROWS.labels(self.name).inc(applied.rows)
+        EVENTS.labels(self.name).inc(len(told))
+        if told:
+            BATCH_SECONDS.labels(self.name).observe(perf_counter() - begun)
+
+    async def _apply_once(self, told: Sequence[Told], moved: dict[TopicPartition, int], *, singly: bool) -> Applied:
+        connection = await self._connect()
+        async with connection.transaction():
+            aside = {event.flow_id for event in told} & self._parked
+            if aside:
+                still = await still_parked(connection, self.name, aside)
+                self._parked -= aside - still
+                told = [event for event in told if event.flow_id not in still]
+            applied = await self.projection.apply(connection, told, singly=singly) if told else Applied()
+            if applied.parked:
+                await park(connection, self.name, applied.parked)
+            if moved:
+                await connection.execute(
+                    OFFSETS, (self.name, self.topic, [each.partition for each in moved], list(moved.values()))
+                )
+            if applied.rows:
+                await connection.execute("select pg_notify('mfo_projected', %s)", (self.name,))
+        return applied
+
+    async def _wait_out(self, error: BaseException, pause: float) -> None:
+        """A fault of the whole store: nobody is set aside, the batch is kept and tried again."""
+        log.warning("projection waits", projection=self.name, seconds=pause, error=short(error))
+        await self._disconnect()
+        await self._say_waiting(error)
+        await asyncio.sleep(pause)
+
+    async def _say_waiting(self, error: BaseException) -> None:
+        self.state, self.reason = "waiting", short(error)
+        with suppress(*FAULTS):
+            connection = await self._connect()
+            await connection.execute("update projections set state = 'waiting' where name = %s", (self.name,))
+
+    async def _measure(self) -> None:
+        """Find how far the log has been applied, partition by partition, and say so."""
+        self._measured = monotonic()
+        connection = await self._connect()
+        cursor = await connection.execute("select position from relay where name = %s", (RELAY,))
+        row = await cursor.fetchone()
+        self._relayed = int(row[0]) if row is not None else 0
+        going_on = dict(self._next)
+        if not going_on:
+            return
+        ends = await self._consumer.end_offsets(list(going_on))
+        known: dict[int, int] = {}
+        for partition, offset in going_on.items():
+            if offset > ends[partition]:
+                log.warning("topic was shortened", projection=self.name, partition=partition.partition, offset=offset)
+                self._assigned = self._lost = True
+                return
+            # a mark is left standing until it is reached, so that the low-water mark moves under steady load too
+            end, at = self._marks.setdefault(partition, (ends[partition], self._relayed))
+            if offset >= end:
+                known[partition.partition] = max(at, self._reached.get(partition, 0))
+                if offset >= ends[partition]:
+                    known[partition.partition] = max(known[partition.partition], self._relayed)
+                self._marks.pop(partition, None)
+            elif partition in self._reached:
+                known[partition.partition] = self._reached[partition]
+        await connection.execute(KNOWN, (list(known), list(known.values()), self.name, self.topic))
+        count = len(self._consumer.partitions_for_topic(self.topic) or going_on)
+        cursor = await connection.execute(MARK, {"name": self.name, "topic": self.topic, "partitions": count})
+        row = await cursor.fetchone()
+        self.position = int(row[0]) if row is not None else self.position
+        POSITION.labels(self.name).set(self.position)
+
+    async def _connect(self) -> Connection:
+        if self._connection is None or self._connection.closed or self._connection.broken:
+            self._connection = await connect(self._config.database_url, self._config.shard)
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                await connection.close()

@@ -1,0 +1,216 @@
+"""What the phases of discovery found: assets, dependencies and issues, row by row, from the artifacts that phases hand over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg import sql
+
+from domain.errors import MfoError
+from domain.events import TOPICS, PhaseCompleted
+from eventstore.artifacts import SPILLED, ArtifactStore
+from eventstore.database import Connection
+from projections.projection import ROW_ERRORS, Applied, Parked, nothing
+from projections.told import Told, short
+
+NAME = "inventory"
+VERSION = 1
+KINDS = ("assets", "dependencies", "issues")
+FLOW_ERRORS: tuple[type[Exception], ...] = (*ROW_ERRORS, MfoError, msgspec.MsgspecError)
+
+# taken out of the document for those who filter: column to the document's name for it
+EXTRA: dict[str, tuple[str, ...]] = {
+    "assets": ("name", "asset_type"),
+    "dependencies": (),
+    "issues": ("severity", "kind"),
+}
+IDS = {"assets": "asset_id", "dependencies": "dependency_id", "issues": "issue_id"}
+
+GUARD = """
+insert into inventory_sets_v{version} as s (flow_id, phase_name, kind, version, rows) values (%s, %s, %s, %s, %s)
+on conflict (flow_id, phase_name, kind) do update set version = excluded.version, rows = excluded.rows
+where s.version < excluded.version
+"""
+OLDER = """
+select s.flow_id, s.phase_name, s.kind from inventory_sets_v{version} s
+join unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[]) as e (flow_id, phase_name, kind, version)
+  on (s.flow_id, s.phase_name, s.kind) = (e.flow_id, e.phase_name, e.kind) and s.version < e.version and s.rows > 0
+"""
+
+
+class RowUnreadable(MfoError):
+    """A line of an artifact is no JSON object with the id that its kind has."""
+
+    code = "row_unreadable"
+
+
+class _Completed(msgspec.Struct):
+    phase_name: str
+    outputs: dict[str, msgspec.Raw] = {}
+
+
+class _Found(msgspec.Struct):
+    """The parts of a line that have columns of their own."""
+
+    asset_id: str | None = None
+    dependency_id: str | None = None
+    issue_id: str | None = None
+    name: str | None = None
+    asset_type: str | None = None
+    severity: str | None = None
+    kind: str | None = None
+
+
+_completed = msgspec.json.Decoder(_Completed)
+_found = msgspec.json.Decoder(_Found)
+
+
+class Inventory:
+    """The rows of one artifact replace those that the same phase of the same flow had of this kind before."""
+
+    name = NAME
+    topics = (TOPICS[PhaseCompleted],)
+
+    def __init__(self, artifacts: ArtifactStore, *, version: int = VERSION) -> None:
+        self.version = version
+        self._artifacts = artifacts
+        self._guard = GUARD.format(version=version)
+        self._older = OLDER.format(version=version)
+
+    def forget(self) -> None:
+        """Nothing is held in memory."""
+
+    async def apply(self, connection: Connection, batch: Sequence[Told], *, singly: bool = False) -> Applied:
+        """Read the artifacts that the batch's completed phases name; each set of rows stands or falls alone, always."""
+        applied = Applied(committed=nothing)
+        without: list[tuple[UUID, str, str, int]] = []
+        aside: set[UUID] = set()
+        for event in batch:
+            if event.flow_id in aside:
+                continue
+            try:
+                async with _savepoint(connection, event):
+                    applied.rows += await self._one(connection, event, without)
+            except FLOW_ERRORS as error:
+                applied.parked.append(Parked(event.flow_id, event.version, short(error)))
+                aside.add(event.flow_id)
+        applied.rows += await self._empty(connection, [each for each in without if each[0] not in aside])
+        return applied
+
+    async def _one(self, connection: Connection, event: Told, without: list[tuple[UUID, str, str, int]]) -> int:
+        completed = _completed.decode(event.data())
+        rows = 0
+        for kind in KINDS:
+            value = completed.outputs.get(kind)
+            ref = await self._reference(event, kind, value) if value is not None else None
+            if ref is None:
+                without.append((event.flow_id, completed.phase_name, kind, event.version))
+            else:
+                rows += await self._replace(connection, event, completed.phase_name, kind, ref)
+        return rows
+
+    async def _reference(self, event: Told, kind: str, value: msgspec.Raw) -> str | None:
+        """The SHA-256 of the artifact that holds the rows, None where the output is something else."""
+        decoded: Any = msgspec.json.decode(value)
+        if isinstance(decoded, dict) and SPILLED in decoded:
+            account, _ = event.tenant()
+            decoded = (await self._artifacts.unspill(account, {kind: decoded}))[kind]
+        if isinstance(decoded, dict) and isinstance(decoded.get("artifact"), str):
+            return str(decoded["artifact"])
+        return None
+
+    async def _replace(self, connection: Connection, event: Told, phase: str, kind: str, sha256: str) -> int:
+        if not await self._claim(connection, event.flow_id, phase, kind, event.version):
+            return 0
+        first = await self._remove(connection, event.flow_id, phase, kind)
+        account, engagement = event.tenant()
+        columns = ("flow_id", "client_account_id", "engagement_id", "phase_name", "n", "id", *EXTRA[kind], "document")
+        statement = sql.SQL("copy {} ({}) from stdin").format(
+            self._table(kind), sql.SQL(", ").join(map(sql.Identifier, columns))
+        )
+        n = first
+        async with connection.cursor().copy(statement) as copy:
+            async for line in self._lines(account, sha256):
+                try:
+                    found = _found.decode(line)
+                    document = line.decode()
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    raise RowUnreadable(f"line {n - first + 1} of {kind}: {error}") from error
+                row_id = getattr(found, IDS[kind])
+                if not row_id:
+                    raise RowUnreadable(f"line {n - first + 1} of {kind} has no {IDS[kind]}")
+                extra = [getattr(found, name) for name in EXTRA[kind]]
+                await copy.write_row((event.flow_id, account, engagement, phase, n, row_id, *extra, document))
+                n += 1
+        await connection.execute(
+            f"update inventory_sets_v{self.version} set rows = %s where flow_id = %s and phase_name = %s and kind = %s",
+            (n - first, event.flow_id, phase, kind),
+        )
+        return n - first
+
+    async def _claim(self, connection: Connection, flow_id: UUID, phase: str, kind: str, version: int) -> bool:
+        """Whether this version is newer than what the set holds; one flow's sets change one at a time."""
+        await connection.execute("select pg_advisory_xact_lock(4, hashtext(%s))", (str(flow_id),))
+        cursor = await connection.execute(self._guard, (flow_id, phase, kind, version, 0))
+        return cursor.rowcount > 0
+
+    async def _remove(self, connection: Connection, flow_id: UUID, phase: str, kind: str) -> int:
+        """Take the phase's old rows away and close the gap in `n`; answers the `n` of the next row."""
+        table = self._table(kind)
+        cursor = await connection.execute(
+            sql.SQL("select count(*), max(n) from {} where flow_id = %s and phase_name = %s").format(table),
+            (flow_id, phase),
+        )
+        row = await cursor.fetchone()
+        gone, last = row if row is not None else (0, None)
+        if gone:
+            await connection.execute(
+                sql.SQL("delete from {} where flow_id = %s and phase_name = %s").format(table), (flow_id, phase)
+            )
+            await connection.execute(
+                sql.SQL("update {} set n = n - %s where flow_id = %s and n > %s").format(table), (gone, flow_id, last)
+            )
+        cursor = await connection.execute(
+            sql.SQL("select coalesce(max(n) + 1, 0) from {} where flow_id = %s").format(table), (flow_id,)
+        )
+        row = await cursor.fetchone()
+        return int(row[0]) if row is not None else 0
+
+    async def _empty(self, connection: Connection, without: Sequence[tuple[UUID, str, str, int]]) -> int:
+        """A phase that was done again and found nothing of a kind leaves none of the rows it had found before."""
+        if not without:
+            return 0
+        cursor = await connection.execute(self._older, tuple(map(list, zip(*without, strict=True))))
+        older = {tuple(row) for row in await cursor.fetchall()}
+        changed = 0
+        for flow_id, phase, kind, version in without:
+            if (flow_id, phase, kind) in older and await self._claim(connection, flow_id, phase, kind, version):
+                await self._remove(connection, flow_id, phase, kind)
+                changed += 1
+        return changed
+
+    async def _lines(self, account: UUID, sha256: str) -> AsyncIterator[bytes]:
+        """The artifact line by line; at most one part of it and one line are held at a time."""
+        rest = b""
+        async for part in self._artifacts.read(account, sha256):
+            *lines, rest = (rest + part).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield line
+        if rest.strip():
+            yield rest
+
+    def _table(self, kind: str) -> sql.Identifier:
+        return sql.Identifier(f"{kind}_v{self.version}")
+
+
+def _savepoint(connection: Connection, event: Told) -> AbstractAsyncContextManager[Any]:
+    """A savepoint around an event that may write; the many that name no artifact go without."""
+    data = event.data()
+    if b'"artifact"' in data or SPILLED.encode() in data:
+        return connection.transaction()
+    return nullcontext()

@@ -1,0 +1,60 @@
+"""What a projection is: a name, its tables, and what a batch of events does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+from uuid import UUID
+
+import psycopg
+from psycopg import errors
+
+from eventstore.database import Connection
+from projections.told import Told
+
+# what one row can cause; everything else that PostgreSQL raises is about the whole store
+ROW_ERRORS: tuple[type[psycopg.Error], ...] = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded)
+
+
+class Parked(NamedTuple):
+    """A flow that is set aside at the event `version`, and why."""
+
+    flow_id: UUID
+    version: int
+    error: str
+
+
+def nothing() -> None:
+    """No more to do after the commit."""
+
+
+@dataclass(slots=True)
+class Applied:
+    """What a batch did: rows written, flows to set aside, and what is to be done in memory once it is committed."""
+
+    rows: int = 0
+    parked: list[Parked] = field(default_factory=list)
+    committed: Callable[[], None] = nothing
+
+
+class Projection(Protocol):
+    """A read model. `topics` names the events it wants (None: all).
+
+    `apply` runs inside the caller's transaction and may be called again with the same events after a rollback; every row
+    is guarded by a version, so that events may come twice. It raises one of ROW_ERRORS when a row is refused; asked again
+    with `singly`, it isolates that flow and hands it back as parked. `forget` drops what is known in memory only.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def topics(self) -> Collection[str] | None: ...
+
+    async def apply(self, connection: Connection, batch: Sequence[Told], *, singly: bool = False) -> Applied: ...
+
+    def forget(self) -> None: ...

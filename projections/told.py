@@ -1,0 +1,109 @@
+"""An event as a projection is told it, by Kafka or by the event store; what is in it is decoded when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from domain.errors import MfoError
+from domain.flow import Meta, Recorded
+from eventstore.codec import decode, decode_data, split
+from eventstore.store import Stored
+
+
+class MessageStrange(MfoError):
+    """A record on the event topic is not an event as the relay writes them."""
+
+    code = "message_strange"
+
+
+@dataclass(slots=True, frozen=True)
+class Told:
+    """One event with its place in its flow (`version`, from 1) and in the log (`position`).
+
+    `headers` are those of a Kafka record and `body` the event's data; without headers `body` is a stored state.
+    """
+
+    flow_id: UUID
+    version: int
+    position: int
+    topic: str
+    body: bytes
+    headers: Mapping[str, bytes] | None = None
+
+    def recorded(self) -> Recorded:
+        """The fact; raises UnknownTopic, MessageStrange and msgspec.DecodeError."""
+        if self.headers is None:
+            return decode(self.flow_id, self.version, self.topic, self.body)
+        return Recorded(self.flow_id, self.version, meta_of(self.headers), decode_data(self.topic, self.body))
+
+    def tenant(self) -> tuple[UUID, UUID]:
+        """Client account and engagement."""
+        meta = meta_of(self.headers) if self.headers is not None else split(self.body)[0]
+        return meta.client_account_id, meta.engagement_id
+
+    def data(self) -> bytes:
+        """The JSON object of the fact's fields."""
+        return self.body if self.headers is not None else split(self.body)[1]
+
+    def at(self) -> datetime:
+        """When it happened."""
+        return meta_of(self.headers).at if self.headers is not None else split(self.body)[0].at
+
+
+def from_store(event: Stored) -> Told:
+    """An event as it lies in the log."""
+    return Told(event.flow_id, event.version, event.position, event.topic, event.state)
+
+
+def from_kafka(value: bytes | None, headers: Sequence[tuple[str, bytes]], shard: str) -> Told | None:
+    """The event in a Kafka record, None for one of another shard; raises MessageStrange."""
+    named = dict(headers)
+    try:
+        where, _, number = named["ce_position"].decode().rpartition(":")
+        if where != shard:
+            return None
+        return Told(
+            UUID(named["ce_subject"].decode()),
+            int(named["ce_sequence"]),
+            int(number),
+            named["ce_type"].decode(),
+            value or b"",
+            named,
+        )
+    except (KeyError, ValueError) as error:
+        raise MessageStrange(f"a record without a readable {error}") from error
+
+
+def meta_of(headers: Mapping[str, bytes]) -> Meta:
+    """Who, when and why, from the CloudEvents attributes; raises MessageStrange."""
+    try:
+        cause = headers.get("ce_causationid")
+        return Meta(
+            at=datetime.fromisoformat(headers["ce_time"].decode()),
+            client_account_id=_uuid(headers["ce_clientaccountid"]),
+            engagement_id=_uuid(headers["ce_engagementid"]),
+            user_id=headers["ce_userid"].decode(),
+            command_id=headers["ce_commandid"].decode(),
+            correlation_id=headers["ce_correlationid"].decode(),
+            causation_id=cause.decode() if cause else None,
+            source=headers["ce_origin"].decode(),
+        )
+    except (KeyError, ValueError) as error:
+        raise MessageStrange(f"a record without a readable {error}") from error
+
+
+@lru_cache(maxsize=4096)
+def _uuid(text: bytes) -> UUID:
+    return UUID(text.decode())
+
+
+def short(error: BaseException) -> str:
+    """An error in one line of at most 2,000 characters, without NUL, as `parked_flows` keeps it."""
+    detail: Any = error.args[0] if error.args else ""
+    text = f"{type(error).__name__}: {detail}" if detail else type(error).__name__
+    return " ".join(str(text).replace("\x00", "\\0").split())[:2000]
