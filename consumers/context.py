@@ -40,7 +40,7 @@ class Imports(Protocol):
     """The tenant's uploaded files."""
 
     async def open(self, import_file_id: str) -> ImportFile:
-        """Fetch an upload to a local temporary file; raises ImportFileNotFound."""
+        """Fetch an upload to a local temporary file; raises ImportNotFound."""
         ...
 
 

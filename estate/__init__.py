@@ -1,0 +1,1 @@
+"""What the flows work on: inventories, assets, dependencies, technical debt. Pure computation over tables."""
