@@ -234,7 +234,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "location": ("location", "site", "datacenter", "data center", "data centre", "dc", "facility", "region", "city"),
     "criticality": ("criticality", "business criticality", "application criticality", "importance", "priority"),
     "business_owner": ("business owner", "owner", "app owner", "application owner", "service owner",
-    "business contact"),
+    "business contact", "csm", "e2e csm", "service manager", "customer service manager"),
     "technical_owner": (
         "technical owner", "tech lead", "technical lead", "system owner", "it owner", "support group", "managed by",
         "technical contact",

@@ -32,13 +32,26 @@ class _Written(msgspec.Struct, frozen=True):
     data: msgspec.Raw
 
 
-class _Envelope(msgspec.Struct, frozen=True):
-    meta: msgspec.Raw
+class MetaText(msgspec.Struct, frozen=True):
+    """A meta with its values as they are written, for those who only pass them on."""
+
+    at: str
+    client_account_id: str
+    engagement_id: str
+    user_id: str
+    command_id: str
+    correlation_id: str
+    causation_id: str | None = None
+    source: str = "http"
+
+
+class _Passed(msgspec.Struct, frozen=True):
+    meta: MetaText
     data: msgspec.Raw
 
 
 _written = msgspec.json.Decoder(_Written)
-_envelope = msgspec.json.Decoder(_Envelope)
+_passed = msgspec.json.Decoder(_Passed)
 
 
 class UnknownTopic(MfoError):
@@ -102,6 +115,12 @@ def decode_data(topic: str, data: bytes | msgspec.Raw) -> FlowEvent:
 
 
 def split(state: bytes) -> tuple[Meta, bytes]:
-    """The meta, and the data's JSON untouched: what goes onto Kafka."""
+    """The meta, and the data's JSON untouched."""
     written = _written.decode(plain(state))
     return written.meta, bytes(written.data)
+
+
+def split_text(state: bytes) -> tuple[MetaText, bytes]:
+    """As `split`, the meta's values as text: what goes onto Kafka."""
+    passed = _passed.decode(plain(state))
+    return passed.meta, bytes(passed.data)

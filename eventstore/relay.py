@@ -20,7 +20,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from eventstore.codec import split
+from eventstore.codec import split, split_text
 from eventstore.database import Connection, connect
 from eventstore.metrics import RELAY_LAG, RELAY_LEADER, RELAY_OLDEST, RELAYED
 from eventstore.service import ServiceConfig
@@ -45,28 +45,28 @@ Headers = list[tuple[str, bytes]]
 
 def message(event: Stored, shard: str) -> tuple[bytes, bytes, Headers]:
     """An event as a Kafka record: key, value and CloudEvents 1.0 headers in binary mode."""
-    meta, data = split(event.state)
+    meta, data = split_text(event.state)
     flow_id = str(event.flow_id)
-    headers: list[tuple[str, str]] = [
-        ("ce_specversion", "1.0"),
-        ("ce_id", f"{flow_id}:{event.version}"),
-        ("ce_source", "/mfo/flows"),
-        ("ce_type", event.topic),
-        ("ce_subject", flow_id),
-        ("ce_time", meta.at.isoformat()),
-        ("ce_sequence", str(event.version)),
-        ("ce_position", f"{shard}:{event.position}"),
-        ("ce_clientaccountid", str(meta.client_account_id)),
-        ("ce_engagementid", str(meta.engagement_id)),
-        ("ce_userid", meta.user_id),
-        ("ce_correlationid", meta.correlation_id),
-        ("ce_commandid", meta.command_id),
-        ("ce_origin", meta.source),
-        ("content-type", "application/json"),
+    headers = [
+        ("ce_specversion", b"1.0"),
+        ("ce_id", f"{flow_id}:{event.version}".encode()),
+        ("ce_source", b"/mfo/flows"),
+        ("ce_type", event.topic.encode()),
+        ("ce_subject", flow_id.encode()),
+        ("ce_time", meta.at.encode()),
+        ("ce_sequence", str(event.version).encode()),
+        ("ce_position", f"{shard}:{event.position}".encode()),
+        ("ce_clientaccountid", meta.client_account_id.encode()),
+        ("ce_engagementid", meta.engagement_id.encode()),
+        ("ce_userid", meta.user_id.encode()),
+        ("ce_correlationid", meta.correlation_id.encode()),
+        ("ce_commandid", meta.command_id.encode()),
+        ("ce_origin", meta.source.encode()),
+        ("content-type", b"application/json"),
     ]
     if meta.causation_id:
-        headers.append(("ce_causationid", meta.causation_id))
-    return flow_id.encode(), data, [(name, value.encode()) for name, value in headers]
+        headers.append(("ce_causationid", meta.causation_id.encode()))
+    return flow_id.encode(), data, headers
 
 
 def producer(bootstrap: str, **options: Any) -> AIOKafkaProducer:

@@ -90,7 +90,6 @@ create table runs (
     progress text
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 create index runs_queued_idx on runs (queued_at) where state = 'queued';
-create index runs_flow_idx on runs (flow_id);
 
 create table timers (
     flow_id uuid not null,
