@@ -328,7 +328,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _apply_once(self, told: Sequence[Told], moved: dict[TopicPartition, int], *, singly: bool) -> Applied:
         connection = await self._connect()
         async with connection.transaction():
-            aside = {event.flow_id for event in told} & self._parked
+            aside = {event.flow_id for event in told if event.flow_id in self._parked} if self._parked else set()
             if aside:
                 still = await still_parked(connection, self.name, aside)
                 self._parked -= aside - still

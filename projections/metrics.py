@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from domain.events import (
@@ -43,7 +45,8 @@ STRANGE = Counter(
     "mfo_projection_strange_records_total", "Records on the event topic that are no events", ["projection"]
 )
 
-ENDS: dict[type[FlowEvent], str] = {
+REACHED: dict[type[FlowEvent], str] = {
+    FlowCreated: "created",
     FlowCompleted: "completed",
     FlowFailed: "failed",
     FlowCancelled: "cancelled",
@@ -53,9 +56,20 @@ ENDS: dict[type[FlowEvent], str] = {
 
 def count(flow_type: str, fact: FlowEvent) -> None:
     """Count one event of a flow; call it once for each."""
-    if isinstance(fact, FlowCreated):
-        FLOWS.labels(flow_type, "created").inc()
-    elif isinstance(fact, PhaseCompleted | PhaseFailed):
-        PHASE_SECONDS.labels(flow_type, fact.phase_name).observe(fact.execution_time_ms / 1000)
-    elif type(fact) in ENDS:
-        FLOWS.labels(flow_type, ENDS[type(fact)]).inc()
+    kind = type(fact)
+    if kind is PhaseCompleted or kind is PhaseFailed:
+        assert isinstance(fact, PhaseCompleted | PhaseFailed)
+        _seconds(flow_type, fact.phase_name).observe(fact.execution_time_ms / 1000)
+    elif kind in REACHED:
+        _flows(flow_type, REACHED[kind]).inc()
+
+
+# looking a labelled series up costs more than counting in it
+@lru_cache(maxsize=1024)
+def _flows(flow_type: str, status: str) -> Counter:
+    return FLOWS.labels(flow_type, status)
+
+
+@lru_cache(maxsize=1024)
+def _seconds(flow_type: str, phase: str) -> Histogram:
+    return PHASE_SECONDS.labels(flow_type, phase)
