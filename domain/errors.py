@@ -13,11 +13,12 @@ MfoError
 │   ├── KeyReused
 │   └── NotSupported
 ├── Invalid                 the request cannot be read as what it claims to be
-│   ├── BodyNotJson · BodyInvalid · BodyTooLarge · TenantMissing · TypeUnknown
+│   ├── BodyNotJson · BodyInvalid · BodyTooLarge · ParameterInvalid · TenantMissing · TypeUnknown
 │   ├── MessageUnreadable
 │   └── UploadInvalid · UploadTooLarge
 ├── NotHere                 there is nothing under that name for this tenant
 │   ├── ImportNotFound · ArtifactNotFound · RouteNotFound
+├── MethodNotAllowed
 ├── Unavailable             not now; try again
 │   ├── StoreUnavailable · StoreBusy · ReadModelBehind
 └── SettingsError · RegistrationError · SchemaBehind     the service refuses to start

@@ -12,6 +12,9 @@ from domain.errors import PhaseUnknown, RegistrationError, TypeUnknown
 
 Json = dict[str, Any]
 
+# the width of the read model's columns
+MAX_NAME = 50
+
 
 class RetryConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How often and how soon a failed phase is tried again.
@@ -96,12 +99,6 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
         valid = [phase.name for phase in self.phases]
         raise PhaseUnknown(f"{self.name} has no phase {name!r}; its phases are {', '.join(valid)}", allowed=valid)
 
-    def after(self, name: str) -> PhaseConfig | None:
-        """The phase that follows, or none after the last."""
-        names = [phase.name for phase in self.phases]
-        following = names.index(name) + 1
-        return self.phases[following] if following < len(names) else None
-
     def digest(self) -> str:
         """SHA-256 of the definition in canonical JSON: two definitions are the same when their digests are."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
@@ -123,6 +120,11 @@ class FlowTypes:
     ) -> None:
         """Make a type available; raises RegistrationError for a definition that could not run."""
         where = f"flow type {config.name!r} {config.version}"
+        long = [
+            name for name in (config.name, *(phase.name for phase in config.phases)) if not 0 < len(name) <= MAX_NAME
+        ]
+        if long:
+            raise RegistrationError(f"{where}: the name {long[0]!r} must have 1 to {MAX_NAME} characters")
         if not config.phases:
             raise RegistrationError(f"{where} has no phases")
         names = [phase.name for phase in config.phases]

@@ -1,0 +1,64 @@
+"""What a result brings about."""
+
+from __future__ import annotations
+
+from domain.commands import ExecutePhase, ExecutionOptions
+from domain.events import CheckpointCreated, FlowCompleted, InputRequested, PhaseCompleted, PhaseStarted
+from domain.words import Status
+from tests.examples import CREATE, CREATE_AUTO, EXECUTE, EXECUTE_SECOND, FLOW_ID, PAUSE, RESUME
+from tests.spec import Given, after, complete
+
+
+def test_a_result_leaves_a_checkpoint() -> None:
+    flow = after(CREATE, EXECUTE)
+    answer = flow.when(complete(flow.flow, rows=3)).then(PhaseCompleted, CheckpointCreated)
+    assert answer.flow.status is Status.WAITING_FOR_INPUT
+    assert answer.flow.checkpoints[0].phase_name == "first"
+    assert answer.flow.phase("first").outputs == {"rows": 3}
+
+
+def test_without_checkpoints_there_is_only_the_result() -> None:
+    flow = after(CREATE, ExecutePhase(flow_id=FLOW_ID, options=ExecutionOptions(save_checkpoints=False)))
+    flow.when(complete(flow.flow)).then(PhaseCompleted)
+
+
+def test_the_same_state_has_the_same_hash_and_another_state_another() -> None:
+    flow = after(CREATE, EXECUTE)
+    hashes = [flow.when(complete(flow.flow, rows=rows)).flow.checkpoints[0].state_sha256 for rows in (3, 3, 4)]
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_a_flow_that_goes_on_by_itself_starts_the_next_phase_in_the_same_decision() -> None:
+    flow = after(CREATE_AUTO)
+    flow.when(complete(flow.flow, answer=1)).then(PhaseCompleted, CheckpointCreated, PhaseStarted)
+
+
+def test_a_flow_that_goes_on_by_itself_asks_for_what_is_missing() -> None:
+    flow = after(CREATE_AUTO)
+    answer = flow.when(complete(flow.flow)).then(PhaseCompleted, CheckpointCreated, InputRequested)
+    assert answer.flow.status is Status.WAITING_FOR_INPUT
+
+
+def test_the_last_phase_completes_the_flow() -> None:
+    flow = after(CREATE, EXECUTE)
+    second = Given(Given(flow.when(complete(flow.flow)).flow).when(EXECUTE_SECOND).flow)
+    answer = second.when(complete(second.flow)).then(PhaseCompleted, CheckpointCreated, FlowCompleted)
+    assert answer.flow.status is Status.COMPLETED
+    assert answer.flow.current_phase == "second"
+
+
+def test_a_result_during_a_pause_is_kept_and_starts_nothing() -> None:
+    flow = after(CREATE_AUTO, PAUSE)
+    assert flow.flow.draining
+    drained = flow.when(complete(flow.flow, answer=1)).then(PhaseCompleted, CheckpointCreated).flow
+    assert (drained.status, drained.draining) == (Status.PAUSED, False)
+    assert Given(drained).when(RESUME).flow.status is Status.PROCESSING
+
+
+def test_the_last_result_during_a_pause_completes_the_flow_when_it_is_resumed() -> None:
+    flow = after(CREATE, EXECUTE)
+    second = Given(Given(flow.when(complete(flow.flow)).flow).when(EXECUTE_SECOND).flow)
+    paused = Given(second.when(PAUSE).flow)
+    drained = Given(paused.when(complete(paused.flow)).flow)
+    assert drained.flow.status is Status.PAUSED
+    assert drained.when(RESUME).flow.status is Status.COMPLETED

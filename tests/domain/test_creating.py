@@ -1,0 +1,66 @@
+"""How a flow begins."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from domain.commands import CreateFlow, CreateOptions
+from domain.errors import FlowExists, NotSupported, TypeUnknown
+from domain.events import FlowCreated, InputRequested, PhaseStarted, PlannedPhase
+from domain.words import Status
+from tests.examples import CREATE, CREATE_AUTO, CREATED, FLOW_ID
+from tests.spec import given
+
+
+def test_a_flow_is_created_with_its_types_phases() -> None:
+    answer = given().when(CREATE).then(FlowCreated)
+    created = answer.facts[0]
+    assert isinstance(created, FlowCreated)
+    assert created.phases == (PlannedPhase("first", 1.0), PlannedPhase("second", 3.0))
+    assert (answer.flow.status, answer.flow.version, answer.flow.current_phase) == (Status.INITIALIZED, 1, "first")
+
+
+def test_a_flow_that_goes_on_by_itself_starts_its_first_phase_in_the_same_decision() -> None:
+    answer = given().when(CREATE_AUTO).then(FlowCreated, PhaseStarted)
+    assert answer.flow.status is Status.PROCESSING
+
+
+def test_a_flow_that_goes_on_by_itself_asks_for_what_its_first_phase_lacks() -> None:
+    create = CreateFlow(flow_id=FLOW_ID, flow_type="discovery", flow_name="D", options=CreateOptions(auto_execute=True))
+    answer = given().when(create).then(FlowCreated, InputRequested)
+    assert answer.flow.status is Status.WAITING_FOR_INPUT
+    assert answer.flow.waiting is not None
+    assert answer.flow.waiting.fields == ("import_file_id",)
+
+
+def test_an_alternative_satisfies_a_required_input() -> None:
+    create = CreateFlow(
+        flow_id=FLOW_ID,
+        flow_type="Discovery",
+        flow_name="D",
+        initial_data={"import_file_ids": ["a", "b"]},
+        options=CreateOptions(auto_execute=True),
+    )
+    given().when(create).then(FlowCreated, PhaseStarted)
+
+
+def test_an_id_that_is_taken_is_refused() -> None:
+    given(CREATED).when(CREATE).then_refused(FlowExists)
+
+
+def test_an_unknown_type_is_refused_naming_the_known_ones() -> None:
+    unknown = CREATE.model_copy(update={"flow_type": "security_scan"})
+    given().when(unknown).then_refused(TypeUnknown, allowed=["discovery", "patient", "steady", "two_steps"])
+
+
+def test_what_is_not_supported_yet_is_refused_by_name() -> None:
+    asked = CREATE.model_copy(
+        update={
+            "parent_flow_id": uuid4(),
+            "dependent_flow_ids": (uuid4(),),
+            "options": CreateOptions(notification_emails=("team@example.com",)),
+        }
+    )
+    given().when(asked).then_refused(
+        NotSupported, fields=["options.notification_emails", "parent_flow_id", "dependent_flow_ids"]
+    )

@@ -1,0 +1,95 @@
+"""Which definitions a registry takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from domain.errors import PhaseUnknown, RegistrationError, TypeUnknown
+from domain.flow_types import FlowTypeConfig, FlowTypes, RetryConfig
+from domain.types.discovery import DISCOVERY
+from tests.examples import TWO_STEPS
+from tests.spec import TYPES, raises
+
+FIRST, SECOND = TWO_STEPS.phases
+
+
+def register(config: FlowTypeConfig, types: FlowTypes | None = None) -> FlowTypes:
+    known = types or FlowTypes()
+    known.register(config, handlers={"work"}, validators={"check"})
+    return known
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda c: replace(c, phases=()), "has no phases"),
+        (lambda c: replace(c, phases=(FIRST, FIRST)), "repeats the phase first"),
+        (lambda c: replace(c, phases=(replace(FIRST, handlers=("magic",)),)), "unknown handler magic"),
+        (lambda c: replace(c, phases=(replace(FIRST, validators=("magic",)),)), "unknown validator magic"),
+        (lambda c: replace(c, phases=(replace(FIRST, handlers=()),)), "has no handler"),
+        (lambda c: replace(c, phases=(replace(FIRST, weight=0.0),)), "weight above 0"),
+        (
+            lambda c: replace(c, phases=(replace(FIRST, retry_config=RetryConfig(max_attempts=0)),)),
+            "at least one attempt",
+        ),
+        (lambda c: replace(c, phase_aliases={"one": "third"}), "alias 'one'"),
+        (lambda c: replace(c, phase_aliases={"first": "second"}), "alias 'first'"),
+        (lambda c: replace(c, name="n" * 51), "1 to 50 characters"),
+    ],
+)
+def test_what_could_not_run_is_refused(change: Callable[[FlowTypeConfig], FlowTypeConfig], sentence: str) -> None:
+    with raises(RegistrationError, sentence):
+        register(change(replace(TWO_STEPS, phase_aliases={})))
+
+
+def test_a_changed_definition_needs_a_new_version() -> None:
+    types = register(TWO_STEPS)
+    register(TWO_STEPS, types)
+    with raises(RegistrationError, "another definition"):
+        register(replace(TWO_STEPS, description="changed"), types)
+
+
+def test_a_flow_keeps_the_version_it_was_made_with() -> None:
+    types = register(TWO_STEPS)
+    newer = replace(TWO_STEPS, version="2.0.0", phases=(FIRST,), phase_aliases={})
+    register(newer, types)
+    assert types.get("Two-Steps") is newer
+    assert types.version("two_steps", "1.0.0") is TWO_STEPS
+
+
+def test_older_versions_can_be_remembered_and_strange_ones_are_named() -> None:
+    types = register(TWO_STEPS)
+    older = replace(TWO_STEPS, version="0.9.0")
+    types.remember(older)
+    assert types.version("two_steps", "0.9.0") is older
+    with raises(RegistrationError, "0.1.0 is not known"):
+        types.version("two_steps", "0.1.0")
+    with raises(TypeUnknown, "use one of two_steps"):
+        types.get("three_steps")
+
+
+def test_phases_are_found_by_name_and_alias_and_follow_each_other() -> None:
+    assert DISCOVERY.phase("tech-debt").name == "tech_debt_assessment"
+    assert DISCOVERY.phase(" Attribute Mapping ").name == "field_mapping"
+    with raises(PhaseUnknown, "no phase 'nothing'"):
+        DISCOVERY.phase("nothing")
+
+
+def test_discovery_has_the_six_phases_in_order() -> None:
+    assert [phase.name for phase in DISCOVERY.phases] == [
+        "data_import",
+        "field_mapping",
+        "data_cleansing",
+        "asset_inventory",
+        "dependency_analysis",
+        "tech_debt_assessment",
+    ]
+    assert DISCOVERY.capabilities.max_iterations == 5
+
+
+def test_all_types_are_listed_by_name() -> None:
+    assert TYPES.names() == ["discovery", "patient", "steady", "two_steps"]
+    assert [config.name for config in TYPES.all()] == TYPES.names()

@@ -1,0 +1,68 @@
+"""How a flow asks a person, and what it makes of the answer."""
+
+from __future__ import annotations
+
+from domain.commands import ProvideInput
+from domain.errors import InputInvalid, NothingToAnswer
+from domain.events import InputProvided, InputRequested, PhaseStarted
+from domain.words import Status
+from tests.examples import ANSWER, CREATE, CREATE_AUTO, EXECUTE, FLOW_ID, PAUSE, RESUME
+from tests.spec import Given, after, ask, complete
+
+
+def waiting() -> Given:
+    flow = after(CREATE_AUTO)
+    return Given(flow.when(complete(flow.flow)).flow)
+
+
+def test_a_handler_may_ask_with_suggestions() -> None:
+    flow = after(CREATE, EXECUTE)
+    answer = flow.when(ask(flow.flow, "answer")).then(InputRequested)
+    assert answer.flow.status is Status.WAITING_FOR_INPUT
+    assert answer.flow.waiting is not None
+    assert answer.flow.waiting.suggestions == {"mapping_suggestions": [{"source_field": "VM"}]}
+
+
+def test_an_answer_starts_the_phase_that_asked() -> None:
+    answer = waiting().when(ANSWER).then(InputProvided, PhaseStarted)
+    assert answer.flow.known_inputs["answer"] == 42
+    assert answer.flow.waiting is None
+
+
+def test_an_optional_input_may_be_answered_too() -> None:
+    hint = ProvideInput.model_validate({"flow_id": FLOW_ID, "answer": 1, "hint": "left"})
+    waiting().when(hint).then(InputProvided, PhaseStarted)
+
+
+def test_an_answer_that_does_not_answer_is_asked_again() -> None:
+    hint = ProvideInput.model_validate({"flow_id": FLOW_ID, "hint": "left"})
+    waiting().when(hint).then(InputProvided, InputRequested)
+
+
+def test_what_was_not_asked_for_is_refused_by_name() -> None:
+    wrong = ProvideInput.model_validate({"flow_id": FLOW_ID, "answer": 1, "color": "red"})
+    waiting().when(wrong).then_refused(InputInvalid, fields=["color"])
+
+
+def test_an_empty_answer_is_refused_naming_what_is_wanted() -> None:
+    waiting().when(ProvideInput(flow_id=FLOW_ID)).then_refused(InputInvalid, fields=["answer"])
+
+
+def test_a_flow_that_asks_nothing_takes_no_answer() -> None:
+    after(CREATE).when(ANSWER).then_refused(NothingToAnswer, allowed=["execute", "pause", "cancel", "delete"])
+
+
+def test_an_answer_during_a_pause_is_kept_and_applied_on_resume() -> None:
+    paused = Given(waiting().when(PAUSE).flow)
+    answered = Given(paused.when(ANSWER).then(InputProvided).flow)
+    assert answered.flow.status is Status.PAUSED
+    answer = answered.when(RESUME)
+    assert answer.flow.run is not None
+    assert answer.flow.run.phase_name == "second"
+
+
+def test_a_question_during_a_pause_waits_with_it() -> None:
+    flow = after(CREATE, EXECUTE, PAUSE)
+    asked = Given(flow.when(ask(flow.flow, "answer")).flow)
+    assert asked.flow.status is Status.PAUSED
+    assert asked.when(RESUME).flow.status is Status.WAITING_FOR_INPUT

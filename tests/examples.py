@@ -1,0 +1,186 @@
+"""One good example of every command and every event."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from domain.commands import (
+    CancelFlow,
+    Command,
+    CompletePhase,
+    CreateFlow,
+    CreateOptions,
+    DeleteFlow,
+    ExecutePhase,
+    FailPhase,
+    FireTimer,
+    PauseFlow,
+    ProvideInput,
+    ReassignRun,
+    RequestInput,
+    ResumeFlow,
+    RollbackFlow,
+    SkipPhase,
+    StartIteration,
+)
+from domain.events import (
+    CheckpointCreated,
+    FlowCancelled,
+    FlowCompleted,
+    FlowCreated,
+    FlowDeleted,
+    FlowEvent,
+    FlowFailed,
+    FlowPaused,
+    FlowResumed,
+    InputProvided,
+    InputRequested,
+    PhaseCompleted,
+    PhaseFailed,
+    PhaseRetryScheduled,
+    PhaseStarted,
+    PlannedPhase,
+    RunReassigned,
+)
+from domain.flow_types import FlowCapabilities, FlowTypeConfig, PhaseConfig, RetryConfig
+
+FLOW_ID = UUID("8a6e0804-2bd0-4672-b79d-d97027f9071a")
+RUN_ID = UUID("11111111-1111-4111-8111-111111111111")
+CHECKPOINT_ID = UUID("22222222-2222-4222-8222-222222222222")
+CLIENT = UUID("33333333-3333-4333-8333-333333333333")
+ENGAGEMENT = UUID("44444444-4444-4444-8444-444444444444")
+OTHER_CLIENT = UUID("55555555-5555-4555-8555-555555555555")
+
+
+def _phase(name: str, **given: object) -> PhaseConfig:
+    return PhaseConfig(name=name, display_name=name.title(), description=name, handlers=("work",), **given)  # type: ignore[arg-type]
+
+
+TWO_STEPS = FlowTypeConfig(
+    name="two_steps",
+    display_name="Two steps",
+    description="A first phase and a second one that needs the first one's answer",
+    phases=(
+        _phase("first", weight=1.0),
+        _phase("second", weight=3.0, required_inputs=("answer",), optional_inputs=("hint",)),
+    ),
+    retry_config=RetryConfig(jitter=False),
+    phase_aliases={"one": "first"},
+)
+PATIENT = FlowTypeConfig(
+    name="patient",
+    display_name="Patient",
+    description="Its phase may not be paused and has limits of its own",
+    phases=(_phase("only", can_pause=False, timeout_seconds=9.0, retry_config=RetryConfig(max_attempts=5)),),
+    timeout_seconds=60.0,
+)
+STEADY = FlowTypeConfig(
+    name="steady",
+    display_name="Steady",
+    description="Flows of this type cannot be paused",
+    phases=(_phase("only"),),
+    capabilities=FlowCapabilities(supports_pause_resume=False),
+)
+FLOW_TYPES = (TWO_STEPS, PATIENT, STEADY)
+
+CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")
+CREATE_AUTO = CREATE.model_copy(update={"options": CreateOptions(auto_execute=True)})
+EXECUTE = ExecutePhase(flow_id=FLOW_ID)
+EXECUTE_SECOND = ExecutePhase(flow_id=FLOW_ID, phase_name="second", inputs={"answer": 42})
+PAUSE = PauseFlow(flow_id=FLOW_ID, reason="lunch")
+RESUME = ResumeFlow(flow_id=FLOW_ID)
+CANCEL = CancelFlow(flow_id=FLOW_ID, reason="no longer wanted")
+DELETE = DeleteFlow(flow_id=FLOW_ID, reason="made by mistake")
+ANSWER = ProvideInput.model_validate({"flow_id": FLOW_ID, "answer": 42})
+
+COMMANDS: tuple[Command, ...] = (
+    CREATE,
+    EXECUTE,
+    PAUSE,
+    RESUME,
+    CANCEL,
+    DELETE,
+    ANSWER,
+    SkipPhase(flow_id=FLOW_ID),
+    RollbackFlow(flow_id=FLOW_ID),
+    StartIteration(flow_id=FLOW_ID),
+    CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, outputs={"rows": 3}),
+    FailPhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, error={"class": "timeout", "retryable": True}),
+    RequestInput(flow_id=FLOW_ID, run_id=RUN_ID, token=1, fields=("answer",), message="please"),
+    ReassignRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1),
+    FireTimer(flow_id=FLOW_ID, timer="retry", token=4),
+)
+
+CREATED = FlowCreated(
+    flow_type="two_steps",
+    flow_version="1.0.0",
+    flow_name="Two",
+    phases=(PlannedPhase("first", 1.0), PlannedPhase("second", 3.0)),
+    flow_description="An example",
+    flow_tags=("example",),
+    initial_data={"environment": "production"},
+    options={"max_retries": 1},
+    auto_execute=True,
+)
+STARTED = PhaseStarted(
+    phase_name="first",
+    run_id=RUN_ID,
+    token=1,
+    attempt=1,
+    max_attempts=2,
+    timeout_seconds=300.0,
+    inputs={"hint": "left"},
+    options={"save_checkpoints": True, "validate_inputs": True, "validate_outputs": True},
+)
+REASSIGNED = RunReassigned(phase_name="first", run_id=RUN_ID, token=2)
+COMPLETED = PhaseCompleted(
+    phase_name="first",
+    run_id=RUN_ID,
+    outputs={"rows": 3},
+    execution_time_ms=12,
+    validation_results={"file_exists": "passed"},
+    resource_usage={"cpu_seconds": 0.1, "peak_memory_mb": 80.0},
+    agent_insights=({"agent": "mapper", "insight": "three rows"},),
+)
+CHECKPOINT = CheckpointCreated(checkpoint_id=CHECKPOINT_ID, phase_name="first", state_sha256="ab" * 32)
+FAILED_ATTEMPT = PhaseFailed(
+    phase_name="first",
+    run_id=RUN_ID,
+    attempt=1,
+    error={"class": "network", "code": "io_failed", "message": "the wire is cut", "retryable": True},
+    execution_time_ms=3,
+)
+RETRY = PhaseRetryScheduled(phase_name="first", attempt=2, timer="retry", timer_token=4, delay_seconds=1.0)
+ASKED = InputRequested(
+    phase_name="first",
+    fields=("answer",),
+    message="please",
+    suggestions={"best": 42},
+    run_id=RUN_ID,
+    execution_time_ms=2,
+)
+ANSWERED = InputProvided(phase_name="first", values={"answer": 42}, reason="known")
+PAUSED = FlowPaused(reason="lunch", draining=True)
+RESUMED = FlowResumed(reason="back")
+FINISHED = FlowCompleted()
+FAILED = FlowFailed(phase_name="first", error=FAILED_ATTEMPT.error, attempts=2)
+CANCELLED = FlowCancelled(reason="no longer wanted")
+DELETED = FlowDeleted(reason="made by mistake")
+
+EVENTS: tuple[FlowEvent, ...] = (
+    CREATED,
+    STARTED,
+    REASSIGNED,
+    COMPLETED,
+    CHECKPOINT,
+    FAILED_ATTEMPT,
+    RETRY,
+    ASKED,
+    ANSWERED,
+    PAUSED,
+    RESUMED,
+    FINISHED,
+    FAILED,
+    CANCELLED,
+    DELETED,
+)
