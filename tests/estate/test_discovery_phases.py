@@ -75,7 +75,14 @@ async def test_six_phases_end_to_end(tmp_path: Path) -> None:
         assert outputs["message"]
         assert len(json.dumps(outputs)) < 100_000, phase
         for issue in flow.rows(phase, "issues"):
-            assert list(issue) == ["issue_id", "kind", "severity", "message", "asset_id", "field", "source"]
+            shape = ["issue_id", "kind", "severity", "message", "asset_id", "field", "source"]
+            assert list(issue)[: len(shape)] == shape
+            assert ("finding_id" in issue) == (len(issue) > len(shape))
+    findings = flow.rows("tech_debt_assessment", "findings")
+    told = [issue for issue in flow.rows("tech_debt_assessment", "issues") if "finding_id" in issue]
+    assert [(issue["issue_id"], issue["remedy"]) for issue in told] == [
+        (finding["finding_id"], finding["remedy"]) for finding in findings
+    ]
     assert flow.heartbeats
 
 

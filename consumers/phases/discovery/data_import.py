@@ -108,7 +108,7 @@ async def store_raw_data(ctx: PhaseContext) -> Outputs:
         "rows": rows,
         "rows_set_aside": set_aside,
         "issues": await keep(ctx, issues),
-        "message": f"{rows} rows of {len(files)} file{'s' * (len(files) != 1)} were read.",
+        "message": f"{rows} row{'s' * (rows != 1)} of {len(files)} file{'s' * (len(files) != 1)} read.",
     }
 
 

@@ -44,12 +44,19 @@ async def assess_tech_debt(ctx: PhaseContext) -> Outputs:
     return {
         "findings": await keep(ctx, found.findings),
         "scores": await keep(ctx, found.scores),
-        "issues": await keep(ctx, found.issues),
+        # a reader of the estate's issues meets what is out of support among them, told apart by its finding_id
+        "issues": await keep(ctx, [*found.issues, *(_as_issue(finding) for finding in found.findings)]),
         "findings_total": figures.pop("findings"),
         **figures,
         "issues_summary": summary(found.issues),
         "message": f"{len(found.findings)} findings as of {today}, {severe} of them critical or high.",
     }
+
+
+def _as_issue(finding: Mapping[str, Any]) -> dict[str, Any]:
+    shape = ("kind", "severity", "message", "asset_id")
+    issue = {"issue_id": finding["finding_id"], **{name: finding[name] for name in shape}, "field": None}
+    return {**issue, "source": finding["source"], **finding}
 
 
 def _reference_date(inputs: Mapping[str, Any]) -> dt.date:
