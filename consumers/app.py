@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
-from typing import Any
+from typing import Any, TypeVar
 
-import psycopg
 import structlog
 from aiokafka.errors import KafkaError
-from psycopg_pool import PoolTimeout
 
 from consumers.asyncapi import document
 from consumers.describer import Describer
@@ -22,11 +21,13 @@ from consumers.phases import PhaseWork
 from consumers.pool import WorkerPool
 from consumers.work import Workshop
 from eventstore.definitions import modules
+from eventstore.faults import lived_through
 from eventstore.health import Parts, health_door
 from eventstore.relay import Relay, producer
 from eventstore.service import ServiceConfig, WriteSide, write_side
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 HOUSEKEEPING_SECONDS = 3600.0
 
@@ -63,11 +64,14 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             asyncio.create_task(_housekeeping(side), name="housekeeping"),
         ]
         stack.push_async_callback(_cancel, tasks)
-        kafka = await _connected(config)
+        kafka = await _unless(stop, _connected(config))
+        if kafka is None:
+            return
         stack.push_async_callback(_quietly, kafka.stop)
         intake = Intake(config, lambda: side.committer, kafka)
-        await _start_intake(intake)
         stack.push_async_callback(_quietly, intake.broker.stop)
+        if await _unless(stop, _start_intake(intake)) is None:
+            return
 
         async def parts() -> Parts:
             return {
@@ -87,6 +91,16 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         log.info("consumers stop")
 
 
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` brings, or none when the service was told to stop first."""
+    doing, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        await _cancel([doing, stopping])
+
+
 async def _connected(config: ServiceConfig) -> Any:
     """A started producer; a Kafka that is not there yet is waited for."""
     pause = 0.2
@@ -103,7 +117,7 @@ async def _connected(config: ServiceConfig) -> Any:
             return kafka
 
 
-async def _start_intake(intake: Intake) -> None:
+async def _start_intake(intake: Intake) -> Intake:
     pause = 0.2
     while True:
         try:
@@ -113,19 +127,19 @@ async def _start_intake(intake: Intake) -> None:
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
         else:
-            return
+            return intake
 
 
 async def _housekeeping(side: WriteSide) -> None:
     """Make the command log's next partitions before they are needed."""
     while True:
-        with suppress(psycopg.Error, PoolTimeout):
+        with lived_through("making partitions"):
             async with side.pool.connection() as connection:
                 await connection.execute("select command_log_partitions(2)")
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -73,7 +73,13 @@ class Child:
             await self._say(Progress(run_id=job.run_id, done=done, total=total, message=message[:500]))
 
         assert self._workshop is not None
-        await self._say(await self._workshop.run(job, progress))
+        try:
+            ended = await self._workshop.run(job, progress)
+        except asyncio.CancelledError:
+            # told to stop, or stopped by its own doing: either way the run has an end
+            error = {"class": "retryable", "code": "stopped", "message": "the run was stopped", "retryable": True}
+            ended = Ended(run_id=job.run_id, how="failed", error=error)
+        await self._say(ended)
 
     async def _describe(self, order: Describe) -> None:
         from estate.errors import EstateError

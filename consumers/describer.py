@@ -6,14 +6,13 @@ import asyncio
 from contextlib import suppress
 from uuid import uuid4
 
-import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
 
 from consumers.frames import Describe
 from consumers.metrics import IMPORTS_DESCRIBED
 from consumers.pool import WorkerLost, WorkerPool
 from eventstore.database import connect
+from eventstore.faults import lived_through
 from eventstore.imports import Import
 from eventstore.service import WriteSide
 
@@ -37,7 +36,7 @@ class Describer:
         try:
             while True:
                 self._wake.clear()
-                with suppress(psycopg.Error, PoolTimeout):
+                with lived_through("describing uploads"):
                     while (upload := await self._side.imports.claim()) is not None:
                         await self._describe(upload)
                 with suppress(TimeoutError):
@@ -71,7 +70,7 @@ class Describer:
     async def _hints(self) -> None:
         config = self._side.config
         while True:
-            with suppress(psycopg.Error, OSError):
+            with lived_through("listening for uploads"):
                 connection = await connect(config.database_url, config.shard)
                 try:
                     await connection.execute("listen mfo_imports")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from pydantic import BaseModel, Field
@@ -32,6 +34,8 @@ BATCH_RECORDS = 500
 BATCH_MS = 10
 SESSION_MS = 6_000
 POLL_MS = 600_000
+# the dead letters' topic takes 2 MiB, headers and reasons included
+MAX_DEAD_LETTER = (2 << 20) - (64 << 10)
 REPLY_NAMES = {ACCEPTED: "Accepted", REPEATED: "Repeated", REFUSED: "Refused"}
 
 
@@ -42,6 +46,15 @@ class ReplyError(BaseModel):
     detail: str
     allowed: list[str] = Field(default_factory=list)
     errors: list[dict[str, str]] = Field(default_factory=list)
+
+
+class Outgoing(NamedTuple):
+    """A message on its way out."""
+
+    topic: str
+    value: bytes | None
+    key: bytes | None
+    headers: list[tuple[str, bytes]]
 
 
 class Reply(BaseModel):
@@ -92,6 +105,7 @@ class Intake:
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=SESSION_MS // 4,
             max_poll_interval_ms=POLL_MS,
+            parser=_as_it_came,
             decoder=_as_it_is,
             title="commands",
             description="Commands as CloudEvents 1.0, keyed by flow id; data is the body of the same HTTP call plus flow_id.",
@@ -100,7 +114,7 @@ class Intake:
     async def on_commands(self, body: list[Any], message: KafkaMessage) -> None:
         """Decide a batch, answer every message, then acknowledge."""
         records = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
-        sent: list[asyncio.Future[Any]] = []
+        outgoing: list[Outgoing] = []
         waiting: list[tuple[Any, Incoming]] = []
         for record in records:
             try:
@@ -112,17 +126,17 @@ class Intake:
                     allowed_reply_topics=self._allowed,
                 )
             except MfoError as error:
-                sent.extend(await self._dead_letter(record, error))
+                outgoing.extend(self._dead_letter(record, error))
                 continue
             waiting.append((record, incoming))
         answers = await self._decide([incoming for _, incoming in waiting])
         for (record, incoming), answer in zip(waiting, answers, strict=True):
             if isinstance(answer, MfoError):
-                sent.extend(await self._dead_letter(record, answer))
+                outgoing.extend(self._dead_letter(record, answer))
                 continue
             TAKEN_IN.labels(answer.outcome).inc()
-            sent.append(await self._reply(incoming, answer))
-        await asyncio.gather(*sent)
+            outgoing.append(self._reply(incoming, answer))
+        await self._tell(outgoing)
         await message.ack()
 
     async def _decide(self, incoming: list[Incoming]) -> list[Answer | MfoError]:
@@ -155,7 +169,27 @@ class Intake:
                 pause = min(pause * 2, 2.0)
         return [result for result in results if result is not None]
 
-    async def _reply(self, incoming: Incoming, answer: Answer) -> asyncio.Future[Any]:
+    async def _tell(self, outgoing: list[Outgoing]) -> None:
+        """Send all of it, in order; a broker that cannot take it now is waited for, because the batch counts as done after."""
+        assert self._producer is not None
+        pause = 0.1
+        while outgoing:
+            futures: list[asyncio.Future[Any]] = []
+            left: list[Outgoing] = []
+            for n, one in enumerate(outgoing):
+                try:
+                    futures.append(await self._producer.send(one.topic, one.value, key=one.key, headers=one.headers))
+                except KafkaError:
+                    left = outgoing[n:]
+                    break
+            results = await asyncio.gather(*futures, return_exceptions=True)
+            outgoing = [one for one, result in zip(outgoing, results, strict=False) if _failed(result)] + left
+            if outgoing:
+                log.warning("replies wait for Kafka", messages=len(outgoing))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+
+    def _reply(self, incoming: Incoming, answer: Answer) -> Outgoing:
         body: Json = {
             "command_id": answer.command_id,
             "outcome": answer.outcome,
@@ -165,7 +199,7 @@ class Intake:
         }
         if answer.error is not None:
             body["error"] = answer.error
-        return await self._send(
+        return self._message(
             incoming.reply_topic,
             REPLY_NAMES[answer.outcome],
             body,
@@ -173,9 +207,7 @@ class Intake:
             correlation_id=incoming.envelope.correlation_id,
         )
 
-    async def _send(
-        self, topic: str, name: str, body: Json, *, flow_id: str | None, correlation_id: str
-    ) -> asyncio.Future[Any]:
+    def _message(self, topic: str, name: str, body: Json, *, flow_id: str | None, correlation_id: str) -> Outgoing:
         headers = {
             "ce_specversion": "1.0",
             "ce_id": str(uuid4()),
@@ -188,16 +220,14 @@ class Intake:
         }
         if flow_id:
             headers["ce_subject"] = flow_id
-        assert self._producer is not None
-        future: asyncio.Future[Any] = await self._producer.send(
+        return Outgoing(
             topic,
             msgspec.json.encode(body),
-            key=flow_id.encode() if flow_id else None,
-            headers=[(name, value.encode()) for name, value in headers.items()],
+            flow_id.encode() if flow_id else None,
+            [(name, value.encode()) for name, value in headers.items()],
         )
-        return future
 
-    async def _dead_letter(self, record: Any, error: MfoError) -> list[asyncio.Future[Any]]:
+    def _dead_letter(self, record: Any, error: MfoError) -> list[Outgoing]:
         """Keep a message that is no command, byte for byte, with the reason; tell its sender where one is named."""
         TAKEN_IN.labels("dead_letter").inc()
         log.warning(
@@ -210,12 +240,12 @@ class Intake:
             ("mfo_source_partition", str(record.partition).encode()),
             ("mfo_source_offset", str(record.offset).encode()),
         ]
-        assert self._producer is not None
-        sent = [
-            await self._producer.send(
-                self._topics.dead_letters, record.value, key=record.key, headers=[*record.headers, *reason]
-            )
-        ]
+        value = record.value
+        if value is not None and len(value) > MAX_DEAD_LETTER:
+            # compressed on its way in, it was under the broker's limit
+            reason.append(("mfo_original_bytes", str(len(value)).encode()))
+            value = value[:MAX_DEAD_LETTER]
+        sent = [Outgoing(self._topics.dead_letters, value, record.key, [*record.headers, *reason])]
         who = sender(record.headers, record.value)
         if who.command_id:
             body: Json = {
@@ -227,7 +257,7 @@ class Intake:
                 "error": error.as_dict(),
             }
             sent.append(
-                await self._send(
+                self._message(
                     self._topics.replies,
                     "Refused",
                     body,
@@ -236,6 +266,20 @@ class Intake:
                 )
             )
         return sent
+
+
+async def _as_it_came(records: Any, original: Any) -> Any:
+    """The batch without a look at its headers: FastStream's own reading fails on one that is not UTF-8."""
+    batch = records if isinstance(records, tuple) else (records,)
+    message = await original((replace(batch[0], headers=()),))
+    message.raw_message = batch
+    return message
+
+
+def _failed(result: Any) -> bool:
+    if isinstance(result, BaseException) and not isinstance(result, KafkaError):
+        raise result
+    return isinstance(result, KafkaError)
 
 
 async def _as_it_is(message: Any, original: Any = None) -> Any:

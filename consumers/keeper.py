@@ -17,7 +17,6 @@ from uuid import UUID, uuid4, uuid5
 import msgspec
 import psycopg
 import structlog
-from psycopg_pool import PoolTimeout
 
 from consumers.frames import Ended, Job, Progress
 from consumers.metrics import RUNS, RUNS_ACTIVE, TIMERS_FIRED
@@ -31,6 +30,7 @@ from domain.flow_types import FlowTypes
 from eventstore.committer import Answer
 from eventstore.database import connect
 from eventstore.definitions import remember
+from eventstore.faults import PASSING, lived_through
 from eventstore.runs import RunRow
 from eventstore.service import WriteSide
 
@@ -39,9 +39,12 @@ log = structlog.get_logger()
 HEARTBEAT_SECONDS = 2.0
 POLL_SECONDS = 1.0
 IDLE_SECONDS = 5.0
+# what is due and cannot be helped yet must not keep the loop busy
+SOON_SECONDS = 0.05
 SYSTEM_USER = "mfo"
 
-STORE_FAULTS = (psycopg.Error, PoolTimeout, Unavailable)
+# refusals of a result that say: the flow has no use for it any more
+NO_LONGER_OURS = frozenset({"run_not_current", "flow_not_found"})
 
 
 class _Active:
@@ -110,7 +113,7 @@ class Keeper:
         for task in self._tasks:
             task.cancel()
         if left and self._side is not None:
-            with suppress(*STORE_FAULTS):
+            with lived_through("handing runs back"):
                 await self._side.runs.hand_back(self.owner, left)
 
     @property
@@ -282,8 +285,24 @@ class Keeper:
         return FailPhase(flow_id=flow_id, run_id=run_id, token=token, error=error)
 
     async def _report(self, active: _Active, command: Command) -> None:
+        """Tell the flow how its run ended; a result that cannot be kept is a failure, so that the flow never waits in vain."""
         flow, run = active.flow, active.run
-        await self._ask(
+        try:
+            answer = await self._report_as(active, command)
+        except MfoError as error:
+            if isinstance(command, FailPhase):
+                raise
+            code, detail = error.code, error.detail
+        else:
+            if answer is None or answer.error is None or answer.error["code"] in NO_LONGER_OURS:
+                return
+            code, detail = answer.error["code"], answer.error["detail"]
+        if not isinstance(command, FailPhase):
+            await self._report_as(active, self._failure(flow, run, "permanent", code, detail, retryable=False))
+
+    async def _report_as(self, active: _Active, command: Command) -> Answer | None:
+        flow, run = active.flow, active.run
+        return await self._ask(
             command,
             command_id=str(uuid5(run.run_id, f"{run.token}:{type(command).__name__}")),
             client_account_id=_known(flow.client_account_id),
@@ -321,7 +340,7 @@ class Keeper:
         while True:
             self._wake_claims.clear()
             if not self._draining:
-                with suppress(*STORE_FAULTS):
+                with lived_through("claiming runs"):
                     await self._claim_all()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake_claims.wait(), POLL_SECONDS)
@@ -354,7 +373,13 @@ class Keeper:
 
     async def _begin_claimed(self, rows: list[RunRow], *, among: bool) -> None:
         assert self._side is not None
-        loaded = await self._side.store.load({row.flow_id for row in rows})
+        try:
+            loaded = await self._side.store.load({row.flow_id for row in rows})
+        except (psycopg.Error, *PASSING):
+            # their leases lapse, and whoever sees it takes them over
+            for _ in rows:
+                self._free("exclusive" if among else "shared")
+            raise
         for row in rows:
             flow = loaded[row.flow_id].flow
             run = flow.run
@@ -374,7 +399,7 @@ class Keeper:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             mine = {run_id: active.run.token for run_id, active in self._active.items()}
-            with suppress(*STORE_FAULTS):
+            with lived_through("renewing leases"):
                 for run_id in await self._side.runs.heartbeat(self.owner, mine):
                     active = self._active.get(run_id)
                     # a run that has just been reported has no row any more, and no task to stop
@@ -386,11 +411,11 @@ class Keeper:
         assert self._side is not None
         while True:
             wait = POLL_SECONDS
-            with suppress(*STORE_FAULTS):
+            with lived_through("seeing to what is due"):
                 await self._fire()
                 await self._take_over()
                 due = await self._side.runs.next_due()
-                wait = IDLE_SECONDS if due is None else min(max(due, 0.01), IDLE_SECONDS)
+                wait = IDLE_SECONDS if due is None else min(max(due, SOON_SECONDS), IDLE_SECONDS)
             self._wake_due.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake_due.wait(), wait)
@@ -409,8 +434,10 @@ class Keeper:
             )
             for timer in timers
         ]
-        await asyncio.gather(*asked)
-        for timer in timers:
+        answers = await asyncio.gather(*asked)
+        for timer, answer in zip(timers, answers, strict=True):
+            if answer is None:
+                continue
             TIMERS_FIRED.inc()
             # the flow removed it with its decision; one that it let pass (it is paused) has no further use
             await self._side.runs.drop_timer(timer)
@@ -422,7 +449,7 @@ class Keeper:
                 continue
             command: Command = self._timeout(row.flow_id, row.run_id, row.token, row.phase_name, None)
             await self._ask_about(row, command, "overdue")
-        for row in await self._side.runs.lapsed(self.owner):
+        for row in await self._side.runs.lapsed(self._active.keys()):
             log.warning("lease lapsed", run_id=str(row.run_id), phase=row.phase_name, flow_id=str(row.flow_id))
             await self._ask_about(row, ReassignRun(flow_id=row.flow_id, run_id=row.run_id, token=row.token), "lapsed")
 
@@ -441,7 +468,7 @@ class Keeper:
         assert self._side is not None
         config = self._side.config
         while True:
-            with suppress(psycopg.Error, OSError):
+            with lived_through("listening"):
                 connection = await connect(config.database_url, config.shard)
                 try:
                     await connection.execute("listen mfo_runs")
@@ -464,7 +491,7 @@ class Keeper:
         text = msgspec.json.encode(
             {"done": progress.done, "total": progress.total, "message": progress.message}
         ).decode()
-        with suppress(*STORE_FAULTS):
+        with lived_through("keeping progress"):
             await self._side.runs.progress(progress.run_id, active.run.token, text)
 
 

@@ -155,7 +155,7 @@ def _command_class(attributes: Mapping[str, str]) -> type[Command]:
 def _json(value: bytes | None) -> dict[str, Any]:
     try:
         body = msgspec.json.decode(value or b"")
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise BodyNotJson from None
     if not isinstance(body, dict):
         raise BodyNotJson
@@ -208,7 +208,7 @@ def _flow_id(
 def _expected_version(text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.isdigit() or len(text) > 18:
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
         raise CloudEventInvalid("expectedversion is not a whole number")
     return int(text)
 

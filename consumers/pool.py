@@ -124,13 +124,19 @@ class WorkerPool:
 
     async def _give_up(self, child: _Child, run_id: UUID) -> None:
         """Ask the child to stop the run; a child that cannot hear is ended."""
-        if child.process.returncode is not None:
+        if child not in self._children:
             return
+        gone: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        child.runs[run_id] = gone
         child.send(Stop(run_id=run_id))
-        if child.exclusive == run_id:
-            child.kill("a run did not end in time")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(child.process.wait(), STOP_GRACE_SECONDS)
+        try:
+            await asyncio.wait_for(gone, STOP_GRACE_SECONDS)
+        except WorkerLost:
+            return
+        except TimeoutError:
+            child.kill("a run did not end when it was told to")
+            if child in self._children:
+                self._children.remove(child)
 
     async def _keep(self, n: int, ready: asyncio.Future[None]) -> None:
         """Have a child alive in this place for as long as the pool is."""
@@ -156,6 +162,8 @@ class WorkerPool:
                 for answer in child.runs.values():
                     if not answer.done():
                         answer.set_exception(WorkerLost(child.why))
+                        # whoever waited for it may have been cancelled
+                        answer.exception()
                 if not self._closing:
                     code = await process.wait()
                     log.warning("worker ended", worker=n, pid=process.pid, exit_code=code, why=child.why)

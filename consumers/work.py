@@ -26,6 +26,10 @@ from eventstore.keys import Keyring
 
 log = structlog.get_logger()
 
+# what a handler says about its end goes into one event, of 256 KiB at most
+MAX_MESSAGE = 2000
+MAX_FIELDS = 50
+
 
 class TenantArtifacts:
     """The artifact store as one tenant's run sees it."""
@@ -80,18 +84,9 @@ class Workshop:
         began, cpu = perf_counter(), process_time()
         imports = TenantImports(self._imports, Tenant(job.client_account_id, job.engagement_id, job.user_id))
         try:
-            ended = await self._handle(job, await self._context(job, imports, progress))
+            ended = await self._asked(job, imports, progress)
         except asyncio.CancelledError:
             raise
-        except NeedsInput as wanted:
-            suggestions = await self._artifacts.spill(job.client_account_id, dict(wanted.suggestions))
-            ended = Ended(
-                run_id=job.run_id,
-                how="input",
-                fields=tuple(wanted.fields),
-                message=wanted.message,
-                suggestions=suggestions,
-            )
         except Exception as error:
             ended = Ended(run_id=job.run_id, how="failed", error=describe(error, job))
         finally:
@@ -100,11 +95,31 @@ class Workshop:
         usage = {"cpu_seconds": round(process_time() - cpu, 3), "peak_memory_mb": round(_peak_mb(), 1)}
         return _with_usage(ended, took, usage)
 
+    async def _asked(self, job: Job, imports: TenantImports, progress: Any) -> Ended:
+        try:
+            return await self._handle(job, await self._context(job, imports, progress))
+        except NeedsInput as wanted:
+            return Ended(
+                run_id=job.run_id,
+                how="input",
+                fields=tuple(wanted.fields),
+                message=wanted.message[:MAX_MESSAGE],
+                suggestions=await self._small(job, dict(wanted.suggestions)),
+            )
+
+    async def _small(self, job: Job, value: Json) -> Json:
+        """`value` as an event may hold it: sealed first, so that nothing sensitive is moved aside in clear."""
+        sealed, _ = await self._keyring.seal(job.client_account_id, value)
+        return await self._artifacts.spill(job.client_account_id, sealed)
+
     async def _context(self, job: Job, imports: TenantImports, progress: Any) -> PhaseContext:
         account = job.client_account_id
         whole = await self._artifacts.unspill(account, job.inputs)
         inputs = await self._keyring.unseal(account, whole)
-        outputs = {name: await self._artifacts.unspill(account, given) for name, given in job.outputs.items()}
+        outputs = {
+            name: await self._keyring.unseal(account, await self._artifacts.unspill(account, given))
+            for name, given in job.outputs.items()
+        }
         return PhaseContext(
             flow_id=job.flow_id,
             flow_type=job.flow_type,
@@ -138,7 +153,7 @@ class Workshop:
         if job.validate_outputs and job.output_schema is not None:
             jsonschema.validate(outputs, job.output_schema)
             results["outputs"] = "passed"
-        small = await self._artifacts.spill(job.client_account_id, outputs) if outputs else outputs
+        small = await self._small(job, outputs) if outputs else outputs
         return Ended(run_id=job.run_id, how="completed", outputs=small, validation_results=results)
 
 
@@ -153,20 +168,20 @@ class _Objection(Exception):
 def describe(error: BaseException, job: Job) -> Json:
     """An exception as the error of a FailPhase: `{class, code, message, retryable, fields?}`, by type, never by wording."""
     kind, code, retryable = "internal", "handler_failed", True
-    message = f"{type(error).__name__}: {error}"[:2000]
+    message = f"{type(error).__name__}: {error}"[:MAX_MESSAGE]
     fields: list[Json] = []
     match error:
         case _Objection():
-            kind, code, retryable, message = "validation", "inputs_invalid", False, str(error)[:2000]
-            fields = [{"field": one.field, "message": one.message} for one in error.objections]
+            kind, code, retryable, message = "validation", "inputs_invalid", False, str(error)[:MAX_MESSAGE]
+            fields = _fields(error.objections)
         case Permanent():
-            kind, code, retryable, message = "permanent", error.code, False, error.detail
-            fields = [{"field": one.field, "message": one.message} for one in error.fields]
+            kind, code, retryable, message = "permanent", error.code, False, error.detail[:MAX_MESSAGE]
+            fields = _fields(error.fields)
         case Retryable():
-            kind, code, message = "retryable", "try_again", str(error)[:2000]
+            kind, code, message = "retryable", "try_again", str(error)[:MAX_MESSAGE]
         case jsonschema.ValidationError():
             kind, code, retryable = "output", "outputs_invalid", False
-            message = f"the outputs of {job.phase_name} do not fit its schema: {error.message}"[:2000]
+            message = f"the outputs of {job.phase_name} do not fit its schema: {error.message}"[:MAX_MESSAGE]
         case TimeoutError():
             kind, code = "timeout", "timeout"
         case MemoryError():
@@ -185,6 +200,10 @@ def describe(error: BaseException, job: Job) -> Json:
     if fields:
         described["fields"] = fields
     return described
+
+
+def _fields(objections: list[Invalid]) -> list[Json]:
+    return [{"field": one.field[:255], "message": one.message[:MAX_MESSAGE]} for one in objections[:MAX_FIELDS]]
 
 
 def _with_usage(ended: Ended, took: int, usage: Json) -> Ended:

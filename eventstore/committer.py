@@ -189,7 +189,12 @@ class Committer:
         internal = type(command).__name__ in INTERNAL
         if self._closing or (self.full and not internal):
             raise StoreBusy
-        command, body_hash, body = await self._prepare(command, envelope, internal)
+        try:
+            command, body_hash, body = await self._prepare(command, envelope, internal)
+        except psycopg.Error as error:
+            raise StoreUnavailable from error
+        if self._closing:
+            raise StoreBusy
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Asked(command, envelope, body_hash, body, answer, len(body or b"") + 500))
         self._wake.set()
@@ -206,7 +211,8 @@ class Committer:
                 outputs = await self._artifacts.spill(account, outputs)
                 command = command if outputs is command.outputs else command.model_copy(update={"outputs": outputs})
             elif isinstance(command, RequestInput):
-                suggestions = await self._artifacts.spill(account, command.suggestions)
+                suggestions, _ = await self._keyring.seal(account, command.suggestions)
+                suggestions = await self._artifacts.spill(account, suggestions)
                 command = command.model_copy(update={"suggestions": suggestions})
             return command, b"", None
         whole = command.model_dump(mode="json")
@@ -216,14 +222,15 @@ class Committer:
         body = msgspec.json.encode(sealed)
         if sealed is whole and len(body) < 64 * 1024:
             return command, body_hash, body
+        # the rest of a command has no free names and stays small; it was validated at the door
+        small: dict[str, Any] = {}
         if isinstance(command, CreateFlow):
-            sealed["initial_data"] = await self._artifacts.spill(account, sealed["initial_data"])
+            small = {"initial_data": await self._artifacts.spill(account, sealed["initial_data"])}
         elif isinstance(command, ExecutePhase):
-            sealed["inputs"] = await self._artifacts.spill(account, sealed["inputs"])
+            small = {"inputs": await self._artifacts.spill(account, sealed["inputs"])}
         elif isinstance(command, ProvideInput):
-            values = {name: sealed.pop(name) for name in command.values}
-            sealed = {**sealed, **await self._artifacts.spill(account, values)}
-        return type(command).model_validate(sealed), body_hash, msgspec.json.encode(sealed)
+            small = await self._artifacts.spill(account, {name: sealed[name] for name in command.values})
+        return command.model_copy(update=small), body_hash, msgspec.json.encode({**sealed, **small})
 
     async def _run(self) -> None:
         while True:
@@ -337,6 +344,9 @@ class Committer:
             error, outcome, flow_id = first.error, REPEATED, first.flow_id
             version, position = first.version, first.position
             flow = await self.store.flow(flow_id, upto=version) if version else None
+            if position is None and version:
+                # it wrote nothing itself: it was answered with the place of the flow's event at that version
+                position = (await self.store.history(flow_id, after=version - 1, upto=version))[0][0]
         text = msgspec.json.encode(error).decode() if error else None
         row = CommandRow(name, asked.envelope, asked.body_hash, outcome, version, text, None)
         await self.store.log_again(row, flow_id, first)
@@ -373,8 +383,7 @@ class Committer:
         flow, previous = before, group.loaded.hash
         first = group.asked[0].envelope
         decision = Decision(before, before, previous, first.client_account_id, first.engagement_id)
-        if before.exists and before.client_account_id and before.engagement_id:
-            decision.client_account_id, decision.engagement_id = before.client_account_id, before.engagement_id
+        _belongs(decision, before)
         answers: list[tuple[_Asked, Answer]] = []
         for asked in group.asked:
             name = type(asked.command).__name__
@@ -403,7 +412,8 @@ class Committer:
                 outcome = ACCEPTED if rows else REPEATED
                 flow, previous = story.flow, link
                 decision.rows.extend(rows)
-            ours = (envelope.client_account_id, envelope.engagement_id) == (
+                _belongs(decision, flow)
+            ours = not flow.exists or (envelope.client_account_id, envelope.engagement_id) == (
                 decision.client_account_id,
                 decision.engagement_id,
             )
@@ -527,6 +537,12 @@ class Committer:
 
     def _set_clock(self, now: datetime) -> None:
         self._clock_ahead = now - datetime.now(UTC)
+
+
+def _belongs(decision: Decision, flow: Flow) -> None:
+    """A decision is its flow's tenant's, whoever asked first."""
+    if flow.client_account_id is not None and flow.engagement_id is not None:
+        decision.client_account_id, decision.engagement_id = flow.client_account_id, flow.engagement_id
 
 
 def _body(command: Command) -> bytes:

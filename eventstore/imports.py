@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from domain.commands import Tenant
-from domain.errors import ImportNotFound, UploadTooLarge
+from domain.errors import ArtifactNotFound, ImportNotFound, UploadTooLarge
 from eventstore.artifacts import PART_BYTES, ArtifactStore
 from eventstore.database import Connection
 
@@ -142,12 +142,15 @@ class ImportStore:
         return [Import(*row) for row in rows], int(total[0])
 
     async def fetch(self, tenant: Tenant, import_id: str, folder: Path) -> tuple[Import, Path]:
-        """An upload's bytes as a file in `folder`; raises ImportNotFound."""
+        """An upload's bytes as a file in `folder`, checked against their hash; raises ImportNotFound, ArtifactNotFound."""
         found = await self.get(tenant, import_id)
-        path = folder / str(found.id)
+        path, hasher = folder / str(found.id), hashlib.sha256()
         with path.open("wb") as file:
             async for part in self._artifacts.read(found.client_account_id, found.sha256.hex()):
+                hasher.update(part)
                 file.write(part)
+        if hasher.digest() != found.sha256:
+            raise ArtifactNotFound(f"import {found.id} no longer has the bytes it was kept with")
         return found, path
 
     async def claim(self, lease_seconds: float = 120) -> Import | None:

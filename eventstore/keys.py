@@ -51,6 +51,7 @@ class Keyring:
 
     def __init__(self, master_key: bytes, pool: AsyncConnectionPool[Connection]) -> None:
         self._master = AESGCM(master_key)
+        self._digest_secret = hmac.new(master_key, b"body-hash", hashlib.sha256).digest()
         self._pool = pool
         self._current: dict[UUID, tuple[UUID, bytes]] = {}
         self._known: dict[tuple[UUID, UUID], bytes] = {}
@@ -101,7 +102,7 @@ class Keyring:
         return {name: await self.unseal(client_account_id, inner) for name, inner in value.items()}
 
     def _digest_key(self, account: bytes) -> bytes:
-        return hashlib.sha256(b"body-hash" + account).digest()
+        return hmac.new(self._digest_secret, account, hashlib.sha256).digest()
 
     async def _key(self, client_account_id: UUID) -> tuple[UUID, bytes]:
         known = self._current.get(client_account_id)
@@ -164,7 +165,8 @@ def _walk(value: Any, replace: Any) -> Any:
 
 
 def _is_sealed(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) == {SEALED}
+    box = value.get(SEALED) if isinstance(value, dict) and len(value) == 1 else None
+    return isinstance(box, dict) and set(box) == {"alg", "key", "nonce", "data"}
 
 
 def _text(data: bytes) -> str:

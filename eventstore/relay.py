@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from eventstore.codec import split, split_text
-from eventstore.database import Connection, connect
+from eventstore.database import Connection, connect, conninfo
 from eventstore.metrics import RELAY_LAG, RELAY_LEADER, RELAY_OLDEST, RELAYED
 from eventstore.service import ServiceConfig
 from eventstore.store import Stored, tail
@@ -82,6 +82,12 @@ def producer(bootstrap: str, **options: Any) -> AIOKafkaProducer:
     )
 
 
+def tell_anew(database_url: str, shard: str) -> None:
+    """Have the whole history told again, to a Kafka that has lost it; what it has after all is repeated."""
+    with psycopg.connect(conninfo(database_url, shard), autocommit=True) as connection:
+        connection.execute("update relay set position = 0, epoch = epoch + 1")
+
+
 class Relay:
     """Leads when it can, waits for its turn when it cannot; `run` ends only when cancelled."""
 
@@ -123,8 +129,8 @@ class Relay:
             epoch, position = int(row[0]), int(row[1])
             listener = asyncio.create_task(self._listen(), name="relay listener")
             kafka = producer(self._config.kafka_bootstrap)
-            await kafka.start()
             try:
+                await kafka.start()
                 self.leading = True
                 RELAY_LEADER.set(1)
                 log.info("relay leads", epoch=epoch, position=position)

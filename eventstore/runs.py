@@ -5,7 +5,7 @@ A run row exists while an attempt is queued or under way. Times are the store's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -35,11 +35,14 @@ update runs r set lease_until = mfo_now() + make_interval(secs => %b)
 from mine where r.id = mine.id returning r.id
 """
 
-STILL_MINE = "select id from runs where id = any(%b) and owner = %b and state = 'running'"
+STILL_MINE = """
+select r.id from runs r join unnest(%b::uuid[], %b::bigint[]) as h(id, token) on r.id = h.id and r.token = h.token
+where r.owner = %b and r.state = 'running'
+"""
 
 LAPSED = """
 select id, flow_id, client_account_id, engagement_id, phase_name, token from runs
-where state = 'running' and lease_until < mfo_now() and owner <> %s order by lease_until limit %s
+where state = 'running' and lease_until < mfo_now() and id <> all(%s) order by lease_until limit %s
 """
 
 OVERDUE = """
@@ -101,11 +104,15 @@ class Runs:
         doubtful = [run_id for run_id in runs if run_id not in renewed]
         if not doubtful:
             return set()
-        return set(doubtful) - {row[0] for row in await self._rows(STILL_MINE, (doubtful, owner))}
+        tokens = [runs[run_id] for run_id in doubtful]
+        return set(doubtful) - {row[0] for row in await self._rows(STILL_MINE, (doubtful, tokens, owner))}
 
-    async def lapsed(self, owner: str, limit: int = 100) -> list[RunRow]:
-        """Runs of other owners whose lease has run out."""
-        return [RunRow(*row) for row in await self._rows(LAPSED, (owner, limit))]
+    async def lapsed(self, in_hand: Collection[UUID], limit: int = 100) -> list[RunRow]:
+        """Runs whose lease has run out, but for those that the caller has in hand.
+
+        A row may name us and yet not be in hand: the acknowledgement of the commit, or of the claim, was lost.
+        """
+        return [RunRow(*row) for row in await self._rows(LAPSED, (list(in_hand), limit))]
 
     async def overdue(self, limit: int = 100) -> list[RunRow]:
         """Runs past their deadline, whoever owns them."""

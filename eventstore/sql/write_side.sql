@@ -261,7 +261,7 @@ begin
             as b(flow, id, flow_type, phase_name, attempt, token, owner, timeout)
         join win w on w.n = b.flow order by b.id
         on conflict (id) do update set token = excluded.token, owner = excluded.owner, state = excluded.state,
-            lease_until = excluded.lease_until
+            lease_until = excluded.lease_until, deadline = excluded.deadline, progress = null
     ),
     unset as (
         delete from timers t where t.flow_id = any (array(
