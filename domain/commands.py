@@ -62,20 +62,22 @@ class ExecutionOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     timeout_seconds: float | None = Field(
-        default=None, gt=0, le=86_400, description="Deadline of one attempt in seconds (default 300)."
+        default=None, gt=0, le=86_400, strict=True, description="Deadline of one attempt in seconds (default 300)."
     )
     retry_on_failure: bool | None = Field(
-        default=None, description="Try again after a failure that may pass (default true)."
+        default=None, strict=True, description="Try again after a failure that may pass (default true)."
     )
-    max_retries: int | None = Field(default=None, ge=0, le=100, description="Attempts after the first (default 2).")
+    max_retries: int | None = Field(
+        default=None, ge=0, le=100, strict=True, description="Attempts after the first (default 2)."
+    )
     save_checkpoints: bool | None = Field(
-        default=None, description="Record a checkpoint after the phase (default true)."
+        default=None, strict=True, description="Record a checkpoint after the phase (default true)."
     )
     validate_inputs: bool | None = Field(
-        default=None, description="Run the phase's validators before its handlers (default true)."
+        default=None, strict=True, description="Run the phase's validators before its handlers (default true)."
     )
     validate_outputs: bool | None = Field(
-        default=None, description="Check outputs against the phase's schema (default true)."
+        default=None, strict=True, description="Check outputs against the phase's schema (default true)."
     )
 
 
@@ -83,7 +85,9 @@ class CreateOptions(ExecutionOptions):
     """Options of a whole flow: how it goes on, and how its phases run."""
 
     auto_execute: bool = Field(
-        default=False, description="Start the first phase at once and each next phase after the one before."
+        default=False,
+        strict=True,
+        description="Start the first phase at once and each next phase after the one before.",
     )
     notification_emails: tuple[Name, ...] = Field(default=(), description="Who is told about the flow's end.")
 
@@ -265,14 +269,14 @@ def tenant_from(client_account_id: str | None, engagement_id: str | None, user_i
         if not text:
             raise TenantMissing(f"{name} is missing; send it as a UUID")
         try:
-            ids.append(UUID(text.strip()) if len(text.strip()) == 36 else _not_a_uuid())
+            found = UUID(text.strip())
         except ValueError:
             raise TenantMissing(f"{name} is not a UUID") from None
+        # UUID() also takes braces, underscores and hyphens in strange places
+        if str(found) != text.strip().lower():
+            raise TenantMissing(f"{name} is not a UUID")
+        ids.append(found)
     user = (user_id or "").strip()
     if not user or len(user) > 255 or "\x00" in user:
         raise TenantMissing("user_id is missing, longer than 255 characters or contains NUL")
     return Tenant(ids[0], ids[1], user)
-
-
-def _not_a_uuid() -> UUID:
-    raise ValueError

@@ -115,6 +115,8 @@ def decide(flow: Flow, command: Command, meta: Meta, types: FlowTypes, *, expect
     """
     story = Story(flow, meta, types)
     if isinstance(command, CreateFlow):
+        if expected_version and not flow.exists:
+            raise VersionMoved(f"there is no flow yet, and none at version {expected_version}")
         _create(story, command)
         return story
     if not flow.exists or (flow.client_account_id, flow.engagement_id) != (meta.client_account_id, meta.engagement_id):
@@ -122,7 +124,7 @@ def decide(flow: Flow, command: Command, meta: Meta, types: FlowTypes, *, expect
     if expected_version is not None and expected_version != flow.version:
         raise VersionMoved(
             f"the flow is at version {flow.version}, not {expected_version}; read it again and decide anew",
-            allowed=allowed(flow),
+            allowed=allowed(flow, types),
         )
     _answer(story, command)
     return story
@@ -149,14 +151,16 @@ def _answer(story: Story, command: Command) -> None:
         case DeleteFlow():
             _delete(story, command)
         case ReassignRun():
-            _current_run(story.flow, command.run_id, command.token)
+            _current_run(story, command.run_id, command.token)
             story.tell(
                 RunReassigned(phase_name=story.flow.current_phase or "", run_id=command.run_id, token=command.token + 1)
             )
         case FireTimer():
             _fire(story, command)
         case SkipPhase() | RollbackFlow() | StartIteration():
-            raise NotSupported(f"{type(command).__name__} is not supported yet", allowed=allowed(story.flow))
+            raise NotSupported(
+                f"{type(command).__name__} is not supported yet", allowed=allowed(story.flow, story.types)
+            )
         case _:  # pragma: no cover
             assert_never(command)  # type: ignore[arg-type]
 
@@ -199,16 +203,17 @@ def _create(story: Story, command: CreateFlow) -> None:
 
 def _execute(story: Story, command: ExecutePhase) -> None:
     flow = story.flow
-    _not_over(flow)
+    _not_over(story)
     if flow.paused is not None:
-        raise FlowPausedNow(allowed=allowed(flow))
+        raise FlowPausedNow(allowed=allowed(flow, story.types))
     if flow.run is not None:
         raise PhaseAlreadyRunning(
-            f"phase {flow.run.phase_name} is running; wait for it, pause the flow or cancel it", allowed=allowed(flow)
+            f"phase {flow.run.phase_name} is running; wait for it, pause the flow or cancel it",
+            allowed=allowed(flow, story.types),
         )
     following = flow.next_phase
     if following is None:
-        raise FlowIsOver(allowed=allowed(flow))
+        raise FlowIsOver(allowed=allowed(flow, story.types))
     config = _phase_asked(story, command.phase_name) if command.phase_name else story.type.phase(following.name)
     if config.name != following.name:
         if flow.phase(config.name).status in DONE:
@@ -308,14 +313,15 @@ def _go_on(story: Story) -> None:
     _start(story, config, {}, options)
 
 
-def _current_run(flow: Flow, run_id: UUID, token: int) -> None:
+def _current_run(story: Story, run_id: UUID, token: int) -> None:
+    flow = story.flow
     if flow.run is None or (flow.run.run_id, flow.run.token) != (run_id, token):
-        raise RunNotCurrent(allowed=allowed(flow))
+        raise RunNotCurrent(allowed=allowed(flow, story.types))
 
 
 def _complete(story: Story, command: CompletePhase) -> None:
     flow = story.flow
-    _current_run(flow, command.run_id, command.token)
+    _current_run(story, command.run_id, command.token)
     run = flow.run
     assert run is not None
     story.tell(
@@ -354,7 +360,7 @@ def state_sha256(flow: Flow) -> str:
 
 def _fail(story: Story, command: FailPhase) -> None:
     flow = story.flow
-    _current_run(flow, command.run_id, command.token)
+    _current_run(story, command.run_id, command.token)
     run = flow.run
     assert run is not None
     config = story.type.phase(run.phase_name)
@@ -390,7 +396,7 @@ def _fail(story: Story, command: FailPhase) -> None:
 
 def _request_input(story: Story, command: RequestInput) -> None:
     flow = story.flow
-    _current_run(flow, command.run_id, command.token)
+    _current_run(story, command.run_id, command.token)
     assert flow.run is not None
     story.tell(
         InputRequested(
@@ -406,10 +412,10 @@ def _request_input(story: Story, command: RequestInput) -> None:
 
 def _provide_input(story: Story, command: ProvideInput) -> None:
     flow = story.flow
-    _not_over(flow)
+    _not_over(story)
     waiting = flow.waiting
     if waiting is None:
-        raise NothingToAnswer(allowed=allowed(flow))
+        raise NothingToAnswer(allowed=allowed(flow, story.types))
     wanted = set(waiting.fields)
     for config in story.type.phases:
         if config.name == waiting.phase_name:
@@ -427,25 +433,25 @@ def _provide_input(story: Story, command: ProvideInput) -> None:
 
 def _pause(story: Story, command: PauseFlow) -> None:
     flow = story.flow
-    _not_over(flow)
+    _not_over(story)
     if flow.paused is not None:
         return
     if flow.status is Status.FAILED:
-        raise FlowHasFailed(allowed=allowed(flow))
+        raise FlowHasFailed(allowed=allowed(flow, story.types))
     if not story.type.capabilities.supports_pause_resume:
-        raise FlowDoesNotPause(f"flows of type {flow.flow_type} cannot be paused", allowed=allowed(flow))
+        raise FlowDoesNotPause(f"flows of type {flow.flow_type} cannot be paused", allowed=allowed(flow, story.types))
     if flow.run is not None and not story.type.phase(flow.run.phase_name).can_pause:
         raise PhaseNotPausable(
-            f"phase {flow.run.phase_name} cannot be paused; wait until it has ended", allowed=allowed(flow)
+            f"phase {flow.run.phase_name} cannot be paused; wait until it has ended", allowed=allowed(flow, story.types)
         )
     story.tell(FlowPaused(reason=command.reason, draining=flow.run is not None))
 
 
 def _resume(story: Story, command: ResumeFlow) -> None:
     flow = story.flow
-    _not_over(flow)
+    _not_over(story)
     if flow.paused is None:
-        raise FlowNotPaused(allowed=allowed(flow))
+        raise FlowNotPaused(allowed=allowed(flow, story.types))
     story.tell(FlowResumed(reason=command.reason))
     flow = story.flow
     if flow.run is not None or flow.waiting is not None:
@@ -477,7 +483,7 @@ def _fire(story: Story, command: FireTimer) -> None:
 def _cancel(story: Story, command: CancelFlow) -> None:
     if story.flow.status is Status.CANCELLED:
         return
-    _not_over(story.flow)
+    _not_over(story)
     story.tell(FlowCancelled(reason=command.reason))
 
 
@@ -486,12 +492,13 @@ def _delete(story: Story, command: DeleteFlow) -> None:
         story.tell(FlowDeleted(reason=command.reason))
 
 
-def _not_over(flow: Flow) -> None:
+def _not_over(story: Story) -> None:
+    flow = story.flow
     if flow.status in OVER:
-        raise FlowIsOver(f"the flow is {flow.status} and takes no more work", allowed=allowed(flow))
+        raise FlowIsOver(f"the flow is {flow.status} and takes no more work", allowed=allowed(flow, story.types))
 
 
-def allowed(flow: Flow) -> list[str]:
+def allowed(flow: Flow, types: FlowTypes) -> list[str]:
     """The verbs that the flow takes now, in the words of the HTTP routes."""
     if flow.status is Status.DELETED or not flow.exists:
         return []
@@ -504,9 +511,16 @@ def allowed(flow: Flow) -> list[str]:
         verbs.append("execute")
     if flow.waiting is not None:
         verbs.append("input")
-    if flow.paused is None and flow.status is not Status.FAILED:
+    if flow.paused is None and flow.status is not Status.FAILED and _can_pause(flow, types):
         verbs.append("pause")
     return [*verbs, "cancel", "delete"]
+
+
+def _can_pause(flow: Flow, types: FlowTypes) -> bool:
+    config = types.version(flow.flow_type, flow.flow_version)
+    if not config.capabilities.supports_pause_resume:
+        return False
+    return flow.run is None or config.phase(flow.run.phase_name).can_pause
 
 
 def next_action(flow: Flow, types: FlowTypes) -> Json:

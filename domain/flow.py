@@ -162,6 +162,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     error: Json | None = None
     attempts_failed: int = 0
     checkpoints: tuple[Checkpoint, ...] = ()
+    completed_at: datetime | None = None
     deletion: Json | None = None
     iteration_number: int = 1
     errors: tuple[Json, ...] = ()
@@ -215,9 +216,10 @@ DONE = frozenset({PhaseStatus.COMPLETED, PhaseStatus.SKIPPED})
 def progress(flow: Flow) -> float:
     """Percent done: 100 x (weights of the phases done) / (weights of all), one decimal; 100 only when completed.
 
-    It never falls within one iteration, because a phase that is done stays done.
+    It never falls within one iteration, because a phase that is done stays done, and a completed flow that is deleted
+    stays completed.
     """
-    if flow.status is Status.COMPLETED:
+    if flow.completed_at is not None:
         return 100.0
     total = sum(phase.weight for phase in flow.phases)
     if not total:
@@ -289,7 +291,7 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
         case FlowResumed():
             return _resumed(flow)
         case FlowCompleted():
-            return replace(flow, status=Status.COMPLETED, paused=None)
+            return replace(flow, status=Status.COMPLETED, completed_at=meta.at, paused=None)
         case FlowFailed():
             return replace(flow, status=Status.FAILED, error=fact.error, paused=None, retry=None, run=None)
         case FlowCancelled():

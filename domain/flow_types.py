@@ -128,6 +128,9 @@ class FlowTypes:
         if not config.phases:
             raise RegistrationError(f"{where} has no phases")
         names = [phase.name for phase in config.phases]
+        for name in (config.name, *names, *config.phase_aliases):
+            if name != _word(name):
+                raise RegistrationError(f"{where}: the name {name!r} must be written {_word(name)!r}")
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise RegistrationError(f"{where} repeats the phase {', '.join(repeated)}")
@@ -136,6 +139,7 @@ class FlowTypes:
         for alias, name in config.phase_aliases.items():
             if name not in names or alias in names:
                 raise RegistrationError(f"{where}: alias {alias!r} must stand for one of {', '.join(names)}")
+        _can_try(where, config.retry_config, config.timeout_seconds)
         known = self._versions.get((config.name, config.version))
         if known is not None and known.digest() != config.digest():
             raise RegistrationError(
@@ -150,8 +154,7 @@ class FlowTypes:
             raise RegistrationError(f"{where} has no handler")
         if phase.weight <= 0:
             raise RegistrationError(f"{where} must have a weight above 0")
-        if phase.retry_config is not None and phase.retry_config.max_attempts < 1:
-            raise RegistrationError(f"{where} must allow at least one attempt")
+        _can_try(where, phase.retry_config, phase.timeout_seconds)
         _all_known(where, "handler", phase.handlers, handlers)
         _all_known(where, "validator", phase.validators, validators)
 
@@ -180,6 +183,13 @@ class FlowTypes:
     def all(self) -> Iterable[FlowTypeConfig]:
         """The current definition of every type."""
         return [self._current[name] for name in self.names()]
+
+
+def _can_try(where: str, retry: RetryConfig | None, timeout_seconds: float | None) -> None:
+    if retry is not None and retry.max_attempts < 1:
+        raise RegistrationError(f"{where} must allow at least one attempt")
+    if timeout_seconds is not None and timeout_seconds <= 0:
+        raise RegistrationError(f"{where} must have a timeout above 0 seconds")
 
 
 def _all_known(where: str, kind: str, wanted: Iterable[str], known: Collection[str]) -> None:

@@ -92,7 +92,7 @@ def row(flow: Flow, types: FlowTypes) -> Json:
         "child_flow_ids": [],
         "iteration_number": flow.iteration_number,
         "flow_metadata": {
-            "allowed": allowed(flow),
+            "allowed": allowed(flow, types),
             "paused": msgspec.to_builtins(flow.paused),
             "checkpoints": msgspec.to_builtins(flow.checkpoints),
             "error": flow.error,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from domain.commands import (
     CancelFlow,
     Command,
@@ -77,8 +79,10 @@ PATIENT = FlowTypeConfig(
 STEADY = FlowTypeConfig(
     name="steady",
     display_name="Steady",
-    description="Flows of this type cannot be paused",
+    description="Flows of this type cannot be paused, and have limits of their own",
     phases=(_phase("only"),),
+    retry_config=RetryConfig(max_attempts=2),
+    timeout_seconds=45.0,
     capabilities=FlowCapabilities(supports_pause_resume=False),
 )
 FLOW_TYPES = (TWO_STEPS, PATIENT, STEADY)
@@ -122,6 +126,7 @@ CREATED = FlowCreated(
     options={"max_retries": 1},
     auto_execute=True,
 )
+QUIET = replace(CREATED, auto_execute=False)
 STARTED = PhaseStarted(
     phase_name="first",
     run_id=RUN_ID,

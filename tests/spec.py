@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from domain.commands import Command
+from domain.commands import Command, CompletePhase, FailPhase, RequestInput
 from domain.decide import Story, decide
 from domain.errors import MfoError
 from domain.events import FlowEvent
@@ -109,11 +109,18 @@ class Then:
         return self
 
     def then_refused(
-        self, error: type[MfoError], *, allowed: list[str] | None = None, fields: list[str] | None = None
+        self,
+        error: type[MfoError],
+        *,
+        code: str | None = None,
+        allowed: list[str] | None = None,
+        fields: list[str] | None = None,
     ) -> MfoError:
         """The flow says no, with this reason and what it takes instead."""
         assert self.error is not None, f"not refused: {self.facts}"
         assert type(self.error) is error, self.error
+        if code is not None:
+            assert self.error.code == code
         if allowed is not None:
             assert list(self.error.allowed) == allowed
         if fields is not None:
@@ -135,31 +142,29 @@ def after(*steps: Command) -> Given:
     return Given(flow)
 
 
-def complete(flow: Flow, **outputs: Any) -> examples.CompletePhase:
+def complete(flow: Flow, **outputs: Any) -> CompletePhase:
     """The worker's word that the run under way has ended."""
     assert flow.run is not None
-    return examples.CompletePhase(
+    return CompletePhase(
         flow_id=FLOW_ID, run_id=flow.run.run_id, token=flow.run.token, outputs=outputs, execution_time_ms=7
     )
 
 
 def fail(
     flow: Flow, *, retryable: bool = True, kind: str = "network", fields: list[dict[str, str]] | None = None
-) -> examples.FailPhase:
+) -> FailPhase:
     """The worker's word that the run under way went wrong."""
     assert flow.run is not None
     error: dict[str, Any] = {"class": kind, "code": "io_failed", "message": "the wire is cut", "retryable": retryable}
     if fields:
         error["fields"] = fields
-    return examples.FailPhase(
-        flow_id=FLOW_ID, run_id=flow.run.run_id, token=flow.run.token, error=error, execution_time_ms=3
-    )
+    return FailPhase(flow_id=FLOW_ID, run_id=flow.run.run_id, token=flow.run.token, error=error, execution_time_ms=3)
 
 
-def ask(flow: Flow, *fields: str) -> examples.RequestInput:
+def ask(flow: Flow, *fields: str) -> RequestInput:
     """The worker's word that a person is needed."""
     assert flow.run is not None
-    return examples.RequestInput(
+    return RequestInput(
         flow_id=FLOW_ID,
         run_id=flow.run.run_id,
         token=flow.run.token,

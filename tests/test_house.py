@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,8 +67,6 @@ def test_imports_point_one_way(room: str) -> None:
 
 
 def test_the_domain_knows_only_itself_and_the_libraries_of_its_data() -> None:
-    import sys
-
     known = set(sys.stdlib_module_names) | DOMAIN_LIBRARIES | {"domain"}
     assert not {(path.name, name) for path in sources("domain") for name in imports(path) if name not in known}
 
@@ -87,7 +86,7 @@ def test_every_statement_takes_the_time_from_the_one_clock() -> None:
     clocks = re.compile(
         r"\b(now\(\)|current_timestamp|clock_timestamp\(\)|statement_timestamp\(\)|localtimestamp)", re.IGNORECASE
     )
-    found = {}
+    found: dict[str, list[str]] = {}
     for room in ("eventstore", "consumers", "projections", "api", "mfo"):
         for path in (*sources(room), *(ROOT / room).rglob("*.sql")):
             for line in path.read_text().splitlines():
@@ -131,6 +130,28 @@ def test_every_error_has_a_code_of_its_own_a_status_and_a_sentence() -> None:
     assert len(codes) == len(set(codes))
     assert all(400 <= error.status < 600 and (error.__doc__ or "").endswith(".") for error in errors)
     assert set(re.findall(r"\b[A-Z]\w+", tree.__doc__ or "")) >= {error.__name__ for error in errors}
+
+
+def codes(path: Path) -> Iterator[tuple[str, str]]:
+    """The code and the name of every error that a file defines."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for line in node.body:
+            if isinstance(line, ast.AnnAssign | ast.Assign) and isinstance(line.value, ast.Constant):
+                names = [line.target] if isinstance(line, ast.AnnAssign) else line.targets
+                if any(isinstance(name, ast.Name) and name.id == "code" for name in names):
+                    yield str(line.value.value), f"{path.relative_to(ROOT)}: {node.name}"
+
+
+def test_every_code_stands_for_one_error() -> None:
+    owners: dict[str, list[str]] = {}
+    for room in ROOMS:
+        for path in sources(room):
+            for code, owner in codes(path):
+                owners.setdefault(code, []).append(owner)
+    assert "flow_not_found" in owners
+    assert not {code: named for code, named in owners.items() if len(named) > 1}
 
 
 def test_the_project_names_no_package_registry() -> None:

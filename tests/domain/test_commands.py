@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
 
-from domain.commands import INTERNAL, PUBLIC, CreateFlow, ExecutePhase, PauseFlow, ProvideInput, Tenant, tenant_from
+from domain.commands import (
+    INTERNAL,
+    MAX_DEPTH,
+    PUBLIC,
+    Command,
+    CreateFlow,
+    ExecutePhase,
+    PauseFlow,
+    ProvideInput,
+    Tenant,
+    tenant_from,
+)
 from domain.errors import TenantMissing
 from tests.examples import CLIENT, COMMANDS, ENGAGEMENT, FLOW_ID
 from tests.spec import raises
 
 CREATE: dict[str, Any] = {"flow_id": str(FLOW_ID), "flow_type": "discovery", "flow_name": "D"}
+
+OTHER = UUID("abcdefab-cdef-4abc-8def-abcdefabcdef")
 
 
 def deep(levels: int) -> dict[str, Any]:
@@ -39,6 +53,21 @@ def deep(levels: int) -> dict[str, Any]:
         {"options": {"timeout_seconds": 0}},
         {"options": {"max_retries": -1}},
         {"options": {"speed": "fast"}},
+        {"options": {"max_retries": 101}},
+        {"options": {"max_retries": True}},
+        {"options": {"max_retries": "2"}},
+        {"options": {"timeout_seconds": 86_401}},
+        {"options": {"timeout_seconds": True}},
+        {"options": {"timeout_seconds": "300"}},
+        {"options": {"retry_on_failure": "no"}},
+        {"options": {"save_checkpoints": 0}},
+        {"options": {"auto_execute": "yes"}},
+        {"flow_description": "x" * 4001},
+        {"flow_tags": ["x" * 101]},
+        {"flow_tags": [""]},
+        {"flow_tags": ["a\x00b"]},
+        {"parent_flow_id": "42"},
+        {"dependent_flow_ids": ["42"]},
     ],
     ids=str,
 )
@@ -80,6 +109,11 @@ def test_a_tenant_is_two_uuids_and_a_user() -> None:
         (None, str(ENGAGEMENT), "maria", "client_account_id"),
         ("42", str(ENGAGEMENT), "maria", "client_account_id"),
         ("z" * 36, str(ENGAGEMENT), "maria", "client_account_id"),
+        (f"{{{CLIENT}}}", str(ENGAGEMENT), "maria", "client_account_id"),
+        (CLIENT.hex, str(ENGAGEMENT), "maria", "client_account_id"),
+        ("333_3333-3333-4333-8333-333333333333", str(ENGAGEMENT), "maria", "client_account_id"),
+        (str(CLIENT), "42", "maria", "engagement_id"),
+        (str(CLIENT), str(ENGAGEMENT), "  ", "user_id"),
         (str(CLIENT), "", "maria", "engagement_id"),
         (str(CLIENT), str(ENGAGEMENT), None, "user_id"),
         (str(CLIENT), str(ENGAGEMENT), "u" * 256, "user_id"),
@@ -91,3 +125,40 @@ def test_a_tenant_that_is_not_whole_is_refused_by_name(
 ) -> None:
     with raises(TenantMissing, named):
         tenant_from(client, engagement, user)
+
+
+def test_a_tenant_is_the_same_in_capitals() -> None:
+    tenant = tenant_from(f" {str(OTHER).upper()} ", str(ENGAGEMENT), "maria")
+    assert tenant.client_account_id == OTHER
+
+
+def test_data_may_be_nested_up_to_the_limit() -> None:
+    nested = CreateFlow.model_validate({**CREATE, "initial_data": deep(MAX_DEPTH)})
+    assert nested.initial_data == deep(MAX_DEPTH)
+    with pytest.raises(ValidationError, match="nested deeper than 64 levels"):
+        CreateFlow.model_validate({**CREATE, "initial_data": deep(MAX_DEPTH + 1)})
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PUBLIC.values() if kind is not ProvideInput])
+def test_an_unknown_field_is_refused_by_every_command(kind: type[Command]) -> None:
+    body = CREATE if kind is CreateFlow else {"flow_id": str(FLOW_ID)}
+    assert kind.model_validate(body).flow_id == FLOW_ID
+    with pytest.raises(ValidationError, match="color"):
+        kind.model_validate({**body, "color": "red"})
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PUBLIC.values() if "reason" in kind.model_fields])
+@pytest.mark.parametrize("reason", ["x" * 4001, "a\x00b", 42])
+def test_a_reason_is_a_text_of_bounded_length(kind: type[Command], reason: object) -> None:
+    with pytest.raises(ValidationError, match="reason"):
+        kind.model_validate({"flow_id": str(FLOW_ID), "reason": reason})
+
+
+@pytest.mark.parametrize("kind", [*PUBLIC.values(), *INTERNAL.values()])
+def test_every_command_names_its_flow(kind: type[Command]) -> None:
+    with pytest.raises(ValidationError, match="flow_id"):
+        kind.model_validate({"flow_type": "discovery", "flow_name": "D"})
+
+
+def test_what_workers_say_is_not_taken_from_outside() -> None:
+    assert not set(PUBLIC) & set(INTERNAL)

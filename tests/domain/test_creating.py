@@ -8,8 +8,8 @@ from domain.commands import CreateFlow, CreateOptions
 from domain.errors import FlowExists, NotSupported, TypeUnknown
 from domain.events import FlowCreated, InputRequested, PhaseStarted, PlannedPhase
 from domain.words import Status
-from tests.examples import CREATE, CREATE_AUTO, CREATED, FLOW_ID
-from tests.spec import given
+from tests.examples import CLIENT, CREATE, CREATE_AUTO, CREATED, ENGAGEMENT, FLOW_ID
+from tests.spec import MIDDAY, given
 
 
 def test_a_flow_is_created_with_its_types_phases() -> None:
@@ -64,3 +64,22 @@ def test_what_is_not_supported_yet_is_refused_by_name() -> None:
     given().when(asked).then_refused(
         NotSupported, fields=["options.notification_emails", "parent_flow_id", "dependent_flow_ids"]
     )
+
+
+def test_what_was_given_is_kept_as_it_was_given() -> None:
+    asked = CreateFlow(
+        flow_id=FLOW_ID,
+        flow_type="two_steps",
+        flow_name="Two",
+        flow_description="An example",
+        flow_tags=("example",),
+        initial_data={"environment": "production"},
+        options=CreateOptions(max_retries=1, auto_execute=True),
+    )
+    assert given().when(asked).facts[0] == CREATED
+
+
+def test_a_flow_knows_whose_it_is() -> None:
+    flow = given().when(CREATE).flow
+    assert (flow.client_account_id, flow.engagement_id, flow.created_by) == (CLIENT, ENGAGEMENT, "maria")
+    assert (flow.created_at, flow.updated_at, flow.correlation_id) == (MIDDAY, MIDDAY, "correlation-1")

@@ -19,14 +19,13 @@ from domain.errors import (
 from domain.events import PhaseStarted, PlannedPhase
 from domain.flow import Phase
 from domain.words import PhaseStatus
-from tests.examples import CHECKPOINT, COMPLETED, CREATE, CREATED, EXECUTE, EXECUTE_SECOND, FLOW_ID, PAUSE, STARTED
+from tests.examples import CHECKPOINT, COMPLETED, CREATE, EXECUTE, EXECUTE_SECOND, FLOW_ID, PAUSE, QUIET, STARTED
 from tests.spec import Given, after, complete, flow_of, given
-
-QUIET = replace(CREATED, auto_execute=False)
 
 
 def started(options: ExecutionOptions, flow_type: str = "two_steps", **create: Any) -> PhaseStarted:
-    flow = after(CreateFlow(flow_id=FLOW_ID, flow_type=flow_type, flow_name="F", options=CreateOptions(**create)))
+    of_flow = CreateOptions.model_validate(create)
+    flow = after(CreateFlow(flow_id=FLOW_ID, flow_type=flow_type, flow_name="F", options=of_flow))
     fact = flow.when(ExecutePhase(flow_id=FLOW_ID, options=options)).facts[0]
     assert isinstance(fact, PhaseStarted)
     return fact
@@ -121,3 +120,47 @@ def test_a_flow_without_phases_left_takes_no_execution() -> None:
     flow = flow_of(replace(QUIET, phases=(PlannedPhase("first", 1.0),)))
     done = Phase(name="first", weight=1.0, status=PhaseStatus.SKIPPED)
     Given(replace(flow, phases=(done,))).when(EXECUTE).then_refused(FlowIsOver)
+
+
+def test_the_type_holds_where_the_phase_says_nothing() -> None:
+    fact = started(ExecutionOptions(), "steady")
+    assert (fact.timeout_seconds, fact.max_attempts) == (45.0, 2)
+
+
+def test_an_option_that_is_not_given_overrides_nothing() -> None:
+    fact = started(ExecutionOptions(max_retries=7), "patient", timeout_seconds=4, save_checkpoints=False)
+    assert (fact.timeout_seconds, fact.max_attempts, fact.options["save_checkpoints"]) == (4.0, 8, False)
+
+
+@pytest.mark.parametrize("name", ["save_checkpoints", "validate_inputs", "validate_outputs"])
+def test_the_call_decides_over_the_flow(name: str) -> None:
+    assert started(ExecutionOptions(), "two_steps", **{name: False}).options[name] is False
+    assert started(ExecutionOptions.model_validate({name: True}), "two_steps", **{name: False}).options[name] is True
+    assert started(ExecutionOptions.model_validate({name: False}), "two_steps", **{name: True}).options[name] is False
+
+
+def test_without_retries_a_number_of_them_means_nothing() -> None:
+    assert started(ExecutionOptions(max_retries=7), retry_on_failure=False).max_attempts == 1
+    assert started(ExecutionOptions(retry_on_failure=True), retry_on_failure=False).max_attempts == 3
+
+
+def test_an_input_of_the_call_stays_with_the_flow() -> None:
+    flow = after(CREATE, ExecutePhase(flow_id=FLOW_ID, inputs={"answer": 1})).flow
+    assert (flow.known_inputs, flow.phase("first").inputs) == ({"answer": 1}, {"answer": 1})
+
+
+def test_an_input_with_nothing_in_it_is_an_input_all_the_same() -> None:
+    nothing = ExecutePhase(flow_id=FLOW_ID, inputs={"answer": None})
+    given(QUIET, STARTED, COMPLETED).when(nothing).then(PhaseStarted)
+
+
+def test_every_alias_of_discovery_names_a_phase_of_it() -> None:
+    flow = after(
+        CreateFlow(flow_id=FLOW_ID, flow_type="discovery", flow_name="D", initial_data={"import_file_id": "f"})
+    )
+    for alias in ("data_import_validation", "initialization", "Data Import"):
+        flow.when(ExecutePhase(flow_id=FLOW_ID, phase_name=alias)).then(PhaseStarted)
+    for alias in ("attribute_mapping", "data_cleaning", "inventory", "assets", "dependencies", "tech-debt"):
+        flow.when(ExecutePhase(flow_id=FLOW_ID, phase_name=alias)).then_refused(
+            PhaseOutOfOrder, code="phase_out_of_order", allowed=["data_import"]
+        )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from domain.commands import ExecutePhase, ExecutionOptions, FireTimer
-from domain.events import FlowFailed, InputRequested, PhaseFailed, PhaseRetryScheduled, PhaseStarted
+import pytest
+
+from domain.commands import Command, CreateFlow, ExecutePhase, ExecutionOptions, FireTimer
+from domain.events import FlowFailed, InputProvided, InputRequested, PhaseFailed, PhaseRetryScheduled, PhaseStarted
 from domain.flow_types import RetryConfig
 from domain.words import PhaseStatus, Status
-from tests.examples import CREATE, EXECUTE, FLOW_ID, PAUSE, RESUME
-from tests.spec import Given, after, fail
+from tests.examples import ANSWER, CANCEL, CREATE, DELETE, EXECUTE, FLOW_ID, PAUSE, RESUME
+from tests.spec import Given, after, complete, fail
 
 ONCE = ExecutePhase(flow_id=FLOW_ID, options=ExecutionOptions(max_retries=0))
 
@@ -114,3 +116,106 @@ def test_the_last_ten_errors_are_kept() -> None:
     for _ in range(12):
         flow = Given(Given(flow.when(fail(flow.flow)).flow).when(ONCE).flow)
     assert len(flow.flow.errors) == 10
+
+
+def test_the_jitter_follows_from_the_history_so_that_a_replay_tells_the_same() -> None:
+    flow = after(CreateFlow(flow_id=FLOW_ID, flow_type="patient", flow_name="P"), EXECUTE)
+    delays = []
+    for attempt in (1, 2, 3, 4):
+        failure = fail(flow.flow)
+        told = flow.when(failure).then(PhaseFailed, PhaseRetryScheduled)
+        assert flow.when(failure).facts == told.facts
+        assert told.flow.retry is not None
+        middle = 2.0 ** (attempt - 1)
+        assert 0.5 * middle <= told.flow.retry.delay_seconds <= 1.5 * middle
+        delays.append(told.flow.retry.delay_seconds / middle)
+        flow = Given(told.flow)
+        flow = Given(flow.when(timer_of(flow)).flow)
+    assert len(set(delays)) == 4
+    flow.when(fail(flow.flow)).then(PhaseFailed, FlowFailed)
+
+
+@pytest.mark.parametrize("retries", [0, 1, 3])
+def test_a_number_of_retries_is_one_attempt_more(retries: int) -> None:
+    flow = after(CREATE, ExecutePhase(flow_id=FLOW_ID, options=ExecutionOptions(max_retries=retries)))
+    for _ in range(retries):
+        flow = Given(flow.when(fail(flow.flow)).then(PhaseFailed, PhaseRetryScheduled).flow)
+        flow = Given(flow.when(timer_of(flow)).flow)
+    failed = flow.when(fail(flow.flow)).then(PhaseFailed, FlowFailed)
+    assert failed.flow.attempts_failed == retries + 1
+    assert failed.facts[-1] == FlowFailed(phase_name="first", error=failed.flow.error or {}, attempts=retries + 1)
+
+
+def test_a_retry_runs_under_the_options_of_the_first_attempt() -> None:
+    options = ExecutionOptions(timeout_seconds=5, max_retries=1, save_checkpoints=False)
+    flow = after(CREATE, ExecutePhase(flow_id=FLOW_ID, inputs={"hint": "left"}, options=options))
+    waiting = Given(flow.when(fail(flow.flow)).flow)
+    again = waiting.when(timer_of(waiting)).flow.run
+    assert again is not None
+    assert (again.timeout_seconds, again.max_attempts, again.options["save_checkpoints"]) == (5.0, 2, False)
+    assert waiting.flow.known_inputs == {"hint": "left"}
+
+
+@pytest.mark.parametrize("next_word", [EXECUTE, CANCEL, DELETE], ids=lambda command: type(command).__name__)
+def test_a_timer_fires_into_the_void_when_the_flow_has_gone_elsewhere(next_word: Command) -> None:
+    flow = after(CREATE, EXECUTE)
+    waiting = Given(flow.when(fail(flow.flow)).flow)
+    Given(waiting.when(next_word).flow).when(timer_of(waiting)).then_nothing()
+
+
+def test_the_timer_of_an_earlier_failure_does_not_cut_a_later_one_short() -> None:
+    flow = after(CREATE, EXECUTE)
+    first = Given(flow.when(fail(flow.flow)).flow)
+    running = Given(first.when(timer_of(first)).flow)
+    second = Given(running.when(fail(running.flow)).flow)
+    second.when(timer_of(first)).then_nothing()
+    second.when(timer_of(second)).then(PhaseStarted)
+
+
+def test_another_timer_starts_nothing() -> None:
+    flow = after(CREATE, EXECUTE)
+    waiting = Given(flow.when(fail(flow.flow)).flow)
+    waiting.when(timer_of(waiting).model_copy(update={"timer": "deadline"})).then_nothing()
+
+
+def test_the_last_failure_during_a_pause_ends_the_flow_all_the_same() -> None:
+    flow = after(CREATE, ONCE, PAUSE)
+    answer = flow.when(fail(flow.flow)).then(PhaseFailed, FlowFailed)
+    assert (answer.flow.status, answer.flow.paused) == (Status.FAILED, None)
+
+
+def test_a_failed_flow_has_all_its_attempts_again() -> None:
+    flow = after(CREATE, ONCE)
+    again = Given(flow.when(fail(flow.flow)).flow).when(EXECUTE).flow
+    assert again.run is not None
+    assert again.run.max_attempts == 3
+    assert Given(again).when(complete(again)).flow.attempts_failed == 1
+
+
+def test_wrong_inputs_are_asked_for_once_each_and_in_order() -> None:
+    flow = after(CREATE, EXECUTE)
+    wrong = [{"field": name, "message": "is wrong"} for name in ("hint", "answer", "hint")]
+    asked = flow.when(fail(flow.flow, kind="validation", fields=wrong)).facts[1]
+    assert asked == InputRequested(phase_name="first", fields=("hint", "answer"), message="the wire is cut")
+
+
+def test_an_invalid_input_that_is_not_named_ends_the_flow() -> None:
+    flow = after(CREATE, EXECUTE)
+    flow.when(fail(flow.flow, kind="validation", retryable=False)).then(PhaseFailed, FlowFailed)
+
+
+def test_a_wrong_input_that_is_answered_starts_the_phase_afresh() -> None:
+    flow = after(CREATE, EXECUTE)
+    wrong = fail(flow.flow, kind="validation", retryable=False, fields=[{"field": "answer", "message": "is no number"}])
+    asking = Given(flow.when(wrong).flow)
+    answer = asking.when(ANSWER).then(InputProvided, PhaseStarted)
+    assert answer.flow.run is not None
+    assert (answer.flow.run.phase_name, answer.flow.run.attempt) == ("first", 1)
+
+
+def test_a_wrong_input_during_a_pause_is_asked_for_when_it_is_over() -> None:
+    flow = after(CREATE, EXECUTE, PAUSE)
+    wrong = fail(flow.flow, kind="validation", retryable=False, fields=[{"field": "answer", "message": "is no number"}])
+    asking = Given(flow.when(wrong).then(PhaseFailed, InputRequested).flow)
+    assert (asking.flow.status, asking.flow.draining) == (Status.PAUSED, False)
+    assert asking.when(RESUME).flow.status is Status.WAITING_FOR_INPUT

@@ -8,11 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from domain.events import BY_TOPIC, TOPICS
+from domain.events import BY_TOPIC, EVENTS, TOPICS
 from domain.flow import Flow, Recorded, evolve
+from domain.view import row
+from domain.words import Status
 from eventstore.codec import FIRST_HASH, decode, encode, encode_meta
 from tests import examples
-from tests.spec import flow_of, meta
+from tests.spec import TYPES, flow_of, meta
 
 GOLDEN = Path(__file__).parents[1] / "history"
 FILES = sorted(GOLDEN.glob("*.jsonl"))
@@ -51,3 +53,18 @@ def test_fields_that_a_reader_does_not_know_are_passed_over() -> None:
     assert isinstance(kept["state"], dict)
     kept["state"]["data"]["added_later"] = True
     assert decode(examples.FLOW_ID, 1, str(kept["topic"]), msgspec.json.encode(kept["state"])) == recorded
+
+
+def test_the_golden_lines_together_tell_a_flow_that_can_be_read() -> None:
+    flow = Flow(id=examples.FLOW_ID)
+    for version, fact in enumerate(examples.EVENTS, 1):
+        name = TOPICS[type(fact)].removeprefix("mfo.flow.")
+        for line in (GOLDEN / f"{name}.jsonl").read_text().splitlines():
+            kept = json.loads(line)
+            flow = evolve(flow, decode(flow.id, version, kept["topic"], json.dumps(kept["state"]).encode()))
+    assert (flow.version, flow.status) == (len(examples.EVENTS), Status.DELETED)
+    assert row(flow, TYPES)["flow_status"] == "deleted"
+
+
+def test_every_event_has_an_example() -> None:
+    assert [type(fact) for fact in examples.EVENTS] == list(EVENTS)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from domain.decide import decide
 from domain.errors import PhaseUnknown, RegistrationError, TypeUnknown
+from domain.flow import Flow
 from domain.flow_types import FlowTypeConfig, FlowTypes, RetryConfig
 from domain.types.discovery import DISCOVERY
-from tests.examples import TWO_STEPS
-from tests.spec import TYPES, raises
+from tests.examples import CREATE, EXECUTE, FLOW_ID, TWO_STEPS
+from tests.spec import TYPES, meta, raises
 
 FIRST, SECOND = TWO_STEPS.phases
 
@@ -38,6 +41,13 @@ def register(config: FlowTypeConfig, types: FlowTypes | None = None) -> FlowType
         (lambda c: replace(c, phase_aliases={"one": "third"}), "alias 'one'"),
         (lambda c: replace(c, phase_aliases={"first": "second"}), "alias 'first'"),
         (lambda c: replace(c, name="n" * 51), "1 to 50 characters"),
+        (lambda c: replace(c, name=""), "1 to 50 characters"),
+        (lambda c: replace(c, name="Two Steps"), "must be written 'two_steps'"),
+        (lambda c: replace(c, phases=(replace(FIRST, name="first-of-all"),)), "must be written 'first_of_all'"),
+        (lambda c: replace(c, phase_aliases={"The First": "first"}), "must be written 'the_first'"),
+        (lambda c: replace(c, retry_config=RetryConfig(max_attempts=0)), "at least one attempt"),
+        (lambda c: replace(c, timeout_seconds=0.0), "timeout above 0"),
+        (lambda c: replace(c, phases=(replace(FIRST, timeout_seconds=-1.0),)), "timeout above 0"),
     ],
 )
 def test_what_could_not_run_is_refused(change: Callable[[FlowTypeConfig], FlowTypeConfig], sentence: str) -> None:
@@ -93,3 +103,21 @@ def test_discovery_has_the_six_phases_in_order() -> None:
 def test_all_types_are_listed_by_name() -> None:
     assert TYPES.names() == ["discovery", "patient", "steady", "two_steps"]
     assert [config.name for config in TYPES.all()] == TYPES.names()
+
+
+def test_a_flow_of_an_older_version_goes_on_by_it() -> None:
+    types = register(TWO_STEPS)
+    flow = decide(Flow(id=FLOW_ID), CREATE, meta(), types).flow
+    newer = replace(TWO_STEPS, version="2.0.0", phases=(SECOND,), phase_aliases={})
+    register(newer, types)
+    started = decide(flow, EXECUTE, meta(), types)
+    assert started.flow.run is not None
+    assert (started.flow.flow_version, started.flow.run.phase_name) == ("1.0.0", "first")
+    created = decide(Flow(id=FLOW_ID), CREATE, meta(), types).flow
+    assert (created.flow_version, [phase.name for phase in created.phases]) == ("2.0.0", ["second"])
+
+
+def test_a_definition_is_the_same_when_its_digest_is() -> None:
+    same = msgspec.convert(msgspec.to_builtins(TWO_STEPS), FlowTypeConfig)
+    assert same.digest() == TWO_STEPS.digest()
+    assert replace(TWO_STEPS, description="changed").digest() != TWO_STEPS.digest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.commands import ProvideInput
+from domain.commands import ExecutePhase, ProvideInput
 from domain.errors import InputInvalid, NothingToAnswer
 from domain.events import InputProvided, InputRequested, PhaseStarted
 from domain.words import Status
@@ -66,3 +66,42 @@ def test_a_question_during_a_pause_waits_with_it() -> None:
     asked = Given(flow.when(ask(flow.flow, "answer")).flow)
     assert asked.flow.status is Status.PAUSED
     assert asked.when(RESUME).flow.status is Status.WAITING_FOR_INPUT
+
+
+def test_executing_with_the_inputs_answers_too() -> None:
+    answer = waiting().when(ExecutePhase(flow_id=FLOW_ID, inputs={"answer": 1})).then(PhaseStarted)
+    assert (answer.flow.waiting, answer.flow.known_inputs) == (None, {"answer": 1})
+
+
+def test_a_flow_goes_on_by_its_answer_even_where_it_waits_for_the_word_between_phases() -> None:
+    running = after(CREATE, EXECUTE)
+    asking = Given(running.when(ask(running.flow, "answer")).flow)
+    answer = asking.when(ANSWER).then(InputProvided, PhaseStarted)
+    assert answer.flow.run is not None
+    assert answer.flow.run.phase_name == "first"
+
+
+def test_a_question_ends_the_run_that_asked() -> None:
+    running = after(CREATE, EXECUTE)
+    asked = running.when(ask(running.flow, "answer"))
+    assert asked.flow.run is None
+    assert asked.facts[0] == InputRequested(
+        phase_name="first",
+        fields=("answer",),
+        message="please",
+        suggestions={"mapping_suggestions": [{"source_field": "VM"}]},
+        run_id=running.flow.run.run_id if running.flow.run else None,
+    )
+
+
+def test_the_reason_of_an_answer_is_kept_beside_its_values() -> None:
+    known = ProvideInput.model_validate({"flow_id": FLOW_ID, "answer": 1, "reason": "known"})
+    assert waiting().when(known).facts[0] == InputProvided(phase_name="second", values={"answer": 1}, reason="known")
+
+
+def test_an_answer_during_a_pause_that_leaves_something_open_is_asked_again_on_resume() -> None:
+    hint = ProvideInput.model_validate({"flow_id": FLOW_ID, "hint": "left"})
+    paused = Given(waiting().when(PAUSE).flow)
+    answered = Given(paused.when(hint).then(InputProvided).flow)
+    assert answered.when(RESUME).flow.status is Status.WAITING_FOR_INPUT
+    answered.when(ANSWER).then_refused(NothingToAnswer, allowed=["resume", "cancel", "delete"])
