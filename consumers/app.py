@@ -78,6 +78,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
                 "committer": _state(side.committer.healthy, "the committer has ended"),
                 "keeper": _state(keeper.healthy, "a loop of the keeper has ended"),
                 "workers": _state(pool.alive > 0, "no worker process is alive"),
+                "intake": _state(not intake.waiting, "commands wait for the store, or their answers for Kafka"),
                 "relay": _state(not tasks[0].done(), "the relay has ended") | {"leading": relay.leading},
             }
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from pydantic import BaseModel, Field
@@ -34,6 +34,7 @@ BATCH_RECORDS = 500
 BATCH_MS = 10
 SESSION_MS = 6_000
 POLL_MS = 600_000
+GRACE_SECONDS = 2.0
 # the dead letters' topic takes 2 MiB, headers and reasons included
 MAX_DEAD_LETTER = (2 << 20) - (64 << 10)
 REPLY_NAMES = {ACCEPTED: "Accepted", REPEATED: "Repeated", REFUSED: "Refused"}
@@ -77,6 +78,8 @@ def kafka_broker(config: ServiceConfig, **options: Any) -> KafkaBroker:
         consumer_only=True,
         allow_auto_create_topics=False,
         client_id="mfo-intake",
+        # a batch that waits for the store is not acknowledged and comes again; there is no use in waiting for it
+        graceful_timeout=GRACE_SECONDS,
         logger=None,
         **options,
     )
@@ -92,6 +95,8 @@ class Intake:
         self._allowed = config.reply_topics
         self._committer = committer
         self._producer = producer
+        # whether a batch waits for the store, or what it says for Kafka
+        self.waiting = False
         self.broker = kafka_broker(config)
         self.broker.subscriber(
             self._topics.commands,
@@ -164,6 +169,7 @@ class Intake:
                 except MfoError as error:
                     results[n] = error
             left = sorted(again)
+            self.waiting = bool(left)
             if left:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
@@ -174,16 +180,27 @@ class Intake:
         assert self._producer is not None
         pause = 0.1
         while outgoing:
-            futures: list[asyncio.Future[Any]] = []
+            futures: list[tuple[Outgoing, asyncio.Future[Any]]] = []
+            failed: list[Outgoing] = []
             left: list[Outgoing] = []
             for n, one in enumerate(outgoing):
                 try:
-                    futures.append(await self._producer.send(one.topic, one.value, key=one.key, headers=one.headers))
+                    sent = await self._producer.send(one.topic, one.value, key=one.key, headers=one.headers)
+                    futures.append((one, sent))
+                except MessageSizeTooLargeError:
+                    failed.extend(_smaller(one))
                 except KafkaError:
                     left = outgoing[n:]
                     break
-            results = await asyncio.gather(*futures, return_exceptions=True)
-            outgoing = [one for one, result in zip(outgoing, results, strict=False) if _failed(result)] + left
+            for one, sent in futures:
+                try:
+                    await sent
+                except MessageSizeTooLargeError:
+                    failed.extend(_smaller(one))
+                except KafkaError:
+                    failed.append(one)
+            outgoing = failed + left
+            self.waiting = bool(outgoing)
             if outgoing:
                 log.warning("replies wait for Kafka", messages=len(outgoing))
                 await asyncio.sleep(pause)
@@ -276,10 +293,11 @@ async def _as_it_came(records: Any, original: Any) -> Any:
     return message
 
 
-def _failed(result: Any) -> bool:
-    if isinstance(result, BaseException) and not isinstance(result, KafkaError):
-        raise result
-    return isinstance(result, KafkaError)
+def _smaller(one: Outgoing) -> list[Outgoing]:
+    """What is left of a message that no broker takes: the reasons of a dead letter; it is still found by its offset."""
+    log.error("message is too large for Kafka", topic=one.topic, bytes=len(one.value or b""))
+    reasons = [header for header in one.headers if header[0].startswith("mfo_")]
+    return [Outgoing(one.topic, None, None, reasons)] if one.value is not None and reasons else []
 
 
 async def _as_it_is(message: Any, original: Any = None) -> Any:

@@ -50,13 +50,14 @@ NO_LONGER_OURS = frozenset({"run_not_current", "flow_not_found"})
 class _Active:
     """A run in hand."""
 
-    __slots__ = ("flow", "lost", "mode", "run", "task")
+    __slots__ = ("after", "flow", "lost", "mode", "run", "task")
 
     def __init__(self, flow: Flow, run: Run, mode: Mode) -> None:
         self.flow = flow
         self.run = run
         self.mode = mode
         self.task: asyncio.Task[None] | None = None
+        self.after: asyncio.Task[None] | None = None
         self.lost = False
 
 
@@ -152,6 +153,12 @@ class Keeper:
         """A run was committed into a place of ours: begin it."""
         mode = self._reserved.pop(run.run_id) if run.run_id in self._reserved else self._mode(flow, run)
         active = _Active(flow, run, mode)
+        former = self._active.get(run.run_id)
+        if former is not None and former.task is not None:
+            # it was taken over while we still had it in hand, and came back to us under the next token
+            former.lost = True
+            former.task.cancel()
+            active.after = former.task
         self._active[run.run_id] = active
         RUNS_ACTIVE.set(len(self._active))
         active.task = asyncio.create_task(self._do(active), name=f"run {run.run_id}")
@@ -170,6 +177,8 @@ class Keeper:
     async def _do(self, active: _Active) -> None:
         freed = False
         try:
+            if active.after is not None:
+                await asyncio.wait([active.after])
             command = await self._outcome(active)
             # the place is free before the next phase is decided, so that it can be born into it
             self._free(active.mode)

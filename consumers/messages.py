@@ -121,7 +121,7 @@ def _attributes(headers: Sequence[tuple[str, bytes]], value: bytes | None) -> tu
             raise CloudEventInvalid("data_base64 is not taken; send the data as a JSON object")
         attributes = {}
         for name in ATTRIBUTES:
-            if event.get(name) is not None:
+            if event.get(name) not in (None, ""):
                 if not isinstance(event[name], str | int) or isinstance(event[name], bool):
                     raise CloudEventInvalid(f"attribute {name} must be text")
                 attributes[name] = str(event[name])

@@ -84,11 +84,14 @@ class WorkerPool:
     async def stop(self) -> None:
         """End the children, work in hand included."""
         self._closing = True
-        for child in list(self._children):
+        children = list(self._children)
+        for child in children:
             child.kill("the service stops")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for child in children:
+            await child.process.wait()
 
     @property
     def alive(self) -> int:

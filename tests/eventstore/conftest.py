@@ -1,0 +1,33 @@
+"""A write side for each test, on tables that hold nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import psycopg
+import pytest
+
+from tests.eventstore.house import House, open_house
+from tests.stack import Stack
+
+EMPTY = """
+set search_path = mfo;
+truncate stored_events, heads, command_ids, command_log, runs, timers, relay, tenant_keys, artifacts, artifact_parts,
+    imports, flow_types restart identity;
+update clock set shift = '0 s';
+"""
+
+
+@pytest.fixture(scope="module")
+def module_database_url(stack: Stack) -> Iterator[str]:
+    """A database for all tests of a module, one after the other."""
+    with stack.database(migrated=True) as url:
+        yield url
+
+
+@pytest.fixture
+async def house(module_database_url: str) -> AsyncIterator[House]:
+    async with await psycopg.AsyncConnection.connect(module_database_url) as connection:
+        await connection.execute(EMPTY)
+    async with open_house(module_database_url) as house:
+        yield house

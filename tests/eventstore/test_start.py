@@ -1,0 +1,86 @@
+"""What happens before the first command: the schema, the flow types, the connection."""
+
+from __future__ import annotations
+
+import asyncio
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+
+from consumers.phases import discovery
+from domain.errors import RegistrationError, SchemaBehind, SettingsError, StoreUnavailable
+from eventstore.definitions import flow_types, modules, remember
+from eventstore.migrate import check, upgrade
+from tests.consumers.flows import flow_type, phase
+from tests.eventstore.house import House, create, open_house
+
+
+def named(*types: Any) -> ModuleType:
+    module = ModuleType("further")
+    module.__dict__["FLOW_TYPES"] = types
+    return module
+
+
+async def test_several_processes_may_migrate_at_once_and_again(empty_database_url: str) -> None:
+    with pytest.raises(SchemaBehind, match="run: mfo migrate"):
+        check(empty_database_url)
+    reached = await asyncio.gather(*(asyncio.to_thread(upgrade, empty_database_url) for _ in range(4)))
+    assert len(set(reached)) == 1
+    assert upgrade(empty_database_url) == check(empty_database_url) == reached[0]
+    with psycopg.connect(empty_database_url) as connection:
+        assert connection.execute("select count(*) from mfo.schema_version").fetchone() == (1,)
+        assert connection.execute("select to_regclass('public.stored_events')").fetchone() == (None,)
+
+
+def test_an_older_schema_is_noticed(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("update mfo.schema_version set version_num = '0001'")
+    with pytest.raises(SchemaBehind, match="the schema is at 0001"):
+        check(database_url)
+
+
+async def test_a_store_that_cannot_be_reached_is_named() -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:1/none"
+    with pytest.raises(StoreUnavailable, match="check MFO_DATABASE_URL"):
+        upgrade(nowhere)
+    with pytest.raises(StoreUnavailable, match="check MFO_DATABASE_URL"):
+        check(nowhere)
+
+
+async def test_a_flow_goes_on_with_the_definition_it_was_made_with(house: House) -> None:
+    flow = await house.begin(flow_type="modes")
+    new = msgspec.structs.replace(flow_type("modes", phase("count"), phase("greet")), version="2.0.0")
+    changed = flow_types([named(new)])
+    await remember(house.side.pool, changed)
+    assert [each.name for each in changed.get("modes").phases] == ["count", "greet"]
+    assert [each.name for each in changed.version("modes", "1.0.0").phases] == ["count", "greet", "compute"]
+    committer = house.another_committer()
+    committer.types = changed
+    await committer.start()
+    younger = await committer.submit(create(flow_type="modes"), house.envelope())
+    await committer.stop()
+    assert younger.flow is not None
+    assert younger.flow.flow_version == "2.0.0"
+    for _ in range(3):
+        await house.complete(flow.id)
+    assert (await house.side.store.flow(flow.id)).status == "completed"
+
+
+async def test_a_changed_definition_under_an_old_version_is_refused(house: House) -> None:
+    changed = flow_types([named(flow_type("modes", phase("count")))])
+    with pytest.raises(RegistrationError, match="give the changed one a new version"):
+        await remember(house.side.pool, changed)
+
+
+async def test_unknown_handlers_and_modules_refuse_to_start(database_url: str) -> None:
+    with pytest.raises(SettingsError, match=r"MFO_FLOW_TYPES names the module 'no\.such'"):
+        modules(["no.such"])
+    known = {**discovery.HANDLERS, "greet": None}
+    with pytest.raises(RegistrationError, match="unknown handler count"):
+        flow_types([named(flow_type("modes", phase("count")))], handlers=known, validators=discovery.VALIDATORS)
+    with pytest.raises(SettingsError):
+        async with open_house(database_url, flow_type_modules=("no.such",)):
+            pass
