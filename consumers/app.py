@@ -53,7 +53,8 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         )
         pool = WorkerPool(config.workers, begin, memory_mb=config.worker_memory_mb, on_progress=keeper.on_progress)
         stack.push_async_callback(pool.stop)
-        await pool.start()
+        if await _unless(stop, pool.start()) is None:
+            return
         keeper.attach(side, pool, Workshop(work, side.artifacts, side.imports, side.keyring))
         keeper.start()
         stack.push_async_callback(keeper.stop)
@@ -88,8 +89,19 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         log.info("consumers are ready", owner=keeper.owner, workers=config.workers, slots=config.slots)
         if ready is not None:
             ready.set()
-        await stop.wait()
+        await _until_one_ends(stop, [*tasks, *keeper.tasks])
         log.info("consumers stop")
+
+
+async def _until_one_ends(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """None of the loops ends by itself; one that does takes the process down, to be started anew. Raises what ended it."""
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopping}:
+            task.result()
+    finally:
+        stopping.cancel()
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import msgspec
-import psycopg
 import structlog
 
 from consumers.frames import Ended, Job, Progress
@@ -24,14 +23,14 @@ from consumers.phases import Mode
 from consumers.pool import WorkerLost, WorkerPool
 from consumers.work import Workshop
 from domain.commands import Command, CompletePhase, Envelope, FailPhase, FireTimer, ReassignRun, RequestInput
-from domain.errors import MfoError, RegistrationError, Unavailable
+from domain.errors import MfoError, RunNotCurrent, Unavailable
 from domain.flow import Flow, Run
 from domain.flow_types import FlowTypes
 from eventstore.committer import Answer
 from eventstore.database import connect
 from eventstore.definitions import remember
-from eventstore.faults import PASSING, lived_through
-from eventstore.runs import RunRow
+from eventstore.faults import lived_through
+from eventstore.runs import DueTimer, RunRow
 from eventstore.service import WriteSide
 
 log = structlog.get_logger()
@@ -100,7 +99,7 @@ class Keeper:
         ):
             self._tasks.append(asyncio.create_task(loop, name=name))
 
-    async def stop(self, grace_seconds: float = 3.0) -> None:
+    async def stop(self, grace_seconds: float = 1.5) -> None:
         """Take no more, give work in hand a moment to end, hand the rest back to the queue."""
         self._draining = True
         running = [active.task for active in self._active.values() if active.task is not None]
@@ -120,6 +119,11 @@ class Keeper:
     @property
     def healthy(self) -> bool:
         return bool(self._tasks) and not any(task.done() for task in self._tasks)
+
+    @property
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """The loops, none of which ends by itself."""
+        return self._tasks
 
     @property
     def active(self) -> int:
@@ -381,27 +385,30 @@ class Keeper:
         return len(rows)
 
     async def _begin_claimed(self, rows: list[RunRow], *, among: bool) -> None:
-        assert self._side is not None
-        try:
-            loaded = await self._side.store.load({row.flow_id for row in rows})
-        except (psycopg.Error, *PASSING):
-            # their leases lapse, and whoever sees it takes them over
-            for _ in rows:
-                self._free("exclusive" if among else "shared")
-            raise
+        """Begin what was claimed; a run that cannot begin here frees its place, and its lease lapses for others."""
         for row in rows:
-            flow = loaded[row.flow_id].flow
-            run = flow.run
             try:
-                known = run is not None and self._mode(flow, run) is not None
-            except RegistrationError:
-                await remember(self._side.pool, self._types)
-                known = run is not None
-            if not known or run is None or (run.run_id, run.token) != (row.run_id, row.token):
-                log.warning("queued run is not the flow's", run_id=str(row.run_id), flow_id=str(row.flow_id))
+                flow, run = await self._claimed(row)
+                self.hand_over(flow, run)
+            except Exception as error:
                 self._free("exclusive" if among else "shared")
-                continue
-            self.hand_over(flow, run)
+                log.warning(
+                    "claimed run cannot begin here",
+                    run_id=str(row.run_id),
+                    flow_id=str(row.flow_id),
+                    why=f"{type(error).__name__}: {error}"[:300],
+                )
+
+    async def _claimed(self, row: RunRow) -> tuple[Flow, Run]:
+        """The flow and run of a claimed row; raises RunNotCurrent where the flow has another."""
+        assert self._side is not None
+        flow = await self._side.store.flow(row.flow_id)
+        if not self._types.knows(flow.flow_type, flow.flow_version):
+            await remember(self._side.pool, self._types)
+        run = flow.run
+        if run is None or (run.run_id, run.token) != (row.run_id, row.token):
+            raise RunNotCurrent
+        return flow, run
 
     async def _leases(self) -> None:
         assert self._side is not None
@@ -443,13 +450,19 @@ class Keeper:
             )
             for timer in timers
         ]
-        answers = await asyncio.gather(*asked)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
         for timer, answer in zip(timers, answers, strict=True):
-            if answer is None:
+            if answer is None or isinstance(answer, BaseException):
+                self._not_fired(timer, answer)
                 continue
             TIMERS_FIRED.inc()
             # the flow removed it with its decision; one that it let pass (it is paused) has no further use
             await self._side.runs.drop_timer(timer)
+
+    def _not_fired(self, timer: DueTimer, error: BaseException | None) -> None:
+        """A timer that could not fire stays, and is asked again in the next round."""
+        if error is not None:
+            log.error("timer could not fire", flow_id=str(timer.flow_id), timer=timer.name, exc_info=error)
 
     async def _take_over(self) -> None:
         assert self._side is not None
@@ -463,14 +476,18 @@ class Keeper:
             await self._ask_about(row, ReassignRun(flow_id=row.flow_id, run_id=row.run_id, token=row.token), "lapsed")
 
     async def _ask_about(self, row: RunRow, command: Command, what: str) -> None:
-        await self._ask(
-            command,
-            command_id=str(uuid5(row.run_id, f"{row.token}:{what}")),
-            client_account_id=row.client_account_id,
-            engagement_id=row.engagement_id,
-            user_id=SYSTEM_USER,
-            source="timer",
-        )
+        try:
+            await self._ask(
+                command,
+                command_id=str(uuid5(row.run_id, f"{row.token}:{what}")),
+                client_account_id=row.client_account_id,
+                engagement_id=row.engagement_id,
+                user_id=SYSTEM_USER,
+                source="timer",
+            )
+        except MfoError:
+            # one flow that cannot be decided must not stop the others' runs from being seen to
+            log.exception("run could not be seen to", run_id=str(row.run_id), what=what)
 
     async def _hints(self) -> None:
         """Wake the loops when the store says that something was queued or set."""

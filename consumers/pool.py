@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from consumers.frames import Begin, Describe, Ended, Job, Progress, Ready, Stop, frame, from_child
@@ -74,12 +75,13 @@ class WorkerPool:
         self._free = asyncio.Condition()
         self._closing = False
 
-    async def start(self) -> None:
-        """Start the children; returns when each can take work."""
+    async def start(self) -> bool:
+        """Start the children; answers True when each can take work."""
         ready = [asyncio.get_running_loop().create_future() for _ in range(self._size)]
         self._tasks = [asyncio.create_task(self._keep(n, ready[n]), name=f"child {n}") for n in range(self._size)]
         await asyncio.gather(*ready)
         self._tasks.append(asyncio.create_task(self._watch(), name="children's memory"))
+        return True
 
     async def stop(self) -> None:
         """End the children, work in hand included."""
@@ -145,12 +147,18 @@ class WorkerPool:
         """Have a child alive in this place for as long as the pool is."""
         pause = 0.1
         while not self._closing:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "consumers.child"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                limit=1 << 20,
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "consumers.child"),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    limit=1 << 20,
+                )
+            except OSError as error:
+                log.warning("worker could not be started", worker=n, error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+                continue
             child = _Child(process)
             try:
                 child.send(self._begin)
@@ -158,6 +166,8 @@ class WorkerPool:
                 pause = 0.1
             except (ConnectionError, asyncio.IncompleteReadError):
                 pass
+            except msgspec.MsgspecError as error:
+                child.why = f"it said something unreadable: {error}"
             finally:
                 if child in self._children:
                     self._children.remove(child)

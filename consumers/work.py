@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import jsonschema
+import msgspec
 import psycopg
 import structlog
 
@@ -93,7 +94,7 @@ class Workshop:
             imports.close()
         took = int((perf_counter() - began) * 1000)
         usage = {"cpu_seconds": round(process_time() - cpu, 3), "peak_memory_mb": round(_peak_mb(), 1)}
-        return _with_usage(ended, took, usage)
+        return presentable(_with_usage(ended, took, usage))
 
     async def _asked(self, job: Job, imports: TenantImports, progress: Any) -> Ended:
         try:
@@ -157,6 +158,35 @@ class Workshop:
         return Ended(run_id=job.run_id, how="completed", outputs=small, validation_results=results)
 
 
+def presentable(ended: Ended) -> Ended:
+    """`ended` as JSON and PostgreSQL can hold it: NUL becomes U+FFFD; what cannot be encoded at all is a failure that says so."""
+    try:
+        encoded = msgspec.json.encode(ended)
+    except (TypeError, ValueError) as error:
+        message = f"the result cannot be written as JSON: {str(error)!a}"[:MAX_MESSAGE]
+        failure = {"class": "permanent", "code": "result_unreadable", "message": message, "retryable": False}
+        return Ended(
+            run_id=ended.run_id,
+            how="failed",
+            error=failure,
+            resource_usage=ended.resource_usage,
+            execution_time_ms=ended.execution_time_ms,
+        )
+    if b"\\u0000" not in encoded:
+        return ended
+    return msgspec.convert(_without_nul(msgspec.json.decode(encoded)), Ended)
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd")
+    if isinstance(value, list):
+        return [_without_nul(inner) for inner in value]
+    if isinstance(value, dict):
+        return {_without_nul(name): _without_nul(inner) for name, inner in value.items()}
+    return value
+
+
 class _Objection(Exception):
     """Validators object to the inputs."""
 
@@ -175,13 +205,17 @@ def describe(error: BaseException, job: Job) -> Json:
             kind, code, retryable, message = "validation", "inputs_invalid", False, str(error)[:MAX_MESSAGE]
             fields = _fields(error.objections)
         case Permanent():
-            kind, code, retryable, message = "permanent", error.code, False, error.detail[:MAX_MESSAGE]
+            # a failure that names input fields is cured by other inputs
+            kind = "validation" if error.fields else "permanent"
+            code, retryable, message = error.code, False, error.detail[:MAX_MESSAGE]
             fields = _fields(error.fields)
         case Retryable():
             kind, code, message = "retryable", "try_again", str(error)[:MAX_MESSAGE]
         case jsonschema.ValidationError():
             kind, code, retryable = "output", "outputs_invalid", False
-            message = f"the outputs of {job.phase_name} do not fit its schema: {error.message}"[:MAX_MESSAGE]
+            # the library's own sentence quotes the value, which may be a secret
+            where = ".".join(["outputs", *map(str, error.absolute_path)])
+            message = f"{where} of {job.phase_name} breaks {error.validator!r} of its schema"[:MAX_MESSAGE]
         case TimeoutError():
             kind, code = "timeout", "timeout"
         case MemoryError():

@@ -42,7 +42,13 @@ def _clean_json(value: Any, depth: int = 0) -> Any:
     return value
 
 
-Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul)]
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("text must not be blank")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul), AfterValidator(_not_blank)]
 Text = Annotated[str, Field(max_length=4000), AfterValidator(_no_nul)]
 Tag = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_no_nul)]
 Data = Annotated[Json, AfterValidator(_clean_json)]

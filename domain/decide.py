@@ -89,7 +89,7 @@ class Story:
         self.meta = meta
         self.types = types
         self.facts: list[Recorded] = []
-        self.config: FlowTypeConfig | None = types.version(flow.flow_type, flow.flow_version) if flow.exists else None
+        self.config: FlowTypeConfig | None = None
 
     def tell(self, fact: FlowEvent) -> None:
         recorded = Recorded(self.flow.id, self.flow.version + 1, self.meta, fact)
@@ -375,7 +375,7 @@ def _fail(story: Story, command: FailPhase) -> None:
         )
     )
     if error.get("class") == "validation" and error.get("fields"):
-        fields = tuple(dict.fromkeys(str(field["field"]) for field in error["fields"]))
+        fields = tuple(dict.fromkeys(str(field["field"]).partition(".")[0] for field in error["fields"]))
         story.tell(InputRequested(phase_name=run.phase_name, fields=fields, message=str(error.get("message", ""))))
     elif error.get("retryable") and run.attempt < run.max_attempts:
         retry = config.retry_config or story.type.retry_config

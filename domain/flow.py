@@ -210,6 +210,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
 
 KEPT_ERRORS = 10
 KEPT_TRANSITIONS = 100
+IN_HAND = frozenset({PhaseStatus.RUNNING, PhaseStatus.WAITING})
 DONE = frozenset({PhaseStatus.COMPLETED, PhaseStatus.SKIPPED})
 
 
@@ -295,10 +296,10 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
         case FlowFailed():
             return replace(flow, status=Status.FAILED, error=fact.error, paused=None, retry=None, run=None)
         case FlowCancelled():
-            return _ended(flow, Status.CANCELLED)
+            return _ended(flow, Status.CANCELLED, meta)
         case FlowDeleted():
             gone = {"reason": fact.reason, "deleted_by": meta.user_id, "deleted_at": meta.at.isoformat()}
-            return replace(_ended(flow, Status.DELETED), deletion=gone)
+            return replace(_ended(flow, Status.DELETED, meta), deletion=gone)
         case _:  # pragma: no cover
             assert_never(fact)
 
@@ -438,7 +439,17 @@ def _between(flow: Flow, just: PhaseStatus | None) -> Status:
     return Status.WAITING_FOR_INPUT if touched else Status.INITIALIZED
 
 
-def _ended(flow: Flow, status: Status) -> Flow:
+def _ended(flow: Flow, status: Status, meta: Meta) -> Flow:
+    """The flow at its end; a phase that was in hand did not come to a result."""
+    for phase in flow.phases:
+        if phase.status in IN_HAND:
+            error = {
+                "class": "cancelled",
+                "code": f"flow_{status}",
+                "message": f"The flow was {status}",
+                "retryable": False,
+            }
+            flow = _with(flow, replace(phase, status=PhaseStatus.FAILED, error=error), meta)
     return replace(flow, status=status, run=None, waiting=None, retry=None, paused=None)
 
 

@@ -177,6 +177,10 @@ class FlowTypes:
         except KeyError:
             raise RegistrationError(f"flow type {name!r} version {version} is not known to this process") from None
 
+    def knows(self, name: str, version: str) -> bool:
+        """Whether flows made with this definition can be decided here."""
+        return (name, version) in self._versions
+
     def names(self) -> list[str]:
         return sorted(self._current)
 

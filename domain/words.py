@@ -54,7 +54,13 @@ STATUS_ALIASES: dict[str, Status] = {
     "canceled": Status.CANCELLED,
 }
 
-SENSITIVE_KEYS = frozenset({"credentials", "api_keys", "connection_strings", "passwords", "tokens", "private_keys"})
+# at any depth, upper and lower case alike; the singulars are what people write
+SENSITIVE_KEYS = frozenset(
+    {
+        *("credentials", "api_keys", "connection_strings", "passwords", "tokens", "private_keys", "secrets"),
+        *("credential", "api_key", "connection_string", "password", "token", "private_key", "secret"),
+    }
+)
 
 
 def status_of(text: str) -> Status:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -39,6 +39,7 @@ from domain.flow_types import FlowTypes
 from eventstore.artifacts import ArtifactStore
 from eventstore.codec import FIRST_HASH, encode, encode_meta
 from eventstore.database import Connection
+from eventstore.definitions import remember
 from eventstore.keys import Keyring
 from eventstore.metrics import (
     COMMANDS,
@@ -272,17 +273,16 @@ class Committer:
         flows = await self._flows(connection, group)
         decisions: list[Decision] = []
         pending: list[tuple[_FlowGroup, list[tuple[_Asked, Answer]], Run | None]] = []
-        for flow_group in flows.values():
-            decision, answers = self._decide(flow_group)
-            if decision is None:
-                continue
-            slot = self._reserve(decision)
-            decisions.append(decision)
-            pending.append((flow_group, answers, slot))
-        if not decisions:
-            return
         began = perf_counter()
         try:
+            for flow_group in flows.values():
+                decision, answers = self._decide(flow_group)
+                if decision is None:
+                    continue
+                decisions.append(decision)
+                pending.append((flow_group, answers, self._reserve(decision)))
+            if not decisions:
+                return
             winners, now = await append(connection, decisions)
         except BaseException:
             for _, _, slot in pending:
@@ -375,14 +375,21 @@ class Committer:
         if unknown:
             for flow_id, loaded in (await load(connection, unknown)).items():
                 flows[flow_id].loaded = loaded
+        await self._learn(group.loaded.flow for group in flows.values())
         return flows
+
+    async def _learn(self, flows: Iterable[Flow]) -> None:
+        """Fetch the definitions that another, newer process made flows with."""
+        if all(self.types.knows(flow.flow_type, flow.flow_version) for flow in flows if flow.exists):
+            return
+        await remember(self.store.pool, self.types)
 
     def _decide(self, group: _FlowGroup) -> tuple[Decision | None, list[tuple[_Asked, Answer]]]:
         """Decide a flow's commands one after the other; one that cannot be decided fails alone."""
         before = group.loaded.flow
         flow, previous = before, group.loaded.hash
         first = group.asked[0].envelope
-        decision = Decision(before, before, previous, first.client_account_id, first.engagement_id)
+        decision = Decision(before, previous, before, previous, first.client_account_id, first.engagement_id)
         _belongs(decision, before)
         answers: list[tuple[_Asked, Answer]] = []
         for asked in group.asked:
@@ -500,43 +507,57 @@ class Committer:
     async def _failed(self, group: list[_Asked], error: Exception) -> None:
         """The commit did not come about, or its acknowledgement was lost: decide again, asking first what is known."""
         open_ones = [asked for asked in group if not asked.answer.done()]
-        for asked in open_ones:
-            self._cache.pop(asked.command.flow_id, None)
-        if isinstance(error, psycopg.Error):
+        passing = _passes(error)
+        if passing:
             log.warning(
                 "commit failed", error=type(error).__name__, detail=str(error).splitlines()[:1], commands=len(group)
             )
-            retry = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError | psycopg.errors.DataError)
         else:
-            log.exception("commit failed", commands=len(group), exc_info=error)
-            retry = False
-        if isinstance(error, psycopg.errors.DataError | psycopg.errors.IntegrityError) and len(open_ones) > 1:
-            # one bad row must not take the others with it: each goes alone
-            for asked in open_ones:
-                asked.tries += 1
-                try:
-                    await self._commit([asked])
-                except Exception as alone:
-                    _reject(asked, MfoError(f"the command could not be kept: {type(alone).__name__}"))
-            return
-        for asked in reversed(open_ones):
+            log.error("commit failed", commands=len(group), exc_info=error)
+        again: list[_Asked] = []
+        for asked in open_ones:
+            self._cache.pop(asked.command.flow_id, None)
             asked.tries += 1
-            if not retry or isinstance(error, psycopg.errors.DataError):
-                _reject(asked, MfoError(f"the command could not be kept: {type(error).__name__}"))
-            elif asked.tries > 3 and (asked.envelope.source == "http" or self._closing):
-                _reject(asked, StoreUnavailable())
-            else:
-                self._waiting.appendleft(asked)
-        if self._connection is not None and (
-            self._connection.broken or not isinstance(error, psycopg.errors.LockNotAvailable)
-        ):
+            reason: Exception | None = error
+            if not passing and len(open_ones) > 1:
+                # one command that cannot be kept must not take the others with it: each goes alone
+                reason = await self._alone(asked)
+            if reason is not None and not asked.answer.done():
+                self._give_up_or(again, asked, reason)
+        self._waiting.extendleft(reversed(again))
+        if passing and self._connection is not None and not isinstance(error, psycopg.errors.LockNotAvailable):
+            # the next connection may find a server that has been promoted meanwhile
             with suppress(Exception):
                 await self._connection.close()
             self._connection = None
         await asyncio.sleep(0.05)
 
+    async def _alone(self, asked: _Asked) -> Exception | None:
+        try:
+            await self._commit([asked])
+        except Exception as error:
+            return error
+        return None
+
+    def _give_up_or(self, again: list[_Asked], asked: _Asked, error: Exception) -> None:
+        """Reject a command that will never be kept, or that its caller should not wait for any longer."""
+        if not _passes(error):
+            ours = error if isinstance(error, MfoError) else None
+            _reject(asked, ours or MfoError(f"the command could not be kept: {type(error).__name__}"))
+        elif asked.tries > 3 and (asked.envelope.source == "http" or self._closing):
+            _reject(asked, StoreUnavailable())
+        else:
+            again.append(asked)
+
     def _set_clock(self, now: datetime) -> None:
         self._clock_ahead = now - datetime.now(UTC)
+
+
+def _passes(error: Exception) -> bool:
+    """Whether a fault is the store's and not the command's: away, busy, read-only, a right missing, a migration under way."""
+    return isinstance(error, psycopg.Error | OSError) and not isinstance(
+        error, psycopg.DataError | psycopg.IntegrityError
+    )
 
 
 def _belongs(decision: Decision, flow: Flow) -> None:

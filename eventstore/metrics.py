@@ -13,7 +13,3 @@ GROUP_SIZE = Histogram(
     "mfo_commit_group_size", "Commands in one group", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 500)
 )
 COMMITTER_QUEUE = Gauge("mfo_committer_queue", "Commands waiting for the next group")
-RELAY_LAG = Gauge("mfo_relay_lag_events", "Events in the store that are not yet on Kafka")
-RELAY_OLDEST = Gauge("mfo_relay_oldest_seconds", "Age of the oldest event that is not yet on Kafka")
-RELAY_LEADER = Gauge("mfo_relay_leader", "1 where this process tells Kafka")
-RELAYED = Counter("mfo_relayed_events_total", "Events told to Kafka")

@@ -13,7 +13,7 @@ from psycopg import sql
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from domain.errors import SchemaBehind, StoreUnavailable
+from domain.errors import SchemaBehind, SettingsError, StoreUnavailable
 from eventstore.database import DEFAULT_SHARD, conninfo
 
 LOCK = 7_302_114
@@ -61,6 +61,10 @@ def _config(folder: str) -> Config:
 def _connect(database_url: str, shard: str) -> psycopg.Connection[Any]:
     try:
         return psycopg.connect(conninfo(database_url, shard))
+    except psycopg.ProgrammingError as error:
+        raise SettingsError(
+            "MFO_DATABASE_URL is no PostgreSQL address; use postgresql://user:password@host:port/name"
+        ) from error
     except psycopg.OperationalError as error:
         raise StoreUnavailable(
             f"PostgreSQL cannot be reached: {error.__class__.__name__}; check MFO_DATABASE_URL"

@@ -19,14 +19,20 @@ import psycopg
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from prometheus_client import Counter, Gauge
 
 from eventstore.codec import split, split_text
 from eventstore.database import Connection, connect, conninfo
-from eventstore.metrics import RELAY_LAG, RELAY_LEADER, RELAY_OLDEST, RELAYED
 from eventstore.service import ServiceConfig
 from eventstore.store import Stored, tail
 
 log = structlog.get_logger()
+
+# kept here, so that a process without a relay shows no figures of one
+RELAY_LAG = Gauge("mfo_relay_lag_events", "Events in the store that are not yet on Kafka")
+RELAY_OLDEST = Gauge("mfo_relay_oldest_seconds", "Age of the oldest event that is not yet on Kafka")
+RELAY_LEADER = Gauge("mfo_relay_leader", "1 where this process tells Kafka")
+RELAYED = Counter("mfo_relayed_events_total", "Events told to Kafka")
 
 BATCH = 1000
 POLL_SECONDS = 0.5
@@ -138,11 +144,13 @@ class Relay:
             finally:
                 await _stop(kafka)
         finally:
-            if listener is not None:
-                listener.cancel()
-                with suppress(asyncio.CancelledError, psycopg.Error, OSError):
-                    await listener
-            await connection.close()
+            try:
+                if listener is not None:
+                    listener.cancel()
+                    # its end is of no interest; our own cancellation, should it come just now, must not be taken for it
+                    await asyncio.gather(listener, return_exceptions=True)
+            finally:
+                await connection.close()
 
     async def _try_lock(self, connection: Connection) -> bool:
         cursor = await connection.execute(

@@ -24,7 +24,7 @@ APPEND = (
     + ", ".join(
         f"%b::{kind}"
         for kind in (
-            *("uuid[]", "bigint[]", "bigint[]", "bytea[]", "uuid[]", "uuid[]"),
+            *("uuid[]", "bigint[]", "bytea[]", "bigint[]", "bytea[]", "uuid[]", "uuid[]"),
             *("int[]", "bigint[]", "text[]", "bytea[]", "bytea[]"),
             *(
                 "int[]",
@@ -105,6 +105,7 @@ class Decision:
     """What one group holds for one flow: decided on `before`, ending in `after`."""
 
     before: Flow
+    before_hash: bytes
     after: Flow
     hash: bytes
     client_account_id: UUID
@@ -268,6 +269,7 @@ async def append(
     parameters: tuple[Any, ...] = (
         [d.after.id for d in decisions],
         [d.before.version for d in decisions],
+        [d.before_hash for d in decisions],
         [d.after.version for d in decisions],
         [d.hash for d in decisions],
         [d.client_account_id for d in decisions],

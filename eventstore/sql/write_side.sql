@@ -165,11 +165,11 @@ create table flow_types (
 
 -- Appends one group of decisions and says which flows won.
 --
--- A flow wins when its head stands at the version it was decided on (0: no head) and none of its command ids was used
+-- A flow wins when its head stands at the version and hash it was decided on (0: no head) and none of its command ids was used
 -- before. Losers leave no trace. Under the store lock ids follow the order of commits, so a reader of notification_id
 -- misses nothing; nothing inside waits longer than lock_timeout.
 create function append_group(
-    f_id uuid[], f_base bigint[], f_version bigint[], f_hash bytea[], f_client uuid[], f_engagement uuid[],
+    f_id uuid[], f_base bigint[], f_before bytea[], f_version bigint[], f_hash bytea[], f_client uuid[], f_engagement uuid[],
     e_flow int[], e_version bigint[], e_topic text[], e_state bytea[], e_hash bytea[],
     c_flow int[], c_client uuid[], c_engagement uuid[], c_id text[], c_body_hash bytea[], c_outcome text[], c_version bigint[], c_error text[],
     c_command text[], c_user text[], c_source text[], c_correlation text[], c_causation text[],
@@ -194,8 +194,8 @@ begin
     at_time := mfo_now();
     return query
     with f as (
-        select * from unnest(f_id, f_base, f_version, f_hash, f_client, f_engagement)
-            with ordinality as f(id, base, version, hash, client_account_id, engagement_id, n)
+        select * from unnest(f_id, f_base, f_before, f_version, f_hash, f_client, f_engagement)
+            with ordinality as f(id, base, before, version, hash, client_account_id, engagement_id, n)
     ),
     c as (
         select * from unnest(c_flow, c_client, c_engagement, c_id, c_body_hash, c_outcome, c_version, c_error, c_command, c_user, c_source,
@@ -211,8 +211,9 @@ begin
         ) i
     ),
     win as materialized (
-        select f.* from f left join lateral (select h.version from heads h where h.id = f.id offset 0) h on true
-        where coalesce(h.version, 0) = f.base and not exists (select from used where used.flow = f.n)
+        select f.* from f left join lateral (select h.version, h.hash from heads h where h.id = f.id offset 0) h on true
+        where coalesce(h.version, 0) = f.base and (f.base = 0 or h.hash = f.before)
+          and not exists (select from used where used.flow = f.n)
     ),
     head as (
         insert into heads as h (id, version, hash, client_account_id, engagement_id)
