@@ -21,7 +21,21 @@ from starlette.datastructures import Headers
 from api.problems import field_errors
 from api.rows import Rows
 from api.watch import Watch
-from domain.commands import Command, Envelope, Tenant, tenant_from
+from domain.commands import (
+    CancelFlow,
+    Command,
+    DeleteFlow,
+    Envelope,
+    ExecutePhase,
+    PauseFlow,
+    ProvideInput,
+    ResumeFlow,
+    RollbackFlow,
+    SkipPhase,
+    StartIteration,
+    Tenant,
+    tenant_from,
+)
 from domain.errors import BodyInvalid, BodyNotJson, BodyTooLarge, FieldError, FlowNotFound, ParameterInvalid
 from eventstore.committer import Answer
 from eventstore.service import WriteSide
@@ -143,14 +157,30 @@ class Wanted:
     version: int
 
 
-async def wanted_flow(flow_id: Annotated[UUID, Path(description="The flow's id.")], asking: Asking) -> Wanted:
-    """The flow in the path; raises FlowNotFound, for another tenant's flow too."""
+async def wanted_flow(
+    request: Request, flow_id: Annotated[UUID, Path(description="The flow's id.")], asking: Asking
+) -> Wanted:
+    """The flow in the path; raises FlowNotFound, for another tenant's flow too. A command for it is kept as refused."""
     version = await asking.rows.version(flow_id)
     if version is None:
+        asked = DeleteFlow if request.method == "DELETE" else ASKED_BY.get(request.url.path.rpartition("/")[2])
+        if request.method != "GET" and asked is not None:
+            # version 0 is no flow's: should the flow begin just now, this is refused all the same
+            await asking.side.committer.submit(asked(flow_id=flow_id), asking.envelope(command_id(request), 0))
         raise FlowNotFound
     return Wanted(flow_id, version)
 
 
+ASKED_BY: dict[str, type[Command]] = {
+    "execute": ExecutePhase,
+    "pause": PauseFlow,
+    "resume": ResumeFlow,
+    "cancel": CancelFlow,
+    "rollback": RollbackFlow,
+    "skip": SkipPhase,
+    "input": ProvideInput,
+    "iterate": StartIteration,
+}
 OfFlow = Annotated[Wanted, Depends(wanted_flow)]
 
 

@@ -16,7 +16,13 @@ from uuid import uuid4
 import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import (
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from pydantic import BaseModel, Field
@@ -30,6 +36,7 @@ from eventstore.service import ServiceConfig
 
 log = structlog.get_logger()
 
+NO_SUCH_TOPIC = (UnknownTopicOrPartitionError, InvalidTopicError, TopicAuthorizationFailedError)
 BATCH_RECORDS = 500
 BATCH_MS = 10
 SESSION_MS = 6_000
@@ -189,6 +196,8 @@ class Intake:
                     futures.append((one, sent))
                 except MessageSizeTooLargeError:
                     failed.extend(_smaller(one))
+                except NO_SUCH_TOPIC as error:
+                    failed.extend(self._redirected(one, error))
                 except KafkaError:
                     left = outgoing[n:]
                     break
@@ -197,6 +206,8 @@ class Intake:
                     await sent
                 except MessageSizeTooLargeError:
                     failed.extend(_smaller(one))
+                except NO_SUCH_TOPIC as error:
+                    failed.extend(self._redirected(one, error))
                 except KafkaError:
                     failed.append(one)
             outgoing = failed + left
@@ -205,6 +216,15 @@ class Intake:
                 log.warning("replies wait for Kafka", messages=len(outgoing))
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
+
+    def _redirected(self, one: Outgoing, error: KafkaError) -> list[Outgoing]:
+        """An answer whose own topic is not there goes to the topic of all replies; that one, and dead letters, are waited for."""
+        if one.topic in {self._topics.replies, self._topics.dead_letters}:
+            return [one]
+        log.warning(
+            "reply topic is not there", topic=one.topic, error=type(error).__name__, instead=self._topics.replies
+        )
+        return [one._replace(topic=self._topics.replies)]
 
     def _reply(self, incoming: Incoming, answer: Answer) -> Outgoing:
         body: Json = {

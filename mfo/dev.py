@@ -53,7 +53,7 @@ START_SECONDS = 90.0
 DEATHS_BEFORE_READY = 3
 BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 STEADY_SECONDS = 30.0
-SERVICE_STOP_SECONDS = 2.5
+SERVICE_STOP_SECONDS = 4.5
 LOG_BYTES_KEPT = 32 << 20
 QUIET_LEVELS = frozenset({"debug", "info"})
 
@@ -213,6 +213,11 @@ class Service:
         """How long until it is due."""
         return max(0.0, self._again - time.monotonic())
 
+    def tell_to_end(self) -> None:
+        """Ask the process to end, without waiting for it."""
+        if self._process is not None:
+            self._process.terminate()
+
     def stop(self, seconds: float = SERVICE_STOP_SECONDS) -> bool:
         """Asks the process to end and ends it if it does not; whether it went by itself."""
         process = self._process
@@ -261,6 +266,7 @@ class Dev:
         self._environment: dict[str, str] = {}
         self._version = ""
         self._port = options.port
+        self._health_ports: dict[str, str] = {}
 
     def run(self, when_ready: Callable[[Running], None]) -> None:
         """Start everything, tell `when_ready`, keep it up until SIGINT, SIGTERM or SIGHUP, and stop everything.
@@ -284,6 +290,10 @@ class Dev:
 
     def _start(self) -> bool:
         self._port = _http_port(self.options.port)
+        self._health_ports = {
+            name: os.environ.get(name) or str(free_port())
+            for name in ("MFO_CONSUMERS_HEALTH_PORT", "MFO_PROJECTIONS_HEALTH_PORT")
+        }
         key = self._folder.master_key(self._tell)
         with ThreadPoolExecutor(2) as threads:
             database = threads.submit(self._start_postgres)
@@ -338,6 +348,7 @@ class Dev:
             "MFO_KAFKA_BOOTSTRAP": bootstrap,
             "MFO_MASTER_KEY_FILE": str(key),
             "MFO_HTTP_PORT": str(self._port),
+            **self._health_ports,
             **self._folder.tenant(),
         }
 
@@ -403,6 +414,8 @@ class Dev:
 
     def _end(self) -> None:
         self._tell("stopping")
+        for service in self._services:
+            service.tell_to_end()
         for service in self._services:
             if not service.stop():
                 self._tell(f"{service.name} did not stop within {SERVICE_STOP_SECONDS:g} s and was ended")

@@ -52,6 +52,12 @@ def dev(
     )
 
 
+def _metrics(note: Running) -> str:
+    """Where each service shows its figures: api, consumers, projections."""
+    ports = (note.environment[f"MFO_{name}_HEALTH_PORT"] for name in ("CONSUMERS", "PROJECTIONS"))
+    return ", ".join([f"{note.url}/metrics", *(f"http://127.0.0.1:{port}/metrics" for port in ports)])
+
+
 def _welcome(note: Running, data: Path | None) -> str:
     option = f" --data {shlex.quote(str(data))}" if data else ""
     kind = "a real broker from its jars" if note.kafka == "jars" else "the built-in broker, in memory only"
@@ -61,6 +67,7 @@ def _welcome(note: Running, data: Path | None) -> str:
             f"mfo is ready at {note.url}",
             f"  API documentation  {note.url}/docs",
             f"  health             {note.url}/health/ready",
+            f"  metrics            {_metrics(note)}",
             f"  PostgreSQL         {note.postgres}, its data in {note.data}",
             f"  Kafka              {note.kafka_bootstrap}, {kind}",
             f'  in another shell   eval "$({command()} env{option})"',

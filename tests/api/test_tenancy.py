@@ -86,3 +86,18 @@ async def test_keys_of_two_tenants_do_not_meet(api: Api, key: str) -> None:
 
     assert (mine.status_code, theirs.status_code) == (201, 201)
     assert mine.json()["flow_id"] != theirs.json()["flow_id"]
+
+
+async def test_a_command_for_a_flow_that_is_not_there_is_kept_as_refused(api: Api) -> None:
+    flow_id = uuid4()
+    assert (await api.client.post(f"/api/v1/flows/{flow_id}/pause", headers=api.tenant)).status_code == 404
+    assert (await api.client.delete(f"/api/v1/flows/{flow_id}", headers=api.tenant)).status_code == 404
+    async with api.app.state.service.side.pool.connection() as connection:
+        cursor = await connection.execute(
+            "select command, outcome, error::json ->> 'code' from command_log where flow_id = %s order by at",
+            (flow_id,),
+        )
+        assert await cursor.fetchall() == [
+            ("PauseFlow", "refused", "flow_not_found"),
+            ("DeleteFlow", "refused", "flow_not_found"),
+        ]

@@ -129,7 +129,7 @@ def told(start: str, asked: list[Word]) -> Iterator[tuple[str, Flow, Story]]:
         flow = story.flow
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @drawn(starts, words)
 def test_folding_the_events_gives_the_state_the_decisions_ended_with(start: str, asked: list[Word]) -> None:
     flow, history = Flow(id=FLOW_ID), list[Recorded]()
@@ -141,7 +141,7 @@ def test_folding_the_events_gives_the_state_the_decisions_ended_with(start: str,
     assert [recorded.version for recorded in history] == list(range(1, flow.version + 1))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @drawn(starts, words)
 def test_an_ended_flow_only_takes_its_deletion(start: str, asked: list[Word]) -> None:
     for kind, before, story in told(start, asked):
@@ -154,7 +154,7 @@ def test_an_ended_flow_only_takes_its_deletion(start: str, asked: list[Word]) ->
             assert kind in {"execute", "execute_with", "cancel", "delete"}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @drawn(starts, words)
 def test_progress_never_falls_and_is_100_only_when_completed(start: str, asked: list[Word]) -> None:
     completed = False
@@ -164,7 +164,7 @@ def test_progress_never_falls_and_is_100_only_when_completed(start: str, asked: 
         assert (progress(story.flow) == 100.0) is completed
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @drawn(starts, words)
 def test_the_parts_of_a_flow_agree_with_each_other(start: str, asked: list[Word]) -> None:
     for _, _, story in told(start, asked):
@@ -184,7 +184,7 @@ def test_the_parts_of_a_flow_agree_with_each_other(start: str, asked: list[Word]
         assert runs == [phase.name for phase in flow.phases[: len(runs)]]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @drawn(starts, words)
 def test_a_flow_takes_what_it_says_it_takes_and_nothing_else(start: str, asked: list[Word]) -> None:
     for _, _, story in told(start, asked):

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from domain.commands import ExecutePhase, ExecutionOptions
+from msgspec.structs import replace
+
+from domain.commands import CompletePhase, ExecutePhase, ExecutionOptions
 from domain.events import CheckpointCreated, FlowCompleted, InputRequested, PhaseCompleted, PhaseStarted
 from domain.words import Status
-from tests.examples import CREATE, CREATE_AUTO, EXECUTE, EXECUTE_SECOND, FLOW_ID, PAUSE, RESUME
-from tests.spec import Given, after, complete
+from tests.examples import (
+    COMPLETED,
+    CREATE,
+    CREATE_AUTO,
+    EXECUTE,
+    EXECUTE_SECOND,
+    FLOW_ID,
+    PAUSE,
+    QUIET,
+    RESUME,
+    RUN_ID,
+    STARTED,
+)
+from tests.spec import Given, after, complete, given
 
 
 def test_a_result_leaves_a_checkpoint() -> None:
@@ -62,3 +76,22 @@ def test_the_last_result_during_a_pause_completes_the_flow_when_it_is_resumed() 
     drained = Given(paused.when(complete(paused.flow)).flow)
     assert drained.flow.status is Status.PAUSED
     assert drained.when(RESUME).flow.status is Status.COMPLETED
+
+
+def test_a_run_that_says_nothing_of_checkpoints_leaves_one() -> None:
+    running = given(QUIET, replace(STARTED, options={}))
+    running.when(complete(running.flow)).then(PhaseCompleted, CheckpointCreated)
+
+
+def test_a_result_is_kept_as_the_worker_told_it() -> None:
+    result = CompletePhase(
+        flow_id=FLOW_ID,
+        run_id=RUN_ID,
+        token=1,
+        outputs={"rows": 3},
+        execution_time_ms=12,
+        validation_results={"file_exists": "passed"},
+        resource_usage={"cpu_seconds": 0.1, "peak_memory_mb": 80.0},
+        agent_insights=({"agent": "mapper", "insight": "three rows"},),
+    )
+    assert given(QUIET, STARTED).when(result).facts[0] == COMPLETED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid5
 
 import pytest
 from msgspec.structs import replace
@@ -42,13 +43,14 @@ def test_an_alias_names_its_phase() -> None:
 
 
 def test_a_phase_waits_its_turn() -> None:
-    after(CREATE).when(EXECUTE_SECOND).then_refused(PhaseOutOfOrder, allowed=["first"])
+    error = after(CREATE).when(EXECUTE_SECOND).then_refused(PhaseOutOfOrder, allowed=["first"])
+    assert error.detail == "phase second comes later; next is first"
 
 
 def test_a_phase_that_is_done_is_not_done_again() -> None:
-    given(QUIET, STARTED, COMPLETED, CHECKPOINT).when(ExecutePhase(flow_id=FLOW_ID, phase_name="first")).then_refused(
-        PhaseOutOfOrder, allowed=["second"]
-    )
+    again = ExecutePhase(flow_id=FLOW_ID, phase_name="first")
+    error = given(QUIET, STARTED, COMPLETED, CHECKPOINT).when(again).then_refused(PhaseOutOfOrder, allowed=["second"])
+    assert error.detail == "phase first has been completed; next is second"
 
 
 def test_an_unknown_phase_is_refused_naming_the_valid_ones() -> None:
@@ -164,3 +166,9 @@ def test_every_alias_of_discovery_names_a_phase_of_it() -> None:
         flow.when(ExecutePhase(flow_id=FLOW_ID, phase_name=alias)).then_refused(
             PhaseOutOfOrder, code="phase_out_of_order", allowed=["data_import"]
         )
+
+
+def test_a_runs_id_follows_from_the_flow_and_the_version_of_its_start() -> None:
+    run = after(CREATE, EXECUTE).flow.run
+    assert run is not None
+    assert run.run_id == uuid5(FLOW_ID, "run:2")

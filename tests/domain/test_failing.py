@@ -219,3 +219,11 @@ def test_a_wrong_input_during_a_pause_is_asked_for_when_it_is_over() -> None:
     asking = Given(flow.when(wrong).then(PhaseFailed, InputRequested).flow)
     assert (asking.flow.status, asking.flow.draining) == (Status.PAUSED, False)
     assert asking.when(RESUME).flow.status is Status.WAITING_FOR_INPUT
+
+
+def test_a_timer_carries_the_version_of_the_event_that_set_it() -> None:
+    flow = after(CREATE, EXECUTE)
+    story = flow.when(fail(flow.flow)).story
+    assert story is not None
+    assert story.flow.retry is not None
+    assert story.flow.retry.timer_token == story.facts[-1].version == story.flow.version

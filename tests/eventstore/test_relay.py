@@ -148,6 +148,17 @@ async def test_two_relays_one_killed_nothing_lost(house: House) -> None:
     assert await house.one("select epoch from relay") >= 2
 
 
+async def test_a_relay_that_is_stopped_while_it_clears_up_ends(house: House) -> None:
+    relay = Relay(house.side.config)
+    async with running(relay) as tasks:
+        await until(lambda: relay.leading)
+        await house.rows("update relay set epoch = epoch + 1")
+        listener = next(task for task in asyncio.all_tasks() if task.get_name() == "relay listener")
+        listener.add_done_callback(lambda _: tasks[0].cancel())
+        await asyncio.wait(tasks, timeout=10)
+        assert tasks[0].cancelled()
+
+
 async def test_a_superseded_leader_stops_and_moves_nothing(house: House) -> None:
     relay = Relay(house.side.config)
     async with running(relay), told(house) as records:
