@@ -797,6 +797,7 @@ def check(
         for key in keys | {header_key(key) for key in keys}:
             index[key].append(at)
     chosen: dict[int, tuple[str | None, str | None]] = {}
+    spoken: dict[int, str] = {}
     refused: list[Refused] = []
     # the longest key is the most exact, so it is read last and wins
     for key in sorted(given, key=len):
@@ -823,7 +824,30 @@ def check(
             continue
         for at in columns:
             chosen[at] = (target, unit)
+            spoken[at] = key
+    refused.extend(_twice(chosen, spoken, suggestions))
     return chosen, refused
+
+
+def _twice(
+    chosen: Mapping[int, tuple[str | None, str | None]], spoken: Mapping[int, str], suggestions: list[Suggestion]
+) -> list[Refused]:
+    """Two columns of one table that are to be the same single-valued field: one of them would be lost."""
+    first: dict[tuple[str, str | None, str], str] = {}
+    refused = []
+    for at in sorted(chosen):
+        target = chosen[at][0]
+        if target is None or target in MANY_COLUMNS:
+            continue
+        column = suggestions[at]
+        place = (column.source_file, column.source_sheet, target)
+        if place in first:
+            sentence = (
+                f"{column.source_field!r} and {first[place]!r} are both mapped to {target}; a field takes one column"
+            )
+            refused.append(Refused(spoken[at], sentence))
+        first.setdefault(place, column.source_field)
+    return refused
 
 
 def columns_of(tables: Iterable[Table]) -> list[Suggestion]:

@@ -219,3 +219,12 @@ def test_a_sheet_of_remarks_does_not_stop_the_estate() -> None:
 
 def test_every_fact_of_an_asset_can_be_mapped() -> None:
     assert {"name", "memory_gb", "ip_addresses", "criticality", "cpu_utilization_percent"} <= MACHINE_TARGETS.keys()
+
+
+def test_two_columns_of_a_table_cannot_be_the_same_field() -> None:
+    servers = table(["Server Name", "OS", "IP A", "IP B"], ["web01", "Debian 12", "10.0.0.1", "10.0.0.2"])
+    suggestions = suggest([servers])
+    _, refused = check({"Server Name": "hostname", "OS": "hostname"}, suggestions)
+    assert [(one.field, "hostname" in one.message) for one in refused] == [("OS", True)]
+    _, none = check({"IP A": "ip_addresses", "IP B": "ip_addresses", "OS": "operating_system"}, suggestions)
+    assert none == []
