@@ -162,3 +162,8 @@ def test_every_command_names_its_flow(kind: type[Command]) -> None:
 
 def test_what_workers_say_is_not_taken_from_outside() -> None:
     assert not set(PUBLIC) & set(INTERNAL)
+
+
+def test_a_name_of_blanks_is_no_name() -> None:
+    with pytest.raises(ValidationError, match="must not be blank"):
+        CreateFlow.model_validate({"flow_id": str(FLOW_ID), "flow_type": "discovery", "flow_name": "  "})

@@ -121,3 +121,9 @@ def test_a_definition_is_the_same_when_its_digest_is() -> None:
     same = msgspec.convert(msgspec.to_builtins(TWO_STEPS), FlowTypeConfig)
     assert same.digest() == TWO_STEPS.digest()
     assert replace(TWO_STEPS, description="changed").digest() != TWO_STEPS.digest()
+
+
+def test_a_registry_says_which_versions_it_knows() -> None:
+    known = TYPES.get("two_steps")
+    assert TYPES.knows(known.name, known.version)
+    assert not TYPES.knows(known.name, "9.9.9")
