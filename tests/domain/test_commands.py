@@ -41,6 +41,7 @@ def deep(levels: int) -> dict[str, Any]:
     [
         {"color": "red"},
         {"flow_name": ""},
+        {"flow_name": " \t "},
         {"flow_name": "x" * 256},
         {"flow_name": "a\x00b"},
         {"flow_id": "42"},

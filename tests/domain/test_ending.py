@@ -7,7 +7,7 @@ import pytest
 from domain.commands import Command, ExecutePhase
 from domain.errors import FlowIsOver, FlowNotPaused, MfoError, NothingToAnswer, NotSupported
 from domain.events import FlowCancelled, FlowDeleted, PhaseStarted
-from domain.words import Status
+from domain.words import PhaseStatus, Status
 from tests.examples import (
     ANSWER,
     CANCEL,
@@ -116,3 +116,16 @@ def test_an_ended_flow_asks_nothing_any_more() -> None:
     asking = Given(running.when(ask(running.flow, "answer")).flow)
     assert asking.flow.waiting is not None
     assert asking.when(CANCEL).flow.waiting is None
+
+
+@pytest.mark.parametrize(("ending", "code"), [(CANCEL, "flow_cancelled"), (DELETE, "flow_deleted")])
+def test_a_phase_in_hand_comes_to_no_result_when_the_flow_ends(ending: Command, code: str) -> None:
+    running = after(CREATE, EXECUTE)
+    asking = Given(running.when(ask(running.flow, "answer")).flow)
+    for flow in (running, asking):
+        ended = flow.when(ending).flow
+        assert [phase.status for phase in ended.phases] == [PhaseStatus.FAILED, PhaseStatus.PENDING]
+        error = ended.phase("first").error
+        assert error is not None
+        assert (error["code"], error["retryable"]) == (code, False)
+        assert ended.transitions[-1]["status"] == "failed"

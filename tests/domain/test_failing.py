@@ -227,3 +227,11 @@ def test_a_timer_carries_the_version_of_the_event_that_set_it() -> None:
     assert story is not None
     assert story.flow.retry is not None
     assert story.flow.retry.timer_token == story.facts[-1].version == story.flow.version
+
+
+def test_a_wrong_part_of_an_input_is_asked_for_by_the_inputs_name() -> None:
+    flow = after(CREATE, EXECUTE)
+    wrong = [{"field": f"answer.{part}", "message": "is wrong"} for part in ("left", "right")]
+    asked = flow.when(fail(flow.flow, kind="validation", fields=wrong)).then(PhaseFailed, InputRequested).flow
+    assert asked.waiting is not None
+    assert asked.waiting.fields == ("answer",)

@@ -75,6 +75,8 @@ def test_older_versions_can_be_remembered_and_strange_ones_are_named() -> None:
     older = replace(TWO_STEPS, version="0.9.0")
     types.remember(older)
     assert types.version("two_steps", "0.9.0") is older
+    assert types.knows("two_steps", "0.9.0")
+    assert not types.knows("two_steps", "0.1.0")
     with raises(RegistrationError, "0.1.0 is not known"):
         types.version("two_steps", "0.1.0")
     with raises(TypeUnknown, "use one of two_steps"):
