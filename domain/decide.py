@@ -299,7 +299,9 @@ def _go_on(story: Story) -> None:
         story.tell(FlowCompleted())
         return
     config = story.type.phase(following.name)
-    options = _options(story, config, {})
+    # a phase that asked goes on as it was started
+    asked = following.status is PhaseStatus.WAITING and following.options
+    options = following.options if asked else _options(story, config, {})
     missing = _missing(story.flow, config, {}) if options["validate_inputs"] else []
     if missing:
         story.tell(

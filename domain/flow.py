@@ -70,6 +70,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     completed_at: datetime | None = None
     execution_time_ms: int = 0
     inputs: Json = {}
+    options: Json = {}
     outputs: Json = {}
     error: Json | None = None
     validation_results: Json = {}
@@ -346,6 +347,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         attempt=fact.attempt,
         started_at=phase.started_at or meta.at,
         inputs={**phase.inputs, **fact.inputs},
+        options={**fact.options, "timeout_seconds": fact.timeout_seconds, "max_attempts": fact.max_attempts},
         error=None,
     )
     return replace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from domain.commands import ExecutePhase, ProvideInput
+from domain.commands import ExecutePhase, ExecutionOptions, ProvideInput
 from domain.errors import InputInvalid, NothingToAnswer
 from domain.events import InputProvided, InputRequested, PhaseStarted
 from domain.words import Status
@@ -105,3 +105,12 @@ def test_an_answer_during_a_pause_that_leaves_something_open_is_asked_again_on_r
     answered = Given(paused.when(hint).then(InputProvided).flow)
     assert answered.when(RESUME).flow.status is Status.WAITING_FOR_INPUT
     answered.when(ANSWER).then_refused(NothingToAnswer, allowed=["resume", "cancel", "delete"])
+
+
+def test_a_phase_that_asked_goes_on_as_it_was_started() -> None:
+    hurried = ExecutePhase(flow_id=FLOW_ID, options=ExecutionOptions(timeout_seconds=5, max_retries=0))
+    flow = after(CREATE, hurried)
+    asking = Given(flow.when(ask(flow.flow, "answer")).flow)
+    started = asking.when(ANSWER).facts[-1]
+    assert isinstance(started, PhaseStarted)
+    assert (started.timeout_seconds, started.max_attempts) == (5.0, 1)
