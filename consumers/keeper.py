@@ -25,7 +25,7 @@ from consumers.work import Workshop
 from domain.commands import Command, CompletePhase, Envelope, FailPhase, FireTimer, ReassignRun, RequestInput
 from domain.errors import MfoError, RunNotCurrent, Unavailable
 from domain.flow import Flow, Run
-from domain.flow_types import FlowTypes
+from domain.flow_types import FlowTypes, PhaseConfig
 from eventstore.committer import Answer
 from eventstore.database import connect
 from eventstore.definitions import remember
@@ -132,8 +132,8 @@ class Keeper:
     # the committer's side
 
     def take(self, flow: Flow, run: Run) -> bool:
-        """Reserve a place for a run that is about to be committed."""
-        if self._draining or self._workshop is None:
+        """Reserve a place for a run that is about to be committed; none for work that only others can do."""
+        if self._draining or self._workshop is None or not self._workshop.work.offers(self._phase(flow, run)):
             return False
         mode = self._mode(flow, run)
         if mode == "exclusive":
@@ -169,7 +169,10 @@ class Keeper:
 
     def _mode(self, flow: Flow, run: Run) -> Mode:
         assert self._workshop is not None
-        return self._workshop.work.mode(self._types.version(flow.flow_type, flow.flow_version).phase(run.phase_name))
+        return self._workshop.work.mode(self._phase(flow, run))
+
+    def _phase(self, flow: Flow, run: Run) -> PhaseConfig:
+        return self._types.version(flow.flow_type, flow.flow_version).phase(run.phase_name)
 
     @property
     def _types(self) -> FlowTypes:
@@ -233,7 +236,7 @@ class Keeper:
         return await self._pool.run(job, exclusive=active.mode == "exclusive", within=active.run.timeout_seconds)
 
     def _job(self, flow: Flow, run: Run) -> Job:
-        config = self._types.version(flow.flow_type, flow.flow_version).phase(run.phase_name)
+        config = self._phase(flow, run)
         return Job(
             run_id=run.run_id,
             token=run.token,

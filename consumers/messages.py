@@ -17,6 +17,7 @@ from domain.errors import BodyInvalid, BodyNotJson, FieldError, MessageUnreadabl
 
 TYPE_PREFIX = "mfo.command."
 MAX_ID = 255
+MAX_FIELD = 200
 ATTRIBUTES = (
     *("specversion", "id", "source", "type", "subject", "clientaccountid", "engagementid", "userid"),
     *("correlationid", "causationid", "expectedversion", "replyto"),
@@ -90,10 +91,9 @@ def read(
     try:
         command = command_class.model_validate(body)
     except ValidationError as error:
-        raise BodyInvalid(
-            f"the data is no {command_class.__name__}: " + "; ".join(_problem(one) for one in error.errors()[:5]),
-            errors=[FieldError(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()[:50]],
-        ) from None
+        problems = [FieldError(_place(one), one["msg"]) for one in error.errors()[:50]]
+        told = "; ".join(f"{one.field or 'data'}: {one.message}" for one in problems[:5])
+        raise BodyInvalid(f"the data is no {command_class.__name__}: {told}", errors=problems) from None
     envelope = Envelope(
         command_id=command_id,
         client_account_id=tenant.client_account_id,
@@ -221,5 +221,6 @@ def _reply_topic(wanted: str | None, default: str, allowed: Sequence[str]) -> st
     return wanted
 
 
-def _problem(error: Any) -> str:
-    return f"{'.'.join(map(str, error['loc'])) or 'data'}: {error['msg']}"
+def _place(error: Any) -> str:
+    """The field that an error speaks of. A sender chooses its names, so they are cut: the reply must fit its topic."""
+    return ".".join(map(str, error["loc"]))[:MAX_FIELD]

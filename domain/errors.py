@@ -7,7 +7,7 @@ MfoError
 │   ├── FlowIsOver · FlowHasFailed
 │   ├── PhaseUnknown · PhaseOutOfOrder · PhaseAlreadyRunning · PhaseNotPausable
 │   ├── InputsMissing · NothingToAnswer · InputInvalid
-│   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause · FlowAwaitsInput
+│   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause
 │   ├── RunNotCurrent
 │   ├── VersionMoved
 │   ├── KeyReused
@@ -140,12 +140,6 @@ class InputInvalid(Refused):
 
     code = "input_invalid"
     status = 422
-
-
-class FlowAwaitsInput(Refused):
-    """The flow waits for input; answer it first."""
-
-    code = "flow_awaits_input"
 
 
 class FlowPausedNow(Refused):

@@ -42,7 +42,6 @@ class ServiceConfig:
     workers: int = 2
     worker_memory_mb: int = 1024
     slots: int = 64
-    data_dir: str | None = None
 
     @property
     def topics(self) -> Topics:

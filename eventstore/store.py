@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -172,13 +172,6 @@ class Store:
         """The events after a place in the log, in the order of their commits."""
         async with self.pool.connection() as connection:
             return await tail(connection, after, limit)
-
-    async def all(self, *, batch: int = 5000) -> AsyncIterator[list[Stored]]:
-        """The whole log in order, in batches."""
-        position = 0
-        while events := await self.tail(position, batch):
-            yield events
-            position = events[-1].position
 
     async def end(self) -> int:
         """The place of the last event in the log; 0 for an empty one."""

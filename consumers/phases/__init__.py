@@ -45,6 +45,10 @@ class PhaseWork:
                     raise RegistrationError(f"module {module.__name__} repeats the {kind} {', '.join(repeated)}")
                 known.update(further)
 
+    def offers(self, phase: PhaseConfig) -> bool:
+        """Whether all that a phase names is here; a newer process may have made the flow with more."""
+        return set(phase.handlers) <= set(self.handlers) and set(phase.validators) <= set(self.validators)
+
     def mode(self, phase: PhaseConfig) -> Mode:
         """How a phase runs: as its most demanding handler does; one with validators never runs inline."""
         modes = {getattr(self.handlers[name], "mode", "exclusive") for name in phase.handlers}

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from consumers.describer import Describer
 from consumers.frames import Begin
@@ -20,6 +21,7 @@ from consumers.pool import WorkerPool
 from consumers.work import Workshop
 from domain.commands import CancelFlow, ExecutePhase, PauseFlow, ProvideInput, ReassignRun
 from domain.flow import Flow
+from domain.types.discovery import DISCOVERY
 from eventstore import codec
 from eventstore.definitions import modules
 from eventstore.imports import Import
@@ -319,3 +321,11 @@ async def test_runs_in_hand_are_handed_back_when_the_service_stops(module_url: s
         assert state[0][2] == 1
         (tmp_path / "go").touch()
         assert (await ended(house, flow.id)).attempts_failed == 0
+
+
+async def test_a_phase_is_offered_where_all_that_it_names_is() -> None:
+    work = PhaseWork()
+    known = DISCOVERY.phases[0]
+    assert work.offers(known)
+    assert not work.offers(replace(known, handlers=("of_a_newer_version",)))
+    assert not work.offers(replace(known, validators=("of_a_newer_version",)))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from consumers.messages import Sender, read, sender
 from domain.commands import CreateFlow, PauseFlow, ProvideInput
-from domain.errors import Invalid, MfoError
+from domain.errors import BodyInvalid, Invalid, MfoError
 
 ACCOUNT, ENGAGEMENT, FLOW = UUID(int=1), UUID(int=2), UUID(int=3)
 REPLIES = "mfo.replies.v1"
@@ -212,3 +212,12 @@ def test_whatever_comes_is_read_or_refused(
     with suppress(Invalid):
         taken([*headers, *(binary(ATTRIBUTES) if named else [])], value, key)
     sender(headers, value)
+
+
+def test_a_reason_stays_small_whatever_names_the_sender_chose() -> None:
+    with pytest.raises(BodyInvalid) as refusal:
+        taken(
+            binary(ATTRIBUTES), json.dumps({**json.loads(BODY), **{letter * 300_000: 1 for letter in "xyz"}}).encode()
+        )
+    assert len(json.dumps(refusal.value.as_dict())) < 3_000
+    assert {len(error.field) for error in refusal.value.errors} == {200}
