@@ -1,20 +1,20 @@
 # Plain `make` lists the verbs.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check fmt bench docs clean lock
+.PHONY: help demo dev test check fmt bench fuzz docs clean lock
 
 PYTHON ?= $(shell for name in python3.11 python3 python3.13 python3.12; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 BIN := .venv/bin
 PACKAGES := domain estate eventstore consumers projections api mfo
-CODE := $(PACKAGES) tests bench
+CODE := $(PACKAGES) tests bench fuzz
 ARGS ?=
 
 help:
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1|/' | column -t -s '|' 2>/dev/null \
 		|| grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST)
 
-demo: .venv/.installed ## watch a discovery flow, from upload to result; FILE=path takes your inventory, KEEP=1 leaves it up
-	@$(BIN)/python -m mfo.demo $(if $(FILE),--file "$(FILE)") $(if $(KEEP),--keep)
+demo: .venv/.installed ## watch a discovery flow, from upload to result; FILE=path[,path] takes your inventory, AGAIN=1 twice, KEEP=1 leaves it up
+	@$(BIN)/python -m mfo.demo $(if $(FILE),--file "$(FILE)") $(if $(AGAIN),--again) $(if $(KEEP),--keep)
 
 dev: .venv/.installed ## the whole service on this machine, PostgreSQL and Kafka included; ARGS="--port 8080 --data DIR"
 	@$(BIN)/mfo dev $(ARGS)
@@ -35,6 +35,11 @@ fmt: .venv/.installed ## formats the code and mends what ruff can mend
 
 bench: .venv/.installed ## measures, and prints what it ran on; ARGS=...
 	@$(BIN)/python -m bench $(ARGS)
+
+fuzz: .venv/.installed ## fuzzes the readers, a minute each; TARGETS="csv xlsx", SECONDS=600
+	@$(BIN)/pip install -qq --disable-pip-version-check ".[fuzz]"
+	@for target in $(or $(TARGETS),csv json ndjson xml xlsx ods zip options); do \
+		$(BIN)/python -m fuzz.run $$target -max_total_time=$(or $(SECONDS),60) || exit 1; done
 
 docs: .venv/.installed ## writes docs/settings.md, docs/openapi.json and docs/asyncapi.json from the code
 	@$(BIN)/python -m mfo.docs

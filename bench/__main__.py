@@ -1,4 +1,4 @@
-"""`python -m bench [NAME] [--json] [--flows N]`: measure, and print what it ran on."""
+"""`python -m bench [flows|estate] [--json] [--flows N] [--only NAME]`: measure, and print what it ran on."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ import json
 import sys
 from typing import Any
 
-from bench import flows
+from bench import estate, flows
 
 
 def main() -> int:
     """Run one measurement and print it; 0 when it came to an end."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements of the whole service.")
-    parser.add_argument("name", nargs="?", default="flows", choices=["flows"])
+    parser.add_argument("name", nargs="?", default="flows", choices=["flows", "estate"])
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--flows", type=int, default=flows.FLOWS, help="how many flows to measure")
+    parser.add_argument("--only", action="append", help="one of the estates; may be given more than once")
     given = parser.parse_args()
-    result = flows.run(given.flows)
+    result = flows.run(given.flows) if given.name == "flows" else estate.run(given.only)
     if given.json:
         json.dump(result, sys.stdout, indent=2)
         print()
         return 0
-    _show(result)
+    (_show if given.name == "flows" else _show_estates)(result)
     return 0
 
 
@@ -41,6 +42,20 @@ def _show(result: dict[str, Any]) -> None:
         f" synchronous_commit {first['synchronous_commit']}), Kafka: {first['kafka']}"
     )
     print(f"  ratios: {result['ratios']}")
+
+
+def _show_estates(result: dict[str, Any]) -> None:
+    print(result["what"])
+    for figures in result["runs"]:
+        limit = f", limit {figures['limit_megabytes']}" if figures["limit_megabytes"] else ""
+        print(
+            f"  {figures['estate']:12} {figures['rows']:>9,} rows, {figures['files_mb']:.1f} MB: {figures['wall_s']:.1f} s"
+            f" (CPU {figures['cpu_s']:.1f}, limit {figures['limit_seconds']:g}), peak {figures['peak_mb']} MB{limit};"
+            f" {figures['assets']:,} assets"
+            + (f", {figures['dependencies']:,} dependencies" if "dependencies" in figures else "")
+        )
+        for phase, spent in figures["phases"].items():
+            print(f"    {phase:22} {spent['wall_s']:6.2f} s  CPU {spent['cpu_s']:6.2f} s  peak {spent['peak_mb']:5} MB")
 
 
 if __name__ == "__main__":

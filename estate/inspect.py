@@ -3,65 +3,93 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from estate.formats import IGNORED, recognise, recognised_as
+from estate.formats import recognise, recognised_as
+from estate.options import NOTHING, ImportOptions
 from estate.readers import read
+from estate.tables import Cell, SetAside, Table
 
 PREVIEW_ROWS = 20
 PREVIEW_TEXT = 200
+PREVIEW_CELLS = 50
+"""Cells of a row that was set aside."""
 
 
-def inspect(path: Path, filename: str) -> dict[str, Any]:
+def inspect(path: Path, filename: str, options: ImportOptions | None = None) -> dict[str, Any]:
     """Describe an upload.
 
-    Returns `{format, recognised_as, encoding, sheets: [{name, rows, columns[], kind, role, header_row, set_aside}],
-    rows, preview: {sheet: [first 20 rows as {column: cell}]}, warnings: [{code, message, sheet, row}]}`.
-    `rows` leaves out sheets that discovery does not use. The one table of a csv file has its file name as sheet name
-    here. Raises EstateError for unreadable files.
+    Returns `{format, recognised_as, encoding, sheets: [{name, rows, columns[], kind, role, header_row, header_rows,
+    set_aside, read_as}], rows, preview: {sheet: [first 20 rows as {column: cell}]}, set_aside: {sheet: [first 20 of
+    {row, reason, message, cells}]}, warnings: [{code, message, sheet, row}], import_options}`.
+    `rows` leaves out sheets that discovery does not use. The table of a file without sheets has its file name as name
+    here. Cells that look like credentials or personal data are masked. Raises EstateError for unreadable files.
     """
-    book = read(path, filename)
+    book = read(path, filename, options)
     recognise(book)
     sheets = []
     preview: dict[str, list[dict[str, Any]]] = {}
+    set_aside: dict[str, list[dict[str, Any]]] = {}
     for table in book.tables:
-        name = table.sheet if table.sheet is not None else filename
+        name = _name(table, filename)
         sheets.append(
             {
                 "name": name,
-                "rows": len(table.rows),
-                "columns": table.columns,
+                "rows": len(table),
+                "columns": table.names,
                 "kind": table.kind,
                 "role": table.role,
                 "header_row": table.header_row,
+                "header_rows": table.read_as.get("header_rows", []),
                 "set_aside": len(table.set_aside),
+                "read_as": table.read_as,
             }
         )
-        preview[name] = [
-            dict(zip(table.columns, map(_short, cells), strict=False)) for _, cells in table.rows[:PREVIEW_ROWS]
-        ]
+        preview[name] = _preview(table)
+        set_aside[name] = [_aside(row) for row in islice(table.set_aside, PREVIEW_ROWS)]
     warnings = [asdict(warning) for warning in book.warnings]
-    rows = sum(len(table.rows) for table in book.tables if table.role != IGNORED)
     if not book.row_count:
-        warnings.append(
-            {
-                "code": "no_rows",
-                "message": f"{filename} has a header and no data row below it.",
-                "sheet": None,
-                "row": None,
-            }
-        )
+        told = f"{filename} has a header and no data row below it."
+        warnings.append({"code": "no_rows", "message": told, "sheet": None, "row": None})
     return {
         "format": book.format,
         "recognised_as": recognised_as(book),
         "encoding": book.encoding,
         "sheets": sheets,
-        "rows": rows,
+        "rows": book.used_rows,
         "preview": preview,
+        "set_aside": set_aside,
         "warnings": warnings,
+        "import_options": (options or NOTHING).as_dict(),
     }
 
 
-def _short(cell: Any) -> Any:
+def _name(table: Table, filename: str) -> str:
+    """The sheet; in a zip with the file in it before that."""
+    if table.file == filename:
+        return table.sheet if table.sheet is not None else filename
+    member = table.file.removeprefix(f"{filename}/")
+    return member if table.sheet is None else f"{member}: {table.sheet}"
+
+
+def _preview(table: Table) -> list[dict[str, Any]]:
+    from estate.personal import masked
+
+    names = table.names
+    return [
+        {name: _short(masked(name, cell)) for name, cell in zip(names, cells, strict=True)}
+        for _, cells in table.rows(most=PREVIEW_ROWS)
+    ]
+
+
+def _aside(row: SetAside) -> dict[str, Any]:
+    from estate.personal import masked
+
+    cells = [_short(masked("", cell)) for cell in row.cells[:PREVIEW_CELLS]]
+    return {"row": row.row, "reason": row.reason, "message": row.message, "cells": cells}
+
+
+def _short(cell: Cell) -> Cell:
     return cell[: PREVIEW_TEXT - 1] + "…" if isinstance(cell, str) and len(cell) > PREVIEW_TEXT else cell

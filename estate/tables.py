@@ -1,21 +1,102 @@
-"""Tables as they came: every row knows the file, the sheet and the row number it came from."""
+"""Tables as they were read: a column is its distinct cells and, for every row, which of them it holds.
+
+Inventories repeat themselves, so whatever is done to a cell is done once for each distinct cell, and a table of
+100,000 rows and 60 columns is a few dozen megabytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from itertools import chain
-from typing import Any
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
-import orjson
+import cramjam
+import msgspec
 
 from estate.bulk import bulk
+from estate.roles import IGNORED
 
 Cell = str | int | float | bool | None
-"""One cell: text from csv, typed from a workbook; dates and times are ISO 8601 text; an empty cell is None."""
+"""One cell: text from csv, typed from a workbook or JSON; dates and times are ISO 8601 text; an empty cell is None."""
 
-Row = tuple[int, list[Cell]]
-"""Row number as a spreadsheet shows it (1-based, blank and header lines counted), and one cell per column."""
+Codes: TypeAlias = "array[int]"
+"""For every row the place of its cell among the column's distinct cells."""
+
+CHUNK_ROWS = 256
+CHUNK_CELLS = 1 << 18
+
+
+@dataclass(slots=True)
+class Column:
+    """One column. `distinct[0]` is None, the empty cell; no two distinct cells are equal in value and type."""
+
+    name: str
+    distinct: list[Cell]
+    codes: Codes
+
+    @classmethod
+    def of(cls, name: str, cells: Iterable[Cell]) -> Column:
+        """A column of these cells, in order."""
+        column = cls(name, [None], array("I"))
+        column.codes.extend(_Encoder(column.distinct).encode(cells))
+        return column
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __iter__(self) -> Iterator[Cell]:
+        distinct = self.distinct
+        return (distinct[code] for code in self.codes)
+
+    def __getitem__(self, row: int) -> Cell:
+        return self.distinct[self.codes[row]]
+
+    def counts(self) -> list[int]:
+        """How many rows hold each distinct cell."""
+        counted = [0] * len(self.distinct)
+        for code in self.codes:
+            counted[code] += 1
+        return counted
+
+    def pick(self, rows: Sequence[int]) -> Column:
+        """The column with these rows only (places from 0), distinct cells kept as they are."""
+        codes = self.codes
+        return Column(self.name, self.distinct, array("I", [codes[row] for row in rows]))
+
+
+class _Places(dict[Cell, int]):
+    """The place of each distinct cell of one type; a cell that was not seen yet is given the next one."""
+
+    def __init__(self, distinct: list[Cell]) -> None:
+        super().__init__({None: 0, "": 0})
+        self._distinct = distinct
+
+    def __missing__(self, cell: Cell) -> int:
+        place = self[cell] = len(self._distinct)
+        self._distinct.append(cell)
+        return place
+
+
+class _Encoder:
+    """Gives each distinct cell its place; 1, 1.0 and True are different cells."""
+
+    def __init__(self, distinct: list[Cell]) -> None:
+        self._distinct = distinct
+        self._places: dict[type, Callable[[Cell], int]] = {}
+
+    def _of(self, kind: type) -> Callable[[Cell], int]:
+        if kind not in self._places:
+            self._places[kind] = _Places(self._distinct).__getitem__
+        return self._places[kind]
+
+    def encode(self, cells: Iterable[Cell]) -> list[int]:
+        """The codes of the cells; an empty text is an empty cell."""
+        held = list(cells)
+        kinds = set(map(type, held)) - {type(None)}
+        if len(kinds) <= 1:
+            return list(map(self._of(kinds.pop() if kinds else str), held))
+        return [self._of(type(cell))(cell) for cell in held]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +121,100 @@ class SetAside:
 
 @dataclass(slots=True)
 class Table:
-    """One sheet, or one csv file (its sheet is None): header and data rows."""
+    """One table of a file: header and data rows. `sheet` is None where the file is one table (csv, ndjson).
+
+    `numbers` are the row numbers as a spreadsheet shows them (1-based, header and blank lines counted; of JSON the
+    place of the record). `read_as` tells how it was read, for the preview: delimiter, header rows, date order, ...
+    """
 
     file: str
     sheet: str | None
-    columns: list[str]
+    columns: list[Column]
+    numbers: Codes
     header_row: int
-    rows: list[Row]
     set_aside: list[SetAside] = field(default_factory=list)
     delimiter: str | None = None
     kind: str = "unknown"
     role: str = "unknown"
+    read_as: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The column names, in order; each once."""
+        return [column.name for column in self.columns]
 
     @property
     def place(self) -> str:
         """The table's name in a sentence."""
         return f"{self.file}, sheet {self.sheet}" if self.sheet is not None else self.file
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def rows(self, *, first: int = 0, most: int | None = None) -> Iterator[tuple[int, list[Cell]]]:
+        """(row number, cells in the order of the columns), `most` of them from place `first` on."""
+        end = len(self) if most is None else min(len(self), first + most)
+        for row in range(first, end):
+            yield self.numbers[row], [column[row] for column in self.columns]
+
+    def pick(self, rows: Sequence[int]) -> Table:
+        """The table with these rows only (places from 0); nothing is set aside in it."""
+        numbers = array("I", [self.numbers[row] for row in rows])
+        return Table(
+            self.file,
+            self.sheet,
+            [column.pick(rows) for column in self.columns],
+            numbers,
+            self.header_row,
+            [],
+            self.delimiter,
+            self.kind,
+            self.role,
+            dict(self.read_as),
+        )
+
+
+class TableBuilder:
+    """Takes rows as a reader meets them; holds at most a few hundred of them as rows, fewer of wide ones."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._most = max(1, min(CHUNK_ROWS, CHUNK_CELLS // max(1, len(names))))
+        self.columns = [Column(name, [None], array("I")) for name in names]
+        self.numbers: Codes = array("I")
+        self._encoders = [_Encoder(column.distinct) for column in self.columns]
+        self._waiting: list[Sequence[Cell]] = []
+
+    def add(self, number: int, cells: Sequence[Cell]) -> None:
+        """One row; it has exactly as many cells as there are columns."""
+        self.numbers.append(number)
+        self._waiting.append(cells)
+        if len(self._waiting) >= self._most:
+            self.flush()
+
+    def widen(self, name: str) -> None:
+        """One more column, empty in all rows so far; rows to come have a cell more."""
+        taken = len(self.numbers) - len(self._waiting)
+        self.columns.append(Column(name, [None], array("I", bytes(4 * taken))))
+        self._encoders.append(_Encoder(self.columns[-1].distinct))
+        self._most = max(1, min(CHUNK_ROWS, CHUNK_CELLS // len(self.columns)))
+
+    def distinct(self) -> int:
+        """How many different cells the rows taken in hold, summed over the columns."""
+        return sum(len(column.distinct) for column in self.columns)
+
+    def flush(self) -> None:
+        """Take in the rows that wait."""
+        if not self._waiting:
+            return
+        width = len(self.columns)
+        if len(self._waiting[0]) < width:
+            self._waiting = [[*cells, *[None] * (width - len(cells))] for cells in self._waiting]
+        for column, encoder, cells in zip(self.columns, self._encoders, zip(*self._waiting, strict=True), strict=True):
+            column.codes.extend(encoder.encode(cells))
+        self._waiting.clear()
+
+    def __len__(self) -> int:
+        return len(self.numbers)
 
 
 @dataclass(slots=True)
@@ -71,7 +230,12 @@ class Workbook:
     @property
     def row_count(self) -> int:
         """Data rows of all tables."""
-        return sum(len(table.rows) for table in self.tables)
+        return sum(len(table) for table in self.tables)
+
+    @property
+    def used_rows(self) -> int:
+        """Data rows of the tables that discovery uses."""
+        return sum(len(table) for table in self.tables if table.role != IGNORED)
 
 
 def source(file: str, sheet: str | None, row: int | None) -> dict[str, Any]:
@@ -79,60 +243,68 @@ def source(file: str, sheet: str | None, row: int | None) -> dict[str, Any]:
     return {"file": file, "sheet": sheet, "row": row}
 
 
+# --- as bytes -------------------------------------------------------------------------------------------------
+
+TABLE_MEDIA_TYPE = "application/vnd.mfo.table+zstd"
+"""A table as an artifact: MessagePack under Zstandard, `[fields of the header, numbers, [[name, distinct, codes]]]`.
+
+Numbers and codes are `[width, bytes]`, little-endian unsigned integers of `width` bytes.
+"""
+
+_WIDTHS = ((1 << 8, "B"), (1 << 16, "H"), (1 << 32, "I"))
+_TYPECODES = {1: "B", 2: "H", 4: "I"}
+
+
+def pack_codes(codes: Codes) -> list[Any]:
+    """`[width, bytes]` of a column of unsigned integers, as narrow as they allow."""
+    most = max(codes, default=0)
+    typecode = next(code for limit, code in _WIDTHS if most < limit)
+    narrow = codes if codes.typecode == typecode else array(typecode, codes)
+    return [narrow.itemsize, narrow.tobytes()]
+
+
+def unpack_codes(packed: Sequence[Any]) -> Codes:
+    """The inverse of `pack_codes`."""
+    width, data = packed
+    narrow = array(_TYPECODES[width])
+    narrow.frombytes(data)
+    return narrow if width == 4 else array("I", narrow)
+
+
+def pack(value: Any) -> bytes:
+    """MessagePack under Zstandard."""
+    return bytes(cramjam.zstd.compress(msgspec.msgpack.encode(value), 1))
+
+
+def unpack(data: bytes) -> Any:
+    """The inverse of `pack`."""
+    return msgspec.msgpack.decode(memoryview(cramjam.zstd.decompress(data)))
+
+
 @bulk
 def dump_table(table: Table) -> bytes:
-    """A table as ndjson: a header object, then one array `[row number, cell, ...]` per data row."""
+    """A table as bytes, `TABLE_MEDIA_TYPE`."""
     header = {
         "file": table.file,
         "sheet": table.sheet,
-        "columns": table.columns,
         "header_row": table.header_row,
+        "set_aside": [msgspec.to_builtins(row) for row in table.set_aside],
+        "delimiter": table.delimiter,
         "kind": table.kind,
         "role": table.role,
-        "delimiter": table.delimiter,
-        "set_aside": [asdict(row) for row in table.set_aside],
+        "read_as": table.read_as,
     }
-    return dump_ndjson(chain([header], ([number, *cells] for number, cells in table.rows)))
+    columns = [[column.name, column.distinct, pack_codes(column.codes)] for column in table.columns]
+    return pack([header, pack_codes(table.numbers), columns])
 
 
 @bulk
 def load_table(data: bytes) -> Table:
     """The inverse of `dump_table`."""
-    lines = load_ndjson(data)
-    header = next(lines)
+    header, numbers, columns = unpack(data)
+    header["set_aside"] = [SetAside(**row) for row in header["set_aside"]]
     return Table(
-        file=header["file"],
-        sheet=header["sheet"],
-        columns=header["columns"],
-        header_row=header["header_row"],
-        kind=header["kind"],
-        role=header["role"],
-        delimiter=header["delimiter"],
-        set_aside=[SetAside(**row) for row in header["set_aside"]],
-        rows=[(line[0], line[1:]) for line in lines],
+        columns=[Column(name, distinct, unpack_codes(codes)) for name, distinct, codes in columns],
+        numbers=unpack_codes(numbers),
+        **header,
     )
-
-
-def load_columns(data: bytes) -> Table:
-    """Like `load_table`, header only: no rows."""
-    return load_table(data[: data.index(b"\n") + 1])
-
-
-@bulk
-def dump_ndjson(rows: Iterable[Any]) -> bytes:
-    """One JSON document per line."""
-    return b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in rows)
-
-
-@bulk
-def load_rows(data: bytes) -> list[Any]:
-    """All documents of `dump_ndjson`."""
-    return list(load_ndjson(data))
-
-
-def load_ndjson(data: bytes) -> Iterator[Any]:
-    """The documents of `dump_ndjson`, one by one."""
-    loads = orjson.loads
-    for line in data.split(b"\n"):
-        if line:
-            yield loads(line)

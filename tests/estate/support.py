@@ -1,9 +1,13 @@
-"""A run of the six phases on local files, with artifacts and imports kept in memory."""
+"""A run of the six phases on local files, with artifacts kept in memory and other flows made up."""
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import os
+import shutil
+import tempfile
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,32 +19,32 @@ import pytest
 from consumers.context import ImportFile, Outputs, PhaseContext
 from consumers.phases.discovery import HANDLERS, VALIDATORS
 from domain.errors import ArtifactNotFound, ImportNotFound
-from estate.tables import load_ndjson
+from estate.ndjson import load_ndjson
 
 FLOW_ID = UUID("6f1c1ab0-8f0e-4f7a-9a57-0d4a3a1f5c11")
 TENANT = UUID("11111111-1111-1111-1111-111111111111")
 
 PHASES: dict[str, tuple[tuple[str, ...], str]] = {
-    "data_import": (("file_exists", "file_format_valid"), "store_raw_data"),
+    "data_import": (("file_exists", "import_options_valid", "file_format_valid"), "store_raw_data"),
     "field_mapping": (("mappings_complete",), "apply_mappings"),
-    "data_cleansing": ((), "cleanse_records"),
-    "asset_inventory": ((), "build_inventory"),
+    "data_cleansing": (("reference_date_valid",), "cleanse_records"),
+    "asset_inventory": (("compare_with_valid",), "build_inventory"),
     "dependency_analysis": ((), "analyse_dependencies"),
-    "tech_debt_assessment": (("reference_date_valid",), "assess_tech_debt"),
+    "tech_debt_assessment": (("reference_date_valid", "comfort_factor_valid"), "assess_tech_debt"),
 }
+TODAY = dt.date(2025, 6, 1)
 
 
 @dataclass
 class MemoryArtifacts:
     """Artifacts by content hash, in a dict."""
 
+    folder: Path
     kept: dict[str, bytes] = field(default_factory=dict)
 
     async def put(self, data: bytes, media_type: str = "application/json") -> dict[str, Any]:
         """Keep the bytes."""
-        digest = hashlib.sha256(data).hexdigest()
-        self.kept[digest] = data
-        return {"artifact": digest, "size_bytes": len(data), "media_type": media_type}
+        return self._keep(data, media_type)
 
     async def get(self, ref: Mapping[str, Any]) -> bytes:
         """The bytes again."""
@@ -48,12 +52,30 @@ class MemoryArtifacts:
             raise ArtifactNotFound
         return self.kept[ref["artifact"]]
 
+    async def put_file(self, path: Path, media_type: str = "application/octet-stream") -> dict[str, Any]:
+        """Keep a file's bytes."""
+        with path.open("rb") as file:
+            return self._keep(file.read(), media_type)
+
+    async def fetch(self, ref: Mapping[str, Any]) -> Path:
+        """The bytes as a file."""
+        path = self.folder / str(ref["artifact"])
+        with path.open("wb") as file:
+            file.write(await self.get(ref))
+        return path
+
+    def _keep(self, data: bytes, media_type: str) -> dict[str, Any]:
+        digest = hashlib.sha256(data).hexdigest()
+        self.kept[digest] = data
+        return {"artifact": digest, "size_bytes": len(data), "media_type": media_type}
+
 
 @dataclass
 class LocalImports:
     """Uploads that are files on disk."""
 
     files: dict[str, Path] = field(default_factory=dict)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, path: Path) -> str:
         """Register a file; its import file id."""
@@ -67,7 +89,25 @@ class LocalImports:
             raise ImportNotFound
         path = self.files[import_file_id]
         data = path.read_bytes()
-        return ImportFile(import_file_id, path.name, hashlib.sha256(data).hexdigest(), len(data), path)
+        options = self.options.get(import_file_id, {})
+        return ImportFile(import_file_id, path.name, hashlib.sha256(data).hexdigest(), len(data), path, options)
+
+
+@dataclass
+class OtherFlows:
+    """What other flows have found and been told."""
+
+    mappings: list[dict[str, Any]] = field(default_factory=list)
+    inventories: list[tuple[UUID, dict[str, Any]]] = field(default_factory=list)
+
+    async def learned(self) -> list[dict[str, Any]]:
+        """The mappings that people decided."""
+        return self.mappings
+
+    async def earlier_inventory(self, wanted: str = "latest") -> tuple[UUID, dict[str, Any]] | None:
+        """The newest, or the one of that flow."""
+        found = [one for one in self.inventories if wanted in ("latest", str(one[0]))]
+        return found[-1] if found else None
 
 
 class Invalidated(Exception):
@@ -83,7 +123,11 @@ class Discovery:
 
     def __init__(self, *paths: Path, flow_id: UUID = FLOW_ID, **inputs: Any) -> None:
         self.imports = LocalImports()
-        self.artifacts = MemoryArtifacts()
+        self.folder = Path(tempfile.mkdtemp(prefix="mfo-test-run-"))
+        # removed with the flow
+        weakref.finalize(self, shutil.rmtree, self.folder)
+        self.artifacts = MemoryArtifacts(self.folder)
+        self.past = OtherFlows()
         self.flow_id = flow_id
         ids = [self.imports.add(path) for path in paths]
         self.inputs: dict[str, Any] = (
@@ -111,6 +155,9 @@ class Discovery:
             outputs=self.outputs,
             artifacts=self.artifacts,
             imports=self.imports,
+            past=self.past,
+            folder=lambda: self.folder,
+            today=TODAY,
             progress=progress,
         )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -147,6 +148,101 @@ async def test_two_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert [file["filename"] for file in (await flow.run("data_import"))["files"]] == ["servers.csv", "servers.csv (2)"]
 
 
+async def test_every_row_is_to_be_used_unused_or_set_aside_with_a_reason(tmp_path: Path) -> None:
+    text = "Server Name,Memory,Town,OS\nweb01,4096,Ulm,RHEL 8\n\nServer Name,Memory,Town,OS\nweb02,8192,Bonn,RHEL 7\n"
+    flow = Discovery(
+        put(tmp_path, text), put(tmp_path, "VM,Snapshot,Date\nweb01,s1,2024-01-01\n", "RVTools_tabvSnapshot.csv")
+    )
+    out = await flow.run("data_import")
+    assert (out["rows"], out["rows_unused"]) == (2, 1)
+    aside = flow.rows("data_import", "set_aside")
+    assert out["rows_set_aside"] == len(aside) == sum(out["set_aside_by_reason"].values())
+    repeated = [row for row in aside if row["source"]["row"] == 4]
+    assert [row["cells"] for row in repeated] == [["Server Name", "Memory", "Town", "OS"]]
+    assert all(row["reason"] and row["message"] for row in aside)
+    for name in ("rows", "rows_unused", "rows_set_aside"):
+        assert out[name] == sum(file[name] for file in out["files"])
+    total = sum(out[name] for name in ("rows", "rows_unused", "rows_set_aside"))
+    assert out["message"].startswith(f"{total} rows of 2 files read: 2 to be used, 1 in sheets that hold nothing")
+    assert [(one["kind"], one["rows"]) for file in out["files"] for one in file["tables"]] == [
+        ("table", 2),
+        ("rvtools.vsnapshot", 1),
+    ]
+
+
+GERMAN = "Inventar 2024;;\nName;Speicher;Preis\nweb01;4.096;1,5\nweb02;8.192;2,5\n"
+
+
+async def test_the_caller_says_how_a_file_is_to_be_read(tmp_path: Path) -> None:
+    """The inputs speak of a file by its id or its name; without a word of theirs what is kept with the file holds."""
+    path, wanted = (
+        put(tmp_path, GERMAN, "inventar.csv"),
+        {"header_row": 2, "delimiter": ";", "decimal": ",", "thousands": "."},
+    )
+    stored = Discovery(path)
+    stored.imports.options["file-1"] = wanted
+    by_name = Discovery(path, import_options={"inventar.csv": wanted})
+    by_name.imports.options["file-1"] = {"header_row": 1}
+    for flow in (stored, by_name, Discovery(path, import_options={"file-1": wanted})):
+        (file,) = (await flow.run("data_import"))["files"]
+        assert file["import_options"] == wanted
+        (table,) = file["tables"]
+        assert table["read_as"]["header_rows"] == [2]
+        assert table["read_as"]["decimal"] == ","
+        assert [row["columns"] for row in flow.rows("data_import", "headers")] == [["Name", "Speicher", "Preis"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "said"),
+    [
+        ([], "import_options", "must be an object"),
+        ({"other.csv": {}}, "import_options.other.csv", "no file of this flow"),
+        ({"servers.csv": []}, "import_options.servers.csv", "must be an object"),
+        ({"servers.csv": {"colour": "red"}}, "import_options.servers.csv", "colour"),
+        ({"file-1": {"decimal": ",", "thousands": ","}}, "import_options.file-1", "thousands"),
+    ],
+)
+async def test_options_that_cannot_be_meant_are_asked_for_again(
+    tmp_path: Path, options: Any, field: str, said: str
+) -> None:
+    flow = Discovery(put(tmp_path, SERVERS), import_options=options)
+    with pytest.raises(Invalidated, match=said) as caught:
+        await flow.run("data_import")
+    assert [one.field for one in caught.value.objections] == [field]
+    with pytest.raises(Permanent, match=said) as failed:
+        await HANDLERS["store_raw_data"](flow.context("data_import"))
+    assert (failed.value.code, failed.value.fields[0].field) == ("inputs_invalid", field)
+
+
+IN_A_PROCESS_OF_ITS_OWN = """
+import asyncio, sys
+from dataclasses import replace
+from pathlib import Path
+from consumers.context import Permanent
+from consumers.phases.discovery import HANDLERS
+from tests.consumers.test_limits import resident_mb
+from tests.estate.support import Discovery
+import estate.formats, estate.readers
+
+flow = Discovery(Path(sys.argv[1]))
+context = replace(flow.context("data_import"), memory_mb=resident_mb() + 20)
+try:
+    asyncio.run(HANDLERS["store_raw_data"](context))
+except Permanent as error:
+    print(error.code, error.detail)
+"""
+
+
+def test_a_file_that_takes_too_much_memory_is_refused_by_name(tmp_path: Path) -> None:
+    text = "Server Name,Note\n" + "".join(f"web{n},{'x' * 90}{n}\n" for n in range(300_000))
+    root = Path(__file__).parents[2]
+    said = subprocess.run(
+        [sys.executable, "-c", IN_A_PROCESS_OF_ITS_OWN, put(tmp_path, text)],
+        capture_output=True, text=True, check=True, cwd=root, env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert said.stdout.startswith("too_large servers.csv takes more than"), said
+
+
 # --- mapping ------------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +325,97 @@ async def test_a_missing_name_stops_even_with_approval(tmp_path: Path, inputs: d
     assert fields(await flow.run("field_mapping"))["Thing"] == "name"
 
 
+STATUS = ("source_field", "target_field", "status", "suggested_by", "approved_by")
+
+
+def said(flow: Discovery) -> list[tuple[Any, ...]]:
+    return [tuple(row[name] for name in STATUS) for row in flow.rows("field_mapping", "mappings")]
+
+
+async def test_what_a_person_approved_and_put_aside_is_told_from_what_was_taken_for_them(tmp_path: Path) -> None:
+    path = put(tmp_path, SERVERS)
+    automatic = Discovery(path, auto_approve_mappings=True, mappings={"Town": "department"})
+    await mapped(automatic)
+    assert said(automatic) == [
+        ("Server Name", "name", "suggested", "mapper", None),
+        ("Memory", "memory_gb", "suggested", "mapper", None),
+        ("Town", "department", "approved", "user", "tester"),
+        ("OS", "operating_system", "suggested", "mapper", None),
+    ]
+    approved = Discovery(path, approval=True, mappings={"OS": "description"})
+    await mapped(approved)
+    rows = said(approved)
+    assert ("Memory", "memory_gb", "approved", "mapper", "tester") in rows
+    assert [row for row in rows if row[0] == "OS"] == [
+        ("OS", "description", "approved", "user", "tester"),
+        ("OS", "operating_system", "rejected", "mapper", "tester"),
+    ]
+    kinds = {row["kind"] for row in approved.rows("field_mapping", "mappings")}
+    assert kinds == {"table"}
+
+
+async def test_what_the_clients_people_approved_before_is_suggested_and_kept(tmp_path: Path) -> None:
+    """As of the import: what is suggested does not change while the flow waits for its answer."""
+    text = "Server Name,Zweck\nweb01,Abrechnung\nweb02,Lager\n"
+    flow = Discovery(put(tmp_path, text), auto_approve_mappings=True)
+    flow.past.mappings = [
+        {
+            "source_field": "zweck",
+            "kind": "table",
+            "target_field": "application_name",
+            "unit": None,
+            "approvals": 2,
+            "rejections": 0,
+        }
+    ]
+    await flow.run("data_import")
+    flow.past.mappings = []
+    out = await flow.run("field_mapping")
+    assert fields(out)["Zweck"] == "application_name"
+    assert {one["source_field"]: one["match_type"] for one in out["mapped"]}["Zweck"] == "learned"
+    assert out["learned"] == 1
+    assert flow.rows("data_import", "learned")[0]["approvals"] == 2
+    fresh = Discovery(put(tmp_path, text), auto_approve_mappings=True)
+    assert "Zweck" not in fields(await mapped(fresh))
+
+
+async def test_what_must_not_be_shown_is_masked_in_suggestions(tmp_path: Path) -> None:
+    text = (
+        "Server Name,Root Password,Contact\nweb01,Tr0ub4dor&3,ann@example.org\nweb02,hunter2hunter2,bob@example.org\n"
+    )
+    with pytest.raises(NeedsInput) as caught:
+        await mapped(Discovery(put(tmp_path, text)))
+    told = json.dumps(caught.value.suggestions)
+    for secret in ("Tr0ub4dor", "hunter2", "ann@example", "bob@example"):
+        assert secret not in told
+
+
+async def test_what_cannot_be_told_is_asked_and_never_guessed(tmp_path: Path) -> None:
+    """Sizes of two units in one column: the flow stops; a person may give the unit, leave it out or let it be."""
+    path = put(tmp_path, "Server Name,Memory\nweb01,1\nweb02,8192\n")
+    flow = Discovery(path, auto_approve_mappings=True)
+    with pytest.raises(NeedsInput, match=r"the unit of .Memory. in servers\.csv") as caught:
+        await mapped(flow)
+    assert caught.value.suggestions["mapping_suggestions"][1]["samples"] == ["1", "8192"]
+    flow.inputs["mappings"] = {"Memory": {"target_field": "memory_gb", "unit": "GiB"}}
+    assert [one["unit"] for one in (await flow.run("field_mapping"))["mapped"]] == [None, "GiB"]
+    for given in ({"mappings": {"Memory": None}}, {"mappings": {}, "approval": True}):
+        flow.inputs |= given
+        assert fields(await flow.run("field_mapping")) == {"Server Name": "name"}
+
+
+async def test_units_and_conversions_are_told(tmp_path: Path) -> None:
+    text = "Server Name,Memory,Disk (MB)\nweb01,4096,102400\nweb02,131072,51200\n"
+    out = await mapped(Discovery(put(tmp_path, text), approval=True))
+    memory, disk = (
+        next(one for one in out["mapped"] if one["source_field"] == name) for name in ("Memory", "Disk (MB)")
+    )
+    assert (memory["unit"], disk["unit"]) == ("MiB", "MB")
+    assert "1024" in memory["conversion"]
+    assert memory["reason"]
+    assert "1024" in disk["conversion"]
+
+
 # --- the rest -----------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +427,94 @@ async def test_rows_that_are_all_rejected_fail_the_phase(tmp_path: Path) -> None
     assert caught.value.code == "nothing_left"
 
 
+async def test_rows_and_changes_add_up(tmp_path: Path) -> None:
+    text = SERVERS + "N/A,2048,Ulm,RHEL 8\nWEB03 ,4096,ULM,rhel 8\n"
+    flow = Discovery(put(tmp_path, text), auto_approve_mappings=True)
+    await mapped(flow)
+    out = await flow.run("data_cleansing")
+    assert (out["rows_read"], out["rows"], out["rows_rejected"]) == (4, 3, 1)
+    assert out["by_reason"] == {flow.rows("data_cleansing", "rejected")[0]["reason"]: 1}
+    changes = flow.rows("data_cleansing", "changes")
+    assert out["values_changed"] == sum(change["count"] for change in changes) == sum(out["by_rule"].values())
+    assert out["message"].startswith("4 rows: 3 clean, 1 rejected (")
+    assert out["reference_date"] == "2025-06-01"
+    assert out["quality"]
+
+
+async def test_a_table_of_an_older_version_is_not_misread(tmp_path: Path) -> None:
+    flow = Discovery(put(tmp_path, SERVERS), auto_approve_mappings=True)
+    await flow.run("data_import")
+    for ref in flow.outputs["data_import"]["tables"]:
+        ref["media_type"] = "application/x-ndjson"
+    with pytest.raises(Permanent, match="older version") as caught:
+        await flow.run("field_mapping")
+    assert caught.value.code == "phase_outputs_outdated"
+
+
+LATER = "Server Name,Memory,Town,OS\nweb01,8192,Ulm,RHEL 8\nweb03,8192,Bonn,RHEL 9\n"
+
+
+async def discovered(path: Path, **inputs: Any) -> Discovery:
+    """A discovery as far as its inventory, asked to compare with nothing but what is in `earlier`."""
+    earlier = inputs.pop("earlier", [])
+    flow = Discovery(path, auto_approve_mappings=True, **inputs)
+    for before in earlier:
+        flow.past.inventories.append((before.flow_id, before.outputs["asset_inventory"]))
+        flow.artifacts.kept |= before.artifacts.kept
+    await mapped(flow)
+    await flow.run("data_cleansing")
+    await flow.run("asset_inventory")
+    return flow
+
+
+async def test_a_second_discovery_tells_what_is_new_gone_and_changed(tmp_path: Path) -> None:
+    first = await discovered(put(tmp_path, SERVERS))
+    assert "changed" not in first.outputs["asset_inventory"]
+    later = put(tmp_path, LATER, "later.csv")
+    second = await discovered(later, earlier=[first], flow_id=UUID(int=2))
+    out = second.outputs["asset_inventory"]
+    assert {name: out["changed"][name] for name in ("new", "gone", "changed", "against")} == {
+        "new": 1,
+        "gone": 1,
+        "changed": 1,
+        "against": str(first.flow_id),
+    }
+    changes = second.rows("asset_inventory", "estate_changes")
+    assert len({change["change_id"] for change in changes}) == len(changes) == 3
+    assert sorted((change["kind"], change["name"]) for change in changes) == [
+        ("changed", "web01"),
+        ("gone", "web02"),
+        ("new", "web03"),
+    ]
+    assert "1 new, 1 gone, 1 changed" in out["message"]
+    same = await discovered(later, earlier=[first, second], flow_id=UUID(int=3))
+    assert same.outputs["asset_inventory"]["changed"]["against"] == str(second.flow_id)
+    assert same.rows("asset_inventory", "estate_changes") == []
+    named = await discovered(later, earlier=[first, second], flow_id=UUID(int=3), compare_with=str(first.flow_id))
+    assert named.outputs["asset_inventory"]["changed"]["against"] == str(first.flow_id)
+    alone = await discovered(later, earlier=[first, second], flow_id=UUID(int=3), compare_with="none")
+    assert "estate_changes" not in alone.outputs["asset_inventory"]
+
+
+@pytest.mark.parametrize("given", [7, "newest", "6f1c1ab0-8f0e-4f7a-9a57-0d4a3a1f5c12", []])
+async def test_an_inventory_that_is_not_there_is_asked_for_again(tmp_path: Path, given: Any) -> None:
+    first = await discovered(put(tmp_path, SERVERS))
+    flow = await discovered(put(tmp_path, SERVERS), earlier=[first], flow_id=UUID(int=2))
+    flow.inputs["compare_with"] = given
+    with pytest.raises(Invalidated, match="compare_with must be latest, none, or the id of a discovery"):
+        await flow.run("asset_inventory")
+    with pytest.raises(Permanent) as failed:
+        await HANDLERS["build_inventory"](flow.context("asset_inventory"))
+    assert [one.field for one in failed.value.fields] == ["compare_with"]
+
+
+@pytest.mark.parametrize("given", [0.9, 11, "1.3", True, float("nan")])
+async def test_a_wrong_comfort_factor(tmp_path: Path, given: Any) -> None:
+    flow = Discovery(put(tmp_path, SERVERS), comfort_factor=given)
+    with pytest.raises(Invalidated, match="comfort_factor must be a number from 1 to 10"):
+        await flow.run("tech_debt_assessment")
+
+
 async def test_a_phase_without_the_one_before_says_so(tmp_path: Path) -> None:
     with pytest.raises(Permanent, match="needs the outputs of data_cleansing"):
         await Discovery(put(tmp_path, SERVERS)).run("asset_inventory")
@@ -248,5 +523,6 @@ async def test_a_phase_without_the_one_before_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("given", ["yesterday", 7, "2025-13-01"])
 async def test_a_wrong_reference_date(tmp_path: Path, given: Any) -> None:
     flow = Discovery(put(tmp_path, SERVERS), reference_date=given)
-    with pytest.raises(Invalidated, match="YYYY-MM-DD"):
-        await flow.run("tech_debt_assessment")
+    for phase in ("data_cleansing", "tech_debt_assessment"):
+        with pytest.raises(Invalidated, match="YYYY-MM-DD"):
+            await flow.run(phase)

@@ -58,7 +58,13 @@ async def test_rvtools_set() -> None:
         if abs(memory[row["VM"]] - int(row["Memory"])) > 20:
             assert conflicts["memory_gb"][1] == memory[row["VM"]] / 1024
     assert (found["vm-3"]["operating_system"], found["vm-3"]["os_version"]) == ("Debian", "9")
-    assert out["dependency_analysis"]["dependencies_total"] == 0
+    # where each machine runs is known, and set apart: it is no traffic
+    placed = flow.rows("dependency_analysis", "dependencies")
+    assert {(edge["source_name"], edge["target_name"]) for edge in placed} == {
+        (row["VM"], row["Host"]) for row in vinfo
+    }
+    assert [edge["noise_reason"] for edge in placed] == ["placement"] * len(vinfo)
+    assert out["dependency_analysis"]["without_noise"] == 0
     assert "No file holds connections" in out["dependency_analysis"]["message"]
 
 
@@ -76,7 +82,7 @@ async def test_azure_migrate_discovery_report() -> None:
     assert [asset["name"] for asset in assets] == [" ".join(row["Machine Name"].split()) for row in rows]
     assert summary["totals"]["cpu_cores"]["sum"] == sum(row["Cores"] for row in rows)
     assert summary["totals"]["memory_gb"]["sum"] == sum(row["Memory (in MB)"] for row in rows) / 1024
-    assert summary["totals"]["storage_gb"] == {"sum": 0, "by_type": {}, "known": 0, "unknown": 294}
+    assert summary["totals"]["storage_gb"] == {"sum": None, "by_type": {}, "known": 0, "unknown": 294}
     assert summary["by_power_state"] == Counter(row["Power Stats"].lower() for row in rows)
     assert summary["by_type"]["database"] == sum(row["Is SQL Service Present"] is True for row in rows)
     assert summary["by_environment"] == {"unknown": sum(not row["Environment"] for row in rows), "development": 9}

@@ -1,0 +1,323 @@
+"""The words of column names: taken apart, put into English, and compared with the words estates use for a target."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rapidfuzz import fuzz
+
+from estate.foreign import ARTICLES, FOREIGN, folded
+from estate.numbers import unit_of
+from estate.roles import APPLICATIONS, DETAIL
+from estate.targets import ALIASES, SIZE_TARGETS
+
+
+def header_key(name: str) -> str:
+    """A column name for comparison: lower case, one blank between words."""
+    return " ".join(name.lower().split())
+
+
+def compact(name: str) -> str:
+    """A column name reduced to letters, digits, `#` and `%`: what stays the same when versions of an export differ in
+    blanks, brackets and capitals. `*` (required) and `(optional)` are left out."""
+    plain = folded(name).lower().replace("(optional)", "")
+    return "".join(letter for letter in plain if letter.isalnum() or letter in "#%")
+
+
+_BYTES = re.compile(r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[KMGTP]))([kKMGTP])[bB]ytes?(?![a-z])")
+_IO = re.compile(r"(?<![A-Za-z])([KMGT])io\b")
+_PER_SOCKET = re.compile(r"\bp\s?/\s?s\b", re.IGNORECASE)
+_PHYSICAL_CPU = re.compile(r"\bp-?(?=CPU)", re.IGNORECASE)
+_UNIT = re.compile(r"(?<![A-Za-z])([kKMGT]i?B(?:ps)?)(?![a-z])|(?<=[a-z])([KMGT]i?B)(?![a-z])")
+_CARDS = re.compile(r"\bi(LO|DRAC|SCSI)\b")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2,})")
+_SCRIPTS = re.compile(r"(?<=[a-z0-9])(?=[^\W\da-z_])|(?<=[^\W\da-z_])(?=[a-z0-9])")
+
+
+@lru_cache(maxsize=16384)
+def _words(name: str) -> tuple[str, ...]:
+    spelled = _IO.sub(r"\1iB", _BYTES.sub(r" \1B", folded(name)))
+    spelled = _PHYSICAL_CPU.sub("physical ", _PER_SOCKET.sub(" per socket", spelled))
+    spelled = _UNIT.sub(lambda unit: f" {unit.group(0).lower()} ", spelled)
+    spelled = _CARDS.sub(lambda word: "i" + word.group(1).lower(), spelled)
+    lower = _CAMEL.sub(" ", spelled).lower()
+    if not lower.isascii():
+        lower = _SCRIPTS.sub(" ", lower)
+    return tuple(word for word in re.split(r"[\W_]+", lower) if word)
+
+
+def words(name: str) -> list[str]:
+    """The words of a column name: camel case and punctuation divide, units stay whole, accents are dropped."""
+    return list(_words(name))
+
+
+# --- into English -----------------------------------------------------------------------------------------------
+
+_COUNTED = frozenset({"processor", "processors", "core", "cores", "cpu", "cpus", "vcpu", "vcpus", "users", "disk"})
+
+
+def _is_foreign(raw: tuple[str, ...]) -> bool:
+    return any(FOREIGN.get(word, word) != word for word in raw if word != "data")
+
+
+@lru_cache(maxsize=16384)
+def english(name: str) -> tuple[str, ...]:
+    """The words of a column name in English, articles left out: `Nom du serveur` -> name server, `RAM (Go)` -> ram gb.
+
+    `data` is only a date where another word of the name is a foreign one, `nombre` a number before what is counted.
+    """
+    raw = _words(re.sub(r"\b(K|M|G|T)o\b", lambda unit: unit.group(1) + "B", name))
+    foreign = _is_foreign(raw)
+    found: list[str] = []
+    for word in raw:
+        if word == "data" and not foreign and len(raw) > 1:
+            found.append(word)
+        elif word in FOREIGN:
+            found += FOREIGN[word].split()
+        elif word not in ARTICLES or len(raw) == 1:
+            found.append(word)
+    if "nombre" in found:
+        means = "number" if any(word in _COUNTED for word in found) else "name"
+        found = [means if word == "nombre" else word for word in found]
+    return tuple(found or raw)
+
+
+# --- meanings ---------------------------------------------------------------------------------------------------
+
+FILLERS = frozenset(
+    {"serv", "server", "srv", "vm", "machine", "u", "ci", "cmdb", "asset", "total", "primary", "current", "number",
+     "num", "no", "size", "value", "app", "business", "count", "host", "system", "x", "s", "field", "attr", "guest",
+     "main", "allocated", "installed", "application", "virtual", "assigned", "configured", "list", "all", "computer",
+     "qty", "amount", "source", "info", "device", "node", "overall", "summary", "config", "configuration", "nr"}
+)  # fmt: skip
+"""Words beside the meaning: `total memory of the server` is still memory."""
+OTHERS = frozenset(
+    {"backup", "free", "vendor", "time", "date", "test", "subnet", "aws", "azure", "gcp", "cost", "price", "license",
+     "licence", "group", "last", "previous", "old", "new", "target", "destination", "account", "security", "used",
+     "url", "path", "support", "project", "wave", "ready", "readiness", "speed", "model", "gateway", "mask", "vlan",
+     "limit", "reservation", "key", "active", "hot", "start", "end", "per", "socket", "sockets", "mhz", "ghz", "hz",
+     "frequency", "clock", "management", "mgmt", "ilo", "idrac", "bmc", "ipmi", "nat", "vip", "dns", "ntp", "netmask",
+     "broadcast", "domain", "type", "class", "reserved", "shares", "share", "swapped", "swap", "overhead", "shared",
+     "remaining", "available", "recommended", "required", "needed", "minimum", "snapshot", "template",
+     "datastore", "lun", "controller", "adapter", "nic", "email", "mail", "phone", "id", "agent", "parent",
+     "cluster", "family", "publisher", "state", "status", "score", "count", "change", "growth", "age",
+     "delta", "trend", "cache", "private", "public", "virtual", "remark", "comment", "note", "code", "policy", "flag",
+     "requirement", "requirements", "supported", "patch", "vcenter", "folder", "architecture", "bit", "bits", "tools",
+     "password", "passwd", "pwd", "secret", "credential", "credentials", "login", "user", "proxy", "heartbeat", "ratio"}
+) - {"count", "virtual", "state", "public", "private"}  # fmt: skip
+"""Words that make it something else: a backup address is not the address, free space not the space."""
+_UNIT_WORDS = frozenset({"sec", "second", "seconds", "pct", "percent", "percentage"})
+_FLOWS = frozenset({"network", "net", "traffic", "nic"})
+_ENDS = {"source": "source", "src": "source", "from": "source", "client": "source", "consumer": "source",
+         "caller": "source", "local": "source", "parent": "source", "initiator": "source", "requester": "source",
+         "destination": "target", "dest": "target", "dst": "target", "target": "target", "to": "target",
+         "provider": "target", "callee": "target", "remote": "target", "child": "target", "peer": "target",
+         "responder": "target", "listener": "target"}  # fmt: skip
+END_WORDS = frozenset(
+    {"server", "host", "hostname", "name", "machine", "vm", "node", "asset", "system", "computer", "ci", "device",
+     "fqdn", "component", "object", "item", "element", "entity"}
+)  # fmt: skip
+
+
+_RATE = re.compile(
+    r"(?<![A-Za-z])([kKmMgG]?)(i?[Bb]|bits?)\s?(?:/\s?s(?:ec(?:ond)?)?\b|ps\b|PS\b|p/s\b|per sec(?:ond)?\b)"
+)
+_BYTES_A_SECOND = re.compile(r"\bbytes?\s?(?:/\s?s(?:ec)?\b|per\s?s)|bytesper", re.IGNORECASE)
+_PER_SECOND_IN = re.compile(r"per\s?sec(?:ond)?\s?in\s?([KMG])B", re.IGNORECASE)
+
+
+def unit_in_header(name: str) -> str | None:
+    """The unit a column name says: `Memory (MiB)` -> MiB, `RAM [GB]` -> GB, `CPU %` -> %, `Disk read (MBps)` -> MB/s.
+
+    None where it says none, several (`RAM (MB/GB)`), or one that could be of bits or bytes (`mb/s`).
+    """
+    plain = folded(name)
+    rate = _RATE.search(plain)
+    if rate is not None:
+        of_bytes = rate[2].endswith("B") or (rate[2] == "b" and "bytes" in plain.lower())
+        return f"{rate[1].upper()}B/s" if of_bytes else _bit_rate(rate[1], rate[2], rate[0])
+    if _BYTES_A_SECOND.search(plain):
+        return "B/s"
+    rate = _PER_SECOND_IN.search(plain)
+    if rate is not None:
+        return f"{rate[1].upper()}B/s"
+    if "%" in plain:
+        return "%"
+    said = {unit for word in english(name) if len(word) > 1 and (unit := unit_of(word)) is not None and _is_size(unit)}
+    return said.pop() if len(said) == 1 else None
+
+
+def _is_size(unit: str) -> bool:
+    return unit == "%" or unit.endswith("B")
+
+
+def _bit_rate(multiple: str, what: str, written: str) -> str | None:
+    """Bits where the name says bit, where the multiple is a capital and the b none, or where it is `mbps`."""
+    if multiple and (what.startswith("bit") or multiple.isupper() or written.endswith("ps")):
+        return f"{multiple.upper()}bit/s"
+    return None
+
+
+def bare(name: str) -> list[str]:
+    """The English words of a column name without its units."""
+    spoken = english(_RATE.sub(" ", name))
+    found: list[str] = []
+    for at, word in enumerate(spoken):
+        following = spoken[at + 1] if at + 1 < len(spoken) else ""
+        of_unit = word in {"in", "per"} and (_is_unit(following) or following in _UNIT_WORDS)
+        if _is_unit(word) or word in _UNIT_WORDS or (of_unit and not (found and found[-1] in _FLOWS)):
+            continue
+        found.append(word)
+    return found or list(english(name))
+
+
+def _is_unit(word: str) -> bool:
+    unit = unit_of(word) if len(word) > 1 else None
+    return unit is not None and unit not in {"IOPS", "MHz", "GHz"}
+
+
+def end_of_connection(name: str) -> str | None:
+    """The target of a column that speaks of one end of a connection: `Destination IP` -> target_ip; None where it
+    does not."""
+    header = bare(name)
+    end = _ENDS.get(header[0]) if header else None
+    if end is None:
+        return None
+    rest = set(header[1:])
+    if "port" in rest or "ports" in rest:
+        return "port" if end == "target" else "source_port"
+    if rest & {"ip", "address", "addr", "ipaddress", "ipv4", "ips"}:
+        return f"{end}_ip"
+    if rest & {"process", "executable", "daemon"}:
+        return f"{end}_process"
+    if rest & {"application", "app", "service", "applications"}:
+        return f"{end}_application"
+    return f"{end}_name" if rest <= END_WORDS else None
+
+
+_MACHINE_WORDS = frozenset({"serv", "server", "srv", "vm", "machine", "host", "guest", "computer", "device", "node"})
+_PARTS = frozenset({"disk", "disks", "drive", "drives", "volume", "volumes", "partition", "partitions", "filesystem",
+                    "filesystems", "hdd", "nic", "nics", "network", "networks", "interface", "interfaces", "adapter",
+                    "adapters", "net", "lun", "hard", "vdisk", "vdisks", "vnic", "vnics"})  # fmt: skip
+_COUNTS = frozenset({"count", "number", "num", "no", "nr", "qty"})
+_OF_SIZES = _COUNTS | {"io", "ios", "latency", "ms", "queue", "letter", "label", "raid", "array", "tier", "slot", "slots", "dimm",
+                       "dimms", "module", "modules", "bank", "banks", "heap", "java", "sql", "oracle", "sga", "pga", "gpu", "video",
+                       "graphics", "granted", "requested", "paged", "page", "kernel", "pool", "ballooned", "balloon", "file",
+                       "compressed", "hour", "month", "day", "log", "temp", "ip"}  # fmt: skip
+_OTHERS_BESIDE: dict[str, frozenset[str]] = {
+    **dict.fromkeys(SIZE_TARGETS, _OF_SIZES),
+    "cpu_cores": frozenset({"slot", "slots", "year", "generation", "overcommit", "licensed", "oracle", "requested", "granted",
+                            "physical", "demand", "wait", "affinity", "numa", "brand", "stepping", "temperature", "name",
+                            "ghz", "add", "ip"}),
+    "ip_addresses": frozenset({"vmotion", "storage", "hypervisor", "esx", "esxi", "monitoring", "syslog", "jump", "balancer",
+                               "remote", "printer", "firewall", "router", "san", "nas", "iscsi", "scan", "listener", "vmk",
+                               "console", "drac", "rsa", "imm", "oob", "floating", "virtual", "replication", "service"}),
+    "location": frozenset({"rack", "log", "file", "install", "installation", "store", "data", "printer", "mount", "home"}),
+    "application_name": _MACHINE_WORDS | {"window", "level", "tier", "pack", "owner", "count", "number"},
+    "business_owner": frozenset({"environment", "data", "number"}),
+}  # fmt: skip
+"""The same for one target: the address of a load balancer is not the machine's, the slots of a memory not its size."""
+_NONE: frozenset[str] = frozenset()
+_FILLERS_OF = {APPLICATIONS: FILLERS - _MACHINE_WORDS, DETAIL: FILLERS | _PARTS}
+_OTHERS_OF = {DETAIL: OTHERS - _PARTS}
+
+
+@dataclass(frozen=True, slots=True)
+class _Alias:
+    target: str
+    said: str
+    words: tuple[str, ...]
+    bare: tuple[str, ...]
+    """Without articles."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Aliases:
+    """The aliases of a role, by what a header has to share with them."""
+
+    joined: dict[str, list[_Alias]]
+    by_first: dict[str, list[_Alias]]
+    by_words: dict[int, list[_Alias]]
+    sorted_words: dict[tuple[str, ...], list[_Alias]]
+
+
+def _indexed(by_target: dict[str, tuple[str, ...]]) -> _Aliases:
+    found = _Aliases(defaultdict(list), defaultdict(list), defaultdict(list), defaultdict(list))
+    for target, aliases in by_target.items():
+        for said in aliases:
+            spoken = _words(said)
+            alias = _Alias(target, said, spoken, tuple(word for word in spoken if word not in ARTICLES))
+            for joined in {"".join(spoken), "".join(alias.bare)}:
+                found.joined[joined].append(alias)
+            found.by_first[alias.bare[0]].append(alias)
+            found.by_words[len(spoken)].append(alias)
+            found.sorted_words[tuple(sorted(alias.bare))].append(alias)
+    return found
+
+
+_INDEX = {role: _indexed(by_target) for role, by_target in ALIASES.items()}
+_ALMOST = 82
+"""Likeness of two words (rapidfuzz ratio) from which one is taken for a misspelling of the other."""
+
+
+@lru_cache(maxsize=16384)
+def meanings(name: str, role: str) -> tuple[tuple[str, float, str], ...]:
+    """What a column name can mean in a table of this role: (target, confidence 0..1, why), best first, each target
+    once."""
+    header = tuple(bare(name))
+    index = _INDEX[role]
+    foreign = _is_foreign(_words(name))
+    best: dict[str, tuple[float, str]] = {}
+
+    def offer(alias: _Alias, confidence: float, why: str) -> None:
+        if confidence > best.get(alias.target, (0.0, ""))[0]:
+            best[alias.target] = confidence, why + (f" ({' '.join(header)})" if foreign else "")
+
+    for alias in index.joined.get("".join(header), ()):
+        offer(alias, 1.0, f"the column is called {alias.said}")
+    if foreign:
+        for alias in index.sorted_words.get(tuple(sorted(header)), ()):
+            offer(alias, 1.0, f"the column is called {alias.said}")
+    for at, word in enumerate(header):
+        for alias in index.by_first.get(word, ()):
+            if header[at : at + len(alias.bare)] == alias.bare:
+                rest = (*header[:at], *header[at + len(alias.bare) :])
+                offer(alias, *_beside(alias, rest, role))
+    if max((confidence for confidence, _ in best.values()), default=0.0) < LEAST_SURE:
+        for alias in index.by_words.get(len(header), ()):
+            if _almost(header, alias.words):
+                closeness = 0.85 * fuzz.ratio(" ".join(header), alias.said) / 100
+                offer(alias, closeness, f"the column name is spelled almost like {alias.said}")
+    ordered = sorted(best.items(), key=lambda item: -item[1][0])
+    return tuple((target, confidence, why) for target, (confidence, why) in ordered)
+
+
+LEAST_SURE = 0.8
+"""Below it a misspelling of another alias may be meant."""
+
+
+def _beside(alias: _Alias, rest: tuple[str, ...], role: str) -> tuple[float, str]:
+    """How sure an alias is among other words: filling ones say nothing, some make it something else."""
+    others = _OTHERS_OF.get(role, OTHERS)
+    own = _OTHERS_BESIDE.get(alias.target, _NONE) if role != APPLICATIONS else _NONE
+    if any(word in others or word in own for word in rest) or (rest and alias.bare == ("dns",)):
+        return 0.0, ""
+    if all(word in _FILLERS_OF.get(role, FILLERS) or word.isdigit() or len(word) == 1 for word in rest):
+        return 0.9, f"the column name says {alias.said}"
+    return (0.7 if len(alias.bare) > 1 else 0.55), f"the column name contains {alias.said}"
+
+
+def _almost(header: tuple[str, ...], alias: tuple[str, ...]) -> bool:
+    return all(
+        a == b or (min(len(a), len(b)) >= 4 and not _longer(a, b) and fuzz.ratio(a, b, score_cutoff=_ALMOST) >= _ALMOST)
+        for a, b in zip(header, alias, strict=True)
+    )
+
+
+def _longer(word: str, other: str) -> bool:
+    """Is one of them the other with more than a letter before or behind it? `version` is no misspelling of `osversion`."""
+    short, long = sorted((word, other), key=len)
+    return len(long) > len(short) + 1 and (long.startswith(short) or long.endswith(short))

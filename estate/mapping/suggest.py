@@ -1,0 +1,254 @@
+"""Suggestions: what every column of an estate's tables probably means."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from estate.formats import BY_KIND
+from estate.formats.exports import KEPT, Export
+from estate.lexicon import bare, words
+from estate.mapping.known import suggest_known
+from estate.mapping.learned import MOST, STEP, Learned, Vote
+from estate.mapping.suggestion import LEARNED, NO_MATCH, Suggestion
+from estate.mapping.units import ASKS, conversion, settle
+from estate.meanings import LEAST, Candidate, Surroundings, candidates, surroundings
+from estate.personal import masked
+from estate.profile import Profile
+from estate.roles import IGNORED
+from estate.tables import Cell, Table
+from estate.targets import (
+    ADDED_TARGETS,
+    MANY_TARGETS,
+    NAME_TARGETS,
+    RATE_TARGETS,
+    REQUIRED_BY_ROLE,
+    ROLE_TARGETS,
+    SIZE_TARGETS,
+)
+
+MOST_ALTERNATIVES = 3
+SHOWN_CHARACTERS = 80
+_MASKED_CHARACTERS = 4096
+_MANY_LEAST = 0.8
+_LEAST_ALTERNATIVE = 0.3
+
+
+def suggest(tables: Iterable[Table], learned: Learned | None = None) -> list[Suggestion]:
+    """Suggestions for every column of every table that is not ignored.
+
+    Confidence: 1.0 a known export or the exact name; 0.9 the name with filling words; 0.6..0.85 similar words or
+    values only; lowered where the values do not have the shape of the target. A column that could be read under two
+    units, separators or orders of day and month stays at 0.5 or below. `learned` are the approvals of the client.
+    """
+    votes = learned if learned is not None else Learned()
+    found: list[Suggestion] = []
+    for table in tables:
+        if table.role != IGNORED:
+            found += _of_table(table, votes)
+    return found
+
+
+def _of_table(table: Table, learned: Learned) -> list[Suggestion]:
+    profiles = [Profile(column) for column in table.columns]
+    export = BY_KIND.get(table.kind)
+    if export is None:
+        found = _by_meaning(table, profiles, learned)
+        _one_column_each(found, profiles)
+    else:
+        found = _by_list(table, export, profiles, learned)
+    wanted = REQUIRED_BY_ROLE.get(table.role, ())
+    for suggestion, profile in zip(found, profiles, strict=True):
+        suggestion.samples = [_shown(suggestion.source_field, cell) for cell in profile.samples()]
+        suggestion.required = suggestion.target_field in wanted
+    return found
+
+
+def _shown(name: str, cell: Cell) -> Cell:
+    shown = masked(name, cell[:_MASKED_CHARACTERS] if isinstance(cell, str) else cell)
+    return shown[:SHOWN_CHARACTERS] if isinstance(shown, str) else shown
+
+
+# --- known exports ----------------------------------------------------------------------------------------------
+
+
+def _by_list(table: Table, export: Export, profiles: Sequence[Profile], learned: Learned) -> list[Suggestion]:
+    """The export's own columns by its list; the others by their meaning, as long as the list does not tell it better."""
+    listed = suggest_known(table, export, profiles)
+    claimed = {one.target_field for one in listed if one is not None} - MANY_TARGETS
+    around = surroundings(table.role, table.names)
+    found: list[Suggestion] = []
+    for known, name, profile in zip(listed, table.names, profiles, strict=True):
+        if known is not None:
+            found.append(known)
+            continue
+        meant = _suggested(table, name, profile, around, learned)
+        target = meant.target_field
+        approved = meant.match_type == LEARNED
+        if (export.rest == KEPT and not approved) or target is None or target in claimed or target in NAME_TARGETS:
+            meant = _kept(table, name)
+        elif target not in MANY_TARGETS:
+            claimed.add(target)
+        found.append(meant)
+    return found
+
+
+def _kept(table: Table, name: str) -> Suggestion:
+    reason = "an attribute of the estate's own, kept under its name"
+    return Suggestion(
+        table.file, table.sheet, name, "custom_attributes", 0.9, "inferred", [], reason=reason, kind=table.kind
+    )
+
+
+# --- by meaning -------------------------------------------------------------------------------------------------
+
+
+def _by_meaning(table: Table, profiles: Sequence[Profile], learned: Learned) -> list[Suggestion]:
+    around = surroundings(table.role, table.names)
+    return [
+        _suggested(table, name, profile, around, learned) for name, profile in zip(table.names, profiles, strict=True)
+    ]
+
+
+def _suggested(table: Table, name: str, profile: Profile, around: Surroundings, learned: Learned) -> Suggestion:
+    votes = learned.votes(name, table.kind)
+    allowed = ROLE_TARGETS.get(table.role, ())
+    offered = [one for one in candidates(name, profile, around) if one.target in allowed]
+    offered = _with_votes(offered, votes, profile, allowed)
+    suggestion = Suggestion(
+        table.file, table.sheet, name, None, 0.0, NO_MATCH, [], reason="no known meaning", kind=table.kind
+    )
+    if offered and offered[0].confidence >= LEAST:
+        best = offered.pop(0)
+        suggestion.target_field, suggestion.confidence = best.target, round(best.confidence, 2)
+        suggestion.match_type, suggestion.reason = best.match_type, best.reason
+        settle(suggestion, profile, table)
+        _with_approved_unit(suggestion, votes.get(best.target), best.confidence)
+        if profile.blank:
+            suggestion.reason += "; the column is blank"
+    suggestion.alternatives = [_alternative(one) for one in offered if one.confidence >= _LEAST_ALTERNATIVE]
+    del suggestion.alternatives[MOST_ALTERNATIVES:]
+    return suggestion
+
+
+def _alternative(one: Candidate) -> dict[str, Any]:
+    return {"target_field": one.target, "confidence": round(one.confidence, 2), "reason": one.reason}
+
+
+def _with_votes(
+    offered: Sequence[Candidate], votes: Mapping[str, Vote], profile: Profile, allowed: Sequence[str]
+) -> list[Candidate]:
+    """The candidates, each approval and rejection weighed in, and the meanings only approvals know."""
+    if not votes:
+        return list(offered)
+    found = {one.target: one for one in offered}
+    for vote in votes.values():
+        before = found.get(vote.target)
+        if before is not None:
+            weight = STEP * vote.net
+            confidence = max(0.0, min(max(MOST, before.confidence), before.confidence + weight))
+            if vote.net > 0:
+                confidence = max(confidence, _fitting(vote, profile))
+            found[vote.target] = Candidate(
+                vote.target, confidence, before.match_type, f"{before.reason}; {_counted(vote)}"
+            )
+        elif vote.net > 0 and vote.target in allowed:
+            found[vote.target] = Candidate(vote.target, _fitting(vote, profile), LEARNED, _counted(vote))
+    return sorted(found.values(), key=lambda one: -one.confidence)
+
+
+def _fitting(vote: Vote, profile: Profile) -> float:
+    """The vote's confidence; half of it where the cells do not look like the target."""
+    return vote.confidence * (0.5 if profile.fits(vote.target) is False else 1.0)
+
+
+def _counted(vote: Vote) -> str:
+    said = []
+    for count, what in ((vote.approvals, "approved"), (vote.rejections, "rejected")):
+        if count:
+            said.append(f"{what} {'once' if count == 1 else f'{count} times'}")
+    return f"{' and '.join(said)} as {vote.target} before"
+
+
+def _with_approved_unit(suggestion: Suggestion, vote: Vote | None, confidence: float) -> None:
+    """Where the values leave the unit open, the one people approved before settles it."""
+    sized = suggestion.target_field in {*SIZE_TARGETS, *RATE_TARGETS}
+    if vote is None or vote.net <= 0 or vote.unit is None or not sized or suggestion.doubtful != "unit":
+        return
+    suggestion.unit = vote.unit
+    suggestion.confidence = round(max(ASKS, confidence), 2)
+    suggestion.reason += f"; it was approved in {vote.unit}"
+    suggestion.conversion = conversion(suggestion)
+
+
+# --- one column for each target ---------------------------------------------------------------------------------
+
+
+def _one_column_each(found: Sequence[Suggestion], profiles: Sequence[Profile]) -> None:
+    """Of several columns for one target the best keeps it; the others become alternatives."""
+    claims: dict[str, list[tuple[Suggestion, Profile]]] = defaultdict(list)
+    for suggestion, profile in zip(found, profiles, strict=True):
+        if suggestion.target_field is not None:
+            claims[suggestion.target_field].append((suggestion, profile))
+    for target, claimants in claims.items():
+        claimants.sort(key=lambda claim: (-claim[0].confidence, claim[1].blank, _core_order(claim[0])))
+        if target in ADDED_TARGETS:
+            _parts_or_total(target, claimants)
+        else:
+            _best_first(target, claimants)
+
+
+def _best_first(target: str, claimants: Sequence[tuple[Suggestion, Profile]]) -> None:
+    best = claimants[0][0]
+    for rank, (suggestion, _) in enumerate(claimants):
+        suggestion.rank = rank
+        if rank and not (target in MANY_TARGETS and suggestion.confidence >= _MANY_LEAST):
+            _give_up(suggestion, f"{best.source_field} fits {target} better")
+
+
+def _core_order(suggestion: Suggestion) -> int:
+    """Logical processors before cores before processors, where a table tells several."""
+    if suggestion.target_field != "cpu_cores":
+        return 0
+    spoken = set(bare(suggestion.source_field)) | set(words(suggestion.source_field))
+    order = ({"logical", "thread", "threads"}, {"vcpu", "vcpus", "v", "vcores"}, {"core", "cores"})
+    return next((at for at, said in enumerate(order) if spoken & said), len(order))
+
+
+def _parts_or_total(target: str, claimants: Sequence[tuple[Suggestion, Profile]]) -> None:
+    """Columns that differ by a number, a letter, read and write, or in and out, are parts to be added; a column that
+    is none of these is the whole, and the parts are left to it."""
+    sure = [one for one, profile in claimants if one.confidence >= _MANY_LEAST and not profile.blank]
+    parts = [one for one in sure if _is_part(one.source_field)]
+    whole = next((one for one in sure if one not in parts), None)
+    if whole is None and len(parts) > 1:
+        for suggestion, _ in claimants:
+            if suggestion in parts:
+                suggestion.reason += f"; one of {len(parts)} parts of {target}, which are added"
+            else:
+                _give_up(suggestion, f"{parts[0].source_field} and {len(parts) - 1} more fit {target} better")
+        return
+    best = whole or claimants[0][0]
+    for suggestion, _ in claimants:
+        if suggestion is not best:
+            _give_up(suggestion, f"{best.source_field} fits {target} better")
+
+
+_PART_WORDS = frozenset({"read", "reads", "write", "writes", "written", "in", "out", "sent", "received", "receive",
+                         "transmit", "transmitted", "rx", "tx", "inbound", "outbound", "upload", "download"})  # fmt: skip
+
+
+def _is_part(name: str) -> bool:
+    spoken = bare(name)
+    return any(word in _PART_WORDS or word.isdigit() or len(word) == 1 for word in spoken) and "total" not in spoken
+
+
+def _give_up(suggestion: Suggestion, why: str) -> None:
+    suggestion.alternatives.insert(
+        0, {"target_field": suggestion.target_field, "confidence": suggestion.confidence, "reason": suggestion.reason}
+    )
+    del suggestion.alternatives[MOST_ALTERNATIVES:]
+    suggestion.target_field, suggestion.unit, suggestion.number_format = None, None, None
+    suggestion.date_order, suggestion.conversion, suggestion.rank = None, None, 0
+    suggestion.reason, suggestion.confidence, suggestion.match_type = why, 0.0, NO_MATCH

@@ -1,0 +1,1 @@
+"""Files made by chance, read until something gives way."""
