@@ -23,6 +23,7 @@ from consumers.work import Workshop
 from eventstore.definitions import modules
 from eventstore.faults import lived_through
 from eventstore.health import Parts, health_door
+from eventstore.past import Past
 from eventstore.relay import Relay, producer
 from eventstore.service import ServiceConfig, WriteSide, write_side
 
@@ -41,6 +42,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         shard=config.shard,
         master_key=config.master_key,
         flow_type_modules=config.flow_type_modules,
+        memory_mb=config.worker_memory_mb,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -55,7 +57,9 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         stack.push_async_callback(pool.stop)
         if await _unless(stop, pool.start()) is None:
             return
-        keeper.attach(side, pool, Workshop(work, side.artifacts, side.imports, side.keyring))
+        keeper.attach(
+            side, pool, Workshop(work, side.artifacts, side.imports, side.keyring, Past(side.pool, side.store))
+        )
         keeper.start()
         stack.push_async_callback(keeper.stop)
         relay = Relay(config)

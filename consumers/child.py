@@ -13,14 +13,17 @@ from typing import Any
 import structlog
 
 from consumers.frames import Begin, Describe, Ended, FromChild, Job, Progress, Ready, Stop, frame, to_child
+from consumers.limits import memory_limit
 from consumers.phases import PhaseWork
-from consumers.work import Workshop
+from consumers.work import Workshop, presentable
 from domain.commands import Tenant
 from eventstore.artifacts import ArtifactStore
 from eventstore.database import pool
 from eventstore.definitions import modules
 from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
+from eventstore.past import Past
+from eventstore.store import Store
 
 log = structlog.get_logger()
 
@@ -33,6 +36,7 @@ class Child:
         self._tasks: dict[Any, asyncio.Task[None]] = {}
         self._imports: ImportStore | None = None
         self._workshop: Workshop | None = None
+        self._memory_mb: int | None = None
 
     async def serve(self, orders: asyncio.StreamReader) -> None:
         """Work until the service closes the pipe."""
@@ -47,7 +51,10 @@ class Child:
             artifacts,
             self._imports,
             Keyring(begin.master_key, connections),
+            Past(connections, Store(connections, begin.shard)),
+            memory_mb=begin.memory_mb,
         )
+        self._memory_mb = begin.memory_mb
         await self._say(Ready(pid=os.getpid()))
         while (order := await _read(orders)) is not None:
             match order:
@@ -82,6 +89,8 @@ class Child:
         await self._say(ended)
 
     async def _describe(self, order: Describe) -> None:
+        from estate.options import ImportOptions
+
         from estate.errors import EstateError
         from estate.inspect import inspect
 
@@ -90,7 +99,8 @@ class Child:
         try:
             with TemporaryDirectory(prefix="mfo-import-") as folder:
                 found, path = await self._imports.fetch(tenant, str(order.import_id), Path(folder))
-                summary = inspect(path, found.filename)
+                with memory_limit(self._memory_mb, found.filename):
+                    summary = inspect(path, found.filename, ImportOptions.of(order.import_options))
             ended = Ended(run_id=order.run_id, how="completed", outputs=summary)
         except EstateError as error:
             ended = Ended(run_id=order.run_id, how="failed", error={"code": error.code, "detail": error.detail})
@@ -98,7 +108,7 @@ class Child:
             log.exception("upload could not be described", import_id=str(order.import_id))
             detail = f"the reader failed: {type(error).__name__}"
             ended = Ended(run_id=order.run_id, how="failed", error={"code": "reader_failed", "detail": detail})
-        await self._say(ended)
+        await self._say(presentable(ended))
 
     async def _say(self, message: FromChild) -> None:
         self._answers.write(frame(message))

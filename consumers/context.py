@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +16,14 @@ Outputs = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ImportFile:
-    """One uploaded file, on local disk for as long as the run lasts."""
+    """One uploaded file, on local disk for as long as the run lasts, and how the caller wants it read."""
 
     import_file_id: str
     filename: str
     sha256: str
     size_bytes: int
     path: Path
+    import_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Artifacts(Protocol):
@@ -32,7 +34,15 @@ class Artifacts(Protocol):
         ...
 
     async def get(self, ref: Mapping[str, Any]) -> bytes:
-        """The bytes behind a reference made by `put`; raises ArtifactNotFound."""
+        """The bytes behind a reference; raises ArtifactNotFound."""
+        ...
+
+    async def put_file(self, path: Path, media_type: str = "application/octet-stream") -> dict[str, Any]:
+        """Keep a file, read in parts; answers the same as `put`."""
+        ...
+
+    async def fetch(self, ref: Mapping[str, Any]) -> Path:
+        """The bytes behind a reference as a file in the run's folder; raises ArtifactNotFound."""
         ...
 
 
@@ -44,12 +54,36 @@ class Imports(Protocol):
         ...
 
 
+class Past(Protocol):
+    """What the tenant's other flows have found and been told."""
+
+    async def learned(self) -> list[dict[str, Any]]:
+        """Mappings that people of this client account approved or rejected in other flows.
+
+        `{source_field, kind, target_field, unit, approvals, rejections}`. It grows with time, so a handler that uses it
+        keeps it in its outputs.
+        """
+        ...
+
+    async def earlier_inventory(self, wanted: str = "latest") -> tuple[UUID, dict[str, Any]] | None:
+        """The flow id and the outputs of an earlier asset inventory of this engagement.
+
+        `wanted` is a flow id, or `latest` for the one completed last; none where there is no such inventory.
+        """
+        ...
+
+
+def _today() -> dt.date:
+    return dt.datetime.now(dt.UTC).date()
+
+
 @dataclass(frozen=True, slots=True)
 class PhaseContext:
     """Everything a handler may use: one run of one phase of one flow.
 
     `inputs` are the flow's initial data and everything given since (the newest wins), sensitive values in clear.
-    `outputs` are the outputs of the phases completed before, by phase name.
+    `outputs` are the outputs of the phases completed before, by phase name. `folder` answers a folder on local disk that
+    is there as long as the run; `today` is the day (UTC) on which it began; `memory_mb` is how far the process may grow.
     """
 
     flow_id: UUID
@@ -64,6 +98,10 @@ class PhaseContext:
     outputs: Mapping[str, Mapping[str, Any]]
     artifacts: Artifacts
     imports: Imports
+    past: Past
+    folder: Callable[[], Path]
+    today: dt.date = field(default_factory=_today)
+    memory_mb: int | None = None
     log: Any = field(default_factory=structlog.get_logger)
     progress: Callable[[int, int, str], Awaitable[None]] | None = None
 

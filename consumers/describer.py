@@ -51,6 +51,7 @@ class Describer:
             client_account_id=upload.client_account_id,
             engagement_id=upload.engagement_id,
             user_id=upload.created_by,
+            import_options=upload.import_options or {},
         )
         try:
             ended = await self._pool.run(order, exclusive=True, within=LIMIT_SECONDS)
@@ -58,13 +59,12 @@ class Describer:
             log.warning("upload not described", import_id=str(upload.id), why=str(error) or type(error).__name__)
             if upload.summary is None and isinstance(error, TimeoutError):
                 detail = f"reading the file took longer than {LIMIT_SECONDS:g} s"
-                await self._side.imports.described(
-                    upload.id, "unreadable", {"error": {"code": "reader_timeout", "detail": detail}}
-                )
+                error_told = {"error": {"code": "reader_timeout", "detail": detail}}
+                await self._side.imports.described(upload.id, "unreadable", error_told, upload.import_options)
             return
         state = "readable" if ended.how == "completed" else "unreadable"
         summary = ended.outputs if ended.how == "completed" else {"error": ended.error}
-        await self._side.imports.described(upload.id, state, summary)
+        await self._side.imports.described(upload.id, state, summary, upload.import_options)
         IMPORTS_DESCRIBED.labels(state).inc()
 
     async def _hints(self) -> None:

@@ -17,6 +17,7 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     shard: str
     master_key: bytes
     flow_type_modules: tuple[str, ...]
+    memory_mb: int | None = None
     log_level: str = "INFO"
 
 
@@ -42,13 +43,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Describe(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Say what is in an upload."""
+    """Say what is in an upload, read under these options."""
 
     run_id: UUID
     import_id: UUID
     client_account_id: UUID
     engagement_id: UUID
     user_id: str
+    import_options: Json = {}
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):

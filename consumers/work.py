@@ -21,9 +21,11 @@ from consumers.frames import Ended, Job, Json
 from consumers.phases import PhaseWork
 from domain.commands import Tenant
 from domain.errors import MfoError, NotHere, Unavailable
+from estate.errors import EstateError
 from eventstore.artifacts import ArtifactStore
 from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
+from eventstore.past import Past
 
 log = structlog.get_logger()
 
@@ -32,73 +34,137 @@ MAX_MESSAGE = 2000
 MAX_FIELDS = 50
 
 
+class RunFolder:
+    """A folder on local disk for one run, made when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def path(self) -> Path:
+        """The folder."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="mfo-run-")
+        return Path(self._folder.name)
+
+    def close(self) -> None:
+        """Remove it with everything in it."""
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
 class TenantArtifacts:
     """The artifact store as one tenant's run sees it."""
 
-    def __init__(self, store: ArtifactStore, client_account_id: UUID) -> None:
+    def __init__(self, store: ArtifactStore, client_account_id: UUID, folder: RunFolder) -> None:
         self._store = store
         self._account = client_account_id
+        self._folder = folder
+        self._fetched: dict[str, Path] = {}
 
     async def put(self, data: bytes, media_type: str = "application/json") -> dict[str, Any]:
         return await self._store.put(self._account, data, media_type)
 
+    async def put_file(self, path: Path, media_type: str = "application/octet-stream") -> dict[str, Any]:
+        return await self._store.put_file(self._account, path, media_type)
+
     async def get(self, ref: Mapping[str, Any]) -> bytes:
         return await self._store.get(self._account, str(ref.get("artifact", "")))
+
+    async def fetch(self, ref: Mapping[str, Any]) -> Path:
+        sha256 = str(ref.get("artifact", ""))
+        path = self._fetched.get(sha256)
+        if path is None:
+            path = self._folder.path() / f"artifact-{len(self._fetched)}"
+            await self._store.fetch(self._account, sha256, path)
+            self._fetched[sha256] = path
+        return path
 
 
 class TenantImports:
     """The uploads as one tenant's run sees them; a file is fetched once a run."""
 
-    def __init__(self, store: ImportStore, tenant: Tenant) -> None:
+    def __init__(self, store: ImportStore, tenant: Tenant, folder: RunFolder) -> None:
         self._store = store
         self._tenant = tenant
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder = folder
         self._fetched: dict[str, ImportFile] = {}
 
     async def open(self, import_file_id: str) -> ImportFile:
         known = self._fetched.get(import_file_id)
         if known is None:
-            if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="mfo-run-")
-            found, path = await self._store.fetch(self._tenant, import_file_id, Path(self._folder.name))
-            known = ImportFile(str(found.id), found.filename, found.sha256.hex(), found.size_bytes, path)
+            found, path = await self._store.fetch(self._tenant, import_file_id, self._folder.path())
+            known = ImportFile(
+                *(str(found.id), found.filename, found.sha256.hex(), found.size_bytes, path),
+                import_options=found.import_options or {},
+            )
             self._fetched[import_file_id] = known
         return known
 
-    def close(self) -> None:
-        """Remove what was fetched."""
-        if self._folder is not None:
-            self._folder.cleanup()
+
+class TenantPast:
+    """The tenant's other flows as one run sees them."""
+
+    def __init__(self, past: Past, artifacts: ArtifactStore, tenant: Tenant, flow_id: UUID) -> None:
+        self._past = past
+        self._artifacts = artifacts
+        self._tenant = tenant
+        self._flow_id = flow_id
+
+    async def learned(self) -> list[dict[str, Any]]:
+        return await self._past.learned(self._tenant.client_account_id, self._flow_id)
+
+    async def earlier_inventory(self, wanted: str = "latest") -> tuple[UUID, dict[str, Any]] | None:
+        try:
+            found = (
+                UUID(wanted) if wanted != "latest" else await self._past.latest_inventory(self._tenant, self._flow_id)
+            )
+        except ValueError:
+            return None
+        outputs = await self._past.inventory_of(self._tenant, found) if found is not None else None
+        if found is None or outputs is None:
+            return None
+        return found, await self._artifacts.unspill(self._tenant.client_account_id, outputs)
 
 
 class Workshop:
     """Where runs are done: the handlers, and the stores they may use."""
 
-    def __init__(self, work: PhaseWork, artifacts: ArtifactStore, imports: ImportStore, keyring: Keyring) -> None:
+    def __init__(
+        self,
+        work: PhaseWork,
+        artifacts: ArtifactStore,
+        imports: ImportStore,
+        keyring: Keyring,
+        past: Past,
+        *,
+        memory_mb: int | None = None,
+    ) -> None:
         self.work = work
         self._artifacts = artifacts
         self._imports = imports
         self._keyring = keyring
+        self._past = past
+        self._memory_mb = memory_mb
 
     async def run(self, job: Job, progress: Any = None) -> Ended:
         """Do the run; never raises but for cancellation."""
         began, cpu = perf_counter(), process_time()
-        imports = TenantImports(self._imports, Tenant(job.client_account_id, job.engagement_id, job.user_id))
+        folder = RunFolder()
         try:
-            ended = await self._asked(job, imports, progress)
+            ended = await self._asked(job, folder, progress)
         except asyncio.CancelledError:
             raise
         except Exception as error:
             ended = Ended(run_id=job.run_id, how="failed", error=describe(error, job))
         finally:
-            imports.close()
+            folder.close()
         took = int((perf_counter() - began) * 1000)
         usage = {"cpu_seconds": round(process_time() - cpu, 3), "peak_memory_mb": round(_peak_mb(), 1)}
         return presentable(_with_usage(ended, took, usage))
 
-    async def _asked(self, job: Job, imports: TenantImports, progress: Any) -> Ended:
+    async def _asked(self, job: Job, folder: RunFolder, progress: Any) -> Ended:
         try:
-            return await self._handle(job, await self._context(job, imports, progress))
+            return await self._handle(job, await self._context(job, folder, progress))
         except NeedsInput as wanted:
             return Ended(
                 run_id=job.run_id,
@@ -113,8 +179,9 @@ class Workshop:
         sealed, _ = await self._keyring.seal(job.client_account_id, value)
         return await self._artifacts.spill(job.client_account_id, sealed)
 
-    async def _context(self, job: Job, imports: TenantImports, progress: Any) -> PhaseContext:
+    async def _context(self, job: Job, folder: RunFolder, progress: Any) -> PhaseContext:
         account = job.client_account_id
+        tenant = Tenant(account, job.engagement_id, job.user_id)
         whole = await self._artifacts.unspill(account, job.inputs)
         inputs = await self._keyring.unseal(account, whole)
         outputs = {
@@ -132,8 +199,11 @@ class Workshop:
             user_id=job.user_id,
             inputs=inputs,
             outputs=outputs,
-            artifacts=TenantArtifacts(self._artifacts, account),
-            imports=imports,
+            artifacts=TenantArtifacts(self._artifacts, account, folder),
+            imports=TenantImports(self._imports, tenant, folder),
+            past=TenantPast(self._past, self._artifacts, tenant, job.flow_id),
+            folder=folder.path,
+            memory_mb=self._memory_mb,
             log=log.bind(flow_id=str(job.flow_id), phase=job.phase_name, run_id=str(job.run_id)),
             progress=progress,
         )
@@ -222,6 +292,8 @@ def describe(error: BaseException, job: Job) -> Json:
             kind, code = "resource", "out_of_memory"
         case psycopg.Error() | Unavailable():
             kind, code = "database", "store_unavailable"
+        case EstateError():
+            kind, code, retryable, message = "permanent", error.code, False, error.detail[:MAX_MESSAGE]
         case NotHere():
             kind, code, retryable, message = "validation", error.code, False, error.detail
         case MfoError():

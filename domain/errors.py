@@ -15,7 +15,7 @@ MfoError
 ├── Invalid                 the request cannot be read as what it claims to be
 │   ├── BodyNotJson · BodyInvalid · BodyTooLarge · ParameterInvalid · TenantMissing · TypeUnknown
 │   ├── MessageUnreadable
-│   └── UploadInvalid · UploadTooLarge
+│   └── UploadInvalid · UploadTooLarge · ImportOptionsInvalid
 ├── NotHere                 there is nothing under that name for this tenant
 │   ├── ImportNotFound · ArtifactNotFound · RouteNotFound
 ├── MethodNotAllowed
@@ -249,6 +249,12 @@ class UploadTooLarge(Invalid):
 
     code = "upload_too_large"
     status = 413
+
+
+class ImportOptionsInvalid(Invalid):
+    """The import options have members that are unknown or of the wrong kind; errors lists them."""
+
+    code = "import_options_invalid"
 
 
 class NotHere(MfoError):

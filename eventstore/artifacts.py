@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
 from uuid import UUID
 
 import msgspec
@@ -28,19 +29,29 @@ class ArtifactStore:
     async def put(self, client_account_id: UUID, data: bytes, media_type: str = "application/json") -> dict[str, Any]:
         """Keep `data`; answers the reference `{artifact, size_bytes, media_type}` that goes into outputs."""
         digest = hashlib.sha256(data).digest()
+        parts = (data[n : n + PART_BYTES] for n in range(0, len(data), PART_BYTES))
         async with self._pool.connection() as connection, connection.transaction():
-            cursor = await connection.execute(
-                "insert into artifacts (client_account_id, sha256, size_bytes, media_type, created_at)"
-                " values (%s, %s, %s, %s, mfo_now()) on conflict do nothing",
-                (client_account_id, digest, len(data), media_type),
-            )
-            if cursor.rowcount:
-                for n in range(0, max(len(data), 1), PART_BYTES):
-                    await connection.execute(
-                        "insert into artifact_parts (client_account_id, sha256, n, data) values (%s, %s, %s, %b)",
-                        (client_account_id, digest, n // PART_BYTES, data[n : n + PART_BYTES]),
-                    )
+            await keep_parts(connection, client_account_id, digest, parts, size=len(data), media_type=media_type)
         return {"artifact": digest.hex(), "size_bytes": len(data), "media_type": media_type}
+
+    async def put_file(
+        self, client_account_id: UUID, path: Path, media_type: str = "application/octet-stream"
+    ) -> dict[str, Any]:
+        """Keep a file, of which at most 1 MiB is in memory at a time; answers the reference as `put` does.
+
+        The file must not change meanwhile. Raises OSError where it cannot be read.
+        """
+        hasher, size = hashlib.sha256(), 0
+        with path.open("rb") as file:
+            for part in parts_of(file):
+                hasher.update(part)
+                size += len(part)
+            file.seek(0)
+            async with self._pool.connection() as connection, connection.transaction():
+                await keep_parts(
+                    connection, client_account_id, hasher.digest(), parts_of(file), size=size, media_type=media_type
+                )
+        return {"artifact": hasher.hexdigest(), "size_bytes": size, "media_type": media_type}
 
     async def size(self, client_account_id: UUID, sha256: str) -> int:
         """Bytes of an artifact; raises ArtifactNotFound."""
@@ -77,6 +88,16 @@ class ArtifactStore:
             raise ArtifactNotFound(f"artifact {sha256} no longer has the bytes it was kept with")
         return data
 
+    async def fetch(self, client_account_id: UUID, sha256: str, path: Path) -> None:
+        """Write the bytes to the file `path`, checked against their hash; raises ArtifactNotFound."""
+        hasher = hashlib.sha256()
+        with path.open("wb") as file:
+            async for part in self.read(client_account_id, sha256):
+                hasher.update(part)
+                file.write(part)
+        if hasher.hexdigest() != sha256:
+            raise ArtifactNotFound(f"artifact {sha256} no longer has the bytes it was kept with")
+
     async def spill(self, client_account_id: UUID, value: dict[str, Any]) -> dict[str, Any]:
         """`value` small enough for an event: its largest members moved to artifacts until it is under 96 KiB.
 
@@ -106,6 +127,39 @@ class ArtifactStore:
                 msgspec.json.decode(await self.get(client_account_id, str(inner[SPILLED]))) if moved else inner
             )
         return whole
+
+
+def parts_of(file: IO[bytes]) -> Iterator[bytes]:
+    """The rest of a file in parts of at most 1 MiB."""
+    while part := file.read(PART_BYTES):
+        yield part
+
+
+async def keep_parts(
+    connection: Connection,
+    client_account_id: UUID,
+    digest: bytes,
+    parts: Iterable[bytes],
+    *,
+    size: int,
+    media_type: str,
+) -> None:
+    """Keep bytes under their SHA-256 in the caller's transaction, unless the client account has them already.
+
+    `parts` has at most 1 MiB each, `size` bytes in all; nothing of it is asked for where it is not needed.
+    """
+    cursor = await connection.execute(
+        "insert into artifacts (client_account_id, sha256, size_bytes, media_type, created_at)"
+        " values (%s, %s, %s, %s, mfo_now()) on conflict do nothing",
+        (client_account_id, digest, size, media_type),
+    )
+    if not cursor.rowcount:
+        return
+    for n, part in enumerate(parts):
+        await connection.execute(
+            "insert into artifact_parts (client_account_id, sha256, n, data) values (%s, %s, %s, %b)",
+            (client_account_id, digest, n, part),
+        )
 
 
 def _digest(sha256: str) -> bytes:

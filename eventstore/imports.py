@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,16 +14,26 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from domain.commands import Tenant
-from domain.errors import ArtifactNotFound, ImportNotFound, UploadTooLarge
-from eventstore.artifacts import PART_BYTES, ArtifactStore
+from domain.errors import ImportNotFound, UploadTooLarge
+from eventstore.artifacts import ArtifactStore, keep_parts, parts_of
 from eventstore.database import Connection
 
-COLUMNS = "id, client_account_id, engagement_id, filename, import_type, sha256, size_bytes, state, summary, created_by, created_at"
+COLUMNS = (
+    "id, client_account_id, engagement_id, filename, import_type, sha256, size_bytes, state, summary, import_options,"
+    " created_by, created_at"
+)
 MAX_TRIES = 3
+GAVE_UP = {
+    "code": "reader_failed",
+    "detail": f"the reader ended {MAX_TRIES} times without an answer; the file may need more memory than"
+    " MFO_WORKER_MEMORY_MB allows: split it",
+}
 
 
 class Import(NamedTuple):
-    """One upload. `summary` is what a reader found in it (`format, sheets[], rows, preview`), or the error."""
+    """One upload. `summary` is what a reader found in it (`format, sheets[], rows, preview, ...`), or the error;
+    `import_options` is how the caller wants it read, none where all is left to the reader.
+    """
 
     id: UUID
     client_account_id: UUID
@@ -34,6 +44,7 @@ class Import(NamedTuple):
     size_bytes: int
     state: str
     summary: dict[str, Any] | None
+    import_options: dict[str, Any] | None
     created_by: str
     created_at: datetime
 
@@ -53,9 +64,11 @@ class ImportStore:
         *,
         max_bytes: int,
         import_type: str | None = None,
+        import_options: Mapping[str, Any] | None = None,
     ) -> tuple[Import, bool]:
         """Keep an upload as it streams in; answers it, and whether it is new to the tenant.
 
+        The same bytes again are the same upload, with the name and the options it had before.
         Raises UploadTooLarge above `max_bytes`; nothing of it is kept then.
         """
         hasher, size = hashlib.sha256(), 0
@@ -71,36 +84,41 @@ class ImportStore:
             digest = hasher.digest()
             spool.seek(0)
             async with self._pool.connection() as connection, connection.transaction():
-                cursor = await connection.execute(
-                    "insert into artifacts (client_account_id, sha256, size_bytes, media_type, created_at)"
-                    " values (%s, %s, %s, 'application/octet-stream', mfo_now()) on conflict do nothing",
-                    (tenant.client_account_id, digest, size),
+                await keep_parts(
+                    connection,
+                    tenant.client_account_id,
+                    digest,
+                    parts_of(spool),
+                    size=size,
+                    media_type="application/octet-stream",
                 )
-                if cursor.rowcount:
-                    n = 0
-                    while True:
-                        part = spool.read(PART_BYTES)
-                        if not part and n:
-                            break
-                        await connection.execute(
-                            "insert into artifact_parts (client_account_id, sha256, n, data) values (%s, %s, %s, %b)",
-                            (tenant.client_account_id, digest, n, part),
-                        )
-                        n += 1
-                        if not part:
-                            break
                 import_id = uuid5(tenant.client_account_id, f"import:{tenant.engagement_id}:{digest.hex()}")
                 cursor = await connection.execute(
                     "insert into imports (id, client_account_id, engagement_id, filename, import_type, sha256, size_bytes,"
-                    " created_by, created_at) values (%s, %s, %s, %s, %s, %s, %s, %s, mfo_now()) on conflict do nothing",
+                    " import_options, created_by, created_at)"
+                    " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, mfo_now()) on conflict do nothing",
                     (
                         *(import_id, tenant.client_account_id, tenant.engagement_id, filename, import_type),
-                        *(digest, size, tenant.user_id),
+                        *(digest, size, Jsonb(dict(import_options)) if import_options else None, tenant.user_id),
                     ),
                 )
                 is_new = bool(cursor.rowcount)
                 await connection.execute("select pg_notify('mfo_imports', current_schema())")
         return await self.get(tenant, str(import_id)), is_new
+
+    async def read_anew(self, tenant: Tenant, import_id: str, import_options: Mapping[str, Any]) -> Import:
+        """Replace the options of an upload, and have it described again under them; raises ImportNotFound."""
+        found = await self.get(tenant, import_id)
+        async with self._pool.connection() as connection, connection.transaction():
+            cursor = await connection.execute(
+                "update imports set import_options = %s, state = 'stored', summary = null, tries = 0, lease_until = null"
+                f" where id = %s returning {COLUMNS}",
+                (Jsonb(dict(import_options)) if import_options else None, found.id),
+            )
+            row = await cursor.fetchone()
+            await connection.execute("select pg_notify('mfo_imports', current_schema())")
+        assert row is not None
+        return Import(*row)
 
     async def get(self, tenant: Tenant, import_id: str) -> Import:
         """One upload of the tenant; raises ImportNotFound."""
@@ -144,13 +162,8 @@ class ImportStore:
     async def fetch(self, tenant: Tenant, import_id: str, folder: Path) -> tuple[Import, Path]:
         """An upload's bytes as a file in `folder`, checked against their hash; raises ImportNotFound, ArtifactNotFound."""
         found = await self.get(tenant, import_id)
-        path, hasher = folder / str(found.id), hashlib.sha256()
-        with path.open("wb") as file:
-            async for part in self._artifacts.read(found.client_account_id, found.sha256.hex()):
-                hasher.update(part)
-                file.write(part)
-        if hasher.digest() != found.sha256:
-            raise ArtifactNotFound(f"import {found.id} no longer has the bytes it was kept with")
+        path = folder / str(found.id)
+        await self._artifacts.fetch(found.client_account_id, found.sha256.hex(), path)
         return found, path
 
     async def claim(self, lease_seconds: float = 120) -> Import | None:
@@ -158,9 +171,8 @@ class ImportStore:
         async with self._pool.connection() as connection:
             await connection.execute(
                 "update imports set state = 'unreadable', lease_until = null,"
-                """ summary = '{"error": {"code": "reader_failed", "detail": "the reader ended without an answer"}}'"""
-                " where state = 'inspecting' and lease_until < mfo_now() and tries >= %s",
-                (MAX_TRIES,),
+                " summary = %s where state = 'inspecting' and lease_until < mfo_now() and tries >= %s",
+                (Jsonb({"error": GAVE_UP}), MAX_TRIES),
             )
             cursor = await connection.execute(
                 "update imports set state = 'inspecting', tries = tries + 1,"
@@ -172,10 +184,17 @@ class ImportStore:
             row = await cursor.fetchone()
         return Import(*row) if row else None
 
-    async def described(self, import_id: UUID, state: str, summary: dict[str, Any]) -> None:
-        """Keep what the reader found: `state` is `readable` or `unreadable`."""
+    async def described(
+        self, import_id: UUID, state: str, summary: dict[str, Any], import_options: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Keep what the reader found: `state` is `readable` or `unreadable`.
+
+        False where the upload has other options by now than those it was read with; it waits to be read again then.
+        """
         async with self._pool.connection() as connection:
-            await connection.execute(
-                "update imports set state = %s, summary = %s, lease_until = null where id = %s",
-                (state, Jsonb(summary), import_id),
+            cursor = await connection.execute(
+                "update imports set state = %s, summary = %s, lease_until = null"
+                " where id = %s and import_options is not distinct from %s",
+                (state, Jsonb(summary), import_id, Jsonb(dict(import_options)) if import_options else None),
             )
+        return cursor.rowcount > 0

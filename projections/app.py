@@ -26,6 +26,7 @@ from eventstore.definitions import flow_types, modules, remember
 from eventstore.health import Parts, health_door
 from eventstore.service import ServiceConfig
 from projections.consumer import Runner
+from projections.field_mappings import FieldMappings
 from projections.flows import Flows
 from projections.inventory import Inventory
 from projections.metrics import ACTIVE, LAG_EVENTS, LAG_SECONDS, PARKED, RATE
@@ -53,6 +54,7 @@ def projections(connections: AsyncConnectionPool[Connection], types: FlowTypes) 
     every: tuple[Projection, ...] = (
         Flows(types, partial(remember, connections, types)),
         Inventory(ArtifactStore(connections)),
+        FieldMappings(ArtifactStore(connections)),
     )
     return {each.name: each for each in every}
 

@@ -1,34 +1,47 @@
-"""What the phases of discovery found: assets, dependencies and issues, row by row, from the artifacts that phases hand over."""
+"""What the phases of discovery found: assets, dependencies, issues, reviews and changes, row by row, from the artifacts
+that phases hand over."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any
+from collections.abc import Sequence
 from uuid import UUID
 
 import msgspec
 from psycopg import sql
 
-from domain.errors import MfoError
 from domain.events import TOPICS, PhaseCompleted
-from eventstore.artifacts import SPILLED, ArtifactStore
+from eventstore.artifacts import ArtifactStore
 from eventstore.database import Connection
-from projections.projection import ROW_ERRORS, Applied, Parked, nothing
+from projections.handed import FLOW_ERRORS, Handed, RowUnreadable, completed, savepoint
+from projections.projection import Applied, Parked, nothing
 from projections.told import Told, short
 
 NAME = "inventory"
 VERSION = 1
-KINDS = ("assets", "dependencies", "issues")
-FLOW_ERRORS: tuple[type[Exception], ...] = (*ROW_ERRORS, MfoError, msgspec.MsgspecError)
+# kind of row, which is also its table's name: the output of a phase that holds such rows
+KINDS = {
+    "assets": "assets",
+    "dependencies": "dependencies",
+    "issues": "issues",
+    "reviews": "reviews",
+    "changes": "estate_changes",
+}
 
 # taken out of the document for those who filter: column to the document's name for it
 EXTRA: dict[str, tuple[str, ...]] = {
     "assets": ("name", "asset_type"),
     "dependencies": (),
     "issues": ("severity", "kind"),
+    "reviews": ("kind",),
+    "changes": ("kind", "name"),
 }
-IDS = {"assets": "asset_id", "dependencies": "dependency_id", "issues": "issue_id"}
+IDS = {
+    "assets": "asset_id",
+    "dependencies": "dependency_id",
+    "issues": "issue_id",
+    "reviews": "review_id",
+    "changes": "change_id",
+}
 
 GUARD = """
 insert into inventory_sets_v{version} as s (flow_id, phase_name, kind, version, rows) values (%s, %s, %s, %s, %s)
@@ -42,30 +55,20 @@ join unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[]) as e (flow_id, pha
 """
 
 
-class RowUnreadable(MfoError):
-    """A line of an artifact is no JSON object with the id that its kind has."""
-
-    code = "row_unreadable"
-
-
-class _Completed(msgspec.Struct):
-    phase_name: str
-    outputs: dict[str, msgspec.Raw] = {}
-
-
 class _Found(msgspec.Struct):
     """The parts of a line that have columns of their own."""
 
     asset_id: str | None = None
     dependency_id: str | None = None
     issue_id: str | None = None
+    review_id: str | None = None
+    change_id: str | None = None
     name: str | None = None
     asset_type: str | None = None
     severity: str | None = None
     kind: str | None = None
 
 
-_completed = msgspec.json.Decoder(_Completed)
 _found = msgspec.json.Decoder(_Found)
 
 
@@ -77,7 +80,7 @@ class Inventory:
 
     def __init__(self, artifacts: ArtifactStore, *, version: int = VERSION) -> None:
         self.version = version
-        self._artifacts = artifacts
+        self._handed = Handed(artifacts)
         self._guard = GUARD.format(version=version)
         self._older = OLDER.format(version=version)
 
@@ -93,7 +96,7 @@ class Inventory:
             if event.flow_id in aside:
                 continue
             try:
-                async with _savepoint(connection, event):
+                async with savepoint(connection, event):
                     applied.rows += await self._one(connection, event, without)
             except FLOW_ERRORS as error:
                 applied.parked.append(Parked(event.flow_id, event.version, short(error)))
@@ -102,26 +105,16 @@ class Inventory:
         return applied
 
     async def _one(self, connection: Connection, event: Told, without: list[tuple[UUID, str, str, int]]) -> int:
-        completed = _completed.decode(event.data())
+        phase = completed(event)
         rows = 0
-        for kind in KINDS:
-            value = completed.outputs.get(kind)
-            ref = await self._reference(event, kind, value) if value is not None else None
+        for kind, name in KINDS.items():
+            value = phase.outputs.get(name)
+            ref = await self._handed.reference(event, name, value) if value is not None else None
             if ref is None:
-                without.append((event.flow_id, completed.phase_name, kind, event.version))
+                without.append((event.flow_id, phase.phase_name, kind, event.version))
             else:
-                rows += await self._replace(connection, event, completed.phase_name, kind, ref)
+                rows += await self._replace(connection, event, phase.phase_name, kind, ref)
         return rows
-
-    async def _reference(self, event: Told, kind: str, value: msgspec.Raw) -> str | None:
-        """The SHA-256 of the artifact that holds the rows, None where the output is something else."""
-        decoded: Any = msgspec.json.decode(value)
-        if isinstance(decoded, dict) and SPILLED in decoded:
-            account, _ = event.tenant()
-            decoded = (await self._artifacts.unspill(account, {kind: decoded}))[kind]
-        if isinstance(decoded, dict) and isinstance(decoded.get("artifact"), str):
-            return str(decoded["artifact"])
-        return None
 
     async def _replace(self, connection: Connection, event: Told, phase: str, kind: str, sha256: str) -> int:
         if not await self._claim(connection, event.flow_id, phase, kind, event.version):
@@ -134,7 +127,7 @@ class Inventory:
         )
         n = first
         async with connection.cursor().copy(statement) as copy:
-            async for line in self._lines(account, sha256):
+            async for line in self._handed.lines(account, sha256):
                 try:
                     found = _found.decode(line)
                     document = line.decode()
@@ -193,24 +186,5 @@ class Inventory:
                 changed += 1
         return changed
 
-    async def _lines(self, account: UUID, sha256: str) -> AsyncIterator[bytes]:
-        """The artifact line by line; at most one part of it and one line are held at a time."""
-        rest = b""
-        async for part in self._artifacts.read(account, sha256):
-            *lines, rest = (rest + part).split(b"\n")
-            for line in lines:
-                if line.strip():
-                    yield line
-        if rest.strip():
-            yield rest
-
     def _table(self, kind: str) -> sql.Identifier:
         return sql.Identifier(f"{kind}_v{self.version}")
-
-
-def _savepoint(connection: Connection, event: Told) -> AbstractAsyncContextManager[Any]:
-    """A savepoint around an event that may write; the many that name no artifact go without."""
-    data = event.data()
-    if b'"artifact"' in data or SPILLED.encode() in data:
-        return connection.transaction()
-    return nullcontext()

@@ -25,6 +25,7 @@ from domain.types.discovery import DISCOVERY
 from eventstore import codec
 from eventstore.definitions import modules
 from eventstore.imports import Import
+from eventstore.past import Past
 from eventstore.service import write_side
 from tests.consumers.conftest import ended
 from tests.eventstore.house import FLOWS, House, config_for
@@ -63,7 +64,9 @@ async def yard(module_url: str) -> AsyncIterator[Yard]:
     async with write_side(config, slots=keeper, handlers=work.handlers, validators=work.validators) as side:
         pool = WorkerPool(config.workers, begin, memory_mb=config.worker_memory_mb, on_progress=keeper.on_progress)
         await pool.start()
-        keeper.attach(side, pool, Workshop(work, side.artifacts, side.imports, side.keyring))
+        keeper.attach(
+            side, pool, Workshop(work, side.artifacts, side.imports, side.keyring, Past(side.pool, side.store))
+        )
         keeper.start()
         yield Yard(House(side), keeper, pool)
         await keeper.stop()
@@ -307,7 +310,9 @@ async def test_runs_in_hand_are_handed_back_when_the_service_stops(module_url: s
     async with write_side(config, slots=keeper) as side:
         pool = WorkerPool(1, begin, memory_mb=300)
         await pool.start()
-        keeper.attach(side, pool, Workshop(work, side.artifacts, side.imports, side.keyring))
+        keeper.attach(
+            side, pool, Workshop(work, side.artifacts, side.imports, side.keyring, Past(side.pool, side.store))
+        )
         keeper.start()
         house = House(side)
         given = {"begun": str(tmp_path / "begun"), "go": str(tmp_path / "go")}

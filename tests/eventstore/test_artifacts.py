@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -35,6 +37,35 @@ async def test_bytes_come_back_as_they_were_put(house: House, size: int) -> None
     ]
 
 
+@pytest.mark.parametrize("size", [0, 1, MIB, MIB + 1, 3 * MIB])
+async def test_a_file_is_kept_as_its_bytes_are(house: House, size: int, tmp_path: Path) -> None:
+    data = (bytes(range(256)) * (size // 256 + 1))[:size]
+    account, path = uuid4(), tmp_path / "rows"
+    path.write_bytes(data)
+    ref = await house.side.artifacts.put_file(account, path, "application/x-ndjson")
+    assert ref == await house.side.artifacts.put(account, data, "application/x-ndjson")
+    await house.side.artifacts.fetch(account, ref["artifact"], tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == data
+    assert await house.one("select count(*) from artifacts") == 1
+
+
+async def test_a_file_of_any_size_takes_little_memory(house: House, tmp_path: Path) -> None:
+    account, path = uuid4(), tmp_path / "large"
+    with path.open("wb") as file:
+        for n in range(64):
+            file.write(n.to_bytes(4, "big") * (MIB // 4))
+    tracemalloc.start()
+    try:
+        ref = await house.side.artifacts.put_file(account, path)
+        await house.side.artifacts.fetch(account, ref["artifact"], tmp_path / "again")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * MIB
+    assert ref["size_bytes"] == 64 * MIB
+    assert filecmp.cmp(path, tmp_path / "again", shallow=False)
+
+
 async def test_the_same_bytes_are_kept_once_a_tenant(house: House) -> None:
     one, other = uuid4(), uuid4()
     for account in (one, one, other):
@@ -43,10 +74,12 @@ async def test_the_same_bytes_are_kept_once_a_tenant(house: House) -> None:
     assert await house.one("select count(*) from artifact_parts") == 2
 
 
-async def test_another_tenant_cannot_read(house: House) -> None:
+async def test_another_tenant_cannot_read(house: House, tmp_path: Path) -> None:
     ref = await house.side.artifacts.put(uuid4(), b"mine")
     with pytest.raises(ArtifactNotFound):
         await house.side.artifacts.get(uuid4(), ref["artifact"])
+    with pytest.raises(ArtifactNotFound):
+        await house.side.artifacts.fetch(uuid4(), ref["artifact"], tmp_path / "theirs")
     for name in ("", "zz", "ab" * 31, "../etc"):
         with pytest.raises(ArtifactNotFound):
             await house.side.artifacts.size(uuid4(), name)
@@ -62,6 +95,8 @@ async def test_harmed_bytes_are_noticed(house: House, harm: str, tmp_path: Path)
     await house.rows(harm)
     with pytest.raises(ArtifactNotFound):
         await house.side.artifacts.get(tenant.client_account_id, ref["artifact"])
+    with pytest.raises(ArtifactNotFound):
+        await house.side.artifacts.fetch(tenant.client_account_id, ref["artifact"], tmp_path / "harmed")
     with pytest.raises(ArtifactNotFound):
         await house.side.imports.fetch(tenant, str(upload.id), tmp_path)
 
@@ -131,5 +166,28 @@ async def test_an_upload_is_described_by_one_reader_and_given_up_after_three(hou
     assert await imports.claim() is None
     given_up = await imports.get(tenant, str(added.id))
     assert given_up.state == "unreadable"
+    assert given_up.summary is not None
+    assert "3 times" in given_up.summary["error"]["detail"]
     await imports.described(added.id, "readable", {"format": "csv"})
     assert (await imports.get(tenant, str(added.id))).summary == {"format": "csv"}
+
+
+async def test_an_upload_is_read_anew_under_other_options(house: House) -> None:
+    imports, tenant = house.side.imports, new_tenant()
+    added, _ = await imports.add(tenant, "a.csv", chunks(b"x"), max_bytes=9, import_options={"delimiter": ";"})
+    assert added.import_options == {"delimiter": ";"}
+    first = await imports.claim()
+    assert first is not None
+    changed = await imports.read_anew(tenant, str(added.id), {"delimiter": ","})
+    assert (changed.state, changed.summary, changed.import_options) == ("stored", None, {"delimiter": ","})
+    # the reader that had it first read it under the old options
+    assert not await imports.described(added.id, "readable", {"rows": 1}, first.import_options)
+    second = await imports.claim()
+    assert second is not None
+    assert (second.id, second.import_options) == (added.id, {"delimiter": ","})
+    assert await imports.described(added.id, "readable", {"rows": 2}, second.import_options)
+    assert (await imports.get(tenant, str(added.id))).summary == {"rows": 2}
+    assert (await imports.read_anew(tenant, str(added.id), {})).import_options is None
+    for other in (new_tenant(), Tenant(tenant.client_account_id, uuid4(), "eve")):
+        with pytest.raises(ImportNotFound):
+            await imports.read_anew(other, str(added.id), {})

@@ -37,6 +37,7 @@ async def test_it_keeps_all_read_models_and_says_how_it_is(told_house: House, co
         await until(lambda: told_house.one("select 1 from assets where flow_id = %s", flow_id))
         parts = (await client.get("/health/ready")).json()
         assert parts["crewai_flow_state_extensions"]["state"] == parts["inventory"]["state"] == "up"
+        assert parts["import_field_mappings"]["state"] == "up"
         metrics = (await client.get("/metrics")).text
         for name in ("flow_total", "phase_duration_seconds", "active_flows", "mfo_projection_lag_events"):
             assert f"# TYPE {name.removesuffix('_total')}" in metrics
@@ -50,7 +51,7 @@ async def test_it_keeps_all_read_models_and_says_how_it_is(told_house: House, co
 
 async def test_a_signal_ends_it(told_house: House, config: ServiceConfig) -> None:
     task = asyncio.create_task(run(config))
-    await until(lambda: told_house.one("select count(*) = 2 from projections where state = 'live'"), timeout=30)
+    await until(lambda: told_house.one("select count(*) = 3 from projections where state = 'live'"), timeout=30)
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(task, 10)
 

@@ -70,6 +70,27 @@ async def test_rows_come_from_the_artifacts(house: House, connection: Connection
     ]
 
 
+async def test_reviews_and_what_has_changed_come_from_their_outputs(house: House, connection: Connection) -> None:
+    """An output called `changes` is something else: values that cleansing changed."""
+    flow_id = await house.begin()
+    values = [{"field": "OS", "old": "a", "new": "b"}]
+    await house.complete(flow_id, {"changes": await kept(house, values)})
+    reviews = [{"review_id": "r0", "kind": "same_asset", "assets": ["a1", "a2"]}]
+    changed = [
+        {"change_id": "c0", "kind": "gone", "name": "srv-9"},
+        {"change_id": "c1", "kind": "new", "name": "srv-10"},
+    ]
+    await house.complete(flow_id, {"reviews": await kept(house, reviews), "estate_changes": await kept(house, changed)})
+    applied = await apply(house.inventory(), connection, await completed(house))
+    assert (applied.rows, applied.parked) == (3, [])
+    assert await house.all("select n, id, kind, document, phase_name from reviews where flow_id = %s", flow_id) == [
+        (0, "r0", "same_asset", reviews[0], "field_mapping")
+    ]
+    assert await house.all("select id, kind, name, document from changes where flow_id = %s order by n", flow_id) == [
+        (row["change_id"], row["kind"], row["name"], row) for row in changed
+    ]
+
+
 async def test_repeats_change_nothing_and_a_phase_done_again_replaces_its_rows(
     house: House, connection: Connection
 ) -> None:

@@ -45,6 +45,27 @@ SEEDS = {
     "iteration_number": "integer",
 }
 
+MAPPINGS = {
+    "flow_id": "uuid",
+    "client_account_id": "uuid",
+    "engagement_id": "uuid",
+    "n": "integer",
+    "source_file": "text",
+    "source_sheet": "text",
+    "source_field": "text",
+    "header_key": "text",
+    "kind": "text",
+    "target_field": "text",
+    "unit": "text",
+    "match_type": "text",
+    "confidence": "double precision",
+    "status": "text",
+    "suggested_by": "text",
+    "approved_by": "text",
+    "approved_at": "timestamp with time zone",
+    "transformation_rules": "jsonb",
+}
+
 
 async def test_the_view_has_every_column(connection: Connection) -> None:
     cursor = await connection.execute(
@@ -53,6 +74,14 @@ async def test_the_view_has_every_column(connection: Connection) -> None:
     found: dict[str, str] = dict(await cursor.fetchall())
     assert {name: found.get(name) for name in SEEDS} == SEEDS
     assert {*COLUMNS, "log_position", "flow_persistence_data"} <= set(found)
+
+
+async def test_the_view_of_mappings_has_every_column(connection: Connection) -> None:
+    cursor = await connection.execute(
+        "select column_name, data_type from information_schema.columns where table_name = 'import_field_mappings'"
+    )
+    found: dict[str, str] = dict(await cursor.fetchall())
+    assert found == MAPPINGS
 
 
 async def test_the_indexes_of_the_table_are_there(connection: Connection) -> None:
@@ -66,8 +95,16 @@ async def test_the_reader_sees_the_views_and_nothing_else(connection: Connection
     if await cursor.fetchone() is None:
         pytest.skip("the user of this database may not make roles, so there is no mfo_reader")
     await connection.execute("set role mfo_reader")
-    for view in ("crewai_flow_state_extensions", "assets", "dependencies", "issues"):
+    views = ("crewai_flow_state_extensions", "assets", "dependencies", "issues", "reviews", "changes")
+    for view in (*views, "import_field_mappings"):
         await connection.execute(f"select count(*) from {view}".encode())
-    for table in ("stored_events", "flow_state_extensions_v1", "tenant_keys", "command_log"):
+    for table in (
+        "stored_events",
+        "flow_state_extensions_v1",
+        "import_field_mappings_v1",
+        "imports",
+        "tenant_keys",
+        "command_log",
+    ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await connection.execute(f"select count(*) from {table}".encode())

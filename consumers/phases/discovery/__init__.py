@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from consumers.context import Handler, Validator
-from consumers.phases.discovery.asset_inventory import build_inventory
+from consumers.phases.discovery.asset_inventory import build_inventory, compare_with_valid
 from consumers.phases.discovery.data_cleansing import cleanse_records
-from consumers.phases.discovery.data_import import file_exists, file_format_valid, store_raw_data
+from consumers.phases.discovery.data_import import (
+    file_exists,
+    file_format_valid,
+    import_options_valid,
+    store_raw_data,
+)
 from consumers.phases.discovery.dependency_analysis import analyse_dependencies
 from consumers.phases.discovery.field_mapping import apply_mappings, mappings_complete
-from consumers.phases.discovery.tech_debt_assessment import assess_tech_debt, reference_date_valid
+from consumers.phases.discovery.handover import reference_date_valid
+from consumers.phases.discovery.tech_debt_assessment import assess_tech_debt, comfort_factor_valid
 
 HANDLERS: dict[str, Handler] = {
     "store_raw_data": store_raw_data,
@@ -21,7 +27,10 @@ HANDLERS: dict[str, Handler] = {
 
 VALIDATORS: dict[str, Validator] = {
     "file_exists": file_exists,
+    "import_options_valid": import_options_valid,
     "file_format_valid": file_format_valid,
     "mappings_complete": mappings_complete,
     "reference_date_valid": reference_date_valid,
+    "compare_with_valid": compare_with_valid,
+    "comfort_factor_valid": comfort_factor_valid,
 }

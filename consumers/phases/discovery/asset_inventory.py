@@ -1,34 +1,138 @@
-"""Make one asset of every machine."""
+"""Make one asset of every machine, and say what has changed since an earlier discovery."""
 
 from __future__ import annotations
 
-from consumers.context import Outputs, PhaseContext
-from consumers.phases.discovery.handover import keep, of_phase
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+
+from consumers.context import Invalid, Outputs, Permanent, PhaseContext
+from consumers.phases.discovery.handover import IssueRows, Rows, clean_table, counted, keep, of_phase
+from domain.errors import ArtifactNotFound
+
+if TYPE_CHECKING:
+    from estate.assets import Asset
+
+LATEST, NONE = "latest", "none"
+MAX_LISTED = 10
+
+
+async def compare_with_valid(ctx: PhaseContext) -> list[Invalid]:
+    """`compare_with`, where given, is `latest`, `none` or a flow of this engagement that has an inventory."""
+    try:
+        await _earlier(ctx)
+    except Permanent as error:
+        return error.fields
+    return []
 
 
 async def build_inventory(ctx: PhaseContext) -> Outputs:
-    """Bring the clean rows together.
+    """Bring the clean rows together, and compare with the inventory that `compare_with` names.
 
-    Outputs `{assets, issues (artifact references), assets_total, by_type, by_environment, by_os_family,
-    by_operating_system,
-    by_power_state, totals, completeness, with_conflicts, rows, issues_summary, message}`.
+    Outputs `{assets, issues, reviews, estate_changes (artifact references), assets_total, reviews_total, first_reviews[],
+    by_type, by_environment, ..., changed{new, gone, changed, ..., against}, first_changes[], issues_summary, message}`: the
+    figures of `estate.inventory.build`. Those of changes are missing where there is nothing to compare with. Raises Permanent `inputs_invalid` on a `compare_with` that names no inventory.
     """
-    from estate.cleansing import CleanTable
     from estate.inventory import build
-    from estate.issues import summary
 
+    earlier = await _earlier(ctx)
     refs = of_phase(ctx, "data_cleansing")["tables"]
-    tables = [CleanTable.load(await ctx.artifacts.get(ref)) for ref in refs]
-    await ctx.heartbeat(1, 3, f"{sum(len(table.records) for table in tables)} rows read")
-    found = build(tables, ctx.flow_id)
-    await ctx.heartbeat(2, 3, f"{len(found.assets)} assets found")
-    figures = dict(found.summary)
-    return {
-        "assets": await keep(ctx, found.assets),
-        "issues": await keep(ctx, found.issues),
-        "assets_total": figures.pop("assets"),
-        **figures,
-        "issues_summary": summary(found.issues),
-        "message": f"{len(found.assets)} assets were made of {figures['rows']} rows;"
-        f" {figures['with_conflicts']} have conflicting values.",
+    tables = []
+    for done, ref in enumerate(refs, 1):
+        tables.append(await clean_table(ctx, ref))
+        await ctx.heartbeat(done, len(refs) + 2, f"{tables[-1].place}: {len(tables[-1])} rows read")
+    with Rows(ctx) as assets, IssueRows(ctx) as issues:
+
+        def each(asset: Asset) -> None:
+            assets.write(msgspec.structs.asdict(asset))
+
+        found = build(tables, ctx.flow_id, each)
+        tables.clear()
+        await ctx.heartbeat(len(refs) + 1, len(refs) + 2, f"{assets.count} assets found")
+        issues.write_all(found.issues)
+        kept = await assets.keep()
+        figures = dict(found.summary)
+        for name in ("assets", "reviews"):
+            # artifacts have these names
+            del figures[name]
+        outputs: Outputs = {
+            "assets": kept,
+            "issues": await issues.keep(),
+            "reviews": await keep(ctx, found.reviews),
+            "assets_total": assets.count,
+            "reviews_total": len(found.reviews),
+            "first_reviews": found.reviews[:MAX_LISTED],
+            **figures,
+            "issues_summary": issues.summary(),
+            "message": _sentence(found.summary, assets.count, len(found.reviews)),
+        }
+        if earlier is not None:
+            outputs |= await _compared(ctx, *earlier, assets.path)
+            outputs["message"] += f"; {_told(outputs['changed'])}"
+        outputs["message"] += "."
+        return outputs
+
+
+async def _earlier(ctx: PhaseContext) -> tuple[UUID, Path] | None:
+    """The flow id and the assets of the inventory to compare with; raises Permanent `inputs_invalid`."""
+    wanted = ctx.inputs.get("compare_with")
+    if wanted is None:
+        wanted = LATEST
+    if wanted == NONE:
+        return None
+    found = await ctx.past.earlier_inventory(wanted) if isinstance(wanted, str) else None
+    assets: Any = found[1].get("assets") if found is not None else None
+    if found is not None and isinstance(assets, dict):
+        try:
+            return found[0], await ctx.artifacts.fetch(assets)
+        except ArtifactNotFound:
+            if wanted != LATEST:
+                raise
+            return None
+    if wanted == LATEST:
+        return None
+    message = "compare_with must be latest, none, or the id of a discovery of this engagement that has an inventory"
+    wrong = Invalid("compare_with", message)
+    raise Permanent("inputs_invalid", wrong.message, [wrong])
+
+
+async def _compared(ctx: PhaseContext, flow_id: UUID, before: Path, after: Path) -> Outputs:
+    from estate.changes import compare
+
+    with Rows(ctx) as changes:
+        first: list[dict[str, Any]] = []
+
+        def each(change: dict[str, Any]) -> None:
+            changes.write(change)
+            if changes.count <= MAX_LISTED:
+                first.append(change)
+
+        summary = compare(before, after, each)
+        by_kind = summary.pop("by_kind")
+        await ctx.heartbeat(1, 1, f"compared with {flow_id}")
+        return {
+            "estate_changes": await changes.keep(),
+            "first_changes": first,
+            "changed": by_kind | summary | {"against": str(flow_id)},
+        }
+
+
+def _sentence(figures: Mapping[str, Any], assets: int, reviews: int) -> str:
+    elsewhere = {
+        "belong to no asset": figures["orphan_rows"],
+        "name no machine": figures["rows_without_machine"],
     }
+    aside = "".join(f", {count} {what}" for what, count in elsewhere.items() if count)
+    return (
+        f"{counted(figures['rows'], 'row')}: {figures['rows_in_assets']} make {counted(assets, 'asset')}{aside};"
+        f" {counted(figures['with_conflicts'], 'asset has', 'assets have')} conflicting values,"
+        f" {counted(reviews, 'match is', 'matches are')} to be reviewed"
+    )
+
+
+def _told(changed: Mapping[str, Any]) -> str:
+    figures = ", ".join(f"{changed[kind]} {kind}" for kind in ("new", "gone", "changed", "renamed", "unchanged"))
+    return f"against {changed['against']}: {figures}"

@@ -2,48 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
 from consumers.context import Outputs, PhaseContext
-from consumers.phases.discovery.handover import keep, of_phase
+from consumers.phases.discovery.handover import IssueRows, Rows, clean_table, counted, keep, of_phase
+
+if TYPE_CHECKING:
+    from estate.clean import CleanTable
+
+MAX_LISTED = 5
+MAX_NAMES = 12
 
 
 async def analyse_dependencies(ctx: PhaseContext) -> Outputs:
-    """Turn connections into dependencies between assets.
+    """Turn connections and stated relations into dependencies between assets.
 
-    Outputs `{dependencies, move_groups, issues (artifact references), dependencies_total, without_noise, noise,
-    cycles, groups,
-    largest_group, unknown_endpoints, by_kind, observations, issues_summary, message}`. Without connection data it
-    completes
-    with zero dependencies and says so.
+    Outputs `{dependencies, move_groups, issues (artifact references), dependencies_total, without_noise, noise, cycles,
+    groups, largest_group, largest_groups[], unknown_endpoints, by_kind, observations, ..., issues_summary, message}`: the
+    figures of `estate.dependencies.analyse`. Without connection data it completes, and says so.
     """
-    from estate.cleansing import CleanTable
+    from estate.assets import read_facts
     from estate.dependencies import analyse
-    from estate.formats import CONNECTIONS
-    from estate.issues import issue, summary
-    from estate.tables import load_rows
+    from estate.issues import issue
+    from estate.roles import APPLICATIONS, CONNECTIONS, MACHINES
 
-    refs = [ref for ref in of_phase(ctx, "data_cleansing")["tables"] if ref["role"] == CONNECTIONS]
-    assets = load_rows(await ctx.artifacts.get(of_phase(ctx, "asset_inventory")["assets"]))
-    tables = [CleanTable.load(await ctx.artifacts.get(ref)) for ref in refs]
-    await ctx.heartbeat(1, 2, f"{sum(len(table.records) for table in tables)} connections read")
-    found = analyse(tables, assets, ctx.flow_id)
-    issues = found.issues
-    figures = dict(found.summary)
-    if not tables:
-        message = "No file holds connections; dependencies are unknown, not absent."
-        issues.append(issue(ctx.flow_id, "no_connection_data", "medium", message))
-    else:
+    cleansed = of_phase(ctx, "data_cleansing")["tables"]
+    refs = [ref for ref in cleansed if ref["role"] in (CONNECTIONS, APPLICATIONS, MACHINES)]
+    path = await ctx.artifacts.fetch(of_phase(ctx, "asset_inventory")["assets"])
+    tables = []
+    for done, ref in enumerate(refs, 1):
+        tables.append(await clean_table(ctx, ref))
+        await ctx.heartbeat(done, len(refs) + 1, f"{tables[-1].place}: {len(tables[-1])} rows read")
+    with Rows(ctx) as dependencies, IssueRows(ctx) as issues:
+        found = analyse(_given_up(tables), read_facts(path), ctx.flow_id, dependencies.write)
+        figures = dict(found.summary)
+        del figures["dependencies"]
+        issues.write_all(found.issues)
         message = (
-            f"{figures['observations']} connections make {len(found.dependencies)} dependencies,"
-            f" {figures['noise']['total']} of them noise;"
+            f"{counted(figures['observations'], 'statement')} of two ends make"
+            f" {counted(dependencies.count, 'dependency', 'dependencies')}, {figures['noise']['total']} of them noise;"
             f" groups of machines that belong together: {figures['groups']}."
         )
-    await ctx.heartbeat(2, 2, f"{len(found.dependencies)} dependencies")
+        if not any(ref["role"] == CONNECTIONS for ref in refs):
+            told = "No file holds connections; dependencies are unknown, not absent."
+            issues.write(issue(ctx.flow_id, "no_connection_data", "medium", told))
+            message = f"{told} {message}" if dependencies.count else told
+        await ctx.heartbeat(len(refs) + 1, len(refs) + 1, f"{dependencies.count} dependencies")
+        return {
+            "dependencies": await dependencies.keep(),
+            "move_groups": await keep(ctx, found.groups),
+            "issues": await issues.keep(),
+            "dependencies_total": dependencies.count,
+            **figures,
+            "largest_groups": [_group(one) for one in found.groups[:MAX_LISTED]],
+            "issues_summary": issues.summary(),
+            "message": message,
+        }
+
+
+def _group(group: Mapping[str, Any]) -> dict[str, Any]:
+    """A move group in short; all of it is in the artifact."""
     return {
-        "dependencies": await keep(ctx, found.dependencies),
-        "move_groups": await keep(ctx, found.groups),
-        "issues": await keep(ctx, issues),
-        "dependencies_total": figures.pop("dependencies"),
-        **figures,
-        "issues_summary": summary(issues),
-        "message": message,
+        **{name: group[name] for name in ("group_id", "size", "edges", "applications", "environments", "totals")},
+        "names": group["names"][:MAX_NAMES],
+        "cycles": [names[:MAX_NAMES] for names in group["cycles"][:MAX_LISTED]],
     }
+
+
+def _given_up(tables: list[CleanTable]) -> Iterator[CleanTable]:
+    """The tables, none of them held on to."""
+    while tables:
+        yield tables.pop(0)

@@ -1,13 +1,14 @@
-"""Find out which column means what, let a person approve it, and apply it."""
+"""Find out which column means what, let a person approve it, and say what each column is used for."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from consumers.context import Invalid, NeedsInput, Outputs, Permanent, PhaseContext
-from consumers.phases.discovery.handover import keep, keep_table, of_phase
+from consumers.phases.discovery.handover import IssueRows, Rows, counted, of_phase, place_of, raw_table
 
 if TYPE_CHECKING:
     from estate.mapping import Decision, Suggestion
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 
 DEFAULT_THRESHOLD = 0.8
 MAX_LISTED = 60
+MAX_DOUBTS = 10
+NOTHING_USED = (
+    " Begin a discovery with other files; where such a sheet is an inventory all the same, say its role in import_options"
+    " before (PATCH /api/v1/imports/{import_file_id})."
+)
+ATTRIBUTE = "custom_attributes"
+MAPPER, USER = "mapper", "user"
 
 
 async def mappings_complete(ctx: PhaseContext) -> list[Invalid]:
@@ -27,36 +35,43 @@ async def mappings_complete(ctx: PhaseContext) -> list[Invalid]:
     if objections or not given:
         return objections
     from estate.mapping import check, columns_of
-    from estate.tables import load_columns
 
-    headers = [load_columns(await ctx.artifacts.get(ref)) for ref in of_phase(ctx, "data_import")["tables"]]
-    _, refused = check(given, columns_of(headers))
+    _, refused = check(given, columns_of(await _headers(ctx)))
     return [Invalid(f"mappings.{one.field}", one.message) for one in refused]
 
 
 async def apply_mappings(ctx: PhaseContext) -> Outputs:
-    """Decide the mappings and pick the mapped columns of every table.
+    """Decide the mappings, and what each column of every table is used for; no row is copied.
 
-    Outputs `{tables[] (artifact references), mappings (artifact), mapped[], mapped_columns, columns, left_out,
-    issues, message}`.
-    Raises NeedsInput with `mapping_suggestions` when nobody approved, or when a required target has no column;
-    Permanent
-    `mappings_invalid` when a given mapping names an unknown column or target.
+    Outputs `{tables[{file, sheet, kind, role, rows, raw (artifact reference), uses[]}], mappings, issues (artifacts),
+    mapped[], mapped_columns, attribute_columns, columns, incomplete[], learned, issues_summary, message}`; `incomplete` says
+    which targets no column tells, `learned` how many mappings approved before were known.
+    A row of `mappings` is a suggestion with `{kind, status, suggested_by, approved_by}`: `approved` by a person, `rejected`
+    where a person said otherwise, `suggested` where nobody was asked.
+
+    Raises NeedsInput with `mapping_suggestions` when nobody approved, when a required target has no column, or when a unit
+    or an order of dates is in doubt; Permanent `mappings_invalid` when a given mapping names an unknown column or target.
     """
-    from estate.formats import IGNORED
-    from estate.mapping import UNUSED, decide, suggest
-    from estate.tables import load_table
+    from estate.mapping import UNUSED, Learned, decide, suggest
+    from estate.ndjson import read_ndjson
+    from estate.roles import IGNORED
 
     wrong = _wrong_kinds(ctx.inputs)
     if wrong:
         raise Permanent("mappings_invalid", " ".join(one.message for one in wrong), wrong)
-    refs = of_phase(ctx, "data_import")["tables"]
-    tables = [load_table(await ctx.artifacts.get(ref)) for ref in refs if ref["role"] != IGNORED]
-    suggestions = suggest(tables)
+    imported = of_phase(ctx, "data_import")
+    refs = [ref for ref in imported["tables"] if ref["role"] != IGNORED]
+    unused = [table for table in await _headers(ctx) if table.role == IGNORED]
+    tables: list[Table] = []
+    for done, ref in enumerate(refs, 1):
+        tables.append(await raw_table(ctx, ref))
+        await ctx.heartbeat(done, len(refs) + 1, f"{tables[-1].place}: {len(tables[-1])} rows")
+    learned = list(read_ndjson(await ctx.artifacts.fetch(imported["learned"])))
+    suggestions = suggest(tables, Learned.of(learned))
     given: Mapping[str, Any] = ctx.inputs.get("mappings") or {}
     approval, automatic = ctx.inputs.get("approval"), bool(ctx.inputs.get("auto_approve_mappings"))
     decision = decide(
-        tables,
+        [*tables, *unused],
         suggestions,
         given=given,
         threshold=float(ctx.inputs.get("mapping_confidence_threshold", DEFAULT_THRESHOLD)),
@@ -69,9 +84,13 @@ async def apply_mappings(ctx: PhaseContext) -> Outputs:
     if approval is not True and (not automatic or approval is False):
         raise NeedsInput(_question(shown, given), ["mappings", "approval"], {"mapping_suggestions": shown})
     if decision.missing:
-        message = " ".join(f"{one.message}." for one in decision.missing) + " Say which column it is in mappings."
+        then = " Say which column it is in mappings." if tables else NOTHING_USED
+        message = " ".join(f"{one.message}." for one in decision.missing[:MAX_DOUBTS]) + then
         raise NeedsInput(message, ["mappings", "approval"], {"mapping_suggestions": shown})
-    return await _apply(ctx, tables, decision)
+    doubtful = _doubtful(decision)
+    if doubtful and approval is not True:
+        raise NeedsInput(_doubts(doubtful), ["mappings", "approval"], {"mapping_suggestions": shown})
+    return await _outputs(ctx, refs, tables, suggestions, decision, learned=len(learned))
 
 
 def _question(shown: list[dict[str, Any]], given: Mapping[str, Any]) -> str:
@@ -81,6 +100,27 @@ def _question(shown: list[dict[str, Any]], given: Mapping[str, Any]) -> str:
     return (
         f"{known} of {len(shown)} columns have a suggested meaning;"
         " send mappings and approval: true, or approval: true alone to accept all."
+    )
+
+
+def _doubtful(decision: Decision) -> list[Suggestion]:
+    """The columns that are not taken because it is unknown how to read them, and of which nobody has said anything."""
+    kept = {(*one.place, one.source_field) for one in decision.mappings}
+    return [one for one in decision.left_out if one.doubtful is not None and (*one.place, one.source_field) in kept]
+
+
+def _doubts(doubtful: list[Suggestion]) -> str:
+    told = "; ".join(
+        f"the {one.doubtful} of {one.source_field!r} in {one.source_sheet or one.source_file} ({one.target_field})"
+        for one in doubtful[:MAX_DOUBTS]
+    )
+    more = f" and {len(doubtful) - MAX_DOUBTS} more" if len(doubtful) > MAX_DOUBTS else ""
+    first = doubtful[0]
+    key = str(first.doubtful).replace(" ", "_")
+    return (
+        f"These cannot be told from the values: {told}{more}. Give them in mappings, such as"
+        f' {{"{first.source_field}": {{"target_field": "{first.target_field}", "{key}": ...}}}}, or null for a column that'
+        " is not needed; approval: true alone keeps such columns as attributes."
     )
 
 
@@ -101,69 +141,128 @@ def _wrong_kinds(inputs: Mapping[str, Any]) -> list[Invalid]:
     return wrong
 
 
-async def _apply(ctx: PhaseContext, tables: list[Table], decision: Decision) -> Outputs:
-    from estate.cleansing import apply_mappings as pick
+async def _headers(ctx: PhaseContext) -> list[Table]:
+    """The tables of the import without their rows."""
+    from estate.ndjson import read_ndjson
+    from estate.tables import Column, Table
 
-    by_table: dict[tuple[str, str | None], list[Suggestion]] = defaultdict(list)
+    path = await ctx.artifacts.fetch(of_phase(ctx, "data_import")["headers"])
+    return [
+        Table(
+            one["file"],
+            one["sheet"],
+            [Column(name, [None], array("I")) for name in one["columns"]],
+            array("I"),
+            one["header_row"],
+            kind=one["kind"],
+            role=one["role"],
+        )
+        for one in read_ndjson(path)
+    ]
+
+
+async def _outputs(
+    ctx: PhaseContext,
+    refs: list[Mapping[str, Any]],
+    tables: list[Table],
+    suggestions: list[Suggestion],
+    decision: Decision,
+    *,
+    learned: int,
+) -> Outputs:
+    from estate.mapping import uses
+
+    used = [
+        place_of(table) | {"raw": dict(ref), "uses": [asdict(use) for use in uses(table, decision)]}
+        for ref, table in zip(refs, tables, strict=True)
+        if (table.file, table.sheet) not in decision.not_understood
+    ]
+    understood = [mapping for mapping in decision.mappings if mapping.place not in decision.not_understood]
+    facts = [mapping for mapping in understood if mapping.target_field != ATTRIBUTE]
+    attributes = len(understood) - len(facts)
+    columns = sum(len(table.columns) for table in tables)
+    with Rows(ctx) as mappings, IssueRows(ctx) as issues:
+        mappings.write_all(_rows(ctx, suggestions, decision))
+        issues.write_all(_issues(ctx, decision))
+        return {
+            "tables": used,
+            "mappings": await mappings.keep(),
+            "mapped": [
+                {
+                    "source_file": mapping.source_file,
+                    "source_sheet": mapping.source_sheet,
+                    "source_field": mapping.source_field,
+                    "target_field": mapping.target_field,
+                    "confidence": mapping.confidence,
+                    "match_type": mapping.match_type,
+                    "unit": mapping.unit,
+                    "conversion": mapping.conversion,
+                    "reason": mapping.reason,
+                }
+                for mapping in facts[:MAX_LISTED]
+            ],
+            "mapped_columns": len(facts),
+            "attribute_columns": attributes,
+            "columns": columns,
+            "incomplete": [f"{one.message}." for one in decision.incomplete[:MAX_LISTED]],
+            "learned": learned,
+            "issues": await issues.keep(),
+            "issues_summary": issues.summary(),
+            "message": f"{counted(columns, 'column')}: {len(facts)} mapped to fields, {attributes} kept as attributes,"
+            f" {columns - len(understood)} not used.",
+        }
+
+
+def _rows(ctx: PhaseContext, suggestions: list[Suggestion], decision: Decision) -> Iterator[dict[str, Any]]:
+    """What is remembered of every column: what it was taken for and by whom, and the suggestion that a person put aside."""
+    from estate.mapping.suggestion import MANUAL
+
+    approved = ctx.inputs.get("approval") is True
     for mapping in decision.mappings:
-        by_table[mapping.source_file, mapping.source_sheet].append(mapping)
-    refs = []
-    for done, table in enumerate(tables, 1):
-        if (table.file, table.sheet) in decision.not_understood:
-            continue
-        mapped = pick(table, by_table[table.file, table.sheet])
-        refs.append(await keep_table(ctx, mapped.dump(), mapped, len(mapped.rows)))
-        await ctx.heartbeat(done, len(tables), f"{table.place}: {len(mapped.columns)} columns mapped")
-    facts = [mapping for mapping in decision.mappings if mapping.target_field != "custom_attributes"]
-    return {
-        "tables": refs,
-        "mappings": await keep(ctx, [mapping.as_dict() for mapping in decision.mappings]),
-        "mapped": [
-            {
-                "source_file": mapping.source_file,
-                "source_sheet": mapping.source_sheet,
-                "source_field": mapping.source_field,
-                "target_field": mapping.target_field,
-                "confidence": mapping.confidence,
-                "unit": mapping.unit,
-            }
-            for mapping in facts[:MAX_LISTED]
-        ],
-        "mapped_columns": len(facts),
-        "attribute_columns": len(decision.mappings) - len(facts),
-        "columns": sum(len(table.columns) for table in tables),
-        "issues": await keep(ctx, _issues(ctx, decision)),
-        "message": f"{len(facts)} columns were mapped to fields, {len(decision.mappings) - len(facts)} are kept"
-        f" as attributes.",
+        given = mapping.match_type == MANUAL
+        by_person = given or (approved and mapping.target_field != ATTRIBUTE)
+        yield _row(mapping, "approved" if by_person else "suggested", USER if given else MAPPER, ctx.user_id)
+    taken = {(*one.place, one.source_field): one for one in decision.mappings}
+    for one in decision.left_out:
+        # a column that nobody was sure about is kept as an attribute; one that a person gave no meaning is not kept
+        if (*one.place, one.source_field) not in taken and one.target_field is not None:
+            yield _row(one, "rejected", MAPPER, ctx.user_id)
+    for before in suggestions:
+        after = taken.get((*before.place, before.source_field))
+        other = after is not None and after.match_type == MANUAL and after.target_field != before.target_field
+        if other and before.target_field not in (None, ATTRIBUTE):
+            yield _row(before, "rejected", MAPPER, ctx.user_id)
+
+
+def _row(mapping: Suggestion, status: str, suggested_by: str, user_id: str) -> dict[str, Any]:
+    return mapping.as_dict() | {
+        "status": status,
+        "suggested_by": suggested_by,
+        "approved_by": user_id if status != "suggested" else None,
     }
 
 
-def _issues(ctx: PhaseContext, decision: Decision) -> list[dict[str, Any]]:
+def _issues(ctx: PhaseContext, decision: Decision) -> Iterator[dict[str, Any]]:
     from estate.issues import issue
     from estate.mapping import UNUSED
     from estate.tables import source
 
-    made = [
-        issue(
-            ctx.flow_id,
-            "mapping_not_taken",
-            "low",
-            f"{one.source_field} may be {one.target_field} (confidence {one.confidence:g}: {one.reason}); it is"
-            f" kept as an attribute.",
-            field=one.target_field,
-            source=source(one.source_file, one.source_sheet, None),
-        )
-        for one in decision.left_out
-        if one.match_type != UNUSED and one.target_field is not None
-    ]
-    made.extend(
-        issue(
+    for one in decision.left_out:
+        if one.match_type != UNUSED and one.target_field is not None:
+            yield issue(
+                ctx.flow_id,
+                "mapping_not_taken",
+                "low",
+                f"{one.source_field} may be {one.target_field} (confidence {one.confidence:g}: {one.reason}); it is"
+                f" kept as an attribute.",
+                field=one.target_field,
+                source=source(one.source_file, one.source_sheet, None),
+            )
+    for file, sheet in decision.not_understood:
+        yield issue(
             ctx.flow_id,
             "sheet_not_understood",
             "medium",
             f"{sheet or file}: no column was understood; the sheet was left out.",
             source=source(file, sheet, None),
         )
-        for file, sheet in decision.not_understood
-    )
-    return made

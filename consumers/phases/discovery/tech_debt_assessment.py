@@ -1,56 +1,70 @@
-"""Compare what was found with the dates at which support ends."""
+"""Compare what was found with the dates at which support ends, and with what machines use of their size."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
 from consumers.context import Invalid, Outputs, Permanent, PhaseContext
-from consumers.phases.discovery.handover import keep, of_phase
+from consumers.phases.discovery.handover import IssueRows, Rows, counted, of_phase, reference_date
+
+DEFAULT_COMFORT = 1.3
+MAX_COMFORT = 10.0
 
 
-async def reference_date_valid(ctx: PhaseContext) -> list[Invalid]:
-    """`reference_date`, where given, is a date."""
+async def comfort_factor_valid(ctx: PhaseContext) -> list[Invalid]:
+    """`comfort_factor`, where given, is a number from 1 to 10."""
     try:
-        _reference_date(ctx.inputs)
-    except ValueError:
-        return [Invalid("reference_date", "reference_date must be a date, YYYY-MM-DD")]
+        _comfort(ctx.inputs)
+    except Permanent as error:
+        return error.fields
     return []
 
 
 async def assess_tech_debt(ctx: PhaseContext) -> Outputs:
-    """Assess every asset as of `reference_date` (default: today, UTC).
+    """Assess every asset as of `reference_date` (default: today, UTC); sizes are recommended with `comfort_factor` to spare.
 
-    Outputs `{findings, scores, issues (artifact references), findings_total, score, formula, by_severity, by_kind,
-    support,
-    out_of_support_systems, systems_ending_soon, worst, reference_date, assets_scored, assets_not_scored,
-    issues_summary, message}`.
-    Raises Permanent `inputs_invalid` on a wrong date.
+    Outputs `{findings, scores, issues (artifact references), findings_total, score, formula, by_severity, by_kind, support,
+    out_of_support_systems, systems_ending_soon, worst, reference_date, comfort_factor, assets_scored, assets_not_scored,
+    issues_summary, message}`. Raises Permanent `inputs_invalid` on a wrong date or factor.
     """
+    from estate.assets import read_facts
     from estate.debt import assess
-    from estate.issues import summary
-    from estate.tables import load_rows
 
-    try:
-        today = _reference_date(ctx.inputs)
-    except ValueError as error:
-        raise Permanent("inputs_invalid", "reference_date must be a date, YYYY-MM-DD") from error
-    assets = load_rows(await ctx.artifacts.get(of_phase(ctx, "asset_inventory")["assets"]))
-    found = assess(assets, ctx.flow_id, today)
-    await ctx.heartbeat(1, 1, f"{len(found.findings)} findings")
-    figures = dict(found.summary)
-    severe = sum(figures["by_severity"].get(severity, 0) for severity in ("critical", "high"))
-    return {
-        "findings": await keep(ctx, found.findings),
-        "scores": await keep(ctx, found.scores),
-        # a reader of the estate's issues meets what is out of support among them, told apart by its finding_id
-        "issues": await keep(ctx, [*found.issues, *(_as_issue(finding) for finding in found.findings)]),
-        "findings_total": figures.pop("findings"),
-        **figures,
-        "issues_summary": summary(found.issues),
-        "message": f"{len(found.findings)} findings as of {today}, {severe} of them critical or high.",
-    }
+    today, comfort = reference_date(ctx), _comfort(ctx.inputs)
+    path = await ctx.artifacts.fetch(of_phase(ctx, "asset_inventory")["assets"])
+    with Rows(ctx) as findings, Rows(ctx) as scores, IssueRows(ctx) as doubts, IssueRows(ctx) as issues:
+
+        def each_finding(finding: dict[str, Any]) -> None:
+            findings.write(finding)
+            # a reader of the estate's issues meets what is out of support among them, told apart by its finding_id
+            issues.write(_as_issue(finding))
+
+        found = assess(
+            read_facts(path),
+            ctx.flow_id,
+            today,
+            each_finding=each_finding,
+            each_score=scores.write,
+            comfort=comfort,
+        )
+        for one in found.issues:
+            doubts.write(one)
+            issues.write(one)
+        await ctx.heartbeat(1, 1, f"{findings.count} findings")
+        figures = dict(found.summary)
+        del figures["findings"]
+        severe = sum(figures["by_severity"].get(severity, 0) for severity in ("critical", "high"))
+        return {
+            "findings": await findings.keep(),
+            "scores": await scores.keep(),
+            "issues": await issues.keep(),
+            "findings_total": findings.count,
+            **figures,
+            "comfort_factor": comfort,
+            "issues_summary": doubts.summary(),
+            "message": f"{counted(findings.count, 'finding')} as of {today}, {severe} of them critical or high.",
+        }
 
 
 def _as_issue(finding: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,8 +73,11 @@ def _as_issue(finding: Mapping[str, Any]) -> dict[str, Any]:
     return {**issue, "source": finding["source"], **finding}
 
 
-def _reference_date(inputs: Mapping[str, Any]) -> dt.date:
-    given = inputs.get("reference_date")
+def _comfort(inputs: Mapping[str, Any]) -> float:
+    given = inputs.get("comfort_factor")
     if given is None:
-        return dt.datetime.now(dt.UTC).date()
-    return dt.date.fromisoformat(str(given))
+        return DEFAULT_COMFORT
+    if isinstance(given, bool) or not isinstance(given, int | float) or not 1 <= given <= MAX_COMFORT:
+        wrong = Invalid("comfort_factor", f"comfort_factor must be a number from 1 to {MAX_COMFORT:g}, such as 1.3")
+        raise Permanent("inputs_invalid", wrong.message, [wrong])
+    return float(given)
