@@ -14,6 +14,11 @@ FlowStatus = Literal[
 ]
 PhaseState = Literal["pending", "running", "waiting", "completed", "failed", "skipped"]
 Part = Literal["up", "down"]
+AssetType = Literal[
+    "server", "virtual_machine", "database", "application", "network_device", "load_balancer", "storage", "appliance",
+    "container", "other",
+]  # fmt: skip
+Severity = Literal["critical", "high", "medium", "low", "info"]
 
 
 class Document(BaseModel):
@@ -271,48 +276,71 @@ class History(Document):
     next_cursor: str | None
 
 
-class AssetList(Document):
-    """A page of the assets that a flow found."""
-
-    assets: list[Json]
-    total: int
-    next_cursor: str | None
-
-
-class DependencyList(Document):
-    """A page of the dependencies that a flow found."""
-
-    dependencies: list[Json]
-    total: int
-    next_cursor: str | None
-
-
-class IssueList(Document):
-    """A page of the issues that a flow found."""
-
-    issues: list[Json]
-    total: int
-    next_cursor: str | None
-
-
 class ImportMade(Document):
-    """A file that is kept."""
+    """A file that is kept, and how it is to be read."""
 
-    import_file_id: UUID
-    filename: str
+    import_file_id: UUID = Field(description="What flows take it by: `initial_data.import_file_id`.")
+    filename: str = Field(description="The last part of the path that it was sent under.")
     size_bytes: int
-    sha256: str
+    sha256: str = Field(description="Of its bytes, in hexadecimal.")
+    import_options: Json = Field(description="As given (the schema ImportOptions); empty: everything is detected.")
+
+
+class WarningRead(BaseModel):
+    """What a reader noticed in a file that it could read all the same."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str = Field(description="Stable, such as encoding_guessed, short_rows or not_used.")
+    message: str
+    sheet: str | None
+    row: int | None = Field(description="As a spreadsheet counts.")
+
+
+class FaultRead(BaseModel):
+    """Why a file cannot be read, and what to do."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str = Field(description="Stable, such as unknown_format or import_options_invalid.")
+    detail: str | None = None
+
+
+class SheetRead(BaseModel):
+    """A table of a file and how it was read: detected, or as the import options say."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = Field(description="Of the sheet; of a file without sheets its own; in a zip with the file before it.")
+    rows: int = Field(description="Of data, without the header and without what was set aside.")
+    columns: list[str] = Field(description="The names of the header, made different where two were the same.")
+    kind: str = Field(description="Which export it is, such as rvtools.vinfo; table: none that is known.")
+    role: str = Field(
+        description="What its rows speak of: machines, applications, connections, detail, performance, software, tags; ignored:"
+        " discovery does not use it."
+    )
+    header_row: int | None = Field(
+        description="The last row of the header, as a spreadsheet counts; null: it has none."
+    )
+    header_rows: list[int] = Field(default=[], description="All rows of the header, where it is stacked.")
+    set_aside: int = Field(description="Rows that are no data: totals, repeated headers, comments.")
+    read_as: Json = Field(default={}, description="Delimiter, header rows, separators, order of dates.")
 
 
 class ImportDetail(ImportMade):
-    """A file and what is in it; `format, sheets, rows` are null until somebody has read it."""
+    """A file and what is in it; what a reader finds is null until somebody has read it."""
 
-    import_type: str | None
-    state: Literal["stored", "inspecting", "readable", "unreadable"]
-    format: str | None
-    sheets: list[Json] | None
-    rows: int | None
-    error: Json | None
+    import_type: str | None = Field(description="The caller's note on what kind of file it is.")
+    state: Literal["stored", "inspecting", "readable", "unreadable"] = Field(
+        description="stored and inspecting: nobody has read it yet under these import options; `wait_ms` waits for that."
+    )
+    format: str | None = Field(description="csv, tsv, xlsx, ods, json, ndjson, xml, zip, ...")
+    recognised_as: str | None = Field(description="Which export it is, such as rvtools; table: none that is known.")
+    encoding: str | None = Field(description="Of its text; null for workbooks.")
+    sheets: list[SheetRead] | None
+    rows: int | None = Field(description="Of data, in the sheets that discovery uses.")
+    warnings: list[WarningRead] | None
+    error: FaultRead | None = Field(description="Where state is unreadable: why, and what to do.")
     created_at: datetime
     created_by: str
 
@@ -325,12 +353,34 @@ class ImportList(Document):
     next_cursor: str | None
 
 
+class AsideRow(BaseModel):
+    """A row that is no data."""
+
+    model_config = ConfigDict(extra="allow")
+
+    row: int = Field(description="As a spreadsheet counts; 0: something that stands outside of all rows.")
+    reason: str = Field(description="Stable, such as totals_row, repeated_header or comment.")
+    message: str
+    cells: list[Any] = Field(default=[], description="The first 50, masked as in the preview.")
+
+
 class ImportPreview(Document):
-    """The first rows of a file, as they are."""
+    """What a file was taken for, how it was read, and its first rows, as they are but for what must not be shown."""
 
     import_file_id: UUID
     filename: str
-    preview: Any
+    import_options: Json = Field(description="As given (the schema ImportOptions); empty: everything was detected.")
+    format: str | None = Field(description="csv, tsv, xlsx, ods, json, ndjson, xml, zip, ...")
+    recognised_as: str | None = Field(description="Which export it is, such as rvtools; table: none that is known.")
+    encoding: str | None = Field(description="Of its text; null for workbooks.")
+    sheets: list[SheetRead] | None
+    rows: int | None = Field(description="Of data, in the sheets that discovery uses.")
+    preview: Any = Field(
+        description="The first 20 rows of each sheet as `{column: cell}`; what looks like a credential or personal data is"
+        " masked, long texts are cut."
+    )
+    set_aside: dict[str, list[AsideRow]] | None = Field(description="The first 20 rows set aside of each sheet.")
+    warnings: list[WarningRead] | None
 
 
 class FlowTypeList(Document):

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from api.documents import Problem
 from domain.commands import PUBLIC, Command
+from domain.import_options import ImportOptions
 
 Json = dict[str, Any]
 
@@ -78,6 +79,16 @@ PARAMETERS: dict[str, Json] = {
 TENANT = ("ClientAccount", "Engagement", "User")
 
 NDJSON: dict[int, Json] = {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}
+FILE: Json = {"schema": {"type": "string", "format": "binary"}}
+REPORT: dict[int, Json] = {
+    200: {
+        "content": {
+            "text/html": {"schema": {"type": "string"}},
+            "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": FILE,
+        }
+    }
+}
+CSV: dict[int, Json] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 DELETE_FLOW: Json = {"x-mfo-headers": ["IdempotencyKey", "IfMatch"]}
 UPLOAD: Json = {
     "x-mfo-headers": ["IdempotencyKey"],
@@ -91,7 +102,38 @@ UPLOAD: Json = {
                     "additionalProperties": False,
                     "properties": {
                         "file": {"type": "string", "format": "binary", "description": "The inventory."},
-                        "import_type": {"type": "string", "maxLength": 100},
+                        "import_type": {
+                            "type": "string",
+                            "maxLength": 100,
+                            "description": "A note on what kind of file it is; it changes nothing about how it is read.",
+                        },
+                        "import_options": {
+                            "type": "string",
+                            "maxLength": 20_000,
+                            "description": "How it is to be read, as JSON: the schema ImportOptions. Left out: everything"
+                            " is detected.",
+                        },
+                    },
+                }
+            }
+        },
+    },
+}
+
+READ_ANEW: Json = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["import_options"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "import_options": {
+                            "allOf": [{"$ref": f"{REF}ImportOptions"}],
+                            "description": "They take the place of those before; `{}`: everything is detected.",
+                        }
                     },
                 }
             }
@@ -152,7 +194,7 @@ def document(app: FastAPI) -> Json:
     schemas: Json = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    models: tuple[type[BaseModel], ...] = (Problem, *PUBLIC.values())
+    models: tuple[type[BaseModel], ...] = (Problem, ImportOptions, *PUBLIC.values())
     for model in models:
         schemas.update(_schemas(model))
     components["parameters"] = PARAMETERS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ from eventstore.service import WriteSide
 
 Row = dict[str, Any]
 
+STREAM_ROWS = 2000
 FLOWS = "crewai_flow_state_extensions"
 SUMMARY = (
     *("flow_id", "flow_type", "flow_version", "flow_name", "flow_description", "flow_tags", "flow_status"),
@@ -47,10 +48,11 @@ class FlowFilter:
 
 @dataclass(frozen=True, slots=True)
 class FoundFilter:
-    """Which rows of what discovery found are shown: wanted values by column."""
+    """Which rows of what discovery found are shown: wanted values by column, and a part of the name whatever its case."""
 
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     noise: bool | None = None
+    name: str | None = None
 
 
 class Rows:
@@ -128,17 +130,11 @@ class Rows:
     async def found(
         self, kind: str, flow_id: UUID, wanted: FoundFilter, limit: int, after: Cursor | None
     ) -> tuple[list[Row], int]:
-        """One page of a flow's `assets`, `dependencies` or `issues`, and how many match in all. A row is
-        `{n, id, document}`, the document as JSON text. One row more than `limit` says that there is another page."""
-        conditions: list[sql.Composable] = [sql.SQL("flow_id = %(flow_id)s"), OF_TENANT]
-        values: Row = {"flow_id": flow_id, "limit": limit + 1}
-        for column, texts in wanted.columns.items():
-            conditions.append(sql.SQL("{} = any({})").format(sql.Identifier(column), sql.Placeholder(column)))
-            values[column] = list(texts)
-        if wanted.noise is not None:
-            conditions.append(sql.SQL("coalesce((document ->> 'noise')::boolean, false) = %(noise)s"))
-            values["noise"] = wanted.noise
-        where, table = sql.SQL(" and ").join(conditions), sql.Identifier(kind)
+        """One page of a flow's `assets`, `dependencies`, `issues`, `reviews` or `changes`, and how many match in all. A
+        row is `{n, id, document}`, the document as JSON text. One row more than `limit` says that there is another page."""
+        where, values = _found_conditions(flow_id, wanted)
+        values["limit"] = limit + 1
+        table = sql.Identifier(kind)
         total = await self._one(sql.SQL("select count(*) as n from {} where {}").format(table, where), values)
         page: sql.Composable = where
         if after is not None:
@@ -151,6 +147,20 @@ class Rows:
             values,
         )
         return rows, int(total["n"]) if total else 0
+
+    async def every(self, kind: str, flow_id: UUID, wanted: FoundFilter) -> AsyncGenerator[str, None]:
+        """The documents, as JSON text, of all rows that `found` would page through, as of one moment."""
+        where, values = _found_conditions(flow_id, wanted)
+        statement = sql.SQL("select document::text from {} where {} order by n, id").format(sql.Identifier(kind), where)
+        async with (
+            self._side.pool.connection() as connection,
+            connection.transaction(),
+            connection.cursor(name="every") as cursor,
+        ):
+            cursor.itersize = STREAM_ROWS
+            await cursor.execute(statement, {**values, **self._who})
+            async for (document,) in cursor:
+                yield document
 
     async def projected(self, name: str) -> int:
         """The position of the log that a projection has reached; 0 when there is no such projection."""
@@ -224,6 +234,21 @@ ONE_FLOW = sql.SQL("select {} from {} where flow_id = %(flow_id)s and {}").forma
     sql.SQL(", ").join(sql.Identifier(name) for name in (*COLUMNS, "log_position")), sql.Identifier(FLOWS), OF_TENANT
 )
 ONE_FLOW_TEXT = sql.SQL(ONE_FLOW.as_string(None))
+
+
+def _found_conditions(flow_id: UUID, wanted: FoundFilter) -> tuple[sql.Composable, Row]:
+    conditions: list[sql.Composable] = [sql.SQL("flow_id = %(flow_id)s"), OF_TENANT]
+    values: Row = {"flow_id": flow_id}
+    for column, texts in wanted.columns.items():
+        conditions.append(sql.SQL("{} = any({})").format(sql.Identifier(column), sql.Placeholder(column)))
+        values[column] = list(texts)
+    if wanted.noise is not None:
+        conditions.append(sql.SQL("coalesce((document ->> 'noise')::boolean, false) = %(noise)s"))
+        values["noise"] = wanted.noise
+    if wanted.name is not None:
+        conditions.append(sql.SQL("name ilike %(like)s"))
+        values["like"] = f"%{_literally(wanted.name)}%"
+    return sql.SQL(" and ").join(conditions), values
 
 
 def _flow_conditions(wanted: FlowFilter) -> tuple[sql.Composable, Row]:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import IO, Annotated, Any
 from uuid import UUID
 
+import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -19,13 +20,15 @@ from starlette.responses import Response
 
 from api import cursors
 from api.answers import Json
-from api.asking import DOOR, Asking, Caller, command_id
+from api.asking import DOOR, Asking, Caller, command_id, json_body
 from api.cursors import Cursor
 from api.documents import ImportDetail, ImportList, ImportMade, ImportPreview
-from api.openapi import UPLOAD, answers
+from api.openapi import READ_ANEW, UPLOAD, answers
 from api.problems import ImportNotReady, ImportUnreadable
 from api.reading import WaitMs
-from domain.errors import FieldError, UploadInvalid, UploadTooLarge
+from domain.errors import BodyInvalid, FieldError, ImportOptionsInvalid, UploadInvalid, UploadTooLarge
+from domain.import_options import MAX_BYTES as MAX_OPTIONS_BYTES
+from domain.import_options import checked
 from eventstore.imports import Import
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["imports"])
@@ -36,8 +39,11 @@ MAX_PARTS = 20
 FORM_OVERHEAD = 1 << 20
 DRAIN_BYTES = 8 << 20
 CHUNK_BYTES = 1 << 20
-TEXT_FIELDS = frozenset({"import_type"})
+# the texts of a form, and how many bytes of each are taken
+TEXT_FIELDS = {"import_type": MAX_FIELD_BYTES, "import_options": MAX_OPTIONS_BYTES}
 NEW, KNOWN = "accepted", "repeated"
+DESCRIBED = ("format", "recognised_as", "encoding", "sheets", "rows", "warnings", "error")
+PREVIEWED = ("format", "recognised_as", "encoding", "sheets", "rows", "preview", "set_aside", "warnings")
 
 
 @dataclass(slots=True)
@@ -47,6 +53,7 @@ class Upload:
     file: IO[bytes]
     filename: str
     import_type: str | None
+    import_options: dict[str, Any]
     sha256: bytes
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -109,7 +116,7 @@ class _Form:
             self.filename = _clean_name(options[b"filename"].decode("utf-8", "replace"))
             self._is_file = True
         elif self._field not in TEXT_FIELDS:
-            raise _wrong(self._field or "form", "unknown field; the form takes file and import_type")
+            raise _wrong(self._field or "form", f"unknown field; the form takes file, {', '.join(TEXT_FIELDS)}")
         elif self._field in self.texts:
             raise _wrong(self._field, "is given more than once")
         else:
@@ -127,8 +134,9 @@ class _Form:
             self.spool.write(part)
             return
         self.texts[self._field] += data[start:end]
-        if len(self.texts[self._field]) > MAX_FIELD_BYTES:
-            raise _wrong(self._field, "is too long")
+        most = TEXT_FIELDS[self._field]
+        if len(self.texts[self._field]) > most:
+            raise _wrong(self._field, f"is too long; it may have {most} bytes")
 
     def on_part_end(self) -> None:
         self._is_file = False
@@ -145,6 +153,16 @@ class _Form:
         if len(text) > most or not text.isprintable():
             raise _wrong(name, f"must be at most {most} printable characters")
         return text or None
+
+    def options(self) -> dict[str, Any]:
+        """The import options of the form, empty where there are none. Raises UploadInvalid and ImportOptionsInvalid."""
+        given = self.texts.get("import_options", b"").strip()
+        if not given:
+            return {}
+        try:
+            return checked(msgspec.json.decode(given))
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise _wrong("import_options", f"is not JSON: {str(error)[:200]}") from None
 
 
 def _wrong(field: str, message: str) -> UploadInvalid:
@@ -188,9 +206,9 @@ async def received(request: Request, max_bytes: int) -> AsyncIterator[Upload]:
             raise
         if form.filename is None:
             raise _wrong("file", "is required")
-        import_type = form.text("import_type", 100)
+        import_type, import_options = form.text("import_type", 100), form.options()
         spool.seek(0)
-        yield Upload(spool, form.filename, import_type, form.hash.digest())
+        yield Upload(spool, form.filename, import_type, import_options, form.hash.digest())
 
 
 async def _drain(stream: AsyncIterator[bytes]) -> None:
@@ -210,10 +228,13 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
     openapi_extra=UPLOAD,
 )
 async def add_import(request: Request, asking: Asking) -> Response:
-    """Keep a file by its content; the same bytes again are the same import (200)."""
+    """Keep a file by its content; the same bytes again are the same import (200), with the name, type and import options
+    that it had before: PATCH it to have it read otherwise."""
     key = command_id(request) if "idempotency-key" in request.headers else None
     async with received(request, asking.side.config.max_upload_bytes) as upload:
-        marks = (b"UploadImport", upload.filename.encode(), (upload.import_type or "").encode(), upload.sha256)
+        marks = [b"UploadImport", upload.filename.encode(), (upload.import_type or "").encode(), upload.sha256]
+        if upload.import_options:
+            marks.append(msgspec.json.encode(upload.import_options, order="sorted"))
         body_hash = hashlib.sha256(b"\0".join(marks)).digest()
         first = await asking.rows.upload_answer(key, body_hash) if key else None
         kept, is_new = await asking.side.imports.add(
@@ -222,6 +243,7 @@ async def add_import(request: Request, asking: Asking) -> Response:
             upload.chunks(),
             max_bytes=asking.side.config.max_upload_bytes,
             import_type=upload.import_type,
+            import_options=upload.import_options,
         )
     outcome = first or (NEW if is_new else KNOWN)
     if key and first is None:
@@ -231,6 +253,7 @@ async def add_import(request: Request, asking: Asking) -> Response:
         "filename": kept.filename,
         "size_bytes": kept.size_bytes,
         "sha256": kept.sha256.hex(),
+        "import_options": kept.import_options or {},
     }
     return Json(made, 201 if outcome == NEW else 200, {"Location": f"/api/v1/imports/{kept.id}"})
 
@@ -264,20 +287,54 @@ async def get_import(asking: Asking, import_id: ImportId, wait_ms: WaitMs = 0) -
     return Json(_detail(await _read(asking, import_id, wait_ms)))
 
 
+@router.patch(
+    "/imports/{import_id}",
+    summary="Have an upload read otherwise",
+    responses=answers(200, ImportDetail, 400, 404, 413, 422, 503),
+    openapi_extra=READ_ANEW,
+)
+async def read_anew(request: Request, asking: Asking, import_id: ImportId) -> Response:
+    """Replace the import options of an upload, `{}` for none, and describe it anew under them; flows that have read it
+    keep what they read."""
+    # before the body is looked at: whoever may not see the upload is told nothing else
+    await asking.side.imports.get(asking.tenant, str(import_id))
+    body = await json_body(request, 2 * MAX_OPTIONS_BYTES)
+    errors = [
+        FieldError(name, "unknown field; the body takes import_options") for name in body if name != "import_options"
+    ]
+    if "import_options" not in body:
+        errors.append(FieldError("import_options", "is required"))
+    if errors:
+        raise BodyInvalid("; ".join(f"{error.field}: {error.message}" for error in errors[:3]), errors=errors[:50])
+    options = checked(body["import_options"])
+    if len(msgspec.json.encode(options)) > MAX_OPTIONS_BYTES:
+        wrong = FieldError("import_options", f"is too long; it may have {MAX_OPTIONS_BYTES} bytes")
+        raise ImportOptionsInvalid(f"{wrong.field} {wrong.message}", errors=[wrong])
+    return Json(_detail(await asking.side.imports.read_anew(asking.tenant, str(import_id), options)))
+
+
 @router.get(
     "/imports/{import_id}/preview",
     summary="The first rows of an upload",
     responses=answers(200, ImportPreview, 400, 404, 409, 422, 503),
 )
 async def preview_import(asking: Asking, import_id: ImportId, wait_ms: WaitMs = 0) -> Response:
-    """The first rows of every sheet, as they are in the file; 409 until it has been read, or when it cannot be."""
+    """What the file was taken for, how each sheet was read, its first rows and what was set aside; 409 until it has been
+    read, or when it cannot be. Cells that look like credentials or personal data are masked."""
     found = await _read(asking, import_id, wait_ms)
     if found.state == "unreadable":
         error = (found.summary or {}).get("error") or {}
         raise ImportUnreadable(str(error.get("detail") or error.get("message") or "") or None)
     if found.state != "readable" or found.summary is None:
         raise ImportNotReady
-    return Json({"import_file_id": found.id, "filename": found.filename, "preview": found.summary.get("preview")})
+    return Json(
+        {
+            "import_file_id": found.id,
+            "filename": found.filename,
+            "import_options": found.import_options or {},
+            **{name: found.summary.get(name) for name in PREVIEWED},
+        }
+    )
 
 
 async def _read(asking: Caller, import_id: UUID, wait_ms: int) -> Import:
@@ -297,10 +354,8 @@ def _detail(found: Import) -> dict[str, Any]:
         "size_bytes": found.size_bytes,
         "sha256": found.sha256.hex(),
         "state": found.state,
-        "format": summary.get("format"),
-        "sheets": summary.get("sheets"),
-        "rows": summary.get("rows"),
-        "error": summary.get("error"),
+        "import_options": found.import_options or {},
+        **{name: summary.get(name) for name in DESCRIBED},
         "created_at": found.created_at,
         "created_by": found.created_by,
     }

@@ -16,8 +16,12 @@ from typer.exceptions import TyperException
 
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
-from mfo.commands import data, flows, services
+from mfo.commands import data, flows, imports, reports, services
 from mfo.commands.output import Code, give, say, sentence
+from mfo.settings import load_settings
+
+# who asks what there is gets an answer whatever is set
+ASKING = {"--help", "--version"}
 
 app = typer.Typer(
     name="mfo",
@@ -33,10 +37,13 @@ app.command()(services.api)
 app.command()(services.consumers)
 app.add_typer(services.projections, name="projections")
 app.command()(services.migrate)
-app.command("import")(data.import_file)
-app.command()(data.imports)
+app.command("import")(imports.import_file)
+app.command()(imports.preview)
+app.command()(imports.imports)
 app.command()(data.sample)
 app.command("flow-types")(data.flow_types)
+for verb in reports.VERBS:
+    flows.app.command()(verb)
 app.add_typer(flows.app, name="flow")
 
 
@@ -75,6 +82,8 @@ def run(words: Sequence[str]) -> int:
     """Run one command; its exit code. An error is one sentence on stderr, and with `--json` a document on stdout too."""
     as_json = "--json" in words
     try:
+        if not ASKING & set(words):
+            load_settings()
         return int(app(args=list(words), prog_name="mfo", standalone_mode=False) or Code.DONE)
     except TyperException as error:
         return _failed(

@@ -12,6 +12,8 @@ async with Client(url, client_account_id, engagement_id, "ann") as client:
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import mimetypes
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -27,10 +29,19 @@ from domain.words import Status
 
 Json = dict[str, Any]
 Verb = Literal["pause", "resume", "cancel", "rollback", "skip", "input", "iterate"]
+Found = Literal["assets", "dependencies", "issues", "reviews", "changes"]
+ReportFormat = Literal["html", "xlsx"]
 
 API = "/api/v1"
 OVER = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
+# an upload that nobody has read yet
+UNREAD = frozenset({"stored", "inspecting"})
 UPLOAD_TIMEOUT_SECONDS = 600.0
+# of one call; the client's own time limit is longer
+DESCRIBE_WAIT_SECONDS = 20.0
+DOWNLOAD_TIMEOUT_SECONDS = 660.0
+# a report that waits for others to be made
+BUSY_PATIENCE_SECONDS = 60.0
 # a service that is being restarted, or whose database is, answers again after a moment
 RETRY_AFTER_SECONDS = (0.2, 0.6, 1.5)
 
@@ -127,19 +138,49 @@ class Client:
         )
         return _json(answer)
 
-    async def upload(self, file: Path, import_type: str | None = None) -> Json:
-        """Store a file; `{import_file_id, filename, size_bytes, sha256}`. Raises OSError where it cannot be read."""
+    async def upload(
+        self, file: Path, import_type: str | None = None, *, import_options: Mapping[str, Any] | None = None
+    ) -> Json:
+        """Store a file; `{import_file_id, filename, size_bytes, sha256, import_options}`.
+
+        A file that was stored before keeps the options that it has; `read_anew` gives it others. Raises OSError where the
+        file cannot be read.
+        """
         media_type = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        texts = {"import_type": import_type} if import_type else {}
+        if import_options is not None:
+            texts["import_options"] = json.dumps(dict(import_options))
         with file.open("rb") as stream:
             answer = await self._send(
                 "POST",
                 f"{API}/imports",
                 files={"file": (file.name, stream, media_type)},
-                data={"import_type": import_type} if import_type else None,
+                data=texts or None,
                 timeout=httpx.Timeout(UPLOAD_TIMEOUT_SECONDS, connect=10.0),
                 attempts=1,
             )
         return _json(answer)
+
+    async def read_anew(self, import_file_id: str, import_options: Mapping[str, Any]) -> Json:
+        """Have an upload read under other options, `{}` for none; the import, as `described` answers it, not yet read."""
+        return await self.request("PATCH", f"/imports/{import_file_id}", body={"import_options": dict(import_options)})
+
+    async def described(self, import_file_id: str, *, patience_seconds: float = 0.0) -> Json:
+        """An upload and what is in it: `{state, format, recognised_as, sheets, rows, warnings, error, ...}`.
+
+        Waits until the file has been read, for `patience_seconds` at most.
+        """
+        until = time.monotonic() + patience_seconds
+        while True:
+            left = min(until - time.monotonic(), DESCRIBE_WAIT_SECONDS)
+            params = {"wait_ms": int(left * 1000)} if left > 0 else None
+            found = await self.request("GET", f"/imports/{import_file_id}", params=params)
+            if found["state"] not in UNREAD or time.monotonic() >= until:
+                return found
+
+    async def preview(self, import_file_id: str) -> Json:
+        """How each sheet of a file was read, its first rows and what was set aside: `{sheets, preview, set_aside, ...}`."""
+        return await self.request("GET", f"/imports/{import_file_id}/preview")
 
     async def create_flow(
         self,
@@ -210,6 +251,39 @@ class Client:
                 return
             given["cursor"] = page["next_cursor"]
 
+    async def report(self, flow_id: str, written_as: ReportFormat, file: Path, *, masked: bool = True) -> Json:
+        """Write a discovery's report to a file; `{path, format, size_bytes, sha256}`. Raises OSError."""
+        params = {"format": written_as, "masked": masked}
+        return {"format": written_as, **await self._download(f"/flows/{flow_id}/report", params, file)}
+
+    async def export(self, flow_id: str, kind: Found, file: Path, *, params: Mapping[str, Any] | None = None) -> Json:
+        """Write all rows of a kind to a csv file; `params` are the list's filters. Answers as `report` does."""
+        return {
+            "format": "csv",
+            **await self._download(f"/flows/{flow_id}/{kind}", {**(params or {}), "format": "csv"}, file),
+        }
+
+    async def _download(self, path: str, params: Mapping[str, Any], file: Path) -> Json:
+        """Write an answer to a file as it comes; a file of that name is replaced only by a whole one.
+
+        Asks again, for a minute at most, while the service is busy with others.
+        """
+        given = {name: value for name, value in params.items() if value is not None}
+        timeout = httpx.Timeout(DOWNLOAD_TIMEOUT_SECONDS, connect=10.0)
+        until = time.monotonic() + BUSY_PATIENCE_SECONDS
+        while True:
+            try:
+                async with self._http.stream("GET", f"{API}{path}", params=given, timeout=timeout) as answer:
+                    if answer.is_success:
+                        return await _kept(answer, file)
+                    await answer.aread()
+            except (httpx.TransportError, httpx.InvalidURL) as error:
+                raise Unreachable(f"the service at {self.url} broke off: {error or type(error).__name__}") from None
+            pause = float(answer.headers.get("retry-after", "0")) if answer.status_code == 503 else 0.0
+            if not pause or time.monotonic() + pause > until:
+                raise ServiceError(answer.status_code, _problem(answer))
+            await asyncio.sleep(pause)
+
     async def follow(
         self, flow_id: str, *, min_version: int | None = None, patience_seconds: float = 15.0
     ) -> AsyncIterator[Json]:
@@ -273,6 +347,22 @@ def ready(url: str, timeout: float = 3.0) -> tuple[bool, Json]:
     except httpx.HTTPError:
         return False, {}
     return answer.status_code == httpx.codes.OK, _problem(answer)
+
+
+async def _kept(answer: httpx.Response, file: Path) -> Json:
+    """Write the body beside `file`, then put it in its place."""
+    hasher, size = hashlib.sha256(), 0
+    part = file.with_name(f".{file.name}.{uuid4().hex[:8]}")
+    try:
+        with part.open("wb") as out:
+            async for chunk in answer.aiter_bytes():
+                hasher.update(chunk)
+                size += len(chunk)
+                out.write(chunk)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return {"path": str(file), "size_bytes": size, "sha256": hasher.hexdigest()}
 
 
 def _mark(status: Json) -> tuple[Any, ...]:

@@ -13,13 +13,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_DNS, uuid5
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
@@ -34,16 +34,16 @@ from mfo.client import Client
 from mfo.commands.flows import RESTING, phase_line, phase_message, reason_of
 from mfo.commands.output import facts, seconds, sentence, table
 from mfo.running import Running, command, running
+from mfo.shown import Found, Shown, suggestions
 
 Json = dict[str, Any]
 
 SERVERS = 500
+GONE, GROWN, NEW = 10, 5, 2
+REPORT = Path("build") / "demo-report.html"
 START_SECONDS = 180.0
 STOP_SECONDS = 15.0
-SEVERITIES = ("critical", "high", "medium", "low", "info")
 ENDS = frozenset({"FlowCompleted", "FlowFailed", "FlowCancelled"})
-SHOWN = 8
-EXAMPLES = 2
 
 
 class DemoFailed(MfoError):
@@ -58,16 +58,6 @@ class Step:
 
     name: str
     seconds: float
-
-
-@dataclass(slots=True)
-class Found:
-    """What the service says it discovered, asked over HTTP."""
-
-    flow: Json
-    assets: list[Json]
-    dependencies: list[Json]
-    issues: list[Json]
 
 
 @dataclass(slots=True)
@@ -112,12 +102,19 @@ class Subscriber:
 
 
 class Demo:
-    """One showing: start, discover, report, and end everything that was started."""
+    """One showing: start, discover, report, discover again, and end everything that was started.
 
-    def __init__(self, files: Sequence[Path], *, keep: bool, console: Console) -> None:
+    The report is written to `report`. With `again` the same files are discovered a second time, to show what has changed;
+    of the made-up estate a later state is discovered, always.
+    """
+
+    def __init__(self, files: Sequence[Path], *, keep: bool, again: bool, report: Path, console: Console) -> None:
         self.files = list(files)
         self.keep = keep
+        self.again = again
+        self.report = report
         self.console = console
+        self.shown = Shown(console)
         self.steps: list[Step] = []
         self._began = time.monotonic()
 
@@ -136,7 +133,7 @@ class Demo:
                 with self._step("start of everything"):
                     note = await stack.enter_async_context(_dev(scratch / "data", self._say))
                 self._say(f"ready at {note.url}: PostgreSQL {note.postgres}, Kafka {note.kafka_reason}")
-                completed = await self._discover(note, await making)
+                completed = await self._show_all(note, await making)
                 if self.keep:
                     await self._stay(note)
         finally:
@@ -144,47 +141,72 @@ class Demo:
         self._say(f"everything is stopped, {time.monotonic() - self._began:.1f} s in all")
         return completed
 
-    def _inventory(self, scratch: Path) -> list[Path]:
+    def _inventory(self, scratch: Path) -> list[list[Path]]:
+        """The files of the first discovery, and those of the second where there is one."""
         if self.files:
-            return self.files
+            return [self.files] * (1 + self.again)
         # the libraries that write workbooks load slowly; nothing else here needs them
         from estate.sample import write_sample
 
         sample = scratch / f"estate-of-{SERVERS}-servers.xlsx"
-        with self._step("made-up inventory"):
+        later = scratch / f"{sample.stem}-half-a-year-later.xlsx"
+        with self._step("made-up inventories"):
             write_sample(sample, servers=SERVERS)
-        return [sample]
+            _half_a_year_later(sample, later)
+        return [[sample], [later]]
 
-    async def _discover(self, note: Running, files: Sequence[Path]) -> bool:
+    async def _show_all(self, note: Running, estates: Sequence[Sequence[Path]]) -> bool:
         told = note.environment
         tenant = (told["MFO_CLIENT_ACCOUNT_ID"], told["MFO_ENGAGEMENT_ID"], told["MFO_USER_ID"])
         async with _subscriber(note.kafka_bootstrap) as subscriber, Client(note.url, *tenant) as client:
-            with self._step("upload"):
-                uploads = [await client.upload(file) for file in files]
-            for upload in uploads:
-                self._say(f"uploaded {upload['filename']} ({upload['size_bytes']} bytes)")
-            ids = [upload["import_file_id"] for upload in uploads]
-            with self._step("flow, from its creation to its end"):
-                created = await client.create_flow(
-                    "discovery",
-                    f"Demo: {', '.join(file.name for file in files)}"[:255],
-                    initial_data={
-                        **({"import_file_id": ids[0]} if len(ids) == 1 else {"import_file_ids": ids}),
-                        "auto_approve_mappings": True,
-                    },
-                    options={"auto_execute": True},
-                )
-                status = await self._watch(client, created)
-            heard = await subscriber.until_end_of(created["flow_id"]) if status["status"] == Status.COMPLETED else []
-            if status["status"] != Status.COMPLETED:
-                self._say(reason_of(status))
-                for suggestion in _open_questions(status):
-                    self._say(f"  {suggestion}")
+            first, *later = estates
+            found = await self._discover(client, first)
+            if found is None:
                 return False
-            with self._step("reading the result"):
-                found = await _found(client, status)
-        self._report(note, files, found, heard)
+            heard = await subscriber.until_end_of(found.flow["flow_id"])
+            self._environment(note, first, found)
+            self.shown.all_of(found)
+            with self._step("report"):
+                await self._write_report(client, found)
+            for files in later:
+                second = await self._discover(client, files)
+                if second is None:
+                    return False
+                self.shown.changed(second)
+        self._history(heard)
+        self._times(found.flow)
         return True
+
+    async def _discover(self, client: Client, files: Sequence[Path]) -> Found | None:
+        """What a discovery of the files found; none where it did not complete, which was told then."""
+        with self._step("upload"):
+            uploads = [await client.upload(file) for file in files]
+        for upload in uploads:
+            self._say(f"uploaded {upload['filename']} ({upload['size_bytes']} bytes)")
+        ids = [upload["import_file_id"] for upload in uploads]
+        with self._step("flow, from its creation to its end"):
+            created = await client.create_flow(
+                "discovery",
+                f"Demo: {', '.join(file.name for file in files)}"[:255],
+                initial_data={
+                    **({"import_file_id": ids[0]} if len(ids) == 1 else {"import_file_ids": ids}),
+                    "auto_approve_mappings": True,
+                },
+                options={"auto_execute": True},
+            )
+            status = await self._watch(client, created)
+        if status["status"] != Status.COMPLETED:
+            self._say(reason_of(status))
+            suggestions(status, self._say)
+            return None
+        with self._step("reading the result"):
+            return await _found(client, status, ids)
+
+    async def _write_report(self, client: Client, found: Found) -> None:
+        self.report.parent.mkdir(parents=True, exist_ok=True)
+        written = await client.report(found.flow["flow_id"], "html", self.report)
+        self.shown.head("Report")
+        self._print(f"{self.report.resolve()} ({written['size_bytes']} bytes): open it in a browser")
 
     async def _watch(self, client: Client, created: Json) -> Json:
         status: Json = {}
@@ -226,8 +248,8 @@ class Demo:
             loop.add_signal_handler(number, stop.set)
         await stop.wait()
 
-    def _report(self, note: Running, files: Sequence[Path], found: Found, heard: Sequence[Heard]) -> None:
-        self._head("What it ran on")
+    def _environment(self, note: Running, files: Sequence[Path], found: Found) -> None:
+        self.shown.head("What it ran on")
         self._print(
             facts(
                 {
@@ -238,102 +260,14 @@ class Demo:
                 }
             )
         )
-        self._assets(found.assets)
-        self._dependencies(found)
-        self._findings(found)
-        self._quality(found.issues)
-        self._history(heard)
-        self._times(found.flow)
-
-    def _assets(self, assets: Sequence[Json]) -> None:
-        self._head(f"{len(assets)} assets")
-        environments = _ranked(asset["environment"] for asset in assets)
-        kinds = _ranked(asset["asset_type"] for asset in assets)
-        both = Counter((asset["asset_type"], asset["environment"]) for asset in assets)
-        rows = [
-            [kind or "unknown", *(both[kind, environment] or "" for environment, _ in environments), total]
-            for kind, total in kinds
-        ]
-        rows.append(["total", *(count for _, count in environments), len(assets)])
-        self._print(table(["type", *(environment or "unknown" for environment, _ in environments), "total"], rows))
-        self._head("Operating systems")
-        systems = _ranked(_system(asset) for asset in assets)
-        self._print(table(["system", "assets"], [[system or "unknown", count] for system, count in _first(systems)]))
-
-    def _dependencies(self, found: Found) -> None:
-        edges = found.dependencies
-        plain = [edge for edge in edges if not edge["noise"]]
-        outputs = _outputs(found.flow, "dependency_analysis")
-        self._head(f"{len(edges)} dependencies")
-        if not edges:
-            self._print(str(outputs.get("message", "")))
-            return
-        self._print(
-            facts(
-                {
-                    "between machines": f"{len(plain)}, by kind: {_counts(edge.get('kind') for edge in plain)}",
-                    "noise, set apart": f"{len(edges) - len(plain)}: {_counts(edge['noise_reason'] for edge in edges if edge['noise'])}",
-                    "with an unknown end": sum(1 for edge in edges if edge.get("unknown_endpoint")),
-                    "move groups": f"{outputs.get('groups')}, the largest of {outputs.get('largest_group')} machines",
-                    "circles": outputs.get("cycles"),
-                }
-            )
-        )
-
-    def _findings(self, found: Found) -> None:
-        outputs = _outputs(found.flow, "tech_debt_assessment")
-        listed = [issue for issue in found.issues if issue.get("finding_id")]
-        severities, score = outputs.get("by_severity") or {}, outputs.get("score")
-        self._head(f"{outputs.get('findings_total', len(listed))} findings, as of {outputs.get('reference_date')}")
-        self._print(
-            facts(
-                {
-                    "by severity": _told({word: severities[word] for word in SEVERITIES if word in severities}),
-                    "by kind": _most(outputs.get("by_kind") or {}),
-                    "estate's score": score and f"{score} of 100 ({outputs.get('assets_scored')} assets scored)",
-                    "out of support": _most(outputs.get("out_of_support_systems") or {}),
-                }
-            )
-        )
-        top = sorted(listed, key=lambda one: (SEVERITIES.index(one["severity"]), one["message"]))[:SHOWN]
-        if top:
-            rows = [
-                [one["severity"], one["message"], _evidence(one.get("evidence")), _place(one.get("source"))]
-                for one in top
-            ]
-            self._print("", table(["severity", "finding", "evidence", "found in"], rows))
-        assets = {asset["asset_id"]: asset for asset in found.assets}
-        worst = [(one, assets[one["asset_id"]]) for one in outputs.get("worst") or [] if one["asset_id"] in assets][
-            :SHOWN
-        ]
-        if worst:
-            rows = [
-                [one["score"], one["name"], _system(asset), _place(next(iter(asset["sources"]), None))]
-                for one, asset in worst
-            ]
-            self._print("", table(["score", "worst machines", "system", "found in"], rows))
-
-    def _quality(self, issues: Sequence[Json]) -> None:
-        doubts = [issue for issue in issues if not issue.get("finding_id")]
-        self._head(f"{len(doubts)} data-quality issues")
-        rows, examples = [], []
-        for kind, count in _ranked(issue["kind"] for issue in doubts):
-            of_kind = [issue for issue in doubts if issue["kind"] == kind]
-            rows.append([count, kind, of_kind[0]["severity"]])
-            placed = [issue for issue in of_kind if issue.get("source")] or of_kind
-            examples += [
-                f"{kind}: {issue['message']} [{_place(issue.get('source')) or 'no single row'}]"
-                for issue in placed[:EXAMPLES]
-            ]
-        self._print(table(["count", "kind", "severity"], rows), "", *examples)
 
     def _history(self, heard: Sequence[Heard]) -> None:
-        self._head(f"The flow's history, as a Kafka subscriber saw it ({len(heard)} events)")
+        self.shown.head(f"The flow's history, as a Kafka subscriber saw it ({len(heard)} events)")
         rows = [[event.version, event.name, event.phase, f"{event.late_ms:.0f} ms"] for event in heard]
         self._print(table(["version", "event", "phase", "after its commit"], rows))
 
     def _times(self, flow: Json) -> None:
-        self._head("How long it took")
+        self.shown.head("How long it took")
         rows = [[phase["name"], seconds(phase["execution_time_ms"])] for phase in flow["phases"]]
         rows += [[step.name, seconds(step.seconds * 1000)] for step in self.steps]
         self._print(table(["step", "took"], rows))
@@ -344,15 +278,45 @@ class Demo:
         yield
         self.steps.append(Step(name, time.monotonic() - began))
 
-    def _head(self, text: str) -> None:
-        self.console.print(f"\n{text}", style="bold", markup=False, highlight=False)
-
     def _print(self, *lines: str) -> None:
-        for line in lines:
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.shown.lines(*lines)
 
     def _say(self, text: str) -> None:
         self._print(f"{time.monotonic() - self._began:5.1f} s  {text}")
+
+
+def _half_a_year_later(before: Path, after: Path) -> None:
+    """Write the made-up estate as it is later: of its application servers some are gone, some have twice the memory, and
+    copies of two have come."""
+    import openpyxl
+
+    book: Any = openpyxl.load_workbook(before)
+    header = [cell.value for cell in book["vInfo"][1]]
+    at = {name: header.index(name) for name in ("VM", "DNS Name", "VM UUID", "Primary IP Address")}
+    rows = [[cell.value for cell in row] for row in book["vInfo"].iter_rows(min_row=2)]
+    plain = [str(row[at["VM"]]) for row in rows if "-app" in str(row[at["VM"]]) and str(row[at["VM"]]).islower()]
+    names = list(dict.fromkeys(name.strip() for name in plain if "." not in name))
+    gone, grown, copied = set(names[:GONE]), set(names[GONE : GONE + GROWN]), names[-NEW:]
+    for sheet in book:
+        columns = {cell.value: cell.column for cell in sheet[1]}
+        name_in = columns.get("VM")
+        size_in = columns.get("Memory") or columns.get("Size MiB")
+        if name_in is None:
+            continue
+        for row in range(sheet.max_row, 1, -1):
+            name = str(sheet.cell(row, name_in).value or "").strip().lower().partition(".")[0]
+            if name in gone:
+                sheet.delete_rows(row)
+            elif name in grown and size_in is not None:
+                size = str(sheet.cell(row, size_in).value).replace(",", "")
+                sheet.cell(row, size_in).value = int(size) * 2 if size.isdigit() else None
+    for number, name in enumerate(copied, 1):
+        copy = next(list(each) for each in rows if str(each[at["VM"]]).strip() == name)
+        new = f"{name}-new{number}"
+        copy[at["VM"]], copy[at["DNS Name"]] = new, f"{new}.corp.example"
+        copy[at["VM UUID"]], copy[at["Primary IP Address"]] = str(uuid5(NAMESPACE_DNS, new)), f"10.99.0.{number}"
+        book["vInfo"].append(copy)
+    book.save(after)
 
 
 @asynccontextmanager
@@ -441,7 +405,7 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
     return found
 
 
-async def _found(client: Client, status: Json) -> Found:
+async def _found(client: Client, status: Json, import_ids: Sequence[str]) -> Found:
     flow_id, version = status["flow_id"], int(status["version"])
     params = {"limit": 1000, "min_version": version, "wait_ms": 20_000}
 
@@ -449,19 +413,10 @@ async def _found(client: Client, status: Json) -> Found:
         return [row async for row in client.pages(f"/flows/{flow_id}/{name}", name, params=params)]
 
     flow = await client.flow(flow_id, min_version=version)
-    return Found(flow, await every("assets"), await every("dependencies"), await every("issues"))
-
-
-def _outputs(flow: Json, phase: str) -> Json:
-    return next((dict(each["outputs"] or {}) for each in flow["phases"] if each["name"] == phase), {})
-
-
-def _open_questions(status: Json) -> list[str]:
-    """The columns that the flow is not sure about, as it suggests them."""
-    return [
-        f"{one['source_field']} -> {one['target_field'] or '?'} (confidence {one['confidence']:g})"
-        for one in status.get("mapping_suggestions") or []
-    ][:20]
+    previews = [
+        await client.request("GET", f"/imports/{one}/preview", params={"wait_ms": 20_000}) for one in import_ids
+    ]
+    return Found(flow, previews, await every("assets"), await every("dependencies"), await every("issues"))
 
 
 def _live_table(status: Json) -> Table:
@@ -482,47 +437,6 @@ def _live_table(status: Json) -> Table:
     return shown
 
 
-def _ranked(values: Iterable[Any]) -> list[tuple[Any, int]]:
-    return Counter(values).most_common()
-
-
-def _first(ranked: Sequence[tuple[Any, int]], most: int = 20) -> list[tuple[Any, int]]:
-    rest = ranked[most:]
-    more = [(f"{len(rest)} more", sum(count for _, count in rest))] if rest else []
-    return [*ranked[:most], *more]
-
-
-def _counts(values: Iterable[Any]) -> str:
-    return _told(dict(_first(_ranked(values), SHOWN))) or "none"
-
-
-def _most(counts: Mapping[Any, int]) -> str:
-    return _told(dict(Counter(counts).most_common()))
-
-
-def _told(counts: Mapping[Any, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items())
-
-
-def _system(asset: Json) -> str | None:
-    return " ".join(filter(None, (asset["operating_system"], asset["os_version"]))) or None
-
-
-def _evidence(evidence: Mapping[str, Any] | None) -> str:
-    return ", ".join(f"{name} {value}" for name, value in (evidence or {}).items() if value is not None)
-
-
-def _place(source: Mapping[str, Any] | None) -> str:
-    if not source:
-        return ""
-    parts = [
-        str(source.get("file") or ""),
-        str(source.get("sheet") or ""),
-        f"row {source['row']}" if source.get("row") else "",
-    ]
-    return ", ".join(filter(None, parts))
-
-
 def main() -> None:
     """The demo from the shell; leaves with 0 only if the flow completed."""
     parser = argparse.ArgumentParser(prog="python -m mfo.demo", description=__doc__)
@@ -532,14 +446,21 @@ def main() -> None:
     parser.add_argument(
         "--file", action="append", type=Path, dest="more", default=[], metavar="FILE", help="the same, as an option"
     )
+    parser.add_argument(
+        "--again", action="store_true", help="discover the files a second time, to see what has changed"
+    )
+    parser.add_argument(
+        "--report", type=Path, default=REPORT, metavar="FILE", help=f"where the report goes; left out: {REPORT}"
+    )
     parser.add_argument("--keep", action="store_true", help="leave it up until Ctrl-C")
     given = parser.parse_args()
-    files = [*given.files, *given.more]
+    files = [part for file in (*given.files, *given.more) for part in _parts(file)]
     for file in files:
         if not file.is_file():
             parser.error(f"{file} is no file")
     try:
-        completed = asyncio.run(_interruptible(Demo(files, keep=given.keep, console=Console()).show()))
+        demo = Demo(files, keep=given.keep, again=given.again, report=given.report, console=Console())
+        completed = asyncio.run(_interruptible(demo.show()))
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("interrupted; everything that was started is stopped", file=sys.stderr)
         sys.exit(130)
@@ -547,6 +468,11 @@ def main() -> None:
         print(f"The demo failed: {sentence(error)}", file=sys.stderr)
         sys.exit(1)
     sys.exit(0 if completed else 1)
+
+
+def _parts(file: Path) -> list[Path]:
+    """The file, or those that its name lists with commas where it is none itself."""
+    return [file] if file.exists() else [Path(part) for part in str(file).split(",") if part]
 
 
 async def _interruptible(showing: Any) -> bool:

@@ -1,4 +1,4 @@
-"""`mfo import`, `imports`, `sample`, `flow-types`: what flows work on, and which kinds there are."""
+"""`mfo sample`, `flow-types`: a made-up estate to try flows on, and which kinds of flows there are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from mfo.client import Client
 from mfo.commands.connection import talk
-from mfo.commands.output import AsJson, facts, give, table
+from mfo.commands.output import AsJson, facts, give
 
 Json = dict[str, Any]
 
@@ -20,42 +20,6 @@ class Format(StrEnum):
 
     XLSX = "xlsx"
     CSV = "csv"
-
-
-def import_file(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, readable=True, help="The inventory.")
-    ],
-    import_type: Annotated[str | None, typer.Option("--type", help="What kind of file it is, as a note.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Upload an inventory and print its import_file_id; the same bytes again give the same id."""
-    stored = talk(lambda client: client.upload(file, import_type))
-    give(stored, str(stored["import_file_id"]), as_json)
-
-
-def imports(
-    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 50, as_json: AsJson = False
-) -> None:
-    """The uploaded files of this engagement, the newest first."""
-
-    async def converse(client: Client) -> Json:
-        return await client.request("GET", "/imports", params={"limit": limit})
-
-    page = talk(converse)
-    rows = [
-        [
-            row["import_file_id"],
-            row.get("filename"),
-            row.get("size_bytes"),
-            row.get("state"),
-            row.get("format"),
-            row.get("rows"),
-        ]
-        for row in page["imports"]
-    ]
-    headings = ["import_file_id", "file", "bytes", "state", "format", "rows"]
-    give(page, table(headings, rows) if rows else "no imports", as_json)
 
 
 def flow_types(
@@ -87,10 +51,10 @@ def sample(
     as_json: AsJson = False,
 ) -> None:
     """Write a made-up estate with the faults that real exports have."""
-    # polars and xlsxwriter load slowly, and only this command needs them
+    # xlsxwriter loads slowly, and only this command needs it
     from estate.sample import write_sample
 
-    chosen = fmt or (Format.CSV if path is not None and path.suffix.lower() == ".csv" else Format.XLSX)
+    chosen = _format(path, fmt)
     target = path or Path(f"sample.{chosen}")
     try:
         write_sample(target, servers=servers, seed=seed, fmt=chosen.value)
@@ -104,3 +68,13 @@ def sample(
         "size_bytes": target.stat().st_size,
     }
     give(written, f"{target}: {servers} servers, seed {seed}, {written['size_bytes']} bytes", as_json)
+
+
+def _format(path: Path | None, stated: Format | None) -> Format:
+    """As stated, else as the path ends, else xlsx; raises a usage error where the path ends in something else."""
+    ending = path.suffix.lower().removeprefix(".") if path is not None else ""
+    allowed = [each.value for each in Format if stated in (None, each)]
+    if ending and ending not in allowed:
+        wanted = " or ".join(f".{each}" for each in allowed)
+        raise typer.BadParameter(f"{path}: a sample is written to a file that ends in {wanted}")
+    return stated or Format(ending or Format.XLSX)

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from domain.words import Status
 from mfo.client import OVER, Client, Verb
 from mfo.commands.connection import talk
+from mfo.commands.given import object_in
 from mfo.commands.output import AsJson, Code, facts, give, say, seconds, table
 
 Json = dict[str, Any]
@@ -40,7 +41,7 @@ def values(given: list[str] | None) -> Json:
     found: Json = {}
     for text in given or []:
         if text.startswith("@"):
-            found |= _object_in(Path(text[1:]))
+            found |= object_in(Path(text[1:]), "--input")
             continue
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
@@ -50,18 +51,6 @@ def values(given: list[str] | None) -> Json:
         except ValueError:
             found[name.strip()] = value
     return found
-
-
-def _object_in(file: Path) -> Json:
-    try:
-        body = json.loads(file.read_bytes())
-    except OSError as error:
-        raise typer.BadParameter(f"--input @{file} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise typer.BadParameter(f"--input @{file} is not JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise typer.BadParameter(f"--input @{file} must hold a JSON object")
-    return body
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from enum import IntEnum
 from typing import Annotated, Any
 
@@ -53,7 +54,7 @@ def sentence(error: MfoError) -> str:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Rows under their headings, two blanks between columns, nothing cut off."""
-    cells = [[_cell(value) for value in row] for row in rows]
+    cells = [[plain(value) for value in row] for row in rows]
     widths = [max(len(line[at]) for line in [list(headings), *cells]) for at in range(len(headings))]
     lines = [[heading.upper() for heading in headings], *cells]
     return "\n".join(
@@ -63,7 +64,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 def facts(pairs: Mapping[str, Any]) -> str:
     """Names and values, one a line; what is unknown is left out."""
-    shown = {name: _cell(value) for name, value in pairs.items() if value not in (None, "", [], {})}
+    shown = {name: plain(value) for name, value in pairs.items() if value not in (None, "", [], {})}
     width = max((len(name) for name in shown), default=0)
     return "\n".join(f"{name.ljust(width)}  {value}" for name, value in shown.items())
 
@@ -80,15 +81,31 @@ def seconds(milliseconds: float | None) -> str:
     return f"{minutes} min {left} s"
 
 
-def _cell(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A value as people read it, on one line: `-` for what is unknown, yes and no, no digit of a number lost."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:g}"
+        text = format(Decimal(repr(value)), "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
     if isinstance(value, list | tuple):
-        return ", ".join(_cell(each) for each in value)
+        return ", ".join(plain(each) for each in value)
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False, default=str)
     return " ".join(str(value).split())
+
+
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """A number and what it counts: `1 row`, `2 rows`, `2 matches`."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def short(text: str, most: int) -> str:
+    """A text of at most so many characters, cut at a blank where there is one near, `…` for what was cut."""
+    if len(text) <= most:
+        return text
+    kept = text[: most - 1]
+    whole, blank, _ = kept.rpartition(" ")
+    return f"{(whole if blank and len(whole) > most // 2 else kept).rstrip(' ,;:')}…"

@@ -169,6 +169,13 @@ async def api(shared_database_url: str) -> AsyncIterator[Api]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def api_document() -> Json:
+    """The OpenAPI document."""
+    document: Json = create_app(config_for("postgresql://nobody@127.0.0.1:1/none")).openapi()
+    return document
+
+
 @pytest.fixture
 def key() -> str:
     return f"key-{secrets.token_hex(6)}"

@@ -15,9 +15,12 @@ import psutil
 from mfo.embedded.processes import processes_where
 from tests.cli.support import ROOT, clean_environment
 
+CHANGES = ("before", "after", "new", "gone", "changed", "renamed", "unchanged")
+
 
 def test_the_demo_shows_a_discovery_stays_up_when_asked_and_leaves_nothing_running(tmp_path: Path) -> None:
-    with _demo(tmp_path, "--keep") as demo:
+    report = tmp_path.parent / f"{tmp_path.name}-report" / "estate.html"
+    with _demo(tmp_path, "--keep", "--report", str(report)) as demo:
         assert demo.stdout
         said = ""
         for line in demo.stdout:
@@ -30,16 +33,16 @@ def test_the_demo_shows_a_discovery_stays_up_when_asked_and_leaves_nothing_runni
         demo.send_signal(signal.SIGINT)
         said += demo.stdout.read()
         assert demo.wait(30) == 0, said
-    assert re.search(r"^500 assets$", said, re.MULTILINE)
+    assert re.search(r"^Inventory: 500 assets$", said, re.MULTILINE)
     for heading in (
-        "What it ran on",
-        "Operating systems",
-        "dependencies",
-        "findings",
-        "data-quality issues",
-        "How long it took",
+        *("What it ran on", "Import: ", "Mapping: ", "Cleansing: ", "Dependencies: ", "Technical debt: "),
+        *(r"\d+ data-quality issues", "Report", "Since the discovery ", "How long it took"),
     ):
-        assert heading in said
+        assert re.search(f"^{heading}", said, re.MULTILINE), heading
+    figures = {name: int(re.search(rf"^{name} +(\d+)$", said, re.MULTILINE)[1]) for name in CHANGES}
+    assert tuple(figures.values()) == (500, 492, 2, 10, 5, 0, 485)
+    assert str(report) in said
+    assert report.read_text().startswith("<!doctype html>")
     heard = re.findall(r"^(\d+)  +(Flow\w+|Phase\w+|Checkpoint\w+) ", said, re.MULTILINE)
     assert [int(version) for version, _ in heard] == list(range(1, len(heard) + 1))
     assert (heard[0][1], heard[-1][1]) == ("FlowCreated", "FlowCompleted")
@@ -50,11 +53,15 @@ def test_the_demo_shows_a_discovery_stays_up_when_asked_and_leaves_nothing_runni
 def test_a_file_without_names_ends_the_demo_with_what_is_asked(tmp_path: Path) -> None:
     file = tmp_path.parent / "colours.csv"
     file.write_text("Serial,Colour\n1,red\n2,blue\n")
-    with _demo(tmp_path, "--file", str(file)) as demo:
+    other = tmp_path.parent / "shapes.csv"
+    other.write_text("Weight,Shape\n1,round\n2,square\n")
+    with _demo(tmp_path, "--file", f"{file},{other}") as demo:
         said, _ = demo.communicate(timeout=90)
     assert demo.returncode == 1
     assert "waiting for input" in said
     assert "no column is mapped to name" in said
+    assert "colours.csv, Colour -> " in said
+    assert "shapes.csv, Shape -> " in said
     assert _left(tmp_path) == []
 
 
