@@ -72,6 +72,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Json = {}
     options: Json = {}
     outputs: Json = {}
+    suggestions: Json = {}
     error: Json | None = None
     validation_results: Json = {}
     resource_usage: Json = {}
@@ -260,6 +261,7 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 completed_at=meta.at,
                 execution_time_ms=flow.phase(fact.phase_name).execution_time_ms + fact.execution_time_ms,
                 outputs=fact.outputs,
+                suggestions={},
                 error=None,
                 validation_results=fact.validation_results,
                 resource_usage=fact.resource_usage,
@@ -398,16 +400,19 @@ def _retry_scheduled(flow: Flow, fact: PhaseRetryScheduled, meta: Meta) -> Flow:
 
 def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:
     phase = flow.phase(fact.phase_name)
+    # whoever asks again because an answer was wrong still means what was suggested before
+    suggestions = fact.suggestions or phase.suggestions
     waiting = Waiting(
         phase_name=fact.phase_name,
         fields=fact.fields,
         message=fact.message,
-        suggestions=fact.suggestions,
+        suggestions=suggestions,
         requested_at=meta.at,
     )
     asking = replace(
         phase,
         status=PhaseStatus.WAITING,
+        suggestions=suggestions,
         execution_time_ms=phase.execution_time_ms + fact.execution_time_ms,
     )
     return replace(

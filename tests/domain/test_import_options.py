@@ -21,6 +21,7 @@ from domain.import_options import checked
 def test_what_can_be_meant_is_kept_as_it_was_given(options: dict[str, Any]) -> None:
     assert checked(options) == options
     assert checked({**options, "date_order": None}) == options
+    assert checked({"header_row": None}) == {}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from domain.errors import InputInvalid, NothingToAnswer
 from domain.events import InputProvided, InputRequested, PhaseStarted
 from domain.words import Status
 from tests.examples import ANSWER, CREATE, CREATE_AUTO, EXECUTE, FLOW_ID, PAUSE, RESUME
-from tests.spec import Given, after, ask, complete
+from tests.spec import Given, after, ask, complete, fail
 
 
 def waiting() -> Given:
@@ -114,3 +114,17 @@ def test_a_phase_that_asked_goes_on_as_it_was_started() -> None:
     started = asking.when(ANSWER).facts[-1]
     assert isinstance(started, PhaseStarted)
     assert (started.timeout_seconds, started.max_attempts) == (5.0, 1)
+
+
+def test_what_was_suggested_is_still_there_when_the_answer_was_wrong() -> None:
+    running = after(CREATE, EXECUTE)
+    asked = Given(running.when(ask(running.flow, "answer")).flow)
+    again = Given(asked.when(ANSWER).flow)
+    wrong = fail(
+        again.flow, kind="validation", retryable=False, fields=[{"field": "answer", "message": "is no number"}]
+    )
+    waiting = again.when(wrong).flow.waiting
+    assert waiting is not None
+    assert waiting.suggestions == {"mapping_suggestions": [{"source_field": "VM"}]}
+    done = Given(again.when(complete(again.flow)).flow)
+    assert done.flow.phase("first").suggestions == {}
