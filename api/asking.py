@@ -40,6 +40,7 @@ from domain.errors import BodyInvalid, BodyNotJson, BodyTooLarge, FieldError, Fl
 from eventstore.committer import Answer
 from eventstore.service import WriteSide
 
+TENANT_HEADERS = ("X-Client-Account-ID", "X-Engagement-ID", "X-User-ID")
 MAX_HEADER = 255
 DRAIN_BYTES = 8 << 20
 C = TypeVar("C", bound=Command)
@@ -86,9 +87,8 @@ class Caller:
 async def caller(request: Request) -> Caller:
     """The caller named by the tenant headers; raises TenantMissing."""
     headers = request.headers
-    tenant = tenant_from(
-        headers.get("x-client-account-id"), headers.get("x-engagement-id"), _text(headers, "x-user-id")
-    )
+    account, engagement, user = TENANT_HEADERS
+    tenant = tenant_from(headers.get(account), headers.get(engagement), _text(headers, user), TENANT_HEADERS)
     request.state.tenant = tenant
     service: Service = request.app.state.service
     agent = headers.get("user-agent")

@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import IO, Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -25,6 +24,7 @@ from api.problems import problem
 from api.rows import Row
 from domain.errors import MfoError, Unavailable
 from domain.words import PhaseStatus
+from eventstore.scratch import scratch
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["discovery"])
@@ -138,8 +138,8 @@ async def folder() -> AsyncIterator[Path]:
     if _SLOTS.locked():
         raise ReportBusy
     async with _SLOTS:
-        with TemporaryDirectory(prefix="mfo-report-") as place:
-            yield Path(place)
+        with scratch("mfo-report-") as place:
+            yield place
 
 
 async def make(place: Path, written_as: str, *more: str) -> IO[bytes]:
@@ -211,7 +211,8 @@ async def _parts(file: IO[bytes]) -> AsyncIterator[bytes]:
 
 def _disposition(name: str) -> str:
     """`attachment` with the name as RFC 6266 says: whole in UTF-8, and in ASCII for old programs."""
-    clean = re.sub(r"[\x00-\x1f\x7f/\\:*?\"<>|]+", "_", name).strip(" .") or "report"
+    printable = "".join(character if character.isprintable() else "_" for character in name)
+    clean = re.sub(r"[/\\:*?\"<>|]+", "_", printable).strip(" .") or "report"
     plain = clean.encode("ascii", "replace").decode().replace("?", "_")
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(clean, safe='')}"
 

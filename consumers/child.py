@@ -6,8 +6,8 @@ import asyncio
 import logging
 import os
 import sys
+import tempfile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import structlog
@@ -15,17 +15,19 @@ import structlog
 from consumers.frames import Begin, Describe, Ended, FromChild, Job, Progress, Ready, Stop, frame, to_child
 from consumers.limits import memory_limit
 from consumers.phases import PhaseWork
-from consumers.work import Workshop, presentable
+from consumers.work import Workshop, log_fault, presentable
 from domain.commands import Tenant
+from estate.parent import end_with_parent
 from eventstore.artifacts import ArtifactStore
 from eventstore.database import pool
 from eventstore.definitions import modules
 from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
 from eventstore.past import Past
+from eventstore.scratch import scratch
 from eventstore.store import Store
 
-log = structlog.get_logger()
+STOPPED = {"class": "retryable", "code": "stopped", "message": "the run was stopped", "retryable": True}
 
 
 class Child:
@@ -84,28 +86,28 @@ class Child:
             ended = await self._workshop.run(job, progress)
         except asyncio.CancelledError:
             # told to stop, or stopped by its own doing: either way the run has an end
-            error = {"class": "retryable", "code": "stopped", "message": "the run was stopped", "retryable": True}
-            ended = Ended(run_id=job.run_id, how="failed", error=error)
+            ended = Ended(run_id=job.run_id, how="failed", error=STOPPED)
         await self._say(ended)
 
     async def _describe(self, order: Describe) -> None:
-        from estate.options import ImportOptions
-
         from estate.errors import EstateError
         from estate.inspect import inspect
+        from estate.options import ImportOptions
 
         assert self._imports is not None
         tenant = Tenant(order.client_account_id, order.engagement_id, order.user_id)
         try:
-            with TemporaryDirectory(prefix="mfo-import-") as folder:
+            with tempfile.TemporaryDirectory(prefix="mfo-import-") as folder:
                 found, path = await self._imports.fetch(tenant, str(order.import_id), Path(folder))
                 with memory_limit(self._memory_mb, found.filename):
                     summary = inspect(path, found.filename, ImportOptions.of(order.import_options))
             ended = Ended(run_id=order.run_id, how="completed", outputs=summary)
+        except asyncio.CancelledError:
+            ended = Ended(run_id=order.run_id, how="failed", error=STOPPED)
         except EstateError as error:
             ended = Ended(run_id=order.run_id, how="failed", error={"code": error.code, "detail": error.detail})
         except Exception as error:
-            log.exception("upload could not be described", import_id=str(order.import_id))
+            log_fault(error, "upload could not be described", import_id=str(order.import_id))
             detail = f"the reader failed: {type(error).__name__}"
             ended = Ended(run_id=order.run_id, how="failed", error={"code": "reader_failed", "detail": detail})
         await self._say(presentable(ended))
@@ -125,13 +127,18 @@ async def _read(orders: asyncio.StreamReader) -> Any:
 
 async def main() -> None:
     """Connect the pipes and serve. Standard output is kept for answers: a stray print goes to standard error."""
+    # one that is busy reading does not hear that nobody waits for it any more
+    end_with_parent()
     loop = asyncio.get_running_loop()
     answers_fd = os.dup(1)
     os.dup2(2, 1)
     orders = asyncio.StreamReader(limit=1 << 20)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(answers_fd, "wb"))
-    await Child(asyncio.StreamWriter(transport, protocol, None, loop)).serve(orders)
+    with scratch("mfo-worker-") as folder:
+        # whatever makes temporary files makes them there: a child may be ended while it has some
+        tempfile.tempdir = str(folder)
+        await Child(asyncio.StreamWriter(transport, protocol, None, loop)).serve(orders)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 
@@ -20,6 +20,7 @@ log = structlog.get_logger()
 
 POLL_SECONDS = 5.0
 LIMIT_SECONDS = 90.0
+RENEW_SECONDS = 30.0
 
 
 class Describer:
@@ -53,6 +54,8 @@ class Describer:
             user_id=upload.created_by,
             import_options=upload.import_options or {},
         )
+        # all children may be at work for longer than the lease lasts
+        renewing = asyncio.create_task(self._renew(upload.id), name="import lease")
         try:
             ended = await self._pool.run(order, exclusive=True, within=LIMIT_SECONDS)
         except (WorkerLost, TimeoutError) as error:
@@ -62,10 +65,18 @@ class Describer:
                 error_told = {"error": {"code": "reader_timeout", "detail": detail}}
                 await self._side.imports.described(upload.id, "unreadable", error_told, upload.import_options)
             return
+        finally:
+            renewing.cancel()
         state = "readable" if ended.how == "completed" else "unreadable"
         summary = ended.outputs if ended.how == "completed" else {"error": ended.error}
         await self._side.imports.described(upload.id, state, summary, upload.import_options)
         IMPORTS_DESCRIBED.labels(state).inc()
+
+    async def _renew(self, import_id: UUID) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            with lived_through("keeping an upload"):
+                await self._side.imports.renew(import_id)
 
     async def _hints(self) -> None:
         config = self._side.config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,9 @@ def memory_limit(megabytes: int | None, filename: str) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (most, before[1]))
     try:
         yield
-    except MemoryError:
+    except MemoryError as error:
+        # all that was read by then hangs on the frames that the error went through
+        traceback.clear_frames(error.__traceback__)
         raise EstateError(
             "too_large",
             f"{filename} takes more than {megabytes} MiB of memory to read; split it, or raise MFO_WORKER_MEMORY_MB.",

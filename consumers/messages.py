@@ -84,7 +84,8 @@ def read(
     """The command in a message; raises MessageUnreadable, BodyNotJson, BodyInvalid or TenantMissing."""
     attributes, data = _attributes(headers, value)
     command_class = _command_class(attributes)
-    tenant = tenant_from(attributes.get("clientaccountid"), attributes.get("engagementid"), attributes.get("userid"))
+    account, engagement, user = map(attributes.get, TENANT_ATTRIBUTES)
+    tenant = tenant_from(account, engagement, user, TENANT_ATTRIBUTES)
     command_id = attributes["id"]
     body = _body(data)
     body["flow_id"] = _flow_id(key, attributes, body, command_class=command_class, tenant=tenant, command_id=command_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import tempfile
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter, process_time
@@ -265,6 +266,25 @@ class _Objection(Exception):
         self.objections = objections
 
 
+def _place_in_estate(error: BaseException) -> str | None:
+    """Where in our reading of tables an error arose, `<file>:<line> in <function>`; None for an error from elsewhere."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if "estate" in Path(frame.filename).parent.parts]
+    return f"{Path(inside[-1].filename).name}:{inside[-1].lineno} in {inside[-1].name}" if inside else None
+
+
+def log_fault(error: BaseException, what: str, **about: str) -> str | None:
+    """Log a fault of a handler. One that arose in our reading of tables may quote a cell, which may be a secret: its place is
+    told instead of its text, and answered."""
+    place = _place_in_estate(error)
+    if place is None:
+        log.error(what, **about, exc_info=error)
+        return None
+    message = f"{type(error).__name__} at {place}"
+    log.error(what, **about, why=message)
+    return message
+
+
 def describe(error: BaseException, job: Job) -> Json:
     """An exception as the error of a FailPhase: `{class, code, message, retryable, fields?}`, by type, never by wording."""
     kind, code, retryable = "internal", "handler_failed", True
@@ -301,7 +321,7 @@ def describe(error: BaseException, job: Job) -> Json:
         case OSError():
             kind, code = "network", "io_failed"
     if kind == "internal":
-        log.error("handler failed", phase=job.phase_name, run_id=str(job.run_id), exc_info=error)
+        message = log_fault(error, "handler failed", phase=job.phase_name, run_id=str(job.run_id)) or message
     described: Json = {"class": kind, "code": code, "message": message, "retryable": retryable}
     if fields:
         described["fields"] = fields

@@ -268,21 +268,34 @@ class Tenant(msgspec.Struct, frozen=True):
     user_id: str
 
 
-def tenant_from(client_account_id: str | None, engagement_id: str | None, user_id: str | None) -> Tenant:
-    """The tenant named by three texts; raises TenantMissing naming the first that is absent or malformed."""
+UUID_WANTED = "send it as a UUID with hyphens"
+
+
+def tenant_from(
+    client_account_id: str | None,
+    engagement_id: str | None,
+    user_id: str | None,
+    called: tuple[str, str, str] = ("client_account_id", "engagement_id", "user_id"),
+) -> Tenant:
+    """The tenant named by three texts, which the sender knows by the names `called`.
+
+    Raises TenantMissing naming the first that is absent or malformed.
+    """
     ids: list[UUID] = []
-    for name, text in (("client_account_id", client_account_id), ("engagement_id", engagement_id)):
+    for name, text in zip(called, (client_account_id, engagement_id), strict=False):
         if not text:
-            raise TenantMissing(f"{name} is missing; send it as a UUID")
+            raise TenantMissing(f"{name} is missing; {UUID_WANTED}")
         try:
             found = UUID(text.strip())
         except ValueError:
-            raise TenantMissing(f"{name} is not a UUID") from None
+            raise TenantMissing(f"{name} is not a UUID; {UUID_WANTED}") from None
         # UUID() also takes braces, underscores and hyphens in strange places
         if str(found) != text.strip().lower():
-            raise TenantMissing(f"{name} is not a UUID")
+            raise TenantMissing(f"{name} is not a UUID; {UUID_WANTED}")
         ids.append(found)
     user = (user_id or "").strip()
     if not user or len(user) > 255 or "\x00" in user:
-        raise TenantMissing("user_id is missing, longer than 255 characters or contains NUL")
+        raise TenantMissing(
+            f"{called[2]} is missing, longer than 255 characters or contains NUL; send who acts as text"
+        )
     return Tenant(ids[0], ids[1], user)

@@ -67,7 +67,7 @@ class ImportOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     encoding: Name | None = Field(default=None, description="Such as utf-8, utf-16 or windows-1252.")
-    delimiter: Annotated[str, Field(min_length=1, max_length=3)] | None = Field(
+    delimiter: Annotated[str, Field(min_length=1, max_length=3), AfterValidator(_without_nul)] | None = Field(
         default=None, description="One character, or `tab`."
     )
     decimal: Literal[",", "."] | None = None

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 import orjson
 
 from estate.bulk import bulk
+from estate.ids import id_of
 from estate.inventory.choosing import same
 from estate.inventory.identity import identifies, is_instance_uuid, mac_is_key, serial_key, uuid_key
 from estate.names import canonical
@@ -254,7 +255,7 @@ def _change(
     assert told is not None
     ids = [one.asset_id if one is not None else None for one in (asset, before)]
     return {
-        "change_id": str(uuid5(_SPACE, "|".join(map(str, ("change", kind, *ids))))),
+        "change_id": id_of(_SPACE, "|".join(map(str, ("change", kind, *ids)))),
         "kind": kind,
         "asset_id": ids[0],
         "before_asset_id": ids[1],

@@ -5,7 +5,21 @@ from __future__ import annotations
 import unicodedata
 
 _LETTERS = str.maketrans(
-    {"ß": "ss", "ẞ": "SS", "ł": "l", "Ł": "L", "ø": "o", "Ø": "O", "đ": "d", "Đ": "D", "ı": "i", "æ": "ae", "Æ": "AE"}
+    {
+        "ß": "ss",
+        "ẞ": "SS",
+        "ł": "l",
+        "Ł": "L",
+        "ø": "o",
+        "Ø": "O",
+        "đ": "d",
+        "Đ": "D",
+        "ı": "i",
+        "æ": "ae",
+        "Æ": "AE",
+        "œ": "oe",
+        "Œ": "OE",
+    }
 )
 
 
@@ -119,6 +133,12 @@ _WORDS: dict[str, str] = {
     "benutzer": "users", "usuarios": "users", "utenti": "users", "gebruikers": "users", "physisch": "physical",
     "schlussel": "key", "wert": "value", "valeur": "value", "valor": "value", "valore": "value", "waarde": "value",
     "clave": "key", "cle": "key", "chiave": "key", "vm": "vm",
+    # more forms of these
+    "nb": "number", "utilisee": "used", "utilises": "used", "utilisees": "used", "usada":
+    "used", "usados": "used", "utilizado": "used", "utilizada": "used", "utilizzata": "used", "belegter": "used", "genutzter":
+    "used", "verwendet": "used", "verwendeter": "used", "derniere": "last", "vue": "seen", "vu": "seen", "visto": "seen",
+    "vista": "seen", "gezien": "seen", "platte": "disk", "platten": "disk", "plattengrosse": "disk size", "plattenspeicher":
+    "disk storage", "kernanzahl": "number cores", "kern": "core", "letzter": "last", "letzte": "last", "letztes": "last",
     # Scandinavian languages
     "namn": "name", "navn": "name", "servernamn": "server name", "servernavn": "server name", "vartsnamn": "hostname",
     "vaertsnavn": "hostname", "vertsnavn": "hostname", "operativsystem": "operating system", "styresystem":

@@ -48,7 +48,7 @@ def inspect(path: Path, filename: str, options: ImportOptions | None = None) -> 
             }
         )
         preview[name] = _preview(table)
-        set_aside[name] = [_aside(row) for row in islice(table.set_aside, PREVIEW_ROWS)]
+        set_aside[name] = [_aside(row, table.names) for row in islice(table.set_aside, PREVIEW_ROWS)]
     warnings = [asdict(warning) for warning in book.warnings]
     if not book.row_count:
         told = f"{filename} has a header and no data row below it."
@@ -84,10 +84,17 @@ def _preview(table: Table) -> list[dict[str, Any]]:
     ]
 
 
-def _aside(row: SetAside) -> dict[str, Any]:
+def _aside(row: SetAside, columns: list[str]) -> dict[str, Any]:
+    """A row set aside. Where its cells stand under the columns each is masked as its column says; where they may have
+    moved, as every column would have it."""
     from estate.personal import masked
 
-    cells = [_short(masked("", cell)) for cell in row.cells[:PREVIEW_CELLS]]
+    cells = []
+    for at, cell in enumerate(row.cells[:PREVIEW_CELLS]):
+        hidden = masked("", cell)
+        for name in columns if row.reason == "too_many_cells" else columns[at : at + 1]:
+            hidden = masked(name, hidden)
+        cells.append(_short(hidden))
     return {"row": row.row, "reason": row.reason, "message": row.message, "cells": cells}
 
 

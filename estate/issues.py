@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
+
+from estate.ids import id_of
 
 SEVERITIES = ("critical", "high", "medium", "low", "info")
 
@@ -25,7 +27,7 @@ def issue(
     place = (source["file"], source["sheet"], source["row"]) if source else ()
     key = "|".join(map(str, ("issue", kind, asset_id, field, *place, message)))
     return {
-        "issue_id": str(uuid5(namespace, key)),
+        "issue_id": id_of(namespace, key),
         "kind": kind,
         "severity": severity,
         "message": message,

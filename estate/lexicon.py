@@ -11,7 +11,7 @@ from rapidfuzz import fuzz
 
 from estate.foreign import ARTICLES, FOREIGN, folded
 from estate.numbers import unit_of
-from estate.roles import APPLICATIONS, DETAIL
+from estate.roles import APPLICATIONS, CONNECTIONS, DETAIL
 from estate.targets import ALIASES, SIZE_TARGETS
 
 
@@ -63,14 +63,22 @@ def _is_foreign(raw: tuple[str, ...]) -> bool:
     return any(FOREIGN.get(word, word) != word for word in raw if word != "data")
 
 
+_OCTETS = re.compile(r"(?<=\W)([KMGT])o\b")
+_OCTETS_IN_BRACKETS = re.compile(r"[(\[]\s*(?:en )?([KMGT])o\s*[)\]]")
+"""Units of French names; `Assigned To` speaks of no terabytes."""
+
+
 @lru_cache(maxsize=16384)
 def english(name: str) -> tuple[str, ...]:
     """The words of a column name in English, articles left out: `Nom du serveur` -> name server, `RAM (Go)` -> ram gb.
 
     `data` is only a date where another word of the name is a foreign one, `nombre` a number before what is counted.
     """
-    raw = _words(re.sub(r"\b(K|M|G|T)o\b", lambda unit: unit.group(1) + "B", name))
+    raw = _words(name)
     foreign = _is_foreign(raw)
+    octets = _OCTETS if foreign else _OCTETS_IN_BRACKETS
+    if octets.search(name) is not None:
+        raw = _words(octets.sub(lambda unit: unit[0].replace(unit[1] + "o", unit[1] + "B"), name))
     found: list[str] = []
     for word in raw:
         if word == "data" and not foreign and len(raw) > 1:
@@ -106,7 +114,8 @@ OTHERS = frozenset(
      "cluster", "family", "publisher", "state", "status", "score", "count", "change", "growth", "age",
      "delta", "trend", "cache", "private", "public", "virtual", "remark", "comment", "note", "code", "policy", "flag",
      "requirement", "requirements", "supported", "patch", "vcenter", "folder", "architecture", "bit", "bits", "tools",
-     "password", "passwd", "pwd", "secret", "credential", "credentials", "login", "user", "proxy", "heartbeat", "ratio"}
+     "password", "passwd", "pwd", "secret", "credential", "credentials", "login", "user", "proxy", "heartbeat", "ratio",
+     "planned", "future", "proposed", "suggested", "expected", "desired", "former", "legacy"}
 ) - {"count", "virtual", "state", "public", "private"}  # fmt: skip
 """Words that make it something else: a backup address is not the address, free space not the space."""
 _UNIT_WORDS = frozenset({"sec", "second", "seconds", "pct", "percent", "percentage"})
@@ -116,6 +125,10 @@ _ENDS = {"source": "source", "src": "source", "from": "source", "client": "sourc
          "destination": "target", "dest": "target", "dst": "target", "target": "target", "to": "target",
          "provider": "target", "callee": "target", "remote": "target", "child": "target", "peer": "target",
          "responder": "target", "listener": "target"}  # fmt: skip
+JOINED_TO = frozenset(
+    {"connects to", "connected to", "connects with", "talks to", "communicates with", "calls", "linked to", "sends to"}
+)
+"""What a column of the machines is called that the named one connects to."""
 END_WORDS = frozenset(
     {"server", "host", "hostname", "name", "machine", "vm", "node", "asset", "system", "computer", "ci", "device",
      "fqdn", "component", "object", "item", "element", "entity"}
@@ -146,7 +159,8 @@ def unit_in_header(name: str) -> str | None:
         return f"{rate[1].upper()}B/s"
     if "%" in plain:
         return "%"
-    said = {unit for word in english(name) if len(word) > 1 and (unit := unit_of(word)) is not None and _is_size(unit)}
+    spoken = [word for word in english(name) if len(word) > 1 and word not in _OCTET_WORDS]
+    said = {unit for word in spoken if (unit := unit_of(word)) is not None and _is_size(unit)}
     return said.pop() if len(said) == 1 else None
 
 
@@ -174,8 +188,11 @@ def bare(name: str) -> list[str]:
     return found or list(english(name))
 
 
+_OCTET_WORDS = frozenset({"ko", "mo", "go", "to", "po"})
+
+
 def _is_unit(word: str) -> bool:
-    unit = unit_of(word) if len(word) > 1 else None
+    unit = unit_of(word) if len(word) > 1 and word not in _OCTET_WORDS else None
     return unit is not None and unit not in {"IOPS", "MHz", "GHz"}
 
 
@@ -183,6 +200,8 @@ def end_of_connection(name: str) -> str | None:
     """The target of a column that speaks of one end of a connection: `Destination IP` -> target_ip; None where it
     does not."""
     header = bare(name)
+    if " ".join(header) in JOINED_TO:
+        return "target_name"
     end = _ENDS.get(header[0]) if header else None
     if end is None:
         return None
@@ -196,6 +215,12 @@ def end_of_connection(name: str) -> str | None:
     if rest & {"application", "app", "service", "applications"}:
         return f"{end}_application"
     return f"{end}_name" if rest <= END_WORDS else None
+
+
+def is_server_end(name: str) -> bool:
+    """`Server`, `Server IP`: beside a client the end that answers."""
+    header = bare(name)
+    return header[:1] == ["server"] and set(header[1:]) <= END_WORDS | {"ip", "address"}
 
 
 _MACHINE_WORDS = frozenset({"serv", "server", "srv", "vm", "machine", "host", "guest", "computer", "device", "node"})
@@ -214,10 +239,16 @@ _OTHERS_BESIDE: dict[str, frozenset[str]] = {
                             "ghz", "add", "ip"}),
     "ip_addresses": frozenset({"vmotion", "storage", "hypervisor", "esx", "esxi", "monitoring", "syslog", "jump", "balancer",
                                "remote", "printer", "firewall", "router", "san", "nas", "iscsi", "scan", "listener", "vmk",
-                               "console", "drac", "rsa", "imm", "oob", "floating", "virtual", "replication", "service"}),
+                               "console", "drac", "rsa", "imm", "oob", "floating", "virtual", "replication", "service", "center", "motion"}),
+    "asset_type": frozenset({"storage", "disk", "memory", "cpu", "network", "boot", "backup", "service", "firmware"}),
     "location": frozenset({"rack", "log", "file", "install", "installation", "store", "data", "printer", "mount", "home"}),
     "application_name": _MACHINE_WORDS | {"window", "level", "tier", "pack", "owner", "count", "number"},
     "business_owner": frozenset({"environment", "data", "number"}),
+    "bytes": frozenset({"day", "hour", "month", "week", "minute", "rate", "packets"}),
+    "criticality": frozenset({"data", "storage", "network"}),
+    "power_state": frozenset({"monitoring", "antivirus", "service", "migration", "replication", "install", "installation",
+                              "operational", "connection", "firewall", "maintenance", "compliance", "discovery", "database",
+                              "application", "ha", "approval", "order", "asset", "ci", "warranty", "lifecycle", "business"}),
 }  # fmt: skip
 """The same for one target: the address of a load balancer is not the machine's, the slots of a memory not its size."""
 _NONE: frozenset[str] = frozenset()
@@ -268,6 +299,8 @@ def meanings(name: str, role: str) -> tuple[tuple[str, float, str], ...]:
     """What a column name can mean in a table of this role: (target, confidence 0..1, why), best first, each target
     once."""
     header = tuple(bare(name))
+    if role == CONNECTIONS and "bytes" in (spoken := english(name)):
+        header = spoken
     index = _INDEX[role]
     foreign = _is_foreign(_words(name))
     best: dict[str, tuple[float, str]] = {}

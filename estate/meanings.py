@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from estate.lexicon import OTHERS, bare, end_of_connection, meanings, unit_in_header, words
+from estate.lexicon import OTHERS, bare, end_of_connection, is_server_end, meanings, unit_in_header, words
 from estate.profile import Profile, is_address_list, is_environment, is_person, names_system
-from estate.roles import CONNECTIONS, DETAIL, MACHINES, PERFORMANCE, SOFTWARE
+from estate.roles import APPLICATIONS, CONNECTIONS, DETAIL, MACHINES, PERFORMANCE, SOFTWARE
 from estate.targets import NAME_TARGETS, NUMBER_TARGETS, PERCENT_TARGETS, SIZE_TARGETS, UTILIZATION_TARGETS
 
 DIRECT, INFERRED, BY_VALUES = "direct", "inferred", "value_shape"
@@ -21,11 +21,11 @@ _AVERAGE = frozenset({"avg", "average", "mean"})
 _NO_FIGURE = frozenset({"min", "minimum", "lowest", "median", "p50", "50th", "p99", "99th", "stddev", "sum"})
 _BUSY = {"cpu_cores": "cpu_utilization_percent", "memory_gb": "memory_utilization_percent",
          "memory_used_gb": "memory_utilization_percent"}  # fmt: skip
+_BARE_MEASURES = (["cpu"], ["memory"], ["ram"], ["mem"])
 _USED = {"memory_utilization_percent": "memory_used_gb"}
 _HOST_WORDS = frozenset({"host", "hypervisor", "esx", "esxi", "physical", "node", "name", "server"})
 _VM_WORDS = frozenset({"vm", "virtual", "guest", "vmname"})
 _OF_HOSTS = frozenset({"host", "hypervisor", "esx", "esxi"})
-_OWN_TO_NAMES = frozenset({*NAME_TARGETS, "runs_on"})
 _ONLY_BY_VALUES = frozenset({
     ("platform", "operating_system"), ("stage", "environment"), ("landscape", "environment"), ("lifecycle", "environment"),
     ("life cycle", "environment"), ("used for", "environment"), ("tier", "role"), ("hypervisor", "runs_on"),
@@ -43,6 +43,7 @@ _NO_SHAPE = OTHERS | {
     "monitoring",
     "remote",
 }
+_ADDRESS_WORDS = frozenset({"ip", "ips", "ipv4", "ipv6", "address", "addresses", "addr"})
 _WINDOW = re.compile(
     r"\b(?:in |over )?(?:the )?(?:last|past|previous)\s+\d*\s*(?:hour|day|week|month)s?\b", re.IGNORECASE
 )
@@ -57,6 +58,8 @@ class Candidate:
     confidence: float
     match_type: str
     reason: str
+    vague: bool = False
+    """The name only contains a word of the target: without cells that look like it, nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,11 @@ class Surroundings:
     """Cores are told per processor in a column of its own."""
     hosts_beside: bool = False
     """A column other than that one says on which host the machine runs."""
+    ends: frozenset[str] = frozenset()
+    """Of `source` and `target` those that columns speak of."""
 
 
-def surroundings(role: str, names: Iterable[str]) -> Surroundings:
+def surroundings(role: str, names: Sequence[str]) -> Surroundings:
     """What a table's column names say about each of its columns."""
     named = virtual = apart = per_socket = sockets = hosts = False
     for name in names:
@@ -91,7 +96,8 @@ def surroundings(role: str, names: Iterable[str]) -> Surroundings:
         if "per" in words(name) and spoken & {"core", "cores"} and spoken & {"cpu", "socket", "processor"}:
             per_socket = True
         sockets = sockets or bool(spoken & {"socket", "sockets"} and "per" not in words(name))
-    return Surroundings(role, named, virtual, apart, per_socket and not sockets, named and hosts)
+    ends = frozenset(end.split("_", 1)[0] for name in names if (end := end_of_connection(name)) is not None)
+    return Surroundings(role, named, virtual, apart, per_socket and not sockets, named and hosts, ends)
 
 
 def _is_host(name: str) -> bool:
@@ -106,20 +112,42 @@ def candidates(name: str, profile: Profile, around: Surroundings) -> list[Candid
     of it where the cells do not look like the target.
     """
     found: dict[str, Candidate] = {}
-    for candidate in (*_by_ends(name, around), *_by_words(_WINDOW.sub(" ", name), profile, around)):
+    for candidate in (*_by_ends(name, profile, around), *_by_words(_WINDOW.sub(" ", name), profile, around)):
         weighed = _weighed(_of_host(candidate, name, around), name, profile, around)
         if weighed.target not in found or weighed.confidence > found[weighed.target].confidence:
             found[weighed.target] = weighed
     if not found and around.role != CONNECTIONS and _NO_SHAPE.isdisjoint(bare(name)):
-        found = {candidate.target: candidate for candidate in _by_values(profile)}
+        found = {candidate.target: candidate for candidate in _by_values(name, profile)}
     return sorted((one for one in found.values() if one.confidence > 0), key=lambda one: -one.confidence)
 
 
-def _by_ends(name: str, around: Surroundings) -> list[Candidate]:
-    end = end_of_connection(name) if around.role == CONNECTIONS else None
-    if end is None:
+def _by_ends(name: str, profile: Profile, around: Surroundings) -> list[Candidate]:
+    if around.role != CONNECTIONS:
         return []
+    end = end_of_connection(name) or _other_end(name, around)
+    if end is None:
+        return [] if around.ends else _by_needs(name)
+    if end.endswith("_name") and profile.share(is_address_list) > 0.5:
+        end = end.replace("_name", "_ip")
     return [Candidate(end, 0.95, DIRECT, f"the column name says {end.replace('_', ' ')}")]
+
+
+def _other_end(name: str, around: Surroundings) -> str | None:
+    """Where columns speak of one end only: the server beside a client, the machine beside what it connects to."""
+    if around.ends == {"source"} and is_server_end(name):
+        return "target_ip" if not {"ip", "address"}.isdisjoint(bare(name)) else "target_name"
+    if around.ends == {"target"} and identity(name) is not None:
+        return "source_name"
+    return None
+
+
+def _by_needs(name: str) -> list[Candidate]:
+    """Where no column speaks of a source or a target: the application is the source, what it depends on the target."""
+    said = meanings(name, APPLICATIONS)
+    if not said or said[0][1] < 0.9:
+        return []
+    target = {"name": "source_application", "depends_on": "target_application"}.get(said[0][0])
+    return [Candidate(target, 0.9, INFERRED, "each row says what an application depends on")] if target else []
 
 
 def _by_words(name: str, profile: Profile, around: Surroundings) -> list[Candidate]:
@@ -138,20 +166,39 @@ def _by_words(name: str, profile: Profile, around: Surroundings) -> list[Candida
         if meant is None or (meant != target and meant in named):
             continue
         meant, confidence = _with_statistic(meant, statistic, told)
+        if around.role == PERFORMANCE and is_bare_measure(plain) and not percent:
+            found += _measured(bare(plain), profile)
+            continue
         counted = set(bare(name)) & {"core", "cores", "vcpu", "vcpus"}
         if meant == "cpu_cores" and around.sockets_beside and not counted:
             doubt = f"{why}, but another column tells cores per processor: it may count sockets"
             found.append(Candidate(meant, 0.6, INFERRED, doubt))
         else:
-            found.append(Candidate(meant, confidence, DIRECT if confidence >= 0.99 else INFERRED, why))
+            match_type = DIRECT if confidence >= 0.99 else INFERRED
+            found.append(Candidate(meant, confidence, match_type, why, vague=told < 0.7))
     return found
+
+
+def is_bare_measure(name: str) -> bool:
+    """`CPU` or `Memory` and nothing else, not even a unit."""
+    return unit_in_header(name) is None and bare(name) in _BARE_MEASURES
+
+
+def _measured(name: list[str], profile: Profile) -> list[Candidate]:
+    """`CPU` of a measurement is no number of processors."""
+    numbers = profile.some_numbers
+    if not numbers or numbers[-1] > 100 or numbers[0] < 0:
+        return []
+    target = "cpu_utilization_percent" if name == ["cpu"] else "memory_utilization_percent"
+    return [Candidate(target, 0.6, INFERRED, f"{name[0]} is measured, in what no one says; it may be percent")]
 
 
 def _of_host(candidate: Candidate, name: str, around: Surroundings) -> Candidate:
     """In a table that names its machines and their hosts, `Host serial` is the host's serial, not the machine's."""
-    if around.role not in {MACHINES, DETAIL, PERFORMANCE} or not around.named or candidate.target in _OWN_TO_NAMES:
+    if around.role not in {MACHINES, DETAIL, PERFORMANCE} or not around.named or candidate.target == "runs_on":
         return candidate
-    if _OF_HOSTS.isdisjoint(bare(name)):
+    spoken = {*bare(name), *words(name)}
+    if _OF_HOSTS.isdisjoint(spoken) or not spoken.isdisjoint(_VM_WORDS | {"dns"}):
         return candidate
     if around.hosts_beside or around.of_virtual_machines:
         return replace(candidate, confidence=0.0)
@@ -232,8 +279,7 @@ def _weighed(candidate: Candidate, name: str, profile: Profile, around: Surround
             candidate, confidence=candidate.confidence * 0.5, reason=f"{candidate.reason}; its values do not say so"
         )
     if fits is None:
-        # of a name that only contains a word of the target nothing is known
-        return candidate if candidate.confidence >= 0.7 else replace(candidate, confidence=candidate.confidence * 0.8)
+        return replace(candidate, confidence=candidate.confidence * 0.8) if candidate.vague else candidate
     if not fits:
         lowered = round(candidate.confidence * 0.5, 4)
         return replace(candidate, confidence=lowered, reason=f"{candidate.reason}; its values do not look like that")
@@ -243,7 +289,7 @@ def _weighed(candidate: Candidate, name: str, profile: Profile, around: Surround
     return replace(candidate, confidence=raised, reason=f"{candidate.reason}; its values look like that")
 
 
-def _by_values(profile: Profile) -> list[Candidate]:
+def _by_values(name: str, profile: Profile) -> list[Candidate]:
     if profile.rows < 3:
         return []
     for target, test, what in (
@@ -251,7 +297,7 @@ def _by_values(profile: Profile) -> list[Candidate]:
         ("operating_system", names_system, "operating systems"),
         ("environment", is_environment, "environments"),
     ):
-        if profile.share(test) >= 0.9:
+        if profile.share(test) >= 0.9 and not (target == "ip_addresses" and not _ADDRESS_WORDS.isdisjoint(words(name))):
             return [Candidate(target, 0.6, BY_VALUES, f"nearly all values are {what}")]
     return []
 

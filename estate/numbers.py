@@ -239,13 +239,15 @@ class _Evidence:
 
     def _by_delimiter(self, mark: str, delimiter: str | None) -> str | None:
         """Programs that separate fields by commas write the decimal dot, those that have to use semicolons the decimal
-        comma. Whole multiples of 128 between dots may be mebibytes all the same."""
+        comma. Between dots only what confirms it is read so: whole multiples of 128, as sizes are, divide thousands, and
+        other numbers do not."""
         count = self.either[mark]
         if mark == ",":
             return "thousands ," if delimiter == "," else DOUBTFUL
-        if delimiter == ";" and count > 1:
+        mostly_round = self.round * 2 >= count
+        if delimiter == ";" and count > 1 and mostly_round:
             return "thousands ."
-        return None if delimiter == "," and count > 2 and self.round * 2 < count else DOUBTFUL
+        return None if delimiter == "," and count > 2 and not mostly_round else DOUBTFUL
 
 
 def _grouped(digits: str, mark: str) -> bool:

@@ -15,15 +15,16 @@ from functools import lru_cache
 from itertools import pairwise
 
 from estate.tables import Cell, Codes
+from estate.vocabulary import is_placeholder
 
 SECRET = "[secret]"  # noqa: S105 - what is shown in its place
 CREDENTIALS = (
-    "password", "private_key", "access_key", "token", "connection_string",
+    "password", "private_key", "access_key", "token", "connection_string", "licence_key",
 )  # fmt: skip
 PERSONAL = ("email", "phone", "credit_card", "bank_account", "national_id")
 WORDS = {
     "password": "a password", "private_key": "a private key", "access_key": "an access key", "token": "a token",
-    "connection_string": "an address or connection string with its password", "email": "an e-mail address",
+    "connection_string": "an address or connection string with its password", "licence_key": "a licence key", "email": "an e-mail address",
     "phone": "a telephone number", "credit_card": "a payment card number", "bank_account": "a bank account number",
     "national_id": "a national identity number",
 }  # fmt: skip
@@ -49,7 +50,7 @@ class Flag:
 _HEADER_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-zß-ÿ]+|\d+")
 _PASSWORDS = frozenset(
     {"password", "passwd", "pwd", "passphrase", "passwort", "kennwort", "contraseña", "contrasena", "senha", "wachtwoord",
-     "passwords", "passcode"}
+     "passwords", "passcode", "pw", "pin", "parola", "mdp", "zugangsdaten"}
 )  # fmt: skip
 _PHRASES: dict[tuple[str, ...], str] = {
     ("mot", "de", "passe"): "password", ("private", "key"): "private_key", ("ssh", "key"): "private_key",
@@ -59,10 +60,14 @@ _PHRASES: dict[tuple[str, ...], str] = {
     ("client", "secret"): "access_key", ("access", "token"): "token", ("auth", "token"): "token",
     ("token",): "token", ("tokens",): "token", ("bearer",): "token", ("sas",): "token",
     ("community", "string"): "password", ("snmp", "community"): "password", ("credential",): "password",
-    ("credentials",): "password", ("creds",): "password",
+    ("credentials",): "password", ("creds",): "password", ("privater", "schlüssel"): "private_key",
+    ("clé", "privée"): "private_key", ("api", "schlüssel"): "access_key", ("clé", "api"): "access_key",
+    ("db", "connection"): "connection_string", ("database", "connection"): "connection_string",
+    ("connection", "string"): "connection_string", ("connectionstring",): "connection_string",
+    ("licence", "key"): "licence_key", ("license", "key"): "licence_key", ("product", "key"): "licence_key",
+    ("activation", "key"): "licence_key", ("lizenzschlüssel",): "licence_key", ("clé", "de", "licence"): "licence_key",
 }  # fmt: skip
-_WEAK = frozenset({("secret",), ("secrets",), ("token",), ("tokens",), ("credential",), ("credentials",), ("creds",),
-                   ("bearer",), ("sas",)})  # fmt: skip
+_WEAK = frozenset({("tokens",), ("bearer",), ("sas",)})
 _ABOUT = frozenset({"has", "is", "no", "needs", "requires", "require", "uses", "use", "last", "can", "allow", "blank", "max",
                     "min", "days", "number", "count"})  # fmt: skip
 _AFTER = frozenset({"value", "values", "text", "plain", "cleartext", "hash", "encrypted"})
@@ -127,7 +132,7 @@ def _header(name: str) -> _Header:
 # --- shapes -----------------------------------------------------------------------------------------------------
 
 _KEY_NAME = (
-    r"(?P<name>(?<![a-z])(?:password|passwd|passphrase|pwd|passwort|kennwort|api[_-]?key|access[_-]?key"
+    r"(?P<name>(?<![a-z])(?:password|passwd|passphrase|pass|pwd|passwort|kennwort|api[_-]?key|access[_-]?key"
     r"|account[_-]?key|secret[_-]?access[_-]?key|client[_-]?secret|secret[_-]?key|secret|auth[_-]?token|access[_-]?token"
     r"|token|sharedaccesskey|sig))"
 )
@@ -137,6 +142,7 @@ _KEY_VALUE = re.compile(
 _URL = re.compile(
     r"(?P<start>\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@]{1,80}:)(?P<value>[^\s/@]{1,200})(?=@[^\s/@])", re.IGNORECASE
 )
+_ORACLE = re.compile(r"(?P<start>:(?:thin|oci8?):[^\s:/@]{1,80}/)(?P<value>[^\s/@]{1,200})(?=@\S)", re.IGNORECASE)
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ ){0,2}PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]{1,40}-----|\Z)", re.DOTALL
 )
@@ -150,6 +156,7 @@ _KNOWN_TOKEN = re.compile(
     r"|sk_live_\w{16,}|AIza[\w-]{35}|npm_[A-Za-z0-9]{36}|hvs\.[\w-]{20,}|dop_v1_[a-f0-9]{64})(?![A-Za-z0-9])"
 )
 _STATED_NOWHERE = re.compile(r"^(?:[*xX.•#]+|\$?[{(%<].*|%.*%|\[.*|(?:arn|vault):.*)$")
+_KEPT_ELSEWHERE = re.compile(r"[*•.#]{3,}|\$\{\w+\}|\{\{[\w .-]+\}\}|(?:arn|vault):\S+")
 _CONNECTION_WORDS = re.compile(
     r"\b(?:server|data source|host|user id|uid|user|username|database|initial catalog|accountname|endpoint)\s*=",
     re.IGNORECASE,
@@ -169,7 +176,7 @@ _EXACT_MARKS = (
     "AKIA", "ASIA", "eyJ", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat", "glpat-", "xox", "sk_live", "AIza",
     "npm_", "hvs.", "dop_v1", "-----BEGIN",
 )  # fmt: skip
-_NAME_MARKS = ("pass", "pwd", "kennwort", "secret", "key", "token", "sig", "authorization")
+_NAME_MARKS = ("pass", "pwd", "kennwort", "secret", "key", "token", "sig", "authorization", ":thin:", ":oci")
 """A text has no shape of a credential without one of the exact marks, or a name and what joins it to a value."""
 
 
@@ -210,15 +217,14 @@ def _looks_random(value: str) -> bool:
 
 
 def _by_header(header: _Header, text: str) -> str | None:
-    """The kind of credential a whole cell is because of its column's name."""
+    """The kind of credential a whole cell is because of its column's name: whatever stands in a column of passwords is
+    one, but for words that say nothing, masks, and names of where it is kept."""
     if header.credential is None:
         return None
     value = text.strip()
-    if len(value) < 4 or value.count(" ") > 1 or not _is_secret_value(value):
+    if not value or value == SECRET or is_placeholder(value) or _KEPT_ELSEWHERE.fullmatch(value):
         return None
-    if re.fullmatch(r"\d{4}-\d{2}-\d{2}.*|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}.*", value):
-        return None
-    if header.weak and (" " in value or not _looks_random(value)):
+    if header.weak and (" " in value or not _is_secret_value(value) or not _looks_random(value)):
         return None
     return header.credential
 
@@ -236,7 +242,9 @@ def _masked_credentials(text: str, found: set[str]) -> str:
     def key_value(match: re.Match[str]) -> str:
         value, name = match["value"], match["name"].lower()
         is_password = any(word in name for word in ("pass", "pwd", "kennwort"))
-        if not _is_secret_value(value) or (not is_password and not _looks_random(value)):
+        # `pass` alone may as well be that of a test or of a ticket
+        certain = is_password and name != "pass"
+        if not _is_secret_value(value) or (not certain and not _looks_random(value)):
             return match[0]
         if is_password:
             found.add("connection_string" if connects else "password")
@@ -263,6 +271,7 @@ def _masked_credentials(text: str, found: set[str]) -> str:
     text = _KNOWN_TOKEN.sub(whole("token"), text)
     text = _BEARER.sub(bearer, text)
     text = _URL.sub(url, text)
+    text = _ORACLE.sub(url, text)
     return _KEY_VALUE.sub(key_value, text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -39,10 +40,15 @@ _POWER_OF_TEN = re.compile(r"\d(?:[.,]\d+)?e\+\d{1,2}", re.IGNORECASE)
 _PERSON = re.compile(
     r"[^\W\d_a-z][^\W\d_]+,?(?: [^\W\d_]\.)? (?:(?:de|van|von|der|la|di) )*[^\W\d_a-z][^\W\d_]*(?:[-'’][^\W\d_]+)?"
 )
-_PATH = re.compile(r"[a-z]:[\\/]|[\\/]|https?:", re.IGNORECASE)
+_PATH = re.compile(r"^(?:[a-z]:[\\/]|[\\/]|https?:)", re.IGNORECASE)
 _RACK = re.compile(r"\b(?:rack|cabinet|schrank)\b|^r\d{1,3}[-/. ]?u\d{1,2}\b|\bU\d{1,2}\b", re.IGNORECASE)
 _LEVEL = re.compile(
     r"(?:tier|level|klasse|class|stufe|t|p|l)[- ]?\d|gold|silver|silber|bronze|platin(?:um)?", re.IGNORECASE
+)
+_ROLE = re.compile(
+    r"\b(?:web|app|application|db|database|dc|domain controller|file|print|mail|proxy|dns|dhcp|ldap|cache|queue|middleware|batch"
+    r"|front ?-?end|back ?-?end|integration|reporting|citrix|terminal|backup|monitoring|presentation|datenbank)\b",
+    re.IGNORECASE,
 )
 _SMALL_NUMBER = re.compile(r"\d{1,3}(?:[.,]\d+)?")
 
@@ -189,6 +195,16 @@ def is_address_list(cell: Cell) -> bool:
     return bool(parts) and all(parse_ip(part) is not None for part in parts)
 
 
+def is_network(cell: Cell) -> bool:
+    """A range of addresses, not one of them: `10.0.0.0/24`."""
+    if not isinstance(cell, str) or "/" not in cell:
+        return False
+    try:
+        return ipaddress.ip_network(cell.strip()).num_addresses > 2
+    except ValueError:
+        return False
+
+
 def is_time(cell: Cell) -> bool:
     """A date or a date and time; bare numbers are none."""
     return isinstance(cell, str) and not cell.strip().isdigit() and dates.is_date(cell)
@@ -239,7 +255,7 @@ def _matches(pattern: re.Pattern[str], *, whole: bool = False) -> Callable[[Cell
 
 
 def _address(profile: Profile) -> bool:
-    return profile.share(is_address_list) >= 0.6
+    return profile.share(is_address_list) >= 0.6 and profile.share(is_network) <= 0.5
 
 
 def _mac(profile: Profile) -> bool:
@@ -298,7 +314,7 @@ def _key(profile: Profile) -> bool | None:
 
 
 def _location(profile: Profile) -> bool | None:
-    path, rack = _matches(re.compile(_PATH.pattern + ".*", re.IGNORECASE), whole=True), _matches(_RACK)
+    path, rack = _matches(_PATH), _matches(_RACK)
     if profile.share(lambda cell: path(cell) or rack(cell)) > 0.5:
         return False
     return _text(profile)
@@ -308,7 +324,7 @@ def _role(profile: Profile) -> bool | None:
     level, environment = _matches(_LEVEL, whole=True), _means(environment_of)
     if profile.share(lambda cell: level(cell) or environment(cell)) > 0.5:
         return False
-    return _text(profile)
+    return True if profile.share(_matches(_ROLE)) >= 0.5 else _text(profile)
 
 
 def _date(profile: Profile) -> bool:
@@ -340,7 +356,7 @@ def _flag(profile: Profile) -> bool:
 
 
 _WORDS = ("business_owner", "technical_owner", "department", "description", "application_name",
-          "manufacturer", "software", "relation", "direction", "strategy")  # fmt: skip
+          "manufacturer", "software", "relation", "direction", "strategy", "hosts", "databases", "depends_on")  # fmt: skip
 _SHAPES: dict[str, Callable[[Profile], bool | None]] = {
     **dict.fromkeys(NUMBER_TARGETS, _number),
     **dict.fromkeys(DATE_TARGETS, _date),

@@ -214,26 +214,28 @@ def _uniqueness(table: CleanTable, found: TableQuality) -> None:
         return
     for column in table.of("uuid", "external_id", "name", "hostname", "fqdn", "application_name"):
         counts = Counter(column.codes)
+        keys = {
+            code: str(value).lower() for code, value in enumerate(column.values) if value is not None and code in counts
+        }
         by_key: Counter[str] = Counter()
-        codes_of: dict[str, list[int]] = {}
-        for code, count in counts.items():
-            value = column.values[code]
-            if value is not None:
-                key = str(value).lower()
-                by_key[key] += count
-                codes_of.setdefault(key, []).append(code)
+        for code, key in keys.items():
+            by_key[key] += counts[code]
         keyed = by_key.total()
         if keyed * 10 < len(table) * 9:
             continue
         found.keys = (len(by_key), keyed)
-        repeated = [(key, count) for key, count in by_key.most_common(WORST) if count > 1]
+        repeated = {key: count for key, count in by_key.most_common(WORST) if count > 1}
+        first: dict[str, int] = {}
+        for code, key in keys.items():
+            if key in repeated:
+                first[key] = min(column.codes.index(code), first.get(key, len(table)))
         found.worst_rows["uniqueness"] = [
             Worst(
                 count,
-                f"{column.use.field} {_short(column.values[codes_of[key][0]])} is in {count:,} rows",
-                row=table.numbers[min(column.codes.index(code) for code in codes_of[key])],
+                f"{column.use.field} {_short(column[first[key]])} is in {count:,} rows",
+                row=table.numbers[first[key]],
             )
-            for key, count in repeated
+            for key, count in repeated.items()
         ]
         return
 

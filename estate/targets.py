@@ -88,7 +88,7 @@ TARGETS: dict[str, Target] = (
         TEXT,
         asset_type="server, virtual machine, database, ...",
         role="web, app, db, ... : evidence for the type",
-        detail_key="which disk or network card the row is about",
+        detail_key="which disk, network card or processor the row is about",
         runs_on="the hypervisor host or cluster node it runs on",
         manufacturer="who made the hardware",
         model="model of the hardware",
@@ -150,8 +150,10 @@ NUMBER_TARGETS = tuple(name for name, target in TARGETS.items() if target.kind =
 DATE_TARGETS = tuple(name for name, target in TARGETS.items() if target.kind == DATE)
 UTILIZATION_TARGETS = (*PERCENT_TARGETS, "disk_iops", *RATE_TARGETS, "memory_used_gb", "storage_used_gb")
 
-ADDED_TARGETS = ("storage_gb", "storage_used_gb", "disk_iops", "disk_mb_per_s", "network_mb_per_s")
-"""Several columns of one rank are parts of these (disk 1, disk 2; read, write; in, out): they are added."""
+ADDED_TARGETS = (
+    "storage_gb", "storage_used_gb", "disk_iops", "disk_mb_per_s", "network_mb_per_s", "bytes", "connections",
+)  # fmt: skip
+"""Several columns of one rank are parts of these (disk 1, disk 2; read, write; sent, received): they are added."""
 MANY_TARGETS = frozenset(
     {
         "ip_addresses", "mac_addresses", "uuid", "external_id", "operating_system", "technologies", "software",
@@ -186,7 +188,7 @@ ROLE_TARGETS: dict[str, tuple[str, ...]] = {
         "port", "source_port", "protocol", "relation", "direction", "observed_at", "first_seen", "last_seen", "bytes", "connections",
         "custom_attributes",
     ),
-    PERFORMANCE: (*_WHOSE, "measured_at", *UTILIZATION_TARGETS, "cpu_cores", "memory_gb", "storage_gb",
+    PERFORMANCE: (*_WHOSE, "detail_key", "measured_at", *UTILIZATION_TARGETS, "cpu_cores", "memory_gb", "storage_gb",
                   "custom_attributes"),
     SOFTWARE: (*_WHOSE, "software", "software_version", "software_vendor", "licence_metric", "licence_quantity",
                "licence_expires", "last_seen", "custom_attributes"),
@@ -235,7 +237,7 @@ IN_VALUE = "in value"
 
 def units_of(target: str) -> tuple[str, ...]:
     """The units a column of this target can be in; empty where it has none."""
-    if target in SIZE_TARGETS:
+    if target in SIZE_TARGETS or target == "bytes":
         return (*GIB, IN_VALUE)
     if target in RATE_TARGETS:
         return (*MB_PER_S, IN_VALUE)
@@ -303,7 +305,7 @@ _ALIASES_MACHINES: dict[str, tuple[str, ...]] = (
             "storage", "disk", "disk size", "disk space", "disk capacity", "storage size", "provisioned storage",
             "allocated storage", "hdd", "storage capacity", "disk total", "provisioned", "disks size", "disk allocated",
             "hard disk", "provisioned space", "total disk", "drive size", "storage allocated", "storage provisioned",
-            "disk storage", "ssd", "hard drive", "volume size", "disk provisioned",
+            "disk storage", "ssd", "hard drive", "volume size", "disk provisioned", "disks",
         ),
         "storage_used_gb": ("storage used", "used storage", "disk used", "used disk", "used space", "space used",
                             "disk usage", "storage in use", "consumed storage", "storage consumed", "disk consumed",
@@ -332,7 +334,8 @@ _ALIASES_MACHINES: dict[str, tuple[str, ...]] = (
         "disk_mb_per_s": ("disk throughput", "disk read throughput", "disk write throughput", "disk io rate",
                           "storage throughput", "disk read", "disk write", "disk bandwidth"),
         "network_mb_per_s": ("network throughput", "network in", "network out", "network in throughput",
-                             "network out throughput", "network usage", "network rate", "network bandwidth used",
+                             "network out throughput", "network usage", "net in", "net out", "net rx", "net tx",
+                             "network rx", "network tx", "network rate", "network bandwidth used",
                              "network received", "network sent", "network transmit", "network receive"),
         "asset_type": ("asset type", "ci type", "ci class", "class", "type", "device type", "sys class name",
                        "classification", "category", "server type", "machine type"),
@@ -390,11 +393,17 @@ _ALIASES_CONNECTIONS: dict[str, tuple[str, ...]] = {
     "observed_at": ("timeslot", "timestamp", "time", "date", "observed at", "time slot", "start time", "time stamp"),
     "first_seen": ("first seen", "first observed", "first time"),
     "last_seen": ("last seen", "last observed", "last time"),
-    "bytes": ("bytes", "total bytes", "byte count", "bytes total", "traffic bytes", "bytes transferred", "volume"),
+    "bytes": ("bytes", "total bytes", "byte count", "bytes total", "traffic bytes", "bytes transferred", "volume",
+              "bytes sent", "bytes received", "sent bytes", "received bytes", "bytes in", "bytes out", "sent", "received",
+              "data sent", "data received", "source bytes", "destination bytes", "src bytes", "dst bytes", "client bytes",
+              "server bytes", "bytes source", "bytes destination", "traffic", "traffic volume", "data transferred", "data volume"),
     "connections": ("connections", "connection count", "number connections", "count", "hits", "sessions", "flows",
-                    "number of connections", "flow count", "session count"),
+                    "number of connections", "flow count", "session count", "connections in", "connections out",
+                    "inbound connections", "outbound connections"),
 }  # fmt: skip
 _ALIASES_PERFORMANCE: dict[str, tuple[str, ...]] = {
+    "detail_key": ("disk", "drive", "volume", "mount point", "filesystem", "partition", "nic", "adapter", "interface",
+                   "network adapter", "instance", "disk name", "core id", "cpu id", "device name", "lun", "counter instance"),
     "measured_at": ("timestamp", "time", "date", "date time", "datetime", "measured at", "collection time", "interval",
                     "timeslot", "time stamp", "sample time", "recorded at", "hour", "day", "timeslot start"),
 }  # fmt: skip
@@ -415,7 +424,7 @@ _ALIASES_SOFTWARE: dict[str, tuple[str, ...]] = {
     "licence_expires": ("expires", "expiry date", "expiration date", "valid until", "end date", "maintenance end",
                         "expiry", "licence expires", "license expires", "support end date", "license end date",
                         "maintenance end date", "contract end"),
-    "last_seen": ("last seen", "last used", "last scan", "install date"),
+    "last_seen": ("last seen", "last used", "last scan"),
 }  # fmt: skip
 _ALIASES_TAGS = {
     "tag_key": ("key", "tag key", "tag name", "attribute", "tag", "attribute name", "property", "label"),

@@ -23,6 +23,7 @@ COLUMNS = (
     " created_by, created_at"
 )
 MAX_TRIES = 3
+LEASE_SECONDS = 120.0
 GAVE_UP = {
     "code": "reader_failed",
     "detail": f"the reader ended {MAX_TRIES} times without an answer; the file may need more memory than"
@@ -166,7 +167,7 @@ class ImportStore:
         await self._artifacts.fetch(found.client_account_id, found.sha256.hex(), path)
         return found, path
 
-    async def claim(self, lease_seconds: float = 120) -> Import | None:
+    async def claim(self, lease_seconds: float = LEASE_SECONDS) -> Import | None:
         """The next upload that nobody has described yet; after three tries that ended nobody knows how it is unreadable."""
         async with self._pool.connection() as connection:
             await connection.execute(
@@ -183,6 +184,15 @@ class ImportStore:
             )
             row = await cursor.fetchone()
         return Import(*row) if row else None
+
+    async def renew(self, import_id: UUID, lease_seconds: float = LEASE_SECONDS) -> None:
+        """Keep a claimed upload from others for so much longer; nothing where it is not being described any more."""
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                "update imports set lease_until = mfo_now() + make_interval(secs => %s)"
+                " where id = %s and state = 'inspecting'",
+                (lease_seconds, import_id),
+            )
 
     async def described(
         self, import_id: UUID, state: str, summary: dict[str, Any], import_options: Mapping[str, Any] | None = None

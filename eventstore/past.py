@@ -22,8 +22,9 @@ LEARNED = """
 select min(source_field) as source_field, kind, target_field, unit,
        count(distinct flow_id) filter (where status = 'approved') as approvals,
        count(distinct flow_id) filter (where status = 'rejected') as rejections
-from import_field_mappings
+from import_field_mappings m
 where client_account_id = %s and flow_id <> %s and status in ('approved', 'rejected')
+  and not exists (select from crewai_flow_state_extensions f where f.flow_id = m.flow_id and f.flow_status = 'deleted')
 group by header_key, kind, target_field, unit
 order by count(distinct flow_id) desc, header_key, kind, target_field, unit nulls first limit %s
 """
@@ -43,7 +44,7 @@ class Past:
         self._store = store
 
     async def learned(self, client_account_id: UUID, flow_id: UUID) -> list[dict[str, Any]]:
-        """What people of this client account approved or rejected in other flows than this one.
+        """What people of this client account approved or rejected in other flows than this one that are not deleted.
 
         `{source_field, kind, target_field, unit, approvals, rejections}`, counted in flows, the most frequent first. It
         is what the read model knows by now; empty where that is.

@@ -169,7 +169,7 @@ class Demo:
             with self._step("report"):
                 await self._write_report(client, found)
             for files in later:
-                second = await self._discover(client, files)
+                second = await self._discover(client, files, "second ")
                 if second is None:
                     return False
                 self.shown.changed(second)
@@ -177,14 +177,15 @@ class Demo:
         self._times(found.flow)
         return True
 
-    async def _discover(self, client: Client, files: Sequence[Path]) -> Found | None:
-        """What a discovery of the files found; none where it did not complete, which was told then."""
-        with self._step("upload"):
+    async def _discover(self, client: Client, files: Sequence[Path], which: str = "") -> Found | None:
+        """What a discovery of the files found; none where it did not complete, which was told then. `which` one of several
+        it is stands before its steps."""
+        with self._step(f"{which}upload"):
             uploads = [await client.upload(file) for file in files]
         for upload in uploads:
             self._say(f"uploaded {upload['filename']} ({upload['size_bytes']} bytes)")
         ids = [upload["import_file_id"] for upload in uploads]
-        with self._step("flow, from its creation to its end"):
+        with self._step(f"{which}flow, from its creation to its end"):
             created = await client.create_flow(
                 "discovery",
                 f"Demo: {', '.join(file.name for file in files)}"[:255],
@@ -199,7 +200,7 @@ class Demo:
             self._say(reason_of(status))
             suggestions(status, self._say)
             return None
-        with self._step("reading the result"):
+        with self._step(f"{which}reading of the result"):
             return await _found(client, status, ids)
 
     async def _write_report(self, client: Client, found: Found) -> None:

@@ -177,19 +177,26 @@ class Shown:
         ]
         rows.append(["total", *(count for _, count in environments), len(assets), *_sums(assets)])
         named = [environment or "unknown" for environment, _ in environments]
-        self.lines("", table(["type, by environment", *named, "total", *SIZES.values()], rows), "")
+        sizes = SIZES.values() if any(_machines(assets)) else ()
+        self.lines(
+            "",
+            table(
+                ["type, by environment", *named, "total", *sizes], [row[: len(named) + 2 + len(sizes)] for row in rows]
+            ),
+        )
         staying: dict[str, list[Json]] = {}
         for asset in assets:
             if not asset["migratable"]:
                 staying.setdefault(str(asset["classification"].get("not_migratable")), []).append(asset)
-        machines = [asset for asset in assets if asset["asset_type"] != "application"]
+        machines = _machines(assets)
         self._facts(
             {
                 "to be moved": _moved([asset for asset in machines if asset["migratable"]]),
                 **{f"not moved, because {why}": _moved(some) for why, some in staying.items()},
                 "operating systems": _counts(_system(asset) or "unknown" for asset in machines) if machines else None,
                 "matched by": _most(out.get("matches") or {}),
-            }
+            },
+            apart=True,
         )
         self._examples("matches", [f"{a['name']}: {one}" for a in assets for one in a.get("matched_by") or []])
         self._conflicts(assets)
@@ -288,6 +295,7 @@ class Shown:
         ]
         if rows:
             self.lines("", table(["product", "support ended", "extended support", "ends soon"], rows[:SHOWN]))
+            self._more(len(rows), SHOWN, "products")
         sizing = out.get("sizing") or {}
         if sizing.get("measured"):
             self.lines("", facts({"sizing": _pairs(sizing, skip=("formula",)), "formula": sizing.get("formula")}))
@@ -307,7 +315,7 @@ class Shown:
                 "findings, those that are alike together, one of them as an example:",
                 *(f"  {one}" for one in told[: 2 * SHOWN]),
             )
-            self._more(len(told), 2 * SHOWN, "of other products and kinds")
+            self._more(len(told), 2 * SHOWN, "such lines, of other products and kinds")
         worst = _list(out.get("worst"))[:SHOWN]
         if worst:
             named = ", ".join(f"{one['name']} {plain(one['score'])}" for one in worst)
@@ -344,9 +352,9 @@ class Shown:
         ]
         self._examples("changes", first, SHOWN)
 
-    def _facts(self, pairs: Mapping[str, Any]) -> None:
+    def _facts(self, pairs: Mapping[str, Any], *, apart: bool = False) -> None:
         if told := facts(pairs):
-            self.lines(told)
+            self.lines(*([""] if apart else []), told)
 
     def _examples(self, what: str, examples: Sequence[str], most: int = EXAMPLES + 1) -> None:
         if examples:
@@ -386,20 +394,25 @@ def _spot(worst: Json) -> str:
     return f"{_where(worst['file'], worst.get('sheet'))} {place}: {worst['why']}"
 
 
+def _machines(assets: Sequence[Json]) -> list[Json]:
+    return [asset for asset in assets if asset["asset_type"] != "application"]
+
+
 def _sums(assets: Sequence[Json]) -> list[str]:
-    """Cores, memory and storage of these assets together: `unknown`, or with `of n` where it is known of n of them only."""
-    machines = [asset for asset in assets if asset["asset_type"] != "application"]
+    """Cores, memory and storage of these assets together, as cells: `unknown`, or with how many of them it is known of."""
+    machines = _machines(assets)
     if not machines:
         return [""] * len(SIZES)
-    return [_sum(machines, name) for name in SIZES]
+    return [" ".join(filter(None, _sum(machines, name))) for name in SIZES]
 
 
-def _sum(machines: Sequence[Json], name: str) -> str:
+def _sum(machines: Sequence[Json], name: str) -> tuple[str, str]:
+    """The sum of what is known, `unknown` where nothing is; and in brackets of how many it is known, where not of all."""
     known = [asset[name] for asset in machines if asset[name] is not None]
     if not known:
-        return "unknown"
-    told = plain(round(float(sum(known)), 2))
-    return told if len(known) == len(machines) else f"{told} in {len(known)} of {len(machines)}"
+        return "unknown", ""
+    partly = f"(known of {len(known)} of {len(machines)})" if len(known) < len(machines) else ""
+    return plain(round(float(sum(known)), 2)), partly
 
 
 def _moved(machines: Sequence[Json]) -> str | None:
@@ -407,8 +420,9 @@ def _moved(machines: Sequence[Json]) -> str | None:
         return None
     sizes = []
     for name, unit in SIZES.items():
-        told = _sum(machines, name)
-        sizes.append(f"{unit.rpartition(' ')[2]} unknown" if told == "unknown" else f"{told} {unit}")
+        told, partly = _sum(machines, name)
+        text = f"{unit.rpartition(' ')[2]} unknown" if told == "unknown" else f"{told} {unit}"
+        sizes.append(f"{text} {partly}".rstrip())
     return f"{counted(len(machines), 'machine')}: {', '.join(sizes)}"
 
 
@@ -429,7 +443,7 @@ def _ranked(values: Iterable[Any]) -> list[tuple[Any, int]]:
 def _counts(values: Iterable[Any]) -> str:
     ranked = _ranked(values)
     rest = ranked[SHOWN:]
-    more = {f"of {len(rest)} more": sum(count for _, count in rest)} if rest else {}
+    more = {f"of {len(rest)} other kinds": sum(count for _, count in rest)} if rest else {}
     return _told(dict(ranked[:SHOWN]) | more) or "none"
 
 

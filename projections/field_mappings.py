@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -50,7 +51,20 @@ class _Mapping(msgspec.Struct):
     approved_by: str | None = None
 
 
+class _Earlier(msgspec.Struct):
+    """One line of an artifact of discovery 1.0, which did not say what people had decided: neither kind nor status."""
+
+    source_file: str
+    source_field: str
+    target_field: str
+    match_type: str
+    confidence: float
+    kind: msgspec.UnsetType = msgspec.UNSET
+    status: msgspec.UnsetType = msgspec.UNSET
+
+
 _mapping = msgspec.json.Decoder(_Mapping)
+_earlier = msgspec.json.Decoder(_Earlier)
 
 
 class FieldMappings:
@@ -102,16 +116,26 @@ class FieldMappings:
         n = 0
         async with connection.cursor().copy(statement) as copy:
             async for line in self._handed.lines(account, sha256):
-                try:
-                    mapping = _mapping.decode(line)
-                except msgspec.MsgspecError as error:
-                    raise RowUnreadable(f"line {n + 1} of {OUTPUT}: {error}") from error
+                mapping = _read(line, n)
+                if mapping is None:
+                    continue
                 await copy.write_row((event.flow_id, account, engagement, n, *_values(mapping, event.at())))
                 n += 1
         await connection.execute(
             f"update import_field_mapping_sets_v{self.version} set rows = %s where flow_id = %s", (n, event.flow_id)
         )
         return n
+
+
+def _read(line: bytes, n: int) -> _Mapping | None:
+    """A line of the artifact; none where it is of discovery 1.0, of which nothing can be learned."""
+    try:
+        return _mapping.decode(line)
+    except msgspec.MsgspecError as error:
+        with suppress(msgspec.MsgspecError):
+            _earlier.decode(line)
+            return None
+        raise RowUnreadable(f"line {n + 1} of {OUTPUT}: {error}") from error
 
 
 def _values(mapping: _Mapping, at: datetime) -> tuple[Any, ...]:

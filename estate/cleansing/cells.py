@@ -15,6 +15,7 @@ from estate.clean import Use
 from estate.roles import SOFTWARE
 from estate.tables import Cell
 from estate.vocabulary import (
+    LOCAL_NAMES,
     PLACEHOLDERS,
     SERIAL_PLACEHOLDERS,
     UUID_PLACEHOLDERS,
@@ -25,6 +26,7 @@ from estate.vocabulary import (
     is_placeholder,
     is_plain_ipv4,
     is_plain_mac,
+    is_template_type,
     mac_says_nothing,
     parse_ip,
     parse_mac,
@@ -100,9 +102,13 @@ def clean_column(use: Use, distinct: list[Cell], role: str) -> Cleaned:
         return _each(distinct, _attribute_cleaner(distinct))
     clean = cleaner_of(use, distinct, role)
     texts = clean is _text or clean is _name or target in _SAYS_NOTHING
-    if texts and _is_tidy(distinct, names=clean is _name) and _says_something(distinct, _SAYS_NOTHING.get(target)):
+    if texts and _is_tidy(distinct, names=target in NAMES) and _says_something(distinct, _SAYS_NOTHING.get(target)):
         return _placeholders_only(distinct)
     cleaned = _each(distinct, clean)
+    if target == "asset_type":
+        marks: list[Any] = [True if cell is not None and is_template_type(str(cell)) else None for cell in distinct]
+        if any(marks):
+            cleaned.more["is_template"] = marks
     if target == "port" and cleaned.rules is not None and "port_and_protocol" in cleaned.rules:
         cleaned.more["protocol"] = [
             ("udp" if "udp" in str(cell).lower() else "tcp") if rule == "port_and_protocol" else None
@@ -119,7 +125,7 @@ def cleaner_of(use: Use, distinct: list[Cell], role: str) -> Cleaner:
     if target in DATES:
         return _date(use.date_order, day_only=target in DAYS)
     if target in LISTS:
-        return _list(None if role == SOFTWARE and target == "software" else _separators(distinct))
+        return _list(None if role == SOFTWARE and target == "software" else _divider(target, distinct))
     if target in FLAGS:
         return _boolean(target)
     return _CLEANERS.get(target, _text)
@@ -216,6 +222,14 @@ def _name(cell: Cell) -> Outcome:
     return clean, rule, doubt
 
 
+def _host(cell: Cell) -> Outcome:
+    """A host's own name, unless it is the one that all hosts begin with."""
+    clean, rule, doubt = _name(cell)
+    if clean is not None and clean.lower() in LOCAL_NAMES:
+        return None, "local_name_to_null", None
+    return clean, rule, doubt
+
+
 def _unless(said: frozenset[str]) -> Cleaner:
     """A text, unless it is one that firmware says where nobody wrote anything, or one letter repeated."""
 
@@ -297,17 +311,35 @@ def _attribute_text(cell: str) -> Outcome:
 # --- lists ------------------------------------------------------------------------------------------------------
 
 
-def _separators(distinct: list[Cell]) -> str:
-    """What separates the parts of a column's lists: commas only where no cell uses `;`, `|` or lines."""
-    for cell in distinct:
-        if type(cell) is str and re.search(r"[;|\n]", cell.strip().rstrip(";").strip()):
-            return r"[;|\n]"
-    return r"[,;|\n]"
+_HOST = re.compile(r"[A-Za-z0-9](?=[\w.-]*[\d.-])[\w.-]*")
+Divide = Callable[[str], list[str]]
 
 
-def _list(separators: str | None) -> Cleaner:
-    """A list of texts from a cell; None for `separators` = the cell is one part."""
-    split = re.compile(separators) if separators is not None else None
+def _divider(target: str, distinct: list[Cell]) -> Divide:
+    """What divides a list, cell by cell: lines, `;` and `|`; else commas; else ` / ` between host names.
+
+    Where other cells of the column use `;`, `|` or lines, a comma may be part of a name: it divides hosts, and parts
+    that all look like host names or versions.
+    """
+    strong = any(
+        type(cell) is str and re.search(r"[;|\n]", cell.strip().rstrip(";").strip()) is not None for cell in distinct
+    )
+
+    def divide(text: str) -> list[str]:
+        if re.search(r"[;|\n]", text):
+            return re.split(r"[;|\n]", text)
+        parts = [part.strip() for part in text.split(",")]
+        if len(parts) > 1:
+            told = not strong or target == "hosts" or all(re.search(r"\d", part) for part in parts)
+            return parts if told else [text]
+        parts = re.split(r"\s+/\s+", text)
+        return parts if all(map(_HOST.fullmatch, parts)) else [text]
+
+    return divide
+
+
+def _list(divide: Divide | None) -> Cleaner:
+    """A list of texts from a cell; None for `divide` = the cell is one part."""
 
     def clean(cell: Cell) -> Outcome:
         text, rule, doubt = _text_of_list(cell)
@@ -318,7 +350,7 @@ def _list(separators: str | None) -> Cleaner:
             bare = text.rstrip(";").strip()
             if bare.startswith("[") and bare.endswith("]"):
                 bare = bare[1:-1]
-            parts = split.split(bare) if split is not None and not bare.startswith("{") else [bare]
+            parts = divide(bare) if divide is not None and not bare.startswith("{") else [bare]
         tidy = (_seen(part.strip().strip("\"'"))[0] for part in parts)
         found = list(dict.fromkeys(part for part in tidy if part and not is_placeholder(part)))
         if not found:
@@ -587,17 +619,26 @@ def _date(order: str | None, *, day_only: bool) -> Cleaner:
     return clean
 
 
-_CLEANERS: dict[str, Cleaner] = {
-    "environment": _word("environment", environment_of, keep_unknown=True),
-    "criticality": _word("criticality", criticality_of, keep_unknown=False),
-    "power_state": _word("power_state", power_state_of, keep_unknown=False),
-    "asset_type": _word("asset_type", asset_type_of, keep_unknown=False),
-    "ip_addresses": _addresses,
-    "source_ip": _ends,
-    "target_ip": _ends,
-    "mac_addresses": _macs,
-    "protocol": _lower,
-    "serial_number": _unless(SERIAL_PLACEHOLDERS),
-    "uuid": _unless(UUID_PLACEHOLDERS),
-} | dict.fromkeys(NAMES, _name)
-_SAYS_NOTHING = {"serial_number": SERIAL_PLACEHOLDERS, "uuid": UUID_PLACEHOLDERS}
+_CLEANERS: dict[str, Cleaner] = (
+    {
+        "environment": _word("environment", environment_of, keep_unknown=True),
+        "criticality": _word("criticality", criticality_of, keep_unknown=False),
+        "power_state": _word("power_state", power_state_of, keep_unknown=False),
+        "asset_type": _word("asset_type", asset_type_of, keep_unknown=False),
+        "ip_addresses": _addresses,
+        "source_ip": _ends,
+        "target_ip": _ends,
+        "mac_addresses": _macs,
+        "protocol": _lower,
+        "serial_number": _unless(SERIAL_PLACEHOLDERS),
+        "uuid": _unless(UUID_PLACEHOLDERS),
+    }
+    | dict.fromkeys(NAMES, _name)
+    | dict.fromkeys(("hostname", "fqdn"), _host)
+)
+_SAYS_NOTHING = {
+    "serial_number": SERIAL_PLACEHOLDERS,
+    "uuid": UUID_PLACEHOLDERS,
+    "hostname": LOCAL_NAMES,
+    "fqdn": LOCAL_NAMES,
+}

@@ -19,6 +19,7 @@ from estate.personal import SECRET, WORDS, credentials, personal_data, without_c
 from estate.quality import StatedColumn, TableQuality, measure
 from estate.roles import APPLICATIONS, CONNECTIONS, DETAIL, MACHINES, PERFORMANCE, SOFTWARE, TAGS
 from estate.tables import Cell, Codes, Column, Table
+from estate.vocabulary import parse_os
 
 NAME_TARGETS = ("name", "hostname", "fqdn")
 IDENTITY = (*NAME_TARGETS, "external_id", "uuid", "serial_number", "ip_addresses")
@@ -39,7 +40,9 @@ _REQUIRED: dict[str, tuple[tuple[tuple[str, ...], str, str], ...]] = {
     ),
 }
 """By role: one of these targets has to be known, else the row is rejected with the reason."""
-_NOT_STATED = frozenset({"placeholder_to_null", "minus_one_to_null", "zero_size_to_null"})
+_MAY_SAY_SECRET = frozenset({"custom_attributes", "description", "tag_value"})
+"""Targets that keep what is shown in a credential's place; elsewhere it would be taken for a name or a number."""
+_NOT_STATED = frozenset({"placeholder_to_null", "minus_one_to_null", "zero_size_to_null", "credential_masked"})
 _TOTALS = frozenset(
     {"total", "totals", "grand total", "grand totals", "subtotal", "subtotals", "sub-total", "sub-totals", "sum", "summe",
      "gesamt", "gesamtsumme", "insgesamt", "zwischensumme", "average", "count", "somme", "suma", "totale", "totaal",
@@ -98,7 +101,7 @@ class _Work:
         self.findings = Findings(namespace, table.file, table.sheet)
         columns = {column.name: column for column in table.columns}
         self.masks = {column.name: self._sensitive(column) for column in table.columns}
-        used = [use for use in uses if use.field in columns]
+        used = _parts_named(table, [use for use in uses if use.field in columns])
         raw = {use.field: (columns[use.field].codes, self._cells(columns[use.field])) for use in used}
         if table.role == TAGS:
             self._mask_tags(used, raw)
@@ -118,8 +121,12 @@ class _Work:
         masked = self.masks.get(use.field)
         if masked:
             rules = cleaned.rules or [None] * len(cells)
+            whole = {code for code, cell in masked.items() if cell == SECRET and use.target not in _MAY_SAY_SECRET}
+            if whole:
+                cleaned.values = [None if code in whole else value for code, value in enumerate(cleaned.values)]
+                cleaned.doubts = {code: why for code, why in cleaned.doubts.items() if code not in whole}
             for code in masked:
-                if cleaned.values[code] is not None:
+                if cleaned.values[code] is not None or code in whole:
                     rules[code] = "credential_masked"
             cleaned.rules = rules
         kept = self.attributes if use.target == "custom_attributes" else self.facts
@@ -239,6 +246,7 @@ class _Work:
             return
         what = "an application" if self.table.role == APPLICATIONS else "a machine"
         columns = self.of(*NAME_TARGETS)
+        systems = self.of("operating_system")
         for at, one in enumerate(columns):
             totals = {
                 c for c, value in enumerate(one.values) if value is not None and value.lower().rstrip(" :") in _TOTALS
@@ -249,6 +257,8 @@ class _Work:
             for code, places in places_of(one.codes, totals | comments).items():
                 for place in places:
                     if any(before.values[before.codes[place]] is not None for before in columns[:at]):
+                        continue
+                    if code in totals and any(_is_system(found.values[found.codes[place]]) for found in systems):
                         continue
                     if code in totals:
                         yield place, "totals_row", f"the row is a total, not {what}"
@@ -340,6 +350,22 @@ class _Work:
             else:
                 unreadable.add(code)
         return StatedColumn(one.use.field, one.use.target, frozenset(unstated), frozenset(unreadable), one.codes)
+
+
+def _is_system(text: str | None) -> bool:
+    """A sum runs no operating system."""
+    found = parse_os(text) if text is not None else None
+    return found is not None and found.family is not None
+
+
+def _parts_named(table: Table, uses: list[Use]) -> list[Use]:
+    """In a list inside of records the parent's key says whose row it is; the row's own name is that of the part."""
+    key = table.read_as.get("parent_key")
+    if table.role != DETAIL or not any(use.field == key and use.target in IDENTITY for use in uses):
+        return uses
+    return [
+        replace(use, target="detail_key") if use.target in NAME_TARGETS and use.field != key else use for use in uses
+    ]
 
 
 def _names_a_credential(key: str) -> bool:

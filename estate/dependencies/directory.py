@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from estate.vocabulary import parse_ip, special_address, telling
 MACHINE = "machine"
 APPLICATION = "application"
 DATABASE = "database"
+
+BETWEEN = re.compile(r"\s*[;,|\n]\s*")
+"""Between several applications in one cell."""
 
 Place = tuple[str, str | None]
 """(file, sheet) of a table."""
@@ -102,6 +106,11 @@ class Directory:
         """The asset that a row of a table was found to be."""
         return self._rows.get(place, {}).get(row)
 
+    @property
+    def count(self) -> int:
+        """How many ends there are."""
+        return len(self.assets) + len(self.unknown)
+
     def is_known(self, end: int) -> bool:
         """Is this end an asset?"""
         return end < len(self.assets)
@@ -158,6 +167,13 @@ class Directory:
             number for number in self._names.get(_name_key(name, APPLICATION), ()) if self._is(number, APPLICATION)
         ]
         return found[0] if len(found) == 1 else None
+
+    def applications(self, text: str) -> list[int]:
+        """The applications among the assets that a cell names: one, or several with `;`, `,`, `|` or lines between."""
+        whole = self.application(text)
+        if whole is not None:
+            return [whole]
+        return [found for name in dict.fromkeys(BETWEEN.split(text)) if (found := self.application(name)) is not None]
 
     def _is(self, number: int, wanted: str) -> bool:
         held = self.assets[number].asset_type

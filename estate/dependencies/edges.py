@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from estate.clean import CleanTable
 from estate.dependencies.directory import Directory
+from estate.ids import id_of
 from estate.instants import instant
 from estate.tables import source
 
@@ -73,6 +74,22 @@ class Edge:
     way: str = AS_STATED
     source_application: str | None = None
     target_application: str | None = None
+
+
+class _Told(NamedTuple):
+    """What an edge tells of an end."""
+
+    key: str
+    asset_id: str | None
+    title: str
+    outside: bool
+
+    @classmethod
+    def of(cls, directory: Directory, end: int) -> _Told:
+        """What is told of one end."""
+        stranger = directory.stranger(end)
+        outside = stranger is not None and stranger.outside
+        return cls(directory.key(end), directory.asset_id(end), directory.title(end), outside)
 
 
 class FirstRows:
@@ -194,26 +211,37 @@ class Edges:
 
     def where(self, row: int) -> dict[str, Any]:
         """File, sheet and row of a row by its number among all rows."""
-        at = bisect_right(self._starts, row) - 1
-        table = self._tables[at]
-        return source(table.file, table.sheet, table.numbers[row - self._starts[at]])
+        return self._places((row,))[0]
+
+    def _places(self, rows: Iterable[int]) -> list[dict[str, Any]]:
+        """The same for several rows."""
+        found = []
+        start = end = 0
+        for row in rows:
+            if not start <= row < end:
+                at = bisect_right(self._starts, row) - 1
+                table, start = self._tables[at], self._starts[at]
+                end = start + len(table)
+                file, sheet, numbers = table.file, table.sheet, table.numbers
+            found.append(source(file, sheet, numbers[row - start]))
+        return found
 
     def documents(
         self, namespace: UUID, kinds: Sequence[str], reasons: Sequence[str | None], sources: FirstRows
     ) -> Iterator[dict[str, Any]]:
         """Every edge as a document."""
         directory, clock = self.directory, self.clock
+        ends = [_Told.of(directory, end) for end in range(directory.count)]
         for number, detail in enumerate(self.detail):
-            start, end = self.source[number], self.target[number]
-            where = [self.where(row) for row in sources[number]]
-            key = (directory.key(start), directory.key(end), *detail[:4], *(detail[4:] if detail.relation else ()))
-            source_id, target_id = directory.asset_id(start), directory.asset_id(end)
+            start, end = ends[self.source[number]], ends[self.target[number]]
+            where = self._places(sources[number])
+            key = (start.key, end.key, *detail[:4], *(detail[4:] if detail.relation else ()))
             yield {
-                "dependency_id": str(uuid5(namespace, "dependency|" + "|".join(map(str, key)))),
-                "source_asset_id": source_id,
-                "source_name": directory.title(start),
-                "target_asset_id": target_id,
-                "target_name": directory.title(end),
+                "dependency_id": id_of(namespace, "dependency|" + "|".join(map(str, key))),
+                "source_asset_id": start.asset_id,
+                "source_name": start.title,
+                "target_asset_id": end.asset_id,
+                "target_name": end.title,
                 "port": detail.port,
                 "protocol": detail.protocol,
                 "process": detail.process,
@@ -226,11 +254,8 @@ class Edges:
                 "turned": number in self.turned,
                 "noise": reasons[number] is not None,
                 "noise_reason": reasons[number],
-                "unknown_endpoint": source_id is None or target_id is None,
-                "outside": any(
-                    stranger is not None and stranger.outside
-                    for stranger in (directory.stranger(start), directory.stranger(end))
-                ),
+                "unknown_endpoint": start.asset_id is None or end.asset_id is None,
+                "outside": start.outside or end.outside,
                 "confidence": self.confidence[number],
                 "observations": self.observations[number],
                 "bytes": self.bytes.get(number),

@@ -14,6 +14,7 @@ FAN_IN_SHARE = 0.3
 """A service that at least 20 machines and at least 30 % of all connecting machines use is a shared one."""
 
 SELF = "a machine talking to itself"
+SELF_NAMED = "an application naming itself"
 PLACEMENT = "placement"
 """Where a machine runs says nothing about which machines belong together."""
 SHARED = "shared service"
@@ -77,7 +78,7 @@ def reasons(edges: Edges, told: list[str]) -> list[str | None]:
         if detail not in by_detail:
             by_detail[detail] = _reason_of_detail(detail)
         found.append(
-            (SELF if start == end else None)
+            (_itself(directory, start) if start == end else None)
             or _special(directory, start)
             or _special(directory, end)
             or (PLACEMENT if _is_placement(directory, start, end, detail, told[number]) else None)
@@ -85,6 +86,10 @@ def reasons(edges: Edges, told: list[str]) -> list[str | None]:
             or shared.get(number)
         )
     return found
+
+
+def _itself(directory: Directory, end: int) -> str:
+    return SELF_NAMED if directory.asset_type(end) == APPLICATION else SELF
 
 
 def _special(directory: Directory, end: int) -> str | None:

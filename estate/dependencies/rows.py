@@ -27,8 +27,6 @@ _CONNECTION = (
 _TIMES = ("observed_at", "first_seen", "last_seen")
 _DIRECTIONS = frozenset({"northbound", "southbound"})
 _INBOUND = frozenset({"inbound", "in", "incoming", "ingress"})
-_BETWEEN = re.compile(r"\s*[;,|\n]\s*")
-"""Between several applications in one cell."""
 _RELATIVE = frozenset({"local", "remote", "foreign", "peer"})
 _BALANCING = frozenset({"pool", "pools", "vip", "vips", "balancer", "balancers", "balancing"})
 _OF_DATABASES = frozenset({"database", "databases", "dblink", "dblinks"})
@@ -376,9 +374,7 @@ def _others(directory: Directory, role: str, target: str, value: Any) -> list[tu
     if not value or (target == "application_name" and role == APPLICATIONS):
         return []
     if target == "application_name":
-        whole = directory.application(value)
-        parts = [value] if whole is not None else _BETWEEN.split(value)
-        return [(found, 1.0) for name in dict.fromkeys(parts) if (found := directory.application(name)) is not None]
+        return [(found, 1.0) for found in directory.applications(value)]
     prefer = DATABASE if target == "databases" else MACHINE
     if target == "depends_on" and role == APPLICATIONS:
         prefer = APPLICATION

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from functools import cached_property
 
-from estate.lexicon import bare, end_of_connection, meanings, words
-from estate.meanings import candidates, identity, surroundings
-from estate.profile import Profile, is_flag, is_number, is_time
+from estate.lexicon import JOINED_TO, bare, end_of_connection, is_server_end, meanings, words
+from estate.meanings import candidates, identity, is_bare_measure, surroundings
+from estate.profile import Profile, is_flag, is_number, is_person, is_time
 from estate.roles import APPLICATIONS, CONNECTIONS, DETAIL, IGNORED, MACHINES, PERFORMANCE, SOFTWARE, TAGS
 from estate.tables import Table
 from estate.targets import PERCENT_TARGETS, RATE_TARGETS
@@ -73,7 +73,9 @@ class Columns:
         found = []
         for name in self.names:
             best = candidates(name, self.profile(name), around)
-            if best and best[0].target in _MACHINE_FACTS and best[0].confidence >= SURE:
+            # a vendor is also that of a product or application
+            vendor = bare(name) == ["vendor"]
+            if best and best[0].target in _MACHINE_FACTS and best[0].confidence >= SURE and not vendor:
                 found.append(name)
         return found
 
@@ -93,6 +95,11 @@ class Columns:
         """The columns that name a machine or give its key."""
         named = [name for name in self.names if identity(name) is not None]
         return named + self.saying(MACHINES, "external_id", "uuid")
+
+    def changes(self, name: str, named: str) -> bool:
+        """Does a column tell most machines' rows different things?"""
+        values, machines = self._columns[name].codes, self._columns[named].codes
+        return len(set(zip(machines, values, strict=True))) > 1.3 * len(set(machines))
 
     def repeats(self, names: Iterable[str]) -> float:
         """Rows by machine: by the first column that says who it is."""
@@ -152,12 +159,65 @@ def _no_inventory(columns: Columns) -> tuple[str, str, str] | None:
         return "pivot", IGNORED, _listed("it is a pivot table", pivots[:2])
     if sums and not columns.identities and not columns.machine_facts:
         return "pivot", IGNORED, _listed("it sums up other tables", sums[:2])
+    if _lists_people(columns):
+        return (
+            "notes",
+            IGNORED,
+            "it lists people and how to reach them, and no column of it names a machine or application",
+        )
+    if _lists_rules(columns):
+        return "notes", IGNORED, "it lists what firewalls allow, not which connections there are"
+    named = columns.identities or _two_ends(columns) or columns.saying(APPLICATIONS, "name")
     called = label(columns.table)
-    if columns.table.sheet is None or not _NO_INVENTORY.match(called):
-        return None
-    if columns.identities or _two_ends(columns) or columns.saying(APPLICATIONS, "name"):
-        return None
-    return "notes", IGNORED, f"the sheet is called {called} and no column of it names a machine or application"
+    if columns.table.sheet is not None and _NO_INVENTORY.match(called) and not named:
+        return "notes", IGNORED, f"the sheet is called {called} and no column of it names a machine or application"
+    counts = _counts_of_machines(columns)
+    if counts and not columns.identities and not columns.saying(APPLICATIONS, "name", least=0.9):
+        return "pivot", IGNORED, _listed("it counts machines", counts[:2])
+    return None
+
+
+_RULES = frozenset({"rule", "rules", "policy", "acl", "regel", "regla", "regola"})
+_VERDICTS = frozenset({"allow", "allowed", "deny", "denied", "drop", "permit", "accept", "reject", "block", "pass"})
+_SEEN = frozenset(
+    {"bytes", "packets", "time", "timestamp", "timeslot", "seen", "hits", "sessions", "flows", "date", "start"}
+)
+
+
+def _lists_rules(columns: Columns) -> bool:
+    """Rules of a firewall: a number or name of the rule, what is done, and nothing that was seen."""
+    spoken = {word for name in columns.names for word in words(name)}
+    if not _RULES & spoken or _SEEN & spoken or _two_ends(columns) is None:
+        return False
+    verdict = lambda cell: str(cell).strip().lower() in _VERDICTS  # noqa: E731
+    return any(columns.profile(name).share(verdict) >= 0.8 for name in columns.names)
+
+
+_MACHINES = frozenset({"servers", "vms", "machines", "computers", "hosts", "nodes", "devices", "instances"})
+
+
+def _counts_of_machines(columns: Columns) -> list[str]:
+    """Columns that say how many machines there are: `Servers`, `Number of VMs`."""
+    return [
+        name
+        for name in columns.names
+        if _MACHINES.intersection(bare(name)) and columns.profile(name).share(is_number) >= 0.8
+    ]
+
+
+_REACHED = frozenset(
+    {"mail", "email", "phone", "telefon", "mobile", "mobil", "telephone", "tel", "telefono", "extension"}
+)
+
+
+def _lists_people(columns: Columns) -> bool:
+    """Names of people beside their mail addresses or telephone numbers, and nothing of machines."""
+    if columns.machine_facts or not any(_REACHED & set(words(name)) for name in columns.names):
+        return False
+    named = columns.identities
+    return all(bare(name) == ["name"] and columns.profile(name).share(is_person) >= 0.8 for name in named) and (
+        bool(named) or not columns.saying(APPLICATIONS, "name")
+    )
 
 
 def _two_ends(columns: Columns) -> tuple[list[str], list[str]] | None:
@@ -172,6 +232,11 @@ def _two_ends(columns: Columns) -> tuple[list[str], list[str]] | None:
         if not said.endswith("_ip") and cells.share(is_number) > 0.5:
             continue
         ends[said.split("_", 1)[0]].append(name)
+    clients = any(bare(name)[0] == "client" for name in ends["source"])
+    if clients and not ends["target"] and columns.saying(CONNECTIONS, "port", "protocol", "bytes", "connections"):
+        ends["target"] = [name for name in columns.names if is_server_end(name)]
+    elif ends["target"] and not ends["source"] and any(" ".join(bare(name)) in JOINED_TO for name in ends["target"]):
+        ends["source"] = [name for name in columns.identities if name not in ends["target"]]
     return (ends["source"], ends["target"]) if all(ends.values()) else None
 
 
@@ -207,8 +272,9 @@ def _performance(columns: Columns) -> tuple[str, str, str] | None:
              if columns.profile(name).share(is_time) >= 0.6 or columns.profile(name).blank]  # fmt: skip
     if not times:
         return None
-    measured = columns.measures
     named = [name for name in columns.identities if name not in times]
+    measured = [name for name in columns.measures
+                if not is_bare_measure(name) or (named and columns.changes(name, named[0]))]  # fmt: skip
     if not measured or not named:
         return None
     if columns.repeats(named) >= 1.5 or not set(columns.machine_facts) - set(named):
@@ -223,7 +289,8 @@ def _software(columns: Columns) -> tuple[str, str, str] | None:
     facts = columns.machine_facts
     speaks_of_licences = bool(spoken & {"licence", "license", "licences", "licenses", "lizenz", "lizenzen", "seats",
                                         "entitlement", "entitlements", "licencia", "licencias"})  # fmt: skip
-    if products and len(licences) >= (1 if speaks_of_licences else 2) and speaks_of_licences and not facts:
+    metric = columns.saying(SOFTWARE, "licence_metric", least=0.99)
+    if products and (licences if speaks_of_licences else metric and len(licences) > 1) and not facts:
         return "licences", SOFTWARE, _listed("each row is a licence", [products[0], licences[0]])
     said = [name for name in products if set(words(name)) & {"software", "product", "products", "package", "program",
             "programm", "produkt", "logiciel", "producto", "prodotto", "produto"}]  # fmt: skip
@@ -255,8 +322,7 @@ def _detail(columns: Columns) -> tuple[str, str, str] | None:
 
 
 def _applications(columns: Columns) -> tuple[str, str, str] | None:
-    facts = columns.machine_facts
-    if facts:
+    if columns.machine_facts and (columns.identities or not _counts_of_machines(columns)):
         return None
     named = columns.saying(APPLICATIONS, "name", least=0.9)
     by_word = [

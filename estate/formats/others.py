@@ -213,7 +213,7 @@ NUTANIX: tuple[Export, ...] = (
            """),
 )  # fmt: skip
 
-_COSTS = "it holds costs, which discovery does not use: start a finops flow with it"
+_COSTS = "it holds costs, and there is no finops flow type here yet that could use them"
 COSTS: tuple[Export, ...] = (
     export("aws_cur.costs", IGNORED, "identity/LineItemId|identity_line_item_id, lineItem/UsageAccountId|"
            "line_item_usage_account_id, lineItem/UnblendedCost|line_item_unblended_cost", why_ignored=_COSTS),

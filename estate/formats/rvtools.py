@@ -206,7 +206,7 @@ EXPORTS: tuple[Export, ...] = (
     _ignored("vSwitch", "Host, Switch, # Ports, Promiscuous Mode|Mac Changes", "it tells how virtual switches are set"),
     _ignored("vPort", "Host, Port Group, Switch, VLAN", "it tells how port groups are set"),
     _ignored("dvSwitch", "Switch, Host members|Max Ports, Datacenter", "it tells how virtual switches are set"),
-    _ignored("dvPort", "Port, Switch, Active Uplink|Allow Promiscuous|VLAN", "it tells how port groups are set"),
+    _ignored("dvPort", "Port, Switch, Active Uplink|Allow Promiscuous|Full Duplex|Blocked", "it tells how port groups are set"),
     _ignored("vDatastore", "Name, Accessible, Capacity MiB|Capacity MB, Free MiB|Free MB|In Use MiB|In Use MB",
              "the capacity of datastores holds the disks of the machines, which are in vDisk"),
     _ignored("vMultiPath", "Host, Path 1, Path 1 state", "it lists paths to storage; no fact of an inventory is in it"),

@@ -7,11 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from estate.assets import Asset
 from estate.bulk import bulk
 from estate.clean import CleanTable
+from estate.ids import id_of
 from estate.inventory.attaching import Attached, attach
 from estate.inventory.clusters import MAX_REVIEWS, Resolution, Review
 from estate.inventory.ends import from_connections
@@ -251,7 +252,7 @@ class _Build:
         asset_ids = [ids[root] for root in roots]
         self.reviews.append(
             {
-                "review_id": str(uuid5(self.namespace, "|".join(("review", review.kind, *asset_ids, review.reason)))),
+                "review_id": id_of(self.namespace, "|".join(("review", review.kind, *asset_ids, review.reason))),
                 "kind": review.kind,
                 "asset_ids": asset_ids,
                 "names": [names[root] for root in roots],

@@ -133,6 +133,10 @@ def why(target: str, chosen: Said, other: Said) -> str:
     a, b = chosen.view, other.view
     if a is b and chosen.row == other.row:
         return f"the column {chosen.field} comes before {other.field} in {a.table.place}"
+    if b.role == DETAIL != a.role:
+        return f"{a.table.place} states the whole, {b.table.place} its parts"
+    if a.inventory and not b.inventory:
+        return f"{a.table.place} lists machines, {b.table.place} only speaks of them"
     if target in BUSINESS and a.is_list and not b.is_list:
         return f"{a.table.place} is kept by people, who know {target} better than tools do"
     if a.standing < b.standing:
@@ -151,6 +155,9 @@ def why(target: str, chosen: Said, other: Said) -> str:
 def system(rows: list[Row], conflicts: list[dict[str, Any]]) -> dict[str, Any]:
     """The operating system as `{operating_system, os_version, os_family, ...}`: the best source's, or a name that says
     more and does not contradict it; {} where nobody says one."""
+    if len(rows) == 1 and len(columns := rows[0][0].facts["operating_system"]) == 1:
+        values, codes, _ = columns[0]
+        return values[codes[rows[0][1]]] or {}
     found = candidates(rows, "operating_system")
     if not found:
         return {}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from estate.assets import Asset
 from estate.clean import CleanColumn, CleanTable
+from estate.ids import id_of
 from estate.inventory.views import APPLICATION, application_key
 from estate.names import canonical
 from estate.tables import source
@@ -99,7 +100,7 @@ def _asset(key: str, end: _End, namespace: UUID) -> Asset:
     addresses = list(end.addresses) or ([address] if address else [])
     what = "an application" if is_application else "a machine"
     return Asset(
-        asset_id=str(uuid5(namespace, f"asset|{key}")),
+        asset_id=id_of(namespace, f"asset|{key}"),
         name=parts[0] if parts else end.name,
         asset_type="application" if is_application else "server",
         hostname=parts[0].lower() if parts else None,

@@ -22,6 +22,10 @@ MISSING_SEVERITY = dict.fromkeys(
 MAX_MISSING_ROWS = 2_000
 """Above so many assets that lack a fact one issue is raised for all."""
 SUMMED = ("cpu_cores", "memory_gb", "storage_gb")
+_Lacking = tuple[bool, ...]
+"""For each of the expected facts whether it is unknown."""
+_Kind = tuple[str, str | None, str | None, str | None, str | None, str | None, _Lacking]
+"""(type, environment, family, operating system, version, power state, what is lacking)"""
 _of_machine = attrgetter(*EXPECTED)
 _of_application = attrgetter(*OF_APPLICATIONS)
 
@@ -36,17 +40,13 @@ class Tally:
         self.assets = 0
         self.with_conflicts = 0
         self.not_migratable = 0
-        self._types: Counter[str] = Counter()
-        self._environments: Counter[str | None] = Counter()
-        self._families: Counter[str | None] = Counter()
-        self._systems: Counter[tuple[str | None, str | None]] = Counter()
-        self._powers: Counter[str | None] = Counter()
+        self._kinds: Counter[_Kind] = Counter()
+        """How many assets are alike in what is counted, and lack the same."""
         self._sums: dict[str, defaultdict[str, float]] = {target: defaultdict(float) for target in SUMMED}
         self._known: Counter[str] = Counter()
         self._lacking: Counter[str] = Counter()
-        self._patterns: Counter[tuple[tuple[str, ...], tuple[bool, ...]]] = Counter()
-        """How many assets lack the same of the same expected facts."""
-        self._full: defaultdict[tuple[tuple[str, ...], tuple[bool, ...]], bool] = defaultdict(bool)
+        self._full: set[tuple[bool, _Lacking]] = set()
+        """What assets lack of which no more need to be listed."""
         self._who: dict[str, list[tuple[str, str, dict[str, Any]]]] = {target: [] for target in EXPECTED}
 
     def add(self, asset: Asset) -> None:
@@ -54,40 +54,42 @@ class Tally:
         self.assets += 1
         self.with_conflicts += bool(asset.conflicts)
         self.not_migratable += not asset.migratable
-        self._types[asset.asset_type] += 1
-        self._environments[asset.environment] += 1
-        if asset.asset_type == "application":
-            self._lacks(asset, OF_APPLICATIONS, _of_application(asset))
-            return
-        self._families[asset.os_family] += 1
-        self._systems[asset.operating_system, asset.os_version] += 1
-        self._powers[asset.power_state] += 1
-        for target, sums in self._sums.items():
-            value = getattr(asset, target)
-            if value is not None:
-                sums[asset.asset_type] += value
-        self._lacks(asset, EXPECTED, _of_machine(asset))
-
-    def _lacks(self, asset: Asset, expected: tuple[str, ...], values: tuple[Any, ...]) -> None:
+        asset_type = asset.asset_type
+        is_machine = asset_type != "application"
+        values = _of_machine(asset) if is_machine else _of_application(asset)
         lacking = tuple([value is None or value == [] for value in values])
-        self._patterns[expected, lacking] += 1
-        if self._full[expected, lacking]:
-            return
+        kind = (
+            asset_type, asset.environment, asset.os_family, asset.operating_system, asset.os_version,
+            asset.power_state, lacking,
+        )  # fmt: skip
+        self._kinds[kind] += 1
+        if is_machine:
+            for target, sums in self._sums.items():
+                value = getattr(asset, target)
+                if value is not None:
+                    sums[asset_type] += value
+        if (is_machine, lacking) not in self._full:
+            self._list(asset, is_machine=is_machine, lacking=lacking)
+
+    def _list(self, asset: Asset, *, is_machine: bool, lacking: _Lacking) -> None:
         full = True
-        for target, lacks in zip(expected, lacking, strict=True):
+        for target, lacks in zip(EXPECTED if is_machine else OF_APPLICATIONS, lacking, strict=True):
             if not lacks or (target == "os_version" and asset.operating_system is None):
                 continue
             who = self._who[target]
             if len(who) <= MAX_MISSING_ROWS:
                 who.append((asset.asset_id, asset.name, asset.sources[0]))
                 full = False
-        self._full[expected, lacking] = full
+        if full:
+            self._full.add((is_machine, lacking))
 
     def _count(self) -> None:
-        """Known and unknown by target, from the patterns."""
+        """Known and unknown by target."""
         self._known, self._lacking = Counter(), Counter()
-        for (expected, lacking), count in self._patterns.items():
-            for target, lacks in zip(expected, lacking, strict=True):
+        for (asset_type, *_, lacking), count in self._kinds.items():
+            for target, lacks in zip(
+                OF_APPLICATIONS if asset_type == "application" else EXPECTED, lacking, strict=True
+            ):
                 (self._lacking if lacks else self._known)[target] += count
 
     def tell_missing(self, told: Told) -> None:
@@ -126,16 +128,21 @@ class Tally:
         (0..1) of the assets that should know a fact (`EXPECTED`, `OF_APPLICATIONS`) and do.
         """
         self._count()
-        systems = Counter[str | None]()
-        for (product, version), count in self._systems.items():
-            systems[" ".join(part for part in (product, version) if part) or None] += count
+        types, environments, families, systems, powers = (Counter[str | None]() for _ in range(5))
+        for (asset_type, environment, family, product, version, power, _), count in self._kinds.items():
+            types[asset_type] += count
+            environments[environment] += count
+            if asset_type != "application":
+                families[family] += count
+                systems[" ".join(part for part in (product, version) if part) or None] += count
+                powers[power] += count
         return {
             "assets": self.assets,
-            "by_type": _counted(self._types),
-            "by_environment": _counted(self._environments),
-            "by_os_family": _counted(self._families),
+            "by_type": _counted(types),
+            "by_environment": _counted(environments),
+            "by_os_family": _counted(families),
             "by_operating_system": _counted(systems),
-            "by_power_state": _counted(self._powers),
+            "by_power_state": _counted(powers),
             "totals": {target: self._total(target) for target in SUMMED},
             "with_conflicts": self.with_conflicts,
             "not_migratable": self.not_migratable,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from collections import defaultdict
 from collections.abc import Collection
@@ -10,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from estate.assets import Asset
+from estate.ids import id_of
 from estate.inventory.attaching import Attached
 from estate.inventory.choosing import (
     Row,
@@ -59,7 +59,6 @@ MAX_EXPLAINED = 50
 MAX_SAID = 10
 """So many values one sentence tells."""
 MEASURED = {"cpu_percent": "cpu_utilization", "memory_percent": "memory_utilization"}
-_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _TAGS = {
     "environment": "environment", "env": "environment", "stage": "environment", "owner": "business_owner",
     "business owner": "business_owner", "business_owner": "business_owner", "technical owner": "technical_owner",
@@ -77,7 +76,7 @@ class _Plan:
         self.several = [target for target in SINGLE if len(facts.get(target, ())) > 1]
         self.kept = [(t, facts[t]) for t in KEPT if t in facts]
         self.lists = [target for target in LISTS if target in facts]
-        self.names = [(target, column) for target in ("fqdn", "hostname", "name") for column in facts.get(target, ())]
+        self.names = sorted(view.names, key=lambda one: ("fqdn", "hostname", "name").index(one[0]))
         self.measures = [
             (one.name, figure, facts[target])
             for one in MEASURES
@@ -102,7 +101,7 @@ class Maker:
         attached: Attached,
         told: Told,
     ) -> None:
-        self._hashed = hashlib.sha1(namespace.bytes, usedforsecurity=False)
+        self._namespace = namespace
         self._found = found
         self._units = found.units
         self._attached = attached
@@ -114,12 +113,8 @@ class Maker:
         self._products: dict[tuple[str, str | None, str | None], dict[str, Any]] = {}
 
     def asset_id(self, key: str) -> str:
-        """The id that follows from an asset's key: uuid5(namespace, "asset|" + key), written out for its speed."""
-        hashed = self._hashed.copy()
-        hashed.update(f"asset|{key}".encode())
-        text = hashed.hexdigest()
-        variant = _VARIANTS[text[16]]
-        return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
+        """The id that follows from an asset's key."""
+        return id_of(self._namespace, f"asset|{key}")
 
     def make(self, root: int, key: str) -> Asset:
         """The asset of a cluster."""
@@ -184,14 +179,15 @@ class Maker:
         hosts: dict[str, None] = {}
         domains: dict[str, None] = {}
         for view, row in ordered:
-            for target, column in self._plans[view.order].names:
-                stated = column.values[column.codes[row]]
+            for target, (values, codes, _), read in self._plans[view.order].names:
+                code = codes[row]
+                stated = values[code]
                 if stated is None:
                     continue
-                found = split_fqdn(stated) if "." in stated and parse_ip(stated) is None else None
-                if found:
-                    hosts[found[0]] = None
-                    domains[f"{found[0]}.{found[1]}".lower()] = None
+                host, domain = read[code]
+                if host and domain:
+                    hosts[stated[: len(host)]] = None
+                    domains[f"{host}.{domain}"] = None
                 elif target != "name" and is_host_name(stated):
                     hosts[stated] = None
         asset.hostname = next(iter(hosts)).lower() if hosts else None
@@ -215,6 +211,7 @@ class Maker:
         return view.confidence[named[1].field]
 
     def _addresses(self, asset: Asset, rows: list[Row]) -> None:
+        """All addresses and the source's own ids, each once."""
         found: tuple[dict[str, None], ...] = ({}, {}, {})
         for view, row in rows:
             for at, values, codes in self._plans[view.order].addresses:

@@ -70,6 +70,8 @@ class View:
         self.confidence = {c.use.field: c.use.confidence for c in table.facts if c.target in NAMES}
         self.certain = all(confidence == 1 for confidence in self.confidence.values())
         self.seen = [None if value is None else instant(value)[0].timestamp() for value in self._values("last_seen")]
+        self.names: list[tuple[str, Stated, list[HostName]]] = []
+        """(target, column, its values read as names), the best first."""
         self.aliases: list[tuple[int, HostName]] = []
         """(row, name) of the further names rows give that are not their own."""
         self.keys, self.domains = self._names()
@@ -106,11 +108,10 @@ class View:
 
     def named(self, row: int) -> tuple[str, Stated] | None:
         """The name that the row gives first, and the column."""
-        for target in NAMES:
-            for column in self.facts.get(target, ()):
-                value = column.values[column.codes[row]]
-                if value is not None:
-                    return value, column
+        for _, column, _ in self.names:
+            value = column.values[column.codes[row]]
+            if value is not None:
+                return value, column
         return None
 
     def many(self, target: str, rows: Iterable[int]) -> dict[Any, None]:
@@ -132,8 +133,10 @@ class View:
         read = _application if self.role == APPLICATIONS else _host
         keys: list[str | None] = []
         domains: list[str | None] | None = None
-        for values, codes, _ in (column for target in NAMES for column in self.facts.get(target, ())):
+        for name_target, stated in [(target, column) for target in NAMES for column in self.facts.get(target, ())]:
+            values, codes, _ = stated
             found = [_NOTHING if value is None else read(value) for value in values]
+            self.names.append((name_target, stated, found))
             if keys:
                 self.aliases += [
                     (row, found[code])

@@ -12,7 +12,7 @@ from estate.dates import ORDERS
 from estate.formats import not_used
 from estate.lexicon import header_key
 from estate.mapping.suggestion import DOUBTFUL, MANUAL, UNUSED, Decision, Missing, Refused, Suggestion
-from estate.mapping.units import conversion, settle
+from estate.mapping.units import ASKS, conversion, settle
 from estate.numbers import FORMATS
 from estate.profile import Profile
 from estate.roles import APPLICATIONS, CONNECTIONS, DETAIL, IGNORED, MACHINES, PERFORMANCE, SOFTWARE, TAGS
@@ -158,7 +158,8 @@ def decide(
     threshold: float = 0.8,
     take_all: bool = False,
 ) -> Decision:
-    """Which mappings hold: the given ones, and the suggestions at or above the threshold (all of them with `take_all`).
+    """Which mappings hold: the given ones, and the suggestions at or above the threshold (with `take_all` all of more than
+    0.5: what the values do not look like is not taken unasked).
 
     A column whose unit, separators or order of day and month are doubtful is not taken until they are given. Machine
     tables need one of name, hostname, fqdn; connections both ends; applications a name; measurements, disks and tags
@@ -195,7 +196,7 @@ def decide(
 def _holds(suggestion: Suggestion, threshold: float, take_all: bool) -> bool:
     if suggestion.doubtful is not None:
         return False
-    return suggestion.confidence >= threshold or (take_all and suggestion.confidence > 0)
+    return suggestion.confidence >= threshold or (take_all and suggestion.confidence > ASKS)
 
 
 def _as_attribute(suggestion: Suggestion) -> Suggestion:
@@ -214,6 +215,8 @@ def _given(suggestion: Suggestion, wanted: Given, table: Table | None) -> Sugges
             settle(made, Profile(column), table)
     if wanted.unit is not None:
         made.unit = wanted.unit
+    elif not units_of(target or ""):
+        made.unit = None
     if wanted.number_format is not None and target in NUMBER_TARGETS:
         made.number_format = None if wanted.number_format in PLAIN else wanted.number_format
     if wanted.date_order is not None and target in DATE_TARGETS:

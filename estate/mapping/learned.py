@@ -19,7 +19,8 @@ FIRST = 0.85
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """How often a column name was approved and rejected for a target, and the unit it was last approved with."""
+    """How often a column name was approved and rejected for a target, and the unit it was approved in; none
+    where people approved more than one."""
 
     target: str
     unit: str | None
@@ -51,6 +52,7 @@ class Learned:
         longer known are passed over.
         """
         votes: dict[tuple[str, str | None], dict[str, Vote]] = defaultdict(dict)
+        units: dict[tuple[str, str | None, str], set[str]] = defaultdict(set)
         for row in rows:
             target = str(row["target_field"])
             if target not in TARGETS:
@@ -60,10 +62,14 @@ class Learned:
             name, kind = header_key(str(row["source_field"])), row.get("kind")
             for place in {(name, str(kind) if kind is not None else None), (name, None)}:
                 before = votes[place].get(target, Vote(target, None, 0, 0))
+                approvals = max(0, int(row.get("approvals") or 0))
+                approved_in = units[*place, target]
+                if known and approvals:
+                    approved_in.add(known)
                 votes[place][target] = Vote(
                     target,
-                    known or before.unit,
-                    before.approvals + max(0, int(row.get("approvals") or 0)),
+                    next(iter(approved_in)) if len(approved_in) == 1 else None,
+                    before.approvals + approvals,
                     before.rejections + max(0, int(row.get("rejections") or 0)),
                 )
         return cls(votes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from estate.formats import BY_KIND
@@ -12,7 +13,8 @@ from estate.lexicon import bare, words
 from estate.mapping.known import suggest_known
 from estate.mapping.learned import MOST, STEP, Learned, Vote
 from estate.mapping.suggestion import LEARNED, NO_MATCH, Suggestion
-from estate.mapping.units import ASKS, conversion, settle
+from estate.mapping.together import compare
+from estate.mapping.units import ASKS, conversion, decimal_told, settle
 from estate.meanings import LEAST, Candidate, Surroundings, candidates, surroundings
 from estate.personal import masked
 from estate.profile import Profile
@@ -32,6 +34,9 @@ MOST_ALTERNATIVES = 3
 SHOWN_CHARACTERS = 80
 _MASKED_CHARACTERS = 4096
 _MANY_LEAST = 0.8
+_SURE_PART = 0.9
+_CONFIRM = 0.75
+"""Confidence of what is likely and would be a wrong reading by a factor if it is not: below what is taken without asking."""
 _LEAST_ALTERNATIVE = 0.3
 
 
@@ -55,7 +60,12 @@ def _of_table(table: Table, learned: Learned) -> list[Suggestion]:
     export = BY_KIND.get(table.kind)
     if export is None:
         found = _by_meaning(table, profiles, learned)
+        marks = {mark for one, profile in zip(found, profiles, strict=True) if (mark := decimal_told(one, profile))}
+        if len(marks) == 1 and table.read_as.get("decimal") is None:
+            found = _by_meaning(replace(table, read_as={**table.read_as, "decimal": marks.pop()}), profiles, learned)
+        _disks_of_kinds(found)
         _one_column_each(found, profiles)
+        compare(table, found, profiles)
     else:
         found = _by_list(table, export, profiles, learned)
     wanted = REQUIRED_BY_ROLE.get(table.role, ())
@@ -172,13 +182,13 @@ def _counted(vote: Vote) -> str:
 
 
 def _with_approved_unit(suggestion: Suggestion, vote: Vote | None, confidence: float) -> None:
-    """Where the values leave the unit open, the one people approved before settles it."""
+    """Where the values leave the unit open, the one people approved before is suggested, for somebody to confirm."""
     sized = suggestion.target_field in {*SIZE_TARGETS, *RATE_TARGETS}
     if vote is None or vote.net <= 0 or vote.unit is None or not sized or suggestion.doubtful != "unit":
         return
     suggestion.unit = vote.unit
-    suggestion.confidence = round(max(ASKS, confidence), 2)
-    suggestion.reason += f"; it was approved in {vote.unit}"
+    suggestion.confidence = round(min(_CONFIRM, max(ASKS, confidence)), 2)
+    suggestion.reason += f"; it was approved in {vote.unit}, and these values could be in another unit too: confirm it"
     suggestion.conversion = conversion(suggestion)
 
 
@@ -235,13 +245,38 @@ def _parts_or_total(target: str, claimants: Sequence[tuple[Suggestion, Profile]]
             _give_up(suggestion, f"{best.source_field} fits {target} better")
 
 
+_DISK_PARTS = frozenset({"os", "boot", "system", "root", "data"})
+
+
+def _disks_of_kinds(found: Sequence[Suggestion]) -> None:
+    """`OS disk (GB)` and `Data disk (GB)` are parts of the storage; one of them alone is not the storage."""
+    parts = [
+        one
+        for one in found
+        if not _DISK_PARTS.isdisjoint(spoken := bare(one.source_field))
+        and not {"disk", "disks", "drive", "volume"}.isdisjoint(spoken)
+        and one.target_field in {"storage_gb", "storage_used_gb"}
+    ]
+    for target in ("storage_gb", "storage_used_gb"):
+        own = [one for one in parts if one.target_field == target]
+        for one in own:
+            if len(own) > 1 and one.doubtful is None:
+                one.confidence = max(one.confidence, _SURE_PART)
+            elif len(own) == 1:
+                _give_up(one, "it is one disk, and no column tells the others")
+
+
 _PART_WORDS = frozenset({"read", "reads", "write", "writes", "written", "in", "out", "sent", "received", "receive",
-                         "transmit", "transmitted", "rx", "tx", "inbound", "outbound", "upload", "download"})  # fmt: skip
+                         "transmit", "transmitted", "rx", "tx", "inbound", "outbound", "upload", "download", "source",
+                         "destination", "src", "dst", "client", "server"})  # fmt: skip
 
 
 def _is_part(name: str) -> bool:
     spoken = bare(name)
-    return any(word in _PART_WORDS or word.isdigit() or len(word) == 1 for word in spoken) and "total" not in spoken
+    if "total" in spoken:
+        return False
+    of_disks = not _DISK_PARTS.isdisjoint(spoken) and not {"disk", "drive", "volume"}.isdisjoint(spoken)
+    return of_disks or any(word in _PART_WORDS or word.isdigit() or len(word) == 1 for word in spoken)
 
 
 def _give_up(suggestion: Suggestion, why: str) -> None:

@@ -54,7 +54,7 @@ class Suggestion:
             return "number format"
         if self.date_order == DOUBTFUL:
             return "date order"
-        if self.target_field in {*SIZE_TARGETS, *RATE_TARGETS} and self.unit is None:
+        if self.target_field in {*SIZE_TARGETS, *RATE_TARGETS, "bytes"} and self.unit is None:
             return "unit"
         return "unit" if self.unit == DOUBTFUL else None
 

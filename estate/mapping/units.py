@@ -6,15 +6,17 @@ this order. Where two readings are possible the column is doubtful: it is asked 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from estate import dates
-from estate.errors import EstateError
-from estate.lexicon import header_key, unit_in_header
+from estate.lexicon import header_key, unit_in_header, words
 from estate.mapping.suggestion import DOUBTFUL, Suggestion
+from estate.numbers import FORMATS, GIB, both_readings, parse, split_unit, unit_of
 from estate.profile import Profile
-from estate.tables import Table
+from estate.roles import DETAIL
+from estate.tables import Cell, Table
 from estate.targets import (
     DATE_TARGETS,
     IN_VALUE,
@@ -22,6 +24,7 @@ from estate.targets import (
     PERCENT_TARGETS,
     RATE_TARGETS,
     SIZE_TARGETS,
+    TARGETS,
     units_of,
 )
 
@@ -42,19 +45,16 @@ def settle(suggestion: Suggestion, profile: Profile, table: Table, *, unit: str 
     if target is None or target == "custom_attributes":
         return
     if target in NUMBER_TARGETS:
-        _number_format(suggestion, profile, table)
+        _number_format(suggestion, profile, table, unit)
     if target in DATE_TARGETS:
         _date_order(suggestion, profile, table, date_order)
-    if target in SIZE_TARGETS or target in RATE_TARGETS or target in PERCENT_TARGETS:
-        given = _given_unit(table, suggestion)
-        if given is not None:
-            suggestion.unit = given
-            suggestion.reason += f"; the import options say {given}"
-        else:
-            _unit(suggestion, profile, unit, sure, in_text=table.delimiter is not None)
-    elif target == "bytes" and unit_in_header(suggestion.source_field) not in {None, "B"}:
-        suggestion.confidence = min(suggestion.confidence, 0.4)
-        suggestion.reason += "; but it does not count bytes"
+    given = given_unit(table, suggestion.source_field)
+    if given is not None:
+        _as_given(suggestion, given)
+    elif target == "bytes":
+        _bytes(suggestion, profile)
+    elif target in SIZE_TARGETS or target in RATE_TARGETS or target in PERCENT_TARGETS:
+        _unit(suggestion, profile, unit, sure, table)
     suggestion.conversion = conversion(suggestion)
 
 
@@ -64,17 +64,24 @@ def doubt(suggestion: Suggestion, sentence: str) -> None:
     suggestion.reason += f"; {sentence}"
 
 
-def _number_format(suggestion: Suggestion, profile: Profile, table: Table) -> None:
-    """By the column's own cells; where these can be read either way, as the caller or the rest of the file says, else
-    as files with the delimiter are written."""
-    found = profile.number_format()
-    decimal, thousands = table.read_as.get("decimal"), table.read_as.get("thousands")
-    if found == DOUBTFUL and (decimal is not None or thousands is not None):
-        found = profile.number_format(decimal=decimal, thousands=thousands)
-        said = f"decimal {decimal}" if decimal is not None else f"thousands {thousands}"
-        suggestion.reason += f"; its numbers are read as the file's are ({said})"
-    elif found == DOUBTFUL:
-        found = profile.number_format(delimiter=table.delimiter)
+def _given(table: Table, member: str) -> str | None:
+    """What the caller said of the whole table; what its reader only noticed does not count."""
+    return str(table.read_as[member]) if member in table.read_as.get("given", ()) else None
+
+
+def _number_format(suggestion: Suggestion, profile: Profile, table: Table, known: str | None) -> None:
+    """As the caller says; else by the column's own cells; where these can be read either way, in the one way in which they
+    can be what the column tells; else as the rest of the file is written, or files with the delimiter are."""
+    given = {"decimal": _given(table, "decimal"), "thousands": _given(table, "thousands")}
+    found = profile.number_format(**given)
+    if any(given.values()) and profile.number_format() != found:
+        said = " and ".join(f"{member} {mark}" for member, mark in given.items() if mark is not None)
+        suggestion.reason += f"; the import options say {said}"
+    if found == DOUBTFUL:
+        found, why = _only_reading(suggestion, profile, known)
+        suggestion.reason += why
+        if found == DOUBTFUL and not why:
+            found = _as_the_file(suggestion, profile, table)
     suggestion.number_format = found
     if found == DOUBTFUL:
         example = next(
@@ -85,10 +92,93 @@ def _number_format(suggestion: Suggestion, profile: Profile, table: Table) -> No
         )
 
 
+def _as_the_file(suggestion: Suggestion, profile: Profile, table: Table) -> str | None:
+    decimal, thousands = table.read_as.get("decimal"), table.read_as.get("thousands")
+    if decimal is None and thousands is None:
+        return profile.number_format(delimiter=table.delimiter)
+    found = profile.number_format(decimal=decimal, thousands=thousands)
+    if any(both_readings(cell) is None and _is_number_but_not(cell, found) for cell, _ in profile.looked_at):
+        return DOUBTFUL
+    said = f"decimal {decimal}" if decimal is not None else f"thousands {thousands}"
+    suggestion.reason += f"; its numbers are read as the file's are ({said})"
+    return found
+
+
+def _is_number_but_not(cell: Cell, number_format: str | None) -> bool:
+    bare = split_unit(cell)[0]
+    return parse(bare, number_format) is None and any(parse(bare, other) is not None for other in (None, *FORMATS))
+
+
+_POSSIBLE: dict[str, tuple[float, float]] = {
+    "memory_gb": (1 / 64, 64 * 1024), "memory_used_gb": (1 / 1024, 64 * 1024), "storage_gb": (1 / 64, 512 * 1024),
+    "storage_used_gb": (1 / 1024, 512 * 1024), "cpu_cores": (1, 2048), "port": (1, 65535), "source_port": (1, 65535),
+}  # fmt: skip
+"""The least and the most that a machine can have, far beyond any there is."""
+
+
+def _only_reading(suggestion: Suggestion, profile: Profile, known: str | None) -> tuple[str | None, str]:
+    """The format under which the numbers can be what the column tells, and why; `doubtful` and nothing said where both
+    can, `doubtful` and why where none can."""
+    target = suggestion.target_field or ""
+    unit = unit_in_header(suggestion.source_field) or known
+    grouped = decimal = total = 0
+    mark = ","
+    for cell, count in profile.said():
+        readings = both_readings(cell)
+        if readings is None:
+            continue
+        total += count
+        mark = "," if "," in str(cell) else "."
+        own = split_unit(cell)[1] or unit
+        grouped += count * _is_possible(target, readings[0], own)
+        decimal += count * _is_possible(target, readings[1], own)
+    if not total or (target in SIZE_TARGETS and unit is None and not profile.units.keys() & GIB.keys()):
+        return DOUBTFUL, ""
+    can = grouped * 20 >= total * 19, decimal * 20 >= total * 19
+    if can == (True, False):
+        return (
+            f"thousands {mark}",
+            f"; {mark} divides thousands, for it cannot be the decimal mark of {_counted(target)}",
+        )
+    if can == (False, True):
+        return (
+            "decimal ," if mark == "," else None
+        ), f"; {mark} is the decimal mark, for the values would be too large"
+    return DOUBTFUL, "" if all(can) else "; its values cannot be what it is taken for, however they are read"
+
+
+def decimal_told(suggestion: Suggestion, profile: Profile) -> str | None:
+    """The decimal mark of a column whose numbers can be what it tells in one way only; None for any other column."""
+    if suggestion.target_field not in NUMBER_TARGETS or profile.number_format() != DOUBTFUL:
+        return None
+    found, why = _only_reading(suggestion, profile, None)
+    if found == DOUBTFUL or not why:
+        return None
+    return "," if found in {"decimal ,", "thousands ."} else "."
+
+
+def _counted(target: str) -> str:
+    return "sizes so small" if target in SIZE_TARGETS else "whole numbers"
+
+
+def _is_possible(target: str, number: float, unit: str | None) -> bool:
+    if target in PERCENT_TARGETS:
+        return 0 <= number <= 100
+    if TARGETS[target].measure == "count" and number != int(number):
+        return False
+    least, most = _POSSIBLE.get(target, (0.0, float("inf")))
+    if target in SIZE_TARGETS:
+        number *= GIB.get(unit or "", 1.0)
+    return number == 0 or least <= number <= most
+
+
 def _date_order(suggestion: Suggestion, profile: Profile, table: Table, known: str | None) -> None:
     found = dates.order_of(cell for cell, _ in profile.said())
-    said = table.read_as.get("date_order")
-    if found == DOUBTFUL and said in {"dmy", "mdy"}:
+    given, said = _given(table, "date_order"), table.read_as.get("date_order")
+    if given is not None:
+        suggestion.reason += f"; the import options say {given}" if given != found else ""
+        found = given
+    elif found == DOUBTFUL and said in {"dmy", "mdy"}:
         found = str(said)
         suggestion.reason += f"; its dates are read as the file's are ({said})"
     elif found == DOUBTFUL and known is not None:
@@ -100,25 +190,55 @@ def _date_order(suggestion: Suggestion, profile: Profile, table: Table, known: s
         doubt(suggestion, f"day and month cannot be told apart ({example}): say date_order in import_options")
 
 
-def _given_unit(table: Table, suggestion: Suggestion) -> str | None:
+def given_unit(table: Table, name: str) -> str | None:
+    """The unit that the import options say of a column, as they write it."""
     units: Mapping[str, Any] = table.read_as.get("units") or {}
-    wanted = header_key(suggestion.source_field)
-    given = next((str(unit) for name, unit in units.items() if header_key(name) == wanted), None)
-    if given is None:
-        return None
-    allowed = units_of(suggestion.target_field or "")
-    match = next((unit for unit in allowed if unit.lower() == given.strip().lower()), None)
-    if match is None:
-        sentence = f"{given!r} is no unit of {suggestion.source_field}; it can be {', '.join(allowed)}."
-        raise EstateError("import_options_invalid", f"{table.place}: {sentence}", file=table.file, sheet=table.sheet,
-                          column=suggestion.source_field)  # fmt: skip
-    return match
+    wanted = header_key(name)
+    return next((str(unit) for column, unit in units.items() if header_key(column) == wanted), None)
 
 
-def _unit(suggestion: Suggestion, profile: Profile, known: str | None, sure: bool, *, in_text: bool) -> None:
+def _as_given(suggestion: Suggestion, given: str) -> None:
+    """The unit of the import options, where the target has it; else the column is asked about."""
+    target = suggestion.target_field or ""
+    allowed = units_of(target)
+    written = given.strip()
+    match = next((unit for unit in (written, unit_of(written), written.lower()) if unit in allowed), None)
+    if match is not None:
+        suggestion.unit = match
+        suggestion.reason += f"; the import options say {match}"
+        return
+    suggestion.unit = None if target in {*SIZE_TARGETS, *RATE_TARGETS, "bytes"} else DOUBTFUL
+    it = f"{target} can be in {', '.join(allowed)}" if allowed else f"{target} has no unit"
+    doubt(suggestion, f"the import options say {given[:40]!r}, but {it}")
+
+
+def _bytes(suggestion: Suggestion, profile: Profile) -> None:
+    """How much went over a connection: in bytes where the name says so."""
+    header = unit_in_header(suggestion.source_field)
+    allowed = units_of("bytes")
+    told = sum(count for unit, count in profile.units.items() if unit in allowed)
+    if header is not None and header not in allowed:
+        suggestion.confidence = min(suggestion.confidence, 0.4)
+        suggestion.reason += "; but it does not count bytes"
+    if told and told == profile.units.total():
+        suggestion.unit = IN_VALUE
+    elif told:
+        doubt(suggestion, f"{told} values say a unit and the others do not: say which they are in")
+    elif header in allowed or "bytes" in words(suggestion.source_field) or profile.blank:
+        suggestion.unit = header if header in allowed else "B"
+    else:
+        doubt(suggestion, "no unit is given: say which")
+
+
+def _unit(suggestion: Suggestion, profile: Profile, known: str | None, sure: bool, table: Table) -> None:
     target = suggestion.target_field or ""
     header = unit_in_header(suggestion.source_field)
+    below = None if header is not None else _unit_below(profile)
+    if below is not None:
+        header = below
+        suggestion.reason += f"; a cell of it only says {below}"
     if target in PERCENT_TARGETS:
+        in_text = table.delimiter is not None
         _share(suggestion, profile, certain=known is not None, in_header=header == "%" and in_text)
         return
     allowed = units_of(target)
@@ -130,9 +250,12 @@ def _unit(suggestion: Suggestion, profile: Profile, known: str | None, sure: boo
         suggestion.reason += f"; each value says its unit{beside}"
     elif header in allowed:
         suggestion.unit = header
-        suggestion.reason += f"; the header says {header}{_binary(header)}"
+        suggestion.reason += f"; the header says {header}{_binary(header)}" if below is None else ""
         if told:
             doubt(suggestion, f"{told} values say a unit of their own")
+        elif target == "disk_mb_per_s" and header.endswith("bit/s"):
+            suggestion.unit = None
+            doubt(suggestion, "disks are measured in bytes and not in bits: say which unit it is")
     elif told:
         suggestion.unit = None
         doubt(suggestion, f"{told} values say a unit and the others do not: say which they are in")
@@ -147,7 +270,28 @@ def _unit(suggestion: Suggestion, profile: Profile, known: str | None, sure: boo
         if not profile.blank:
             doubt(suggestion, "no unit is given: say which")
     else:
-        _by_magnitude(suggestion, profile, known)
+        _by_magnitude(suggestion, profile, known, table.role)
+
+
+def _unit_below(profile: Profile) -> str | None:
+    """The unit that a cell says instead of a number, as second rows of headers do."""
+    said = {
+        unit_of(cell) for cell, count in profile.said() if count == 1 and isinstance(cell, str) and 1 < len(cell) < 8
+    }
+    units = said - {None}
+    return units.pop() if len(units) == 1 else None
+
+
+def is_guess(suggestion: Suggestion, profile: Profile, table: Table) -> bool:
+    """Was the unit of a size told from nothing but its values?"""
+    return (
+        suggestion.target_field in SIZE_TARGETS
+        and suggestion.unit in GIB
+        and unit_in_header(suggestion.source_field) is None
+        and given_unit(table, suggestion.source_field) is None
+        and _unit_below(profile) is None
+        and not profile.units.keys() & GIB.keys()
+    )
 
 
 def _binary(unit: str | None) -> str:
@@ -157,9 +301,16 @@ def _binary(unit: str | None) -> str:
 def _share(suggestion: Suggestion, profile: Profile, *, certain: bool, in_header: bool) -> None:
     """Percent or a fraction of 1: a fraction only where all values are at most 1 and some lie between 0 and 1."""
     suggestion.unit = "%"
-    if certain or 2 * profile.units["%"] > profile.units.total() or suggestion.number_format == DOUBTFUL:
+    if certain or suggestion.number_format == DOUBTFUL or profile.units["%"] == profile.units.total():
         return
     found = [number for number, _ in profile.numbers(suggestion.number_format)]
+    if profile.units["%"] and any(0 < number <= 1 for number in _bare_numbers(suggestion, profile)):
+        suggestion.unit = DOUBTFUL
+        doubt(
+            suggestion,
+            "some values say % and others, at most 1, do not: say whether the unit of these is % or fraction",
+        )
+        return
     if not found or found[-1] > 1 or found[-1] <= 0:
         return
     between = any(0 < number < 1 for number in found)
@@ -172,7 +323,13 @@ def _share(suggestion: Suggestion, profile: Profile, *, certain: bool, in_header
     doubt(suggestion, f"{why}: say whether the unit is % or fraction")
 
 
-def _by_magnitude(suggestion: Suggestion, profile: Profile, known: str | None) -> None:
+def _bare_numbers(suggestion: Suggestion, profile: Profile) -> list[float]:
+    """The numbers that say no unit."""
+    cells = (cell for cell, _ in profile.said() if split_unit(cell)[1] is None)
+    return [number for cell in cells if (number := parse(cell, suggestion.number_format)) is not None]
+
+
+def _by_magnitude(suggestion: Suggestion, profile: Profile, known: str | None, role: str) -> None:
     if suggestion.number_format == DOUBTFUL:
         suggestion.unit = None
         return
@@ -183,6 +340,8 @@ def _by_magnitude(suggestion: Suggestion, profile: Profile, known: str | None) -
     memory = (suggestion.target_field or "").startswith("memory")
     unit, why = memory_unit(found) if memory else storage_unit(found)
     least, most = found[0][0], found[-1][0]
+    if suggestion.target_field == "storage_gb" and known is None and role != DETAIL and _few(found):
+        unit, why = None, "could be GiB, TiB or how many disks there are"
     if unit is None or (known is not None and not _same(unit, known)):
         suggestion.unit = None
         beside = f"; {suggestion.kind} writes it in {known}, which they do not look like" if known and unit else ""
@@ -252,6 +411,12 @@ def storage_unit(found: list[tuple[float, int]]) -> tuple[str | None, str]:
     return None, "could be MiB or GiB" if middle < 16 * _KIBI else "could be of several units"
 
 
+def _few(found: list[tuple[float, int]]) -> bool:
+    """Storage of less than 16 that is broken, or of 4 at most: hardly gibibytes."""
+    broken = any(number != int(number) for number, _ in found)
+    return found[-1][0] <= 4 or (_median(found) < 16 and broken)
+
+
 _FORMATS = {
     "thousands ,": "1,024.5 -> 1024.5", "thousands .": "1.024,5 -> 1024.5", "decimal ,": "1024,5 -> 1024.5",
     "thousands  ": "1 024.5 -> 1024.5", "thousands '": "1'024.5 -> 1024.5",
@@ -272,7 +437,11 @@ def conversion(suggestion: Suggestion) -> str | None:
     if suggestion.number_format in _FORMATS:
         steps.append(_FORMATS[suggestion.number_format])
     if suggestion.unit == IN_VALUE:
-        steps.append("each value by its own unit -> " + ("GiB" if suggestion.target_field in SIZE_TARGETS else "MB/s"))
+        measure = TARGETS[suggestion.target_field].measure if suggestion.target_field in TARGETS else None
+        steps.append(f"each value by its own unit -> {measure if measure != 'count' else 'bytes'}")
+    elif suggestion.target_field == "bytes" and suggestion.unit in GIB:
+        power = round(math.log(GIB[suggestion.unit] / GIB["B"], 1024))
+        steps += [f"{suggestion.unit} * 1024^{power} -> bytes"] if power else []
     elif suggestion.unit in _UNITS:
         steps.append(_UNITS[suggestion.unit])
     if suggestion.date_order in _ORDERS:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from estate.bulk import bulk
 from estate.errors import EstateError
+from estate.lexicon import header_key
 from estate.options import NOTHING, ImportOptions
 from estate.readers.containers import ARCHIVE, container
 from estate.readers.notation import unseen
-from estate.tables import Warned, Workbook
+from estate.readers.remedies import AGAIN
+from estate.tables import Table, Warned, Workbook
 
 __all__ = ["check_readable", "read", "require_rows"]
 
@@ -41,7 +43,28 @@ def read(path: Path, filename: str | None = None, options: ImportOptions | None 
         book = read_archive(path, name, told, read_one)
     else:
         book = read_one(path, name, told, found)
+    if told.tables:
+        _refuse_unknown(book, told)
     return book
+
+
+def _refuse_unknown(book: Workbook, options: ImportOptions) -> None:
+    """Raise EstateError `import_options_invalid` where the options name a table or a column that the file does not have."""
+    named: dict[str, list[Table]] = {}
+    for table in book.tables:
+        sheet = table.sheet or ""
+        for name in {sheet, sheet.split(" (rows ")[0], table.file, table.file.rsplit("/", 1)[-1]}:
+            named.setdefault(name, []).append(table)
+    for name, told in options.tables.items():
+        if name not in named:
+            known = ", ".join(dict.fromkeys(table.sheet or table.file for table in book.tables))
+            detail = f"import_options.tables names {name!r}, which {book.file} does not have; its tables are {known}."
+            raise EstateError("import_options_invalid", detail, file=book.file)
+        columns = {header_key(column) for table in named[name] for column in table.names}
+        for column in told.units:
+            if header_key(column) not in columns:
+                detail = f"import_options.tables.{name}.units names the column {column!r}, which {name} does not have."
+                raise EstateError("import_options_invalid", detail, file=book.file, sheet=name, column=column)
 
 
 def read_one(path: Path, name: str, options: ImportOptions, found: str) -> Workbook:
@@ -94,9 +117,11 @@ def path_head(path: Path, name: str, size: int = 65_536) -> bytes:
         with path.open("rb") as stream:
             head = stream.read(size)
     except OSError as error:
-        raise EstateError("unreadable_file", f"{name} cannot be opened: {error.strerror}.", file=name) from error
+        raise EstateError(
+            "unreadable_file", f"{name} cannot be opened ({error.strerror}); upload it again.", file=name
+        ) from error
     if not head:
-        raise EstateError("empty_file", f"{name} is empty (0 bytes).", file=name)
+        raise EstateError("empty_file", f"{name} is empty (0 bytes); {AGAIN}.", file=name)
     return head
 
 
@@ -116,6 +141,6 @@ def require_rows(workbooks: list[Workbook]) -> None:
     names = ", ".join(book.file for book in workbooks)
     raise EstateError(
         "no_rows",
-        f"{names}: there is a header and no data row below it.",
+        f"{names}: there is no row of data below the header; export the inventory again, with its rows.",
         file=workbooks[0].file if workbooks else None,
     )

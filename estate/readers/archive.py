@@ -13,6 +13,7 @@ from estate.errors import EstateError
 from estate.options import ImportOptions
 from estate.readers.containers import ARCHIVE, DAMAGED, container
 from estate.readers.limits import MAX_MEMBERS, MAX_UNPACK_RATIO, MAX_UNPACKED_BYTES, RATIO_COUNTS_FROM
+from estate.readers.remedies import AGAIN, DIVIDE, UNPROTECTED
 from estate.tables import Warned, Workbook
 
 CHUNK = 1 << 20
@@ -71,8 +72,8 @@ def read_archive(path: Path, name: str, options: ImportOptions, read_one: ReadOn
 
 def _damaged(name: str, error: BaseException) -> EstateError:
     if "encrypted" in str(error) or "password" in str(error):
-        return EstateError("encrypted_workbook", f"{name} is protected by a password; save it without one.", file=name)
-    return EstateError("unreadable_file", f"{name} is a damaged zip file: {str(error)[:200]}.", file=name)
+        return EstateError("encrypted_workbook", f"{name} is protected by a password; {UNPROTECTED}.", file=name)
+    return EstateError("unreadable_file", f"{name} is a damaged zip file ({str(error)[:200]}); {AGAIN}.", file=name)
 
 
 def _members(
@@ -106,7 +107,7 @@ def _members(
         found.append((apart, info))
     if len(found) > MAX_MEMBERS:
         raise EstateError(
-            "too_large", f"{name} holds {len(found):,} files; at most {MAX_MEMBERS:,} are read.", file=name
+            "too_large", f"{name} holds {len(found):,} files; at most {MAX_MEMBERS:,} are read; {DIVIDE}.", file=name
         )
     return found
 
@@ -132,7 +133,7 @@ class _Budget:
             raise EstateError(
                 "too_large",
                 f"{self._name} unpacks to more than {self._unpacked - size:,} bytes from {self._packed:,}; that is"
-                " refused.",
+                f" refused; {DIVIDE}.",
                 file=self._name,
             )
 
@@ -151,7 +152,7 @@ def _read_member(file: Path, whole: str, options: ImportOptions, read_one: ReadO
     with file.open("rb") as stream:
         head = stream.read(65_536)
     if not head:
-        raise EstateError("empty_file", f"{whole} is empty (0 bytes).", file=whole)
+        raise EstateError("empty_file", f"{whole} is empty (0 bytes); {AGAIN}.", file=whole)
     found = container(file, whole, head)
     if found == ARCHIVE:
         raise EstateError(

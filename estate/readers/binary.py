@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,7 @@ from estate.options import ImportOptions
 from estate.readers.headers import Merge
 from estate.readers.layout import Sheet
 from estate.readers.limits import MAX_SHEETS
+from estate.readers.remedies import DIVIDE, UNPROTECTED
 from estate.readers.workbooks import read_sheets
 from estate.tables import Cell, Warned, Workbook
 
@@ -35,7 +37,9 @@ def read_binary(path: Path, name: str, options: ImportOptions, container: str) -
             if _ENCRYPTED in stream.read(1 << 20):
                 raise _encrypted(name)
     folder = str(Path(estate.__file__).parent.parent)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))}
+    # a file that takes the process over is to find no secret of ours in it
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MFO_")}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, os.environ.get("PYTHONPATH"))))
     warnings: list[Warned] = []
     with subprocess.Popen(
         [sys.executable, "-m", "estate.readers.binary_child", str(path.resolve())],
@@ -48,13 +52,15 @@ def read_binary(path: Path, name: str, options: ImportOptions, container: str) -
             assert child.stdin is not None
             assert child.stdout is not None
             # all sheets are asked for: which ones are wanted is known only once their names are
-            child.stdin.write(json.dumps(list(options.sheets)).encode())
-            child.stdin.close()
+            with suppress(BrokenPipeError):
+                # a process that could not begin is met when its answer is read
+                child.stdin.write(json.dumps(list(options.sheets)).encode())
+                child.stdin.close()
             answers = _Answers(child.stdout, name)
             listed = [(str(sheet), bool(hidden)) for sheet, hidden in answers.next("sheets")[1]]
             if len(listed) > MAX_SHEETS:
                 raise EstateError(
-                    "too_large", f"{name} has {len(listed)} sheets; at most {MAX_SHEETS} are read.", file=name
+                    "too_large", f"{name} has {len(listed)} sheets; at most {MAX_SHEETS} are read; {DIVIDE}.", file=name
                 )
             names = [sheet for sheet, _ in listed]
             tables = read_sheets(name, _sheets(answers, listed, name, options), options, names, warnings)
@@ -78,7 +84,7 @@ def _sheets(
 
 
 def _encrypted(name: str) -> EstateError:
-    return EstateError("encrypted_workbook", f"{name} is protected by a password; save it without one.", file=name)
+    return EstateError("encrypted_workbook", f"{name} is protected by a password; {UNPROTECTED}.", file=name)
 
 
 class _Answers:
@@ -95,7 +101,7 @@ class _Answers:
         if not data or len(data) < size:
             raise EstateError(
                 "too_large",
-                f"{self._name} takes more memory or time to be read than is allowed; save it as xlsx.",
+                f"{self._name} takes more memory or time to be read than is allowed; save it as xlsx and upload that.",
                 file=self._name,
             )
         message: list[Any] = msgspec.msgpack.decode(data)
@@ -110,10 +116,16 @@ class _Answers:
             return _encrypted(self._name)
         if lowered.startswith("memoryerror"):
             return EstateError(
-                "too_large", f"{self._name} is too large: {text.split(':', 1)[-1].strip()[:200]}.", file=self._name
+                "too_large",
+                f"{self._name} is too large ({text.split(':', 1)[-1].strip()[:200]}); {DIVIDE}.",
+                file=self._name,
             )
         told = text.strip().rstrip(".")[:200]
-        return EstateError("unreadable_file", f"{self._name} cannot be read as a workbook: {told}.", file=self._name)
+        return EstateError(
+            "unreadable_file",
+            f"{self._name} cannot be read as a workbook ({told}); save it as xlsx and upload that.",
+            file=self._name,
+        )
 
 
 class BinaryRows:

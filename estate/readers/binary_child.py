@@ -18,6 +18,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from estate.parent import end_with_parent
+
 MOST_MEMORY = 3 * 1024**3
 MOST_SECONDS = 120
 MOST_CELLS = 60_000_000
@@ -26,6 +28,7 @@ ROWS_A_FRAME = 256
 
 def main() -> None:
     """Read the file named by the first argument."""
+    end_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))

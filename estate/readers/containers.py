@@ -8,6 +8,7 @@ from pathlib import Path
 
 from estate.errors import EstateError
 from estate.readers.limits import MAX_MEMBERS, MAX_UNPACK_RATIO, MAX_UNPACKED_BYTES, RATIO_COUNTS_FROM
+from estate.readers.remedies import AGAIN, DIVIDE, TABLE_INSTEAD
 
 ARCHIVE = "zip"
 
@@ -27,7 +28,9 @@ _SIGNATURES = (
     (b"PAR1", "a Parquet file"),
     (b"SQLite format 3", "an SQLite database"),
     (b"{\\rtf", "an RTF document"),
+    (b"#!/", "a script"),
 )
+_SCRIPT = re.compile(r"\.(py|sh|bash|ps1|psm1|bat|cmd|js|vbs|rb|pl|php)$", re.IGNORECASE)
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _HTML = re.compile(r"<(?:!doctype\s+html|html|head|table|meta|style)\b", re.IGNORECASE)
 _WORKBOOK = re.compile(r"xl/workbook\d*\.xml", re.IGNORECASE)
@@ -49,7 +52,7 @@ def container(path: Path, name: str, head: bytes) -> str:
         if head.startswith(signature):
             raise EstateError(
                 "format_not_supported",
-                f"{name} is {what}, not a table (csv, tsv, xlsx, ods, json, xml or a zip of these).",
+                f"{name} is {what}, not a table; {TABLE_INSTEAD}.",
                 file=name,
             )
     return _text_container(head, name)
@@ -64,12 +67,14 @@ def _text_container(head: bytes, name: str) -> str:
     )
     if not text:
         if not head.strip(b"\x00"):
-            raise EstateError("not_a_table", f"{name} holds binary data, not a table.", file=name)
+            raise EstateError("not_a_table", f"{name} holds binary data, not a table; {TABLE_INSTEAD}.", file=name)
         return "text"
     if text[0] == "<":
         return _markup(text, name)
     if text[0] == "{" or re.match(r"\[\s*(?:[\[{\]\"\-\d]|true\b|false\b|null\b)", text):
         return "json"
+    if _SCRIPT.search(name):
+        raise EstateError("format_not_supported", f"{name} is a script, not a table; {TABLE_INSTEAD}.", file=name)
     return "text"
 
 
@@ -82,7 +87,9 @@ def _markup(text: str, name: str) -> str:
     elif "office:document " in text[:8000] or "opendocument:xmlns:office" in text[:8000]:
         what = "a flat OpenDocument file"
     if what is not None:
-        raise EstateError("format_not_supported", f"{name} is {what}; save it as xlsx or csv.", file=name)
+        raise EstateError(
+            "format_not_supported", f"{name} is {what}; save it as xlsx or csv and upload that.", file=name
+        )
     return "xml"
 
 
@@ -99,7 +106,9 @@ def _zip_container(path: Path, name: str) -> str:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except DAMAGED as error:
-        raise EstateError("unreadable_file", f"{name} is a damaged zip or xlsx file: {error}.", file=name) from error
+        raise EstateError(
+            "unreadable_file", f"{name} is a damaged zip or xlsx file ({error}); {AGAIN}.", file=name
+        ) from error
     refuse_bomb(members, name)
     names = {member.filename.replace("\\", "/") for member in members}
     if any(_WORKBOOK.fullmatch(entry) for entry in names):
@@ -109,7 +118,9 @@ def _zip_container(path: Path, name: str) -> str:
     if "content.xml" in names:
         return _open_document(path, name)
     if any(entry.startswith(("word/", "ppt/")) for entry in names):
-        raise EstateError("format_not_supported", f"{name} is an Office document, not a workbook.", file=name)
+        raise EstateError(
+            "format_not_supported", f"{name} is an Office document, not a workbook; {TABLE_INSTEAD}.", file=name
+        )
     return ARCHIVE
 
 
@@ -118,9 +129,11 @@ def _open_document(path: Path, name: str) -> str:
         with zipfile.ZipFile(path) as archive:
             kind = archive.open("mimetype").read(200) if "mimetype" in archive.namelist() else b""
     except DAMAGED as error:
-        raise EstateError("unreadable_file", f"{name} is a damaged file: {error}.", file=name) from error
+        raise EstateError("unreadable_file", f"{name} is a damaged file ({error}); {AGAIN}.", file=name) from error
     if kind and b"spreadsheet" not in kind:
-        raise EstateError("format_not_supported", f"{name} is an OpenDocument file without sheets.", file=name)
+        raise EstateError(
+            "format_not_supported", f"{name} is an OpenDocument file without sheets; {TABLE_INSTEAD}.", file=name
+        )
     return "ods"
 
 
@@ -130,9 +143,11 @@ def refuse_bomb(members: list[zipfile.ZipInfo], name: str) -> None:
     packed = sum(member.compress_size for member in members) or 1
     if len(members) > MAX_MEMBERS:
         raise EstateError(
-            "too_large", f"{name} holds {len(members):,} files; at most {MAX_MEMBERS:,} are read.", file=name
+            "too_large", f"{name} holds {len(members):,} files; at most {MAX_MEMBERS:,} are read; {DIVIDE}.", file=name
         )
     if unpacked > MAX_UNPACKED_BYTES or (unpacked > RATIO_COUNTS_FROM and unpacked / packed > MAX_UNPACK_RATIO):
         raise EstateError(
-            "too_large", f"{name} would unpack to {unpacked:,} bytes from {packed:,}; that is refused.", file=name
+            "too_large",
+            f"{name} would unpack to {unpacked:,} bytes from {packed:,}, which is refused; {DIVIDE}.",
+            file=name,
         )

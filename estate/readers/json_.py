@@ -15,6 +15,7 @@ from estate.readers import beside
 from estate.readers.layout import Sheet, tables_of
 from estate.readers.limits import MAX_DEPTH, MAX_RECORD_CHARACTERS, MAX_TABLES
 from estate.readers.records import Records
+from estate.readers.remedies import AGAIN, DIVIDE, FLATTER
 from estate.readers.text import Text, look_through
 from estate.tables import Cell, SetAside, Table, Warned, Workbook
 
@@ -41,7 +42,7 @@ def read_json(path: Path, name: str, options: ImportOptions) -> Workbook:
         lines = options.record_path is None and _is_lines(text, name)
         tables = reader.lines() if lines else reader.document()
     except RecursionError as error:
-        raise EstateError("too_deep", f"{name} is nested too deeply to be read.", file=name) from error
+        raise EstateError("too_deep", f"{name} is nested too deeply to be read; {FLATTER}.", file=name) from error
     for table in tables:
         beside.tell(table, options.table(*filter(None, (table.sheet, name, name.rsplit("/", 1)[-1]))))
     return Workbook(name, "ndjson" if lines else "json", tables, [*text.warnings, *reader.warnings], text.encoding)
@@ -139,7 +140,7 @@ class _Reader:
         if len(wrong) > len(records):
             raise EstateError(
                 "unreadable_file", f"{self._name}: {len(wrong)} of its lines are no JSON objects, first line"
-                f" {wrong[0].row}.", file=self._name, row=wrong[0].row,
+                f" {wrong[0].row}; {AGAIN}.", file=self._name, row=wrong[0].row,
             )  # fmt: skip
         if wrong:
             told = f"{len(wrong)} lines are no JSON objects; they were set aside."
@@ -174,7 +175,9 @@ class _Reader:
                 rows = Sheet(self._name, sheet, enumerate(found, 1), shifts=False, options=self._options)
                 tables.extend(tables_of(rows, self.warnings))
         if not tables:
-            raise EstateError("no_header_row", f"{self._name}: no row with column names was found.", file=self._name)
+            raise EstateError(
+                "no_header_row", f"{self._name}: no row with column names was found; {FLATTER}.", file=self._name
+            )
         for key, value in self._outside:
             cells: list[Cell] = [key, _plain_cell(value)]
             tables[0].set_aside.append(SetAside(0, "outside_records", "stands beside the records", cells))
@@ -200,7 +203,7 @@ class _Reader:
 
     def _walk(self, source: _Source, path: tuple[str, ...]) -> None:
         if len(path) > MAX_DEPTH:
-            raise EstateError("too_deep", f"{self._name} is nested too deeply to be read.", file=self._name)
+            raise EstateError("too_deep", f"{self._name} is nested too deeply to be read; {FLATTER}.", file=self._name)
         here = source.peek()
         wanted = self._path
         if wanted is not None and path == wanted:
@@ -230,7 +233,10 @@ class _Reader:
             return
         if here != "{":
             raise EstateError(
-                "not_a_table", f"{self._name}: at {'.'.join(path)} is neither a list nor an object.", file=self._name
+                "not_a_table",
+                f"{self._name}: at {'.'.join(path)} is neither a list nor an object; name the records in"
+                " import_options.record_path.",
+                file=self._name,
             )
         source.take()
         records = self._records(path)
@@ -247,7 +253,9 @@ class _Reader:
 
     def _records(self, path: tuple[str, ...]) -> Records:
         if len(self._found) >= MAX_TABLES:
-            raise EstateError("too_large", f"{self._name}: more than {MAX_TABLES} lists of records.", file=self._name)
+            raise EstateError(
+                "too_large", f"{self._name}: more than {MAX_TABLES} lists of records; {DIVIDE}.", file=self._name
+            )
         name = ".".join(path)
         while name in self._found:
             name += " (2)"
@@ -277,7 +285,7 @@ class _Reader:
             size += len(cells)
             if size > 5_000_000:
                 raise EstateError(
-                    "too_large", f"{self._name}, row {number}: a list of lists is too large; save it as csv.",
+                    "too_large", f"{self._name}, row {number}: a list of lists is too large; save it as csv and upload that.",
                     file=self._name, row=number,
                 )  # fmt: skip
             rows.append([_plain_cell(self._clean(source, one)) for one in cells])
@@ -330,7 +338,9 @@ class _Source:
         place = self._at if at is None else at
         line = self._lines + self._text.count("\n", 0, place) + 1
         return EstateError(
-            "unreadable_file", f"{self._name} cannot be read as JSON: line {line}: {what[:200]}.", file=self._name
+            "unreadable_file",
+            f"{self._name} cannot be read as JSON: line {line}: {what[:200]}; {AGAIN}.",
+            file=self._name,
         )
 
     def peek(self) -> str:
@@ -368,7 +378,7 @@ class _Source:
                 if not certain:
                     raise EstateError(
                         "too_large",
-                        f"{self._name}: a record has more than {MAX_RECORD_CHARACTERS:,} characters.",
+                        f"{self._name}: a record has more than {MAX_RECORD_CHARACTERS:,} characters; {DIVIDE}.",
                         file=self._name,
                     )
                 raise self.broken(what, at)

@@ -14,6 +14,7 @@ from estate.readers import beside, headers
 from estate.readers.cells import blank, blank_row, filled, header_share, looks_like_data
 from estate.readers.headers import Header, Merge
 from estate.readers.limits import MAX_TABLES
+from estate.readers.remedies import DIVIDE
 from estate.readers.rows import Block
 from estate.tables import Cell, SetAside, Table, Warned
 
@@ -69,7 +70,7 @@ def tables_of(sheet: Sheet, warnings: list[Warned]) -> list[Table]:
             tables.append(table)
     if len(tables) > MAX_TABLES:
         raise EstateError(
-            "too_large", f"{sheet.file}: more than {MAX_TABLES} tables.", file=sheet.file, sheet=sheet.name
+            "too_large", f"{sheet.file}: more than {MAX_TABLES} tables; {DIVIDE}.", file=sheet.file, sheet=sheet.name
         )
     _name_apart(sheet, tables)
     return tables
@@ -167,7 +168,8 @@ class _Stretch:
             header = self._fill(block)
             tables.extend(block.tables(self._sheet.merges))
         if self._blank:
-            self._warn("blank_rows", f"{self._blank} blank rows were left out.")
+            left_out = "blank row was" if self._blank == 1 else "blank rows were"
+            self._warn("blank_rows", f"{self._blank} {left_out} left out.")
         if self._cut:
             self._warn("rows_left_out", f"{self._cut} rows outside of first_row and last_row were left out.")
         for table in tables:
@@ -220,7 +222,7 @@ class _Stretch:
             told = ", ".join(map(str, wanted))
             raise EstateError(
                 "no_header_row",
-                f"{self._place()}: header_row says row {told}, and nothing is there.",
+                f"{self._place()}: header_row says row {told}, and nothing is there; name another row, or leave header_row out.",
                 file=self._sheet.file,
                 sheet=self._sheet.name,
                 row=wanted[0],

@@ -33,7 +33,74 @@ _DECIMALS = (
 )
 _GROUPS = re.compile(r"[-+]?\d{1,3}(?:([.,' \u00a0\u202f])\d{3})+(?:([.,])\d+)?%?")
 _DAY = re.compile(r"(\d{1,4})([-/.])(\d{1,2})\2(\d{1,4})(?:[ T,].*)?")
-_NO_NUMBERS = {"version", "release", "build", "ip", "ips", "address", "netmask", "firmware", "patch", "oid"}
+_NUMBER = re.compile(
+    rf"[-+]?(?:[1-9]\d{{0,2}}(?:([.,']|{_SPACE})\d{{3}}(?:\1\d{{3}})*)|\d+)(?:[.,]\d+)?"
+    r"\s*(?:%|[A-Za-zµ]{1,7}(?:/[A-Za-z]{1,4})?)?"
+)
+# what looks like a number and is none: a dotted address, a month of a year
+_NO_NUMBER = re.compile(
+    r"(?:(?:\d{1,2}|1\d\d|2[0-4]\d|25[0-5])\.){3}(?:\d{1,2}|1\d\d|2[0-4]\d|25[0-5])|(?:0?[1-9]|1[0-2])\.(?:19|20)\d\d"
+)
+_NUMBERS_SHARE = 0.95
+"""The share of a column's cells that begin with a digit and must be numbers, for the column to say how numbers are written."""
+_NO_NUMBERS = frozenset(
+    [
+        "version",
+        "release",
+        "build",
+        "ip",
+        "ips",
+        "address",
+        "addresses",
+        "netmask",
+        "subnet",
+        "gateway",
+        "dns",
+        "firmware",
+        "patch",
+        "oid",
+        "mac",
+        "id",
+        "ids",
+        "uuid",
+        "guid",
+        "serial",
+        "sid",
+        "phone",
+        "telephone",
+        "tel",
+        "mobile",
+        "fax",
+        "date",
+        "vlan",
+        "vlans",
+        "port",
+        "ports",
+        "postcode",
+        "zip",
+        "code",
+        "sku",
+        "tag",
+        "host",
+        "hosts",
+        "hostname",
+        "name",
+        "bios",
+        "driver",
+        "kernel",
+        "java",
+        "jre",
+        "jdk",
+        "php",
+        "python",
+        "node",
+        "tomcat",
+        "esx",
+        "esxi",
+        "vsphere",
+        "runtime",
+    ]
+)
 _NAMES = {"\u200b": "zero width space", "\ufeff": "byte order mark", "\u00ad": "soft hyphen"}
 
 
@@ -50,9 +117,9 @@ def of(table: Table) -> dict[str, str | None]:
         ]
         if not texts:
             continue
-        if not _NO_NUMBERS.intersection(name_words(column.name)):
-            decimals.update(_decimals(texts))
-            thousands.update(_thousands(texts))
+        said = _numbers(texts) if _NO_NUMBERS.isdisjoint(name_words(column.name)) else []
+        decimals.update(_decimals(said))
+        thousands.update(_thousands(said))
         orders.update(_orders(texts))
     decimal = _clear(decimals, 0.8)
     group = _clear(thousands, 0.8)
@@ -66,6 +133,13 @@ def of(table: Table) -> dict[str, str | None]:
 _STARTS = frozenset("0123456789+-")
 
 
+def _numbers(texts: list[str]) -> list[str]:
+    """The cells that are numbers; none where others among them show that the column holds addresses, versions or dates."""
+    marked = [bare for text in texts if not (bare := text.strip()).isdigit() and bare.lstrip("+-")[:1].isdigit()]
+    found = [bare for bare in marked if _NUMBER.fullmatch(bare) and not _NO_NUMBER.fullmatch(bare)]
+    return found if len(found) >= _NUMBERS_SHARE * len(marked) else []
+
+
 def _clear(votes: Counter[str], share: float) -> str | None:
     """What has at least this share of the votes."""
     if not votes:
@@ -77,8 +151,7 @@ def _clear(votes: Counter[str], share: float) -> str | None:
 def _decimals(texts: Iterable[str]) -> Counter[str]:
     """One vote of a column for each sign that its cells cannot be read without."""
     found: set[str] = set()
-    for text in texts:
-        bare = text.strip()
+    for bare in texts:
         found.update(sign for sign, pattern in _DECIMALS if pattern.fullmatch(bare))
         if len(found) > 1:
             break
@@ -87,8 +160,7 @@ def _decimals(texts: Iterable[str]) -> Counter[str]:
 
 def _thousands(texts: Iterable[str]) -> Counter[str]:
     found: Counter[str] = Counter()
-    for text in texts:
-        bare = text.strip()
+    for bare in texts:
         grouped = _GROUPS.fullmatch(bare)
         if (
             grouped

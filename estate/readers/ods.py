@@ -18,6 +18,7 @@ from estate.readers.layout import Sheet
 from estate.readers.limits import MAX_CELL_CHARACTERS, MAX_COLUMNS, MAX_SHEETS
 from estate.readers.numfmt import NumberFormat, number_of, shown
 from estate.readers.parts import Parts
+from estate.readers.remedies import DIVIDE, UNPROTECTED
 from estate.readers.workbooks import read_sheets
 from estate.tables import Cell, Warned, Workbook
 
@@ -36,12 +37,12 @@ def read_ods(path: Path, name: str, options: ImportOptions) -> Workbook:
     warnings: list[Warned] = []
     with Parts(path, name) as parts:
         if parts.has("META-INF/manifest.xml") and b"encryption-data" in parts.whole("META-INF/manifest.xml"):
-            raise EstateError(
-                "encrypted_workbook", f"{name} is protected by a password; save it without one.", file=name
-            )
+            raise EstateError("encrypted_workbook", f"{name} is protected by a password; {UNPROTECTED}.", file=name)
         names = _sheet_names(parts)
         if len(names) > MAX_SHEETS:
-            raise EstateError("too_large", f"{name} has {len(names)} sheets; at most {MAX_SHEETS} are read.", file=name)
+            raise EstateError(
+                "too_large", f"{name} has {len(names)} sheets; at most {MAX_SHEETS} are read; {DIVIDE}.", file=name
+            )
 
         def sheets() -> Iterator[tuple[Sheet, bool, OdsRows]]:
             for place, (sheet, hidden) in enumerate(names):
@@ -283,7 +284,7 @@ class OdsRows:
         column = column_letters(len(self._cells) + self._blank)
         return EstateError(
             code,
-            f"{name}, sheet {self._name}, row {row}, column {column}: {what}.",
+            f"{name}, sheet {self._name}, row {row}, column {column}: {what}; correct that place and upload the file again.",
             file=name,
             sheet=self._name,
             row=row,

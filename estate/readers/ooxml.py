@@ -16,6 +16,7 @@ from estate.readers.layout import Sheet
 from estate.readers.limits import MAX_DISTINCT, MAX_RECORD_CHARACTERS, MAX_SHEETS, MAX_TEXT_BYTES
 from estate.readers.numfmt import PLAIN, NumberFormat, of_identifier
 from estate.readers.parts import Parts
+from estate.readers.remedies import AGAIN, DIVIDE
 from estate.readers.sheetxml import Context, SheetRows, plain_text
 from estate.readers.workbooks import read_sheets
 from estate.tables import Warned, Workbook
@@ -81,7 +82,7 @@ def _workbook_part(parts: Parts) -> str:
     found = sorted(entry for entry in parts.names if re.fullmatch(r"xl/workbook\d*\.xml", entry, re.IGNORECASE))
     if not found:
         raise EstateError(
-            "unreadable_file", f"{parts.name} cannot be read as a workbook: its list of sheets is missing.",
+            "unreadable_file", f"{parts.name} cannot be read as a workbook: its list of sheets is missing; {AGAIN}.",
             file=parts.name,
         )  # fmt: skip
     return found[0]
@@ -126,14 +127,16 @@ def _sheets(parts: Parts, workbook: str, relations: dict[str, tuple[str, str]]) 
         elif not kind:
             raise EstateError(
                 "unreadable_file",
-                f"{parts.name} cannot be read as a workbook: sheet {attributes.get('name', '')[:80]} is missing.",
+                f"{parts.name} cannot be read as a workbook: sheet {attributes.get('name', '')[:80]} is missing; {AGAIN}.",
                 file=parts.name,
             )
 
     _parse(parts, workbook, start)
     if len(found) > MAX_SHEETS:
         raise EstateError(
-            "too_large", f"{parts.name} has {len(found)} sheets; at most {MAX_SHEETS} are read.", file=parts.name
+            "too_large",
+            f"{parts.name} has {len(found)} sheets; at most {MAX_SHEETS} are read; {DIVIDE}.",
+            file=parts.name,
         )
     return found, since_1904
 
@@ -182,7 +185,9 @@ def _texts(parts: Parts, relations: dict[str, tuple[str, str]]) -> Iterator[str]
         size += len(chunk)
         if size > MAX_TEXT_BYTES:
             raise EstateError(
-                "too_large", f"{parts.name} holds more than {MAX_TEXT_BYTES:,} bytes of texts.", file=parts.name
+                "too_large",
+                f"{parts.name} holds more than {MAX_TEXT_BYTES:,} bytes of texts; {DIVIDE}.",
+                file=parts.name,
             )
         if not count and b"<!DOCTYPE" in chunk:
             raise xmlsafe.refusal(parts.name)
@@ -191,19 +196,25 @@ def _texts(parts: Parts, relations: dict[str, tuple[str, str]]) -> Iterator[str]
         if not ends:
             rest = data
             if len(rest) > MAX_RECORD_CHARACTERS:
-                raise EstateError("too_large", f"{parts.name}: a text is too long.", file=parts.name)
+                raise EstateError(
+                    "too_large",
+                    f"{parts.name}: a text is too long; shorten it and upload the file again.",
+                    file=parts.name,
+                )
             continue
         whole, rest = data[: ends[-1]], data[ends[-1] :]
         simple = _SIMPLE.findall(whole)
         count += len(ends)
         if count > MAX_DISTINCT:
-            raise EstateError("too_large", f"{parts.name} holds more than {MAX_DISTINCT:,} texts.", file=parts.name)
+            raise EstateError(
+                "too_large", f"{parts.name} holds more than {MAX_DISTINCT:,} texts; {DIVIDE}.", file=parts.name
+            )
         if len(simple) == len(ends) == len(re.findall(rb"<(?:\w+:)?si[\s/>]", whole)):
             try:
                 yield from [plain_text(xmlsafe.unescape(text)) for text in simple]
             except ValueError as error:
                 raise EstateError(
-                    "unreadable_file", f"{parts.name} cannot be read as a workbook: {error}.", file=parts.name
+                    "unreadable_file", f"{parts.name} cannot be read as a workbook ({error}); {AGAIN}.", file=parts.name
                 ) from error
         else:
             yield from _rich_texts(whole, parts.name)

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from estate.errors import EstateError
 from estate.readers.limits import MAX_UNPACK_RATIO, MAX_UNPACKED_BYTES, RATIO_COUNTS_FROM
+from estate.readers.remedies import AGAIN, DIVIDE, UNPROTECTED
 
 CHUNK = 1 << 20
 _DAMAGED = (zipfile.BadZipFile, zlib.error, OSError, ValueError, NotImplementedError, RuntimeError, EOFError, KeyError)
@@ -44,9 +45,11 @@ class Parts:
     def _broken(self, error: BaseException) -> EstateError:
         if "encrypted" in str(error) or "password" in str(error):
             return EstateError(
-                "encrypted_workbook", f"{self.name} is protected by a password; save it without one.", file=self.name
+                "encrypted_workbook", f"{self.name} is protected by a password; {UNPROTECTED}.", file=self.name
             )
-        return EstateError("unreadable_file", f"{self.name} is a damaged zip file: {str(error)[:200]}.", file=self.name)
+        return EstateError(
+            "unreadable_file", f"{self.name} is a damaged zip file ({str(error)[:200]}); {AGAIN}.", file=self.name
+        )
 
     def has(self, part: str) -> bool:
         """True if there is such a part, in whatever case."""
@@ -71,7 +74,7 @@ class Parts:
             raise EstateError(
                 "too_large",
                 f"{self.name} unpacks to more than {self._unpacked - size:,} bytes from {self._size:,}; that is"
-                " refused.",
+                f" refused; {DIVIDE}.",
                 file=self.name,
             )
 
@@ -82,7 +85,9 @@ class Parts:
             size += len(chunk)
             if size > most:
                 raise EstateError(
-                    "too_large", f"{self.name}: its part {part} is larger than {most:,} bytes.", file=self.name
+                    "too_large",
+                    f"{self.name}: its part {part} is larger than {most:,} bytes; {DIVIDE}.",
+                    file=self.name,
                 )
             found.append(chunk)
         return b"".join(found)

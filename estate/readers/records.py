@@ -24,6 +24,7 @@ from estate.readers.limits import (
     MAX_SET_ASIDE,
     MAX_TABLES,
 )
+from estate.readers.remedies import DIVIDE, FLATTER
 from estate.roles import DETAIL
 from estate.tables import Cell, Codes, Column, SetAside, Table, TableBuilder, Warned
 
@@ -62,7 +63,7 @@ class Records:
         """Something in the list that is no record."""
         if len(self.set_aside) >= MAX_SET_ASIDE:
             raise EstateError(
-                "not_a_table", f"{self.file}: more than {MAX_SET_ASIDE:,} entries are no records.", file=self.file,
+                "not_a_table", f"{self.file}: more than {MAX_SET_ASIDE:,} entries are no records; {FLATTER}.", file=self.file,
                 row=number,
             )  # fmt: skip
         self.set_aside.append(SetAside(number, reason, message, cells))
@@ -91,9 +92,7 @@ class Records:
             raise self._too_large(f"more than {MAX_DISTINCT:,} different cells", number)
 
     def _too_large(self, what: str, number: int) -> EstateError:
-        return EstateError(
-            "too_large", f"{self.file}, record {number}: {what}; divide the file.", file=self.file, row=number
-        )
+        return EstateError("too_large", f"{self.file}, record {number}: {what}; {DIVIDE}.", file=self.file, row=number)
 
     def _flatten(
         self, record: Mapping[str, Any], prefix: str, flat: dict[str, Cell], depth: int, row: tuple[int, int]
@@ -149,7 +148,8 @@ class Records:
     def _giant(self, name: str, number: int) -> str:
         raise EstateError(
             "cell_too_large",
-            f"{self.file}, record {number}, {name[:80]}: a value holds more than {MAX_CELL_CHARACTERS:,} characters.",
+            f"{self.file}, record {number}, {name[:80]}: a value holds more than {MAX_CELL_CHARACTERS:,} characters;"
+            f" shorten or leave out that field and upload the file again.",
             file=self.file,
             row=number,
             column=name[:80],
@@ -160,7 +160,7 @@ class Records:
         if detail is None:
             self.root.count += 1
             if self.root.count > MAX_TABLES:
-                raise EstateError("too_large", f"{self.file}: more than {MAX_TABLES} tables.", file=self.file)
+                raise EstateError("too_large", f"{self.file}: more than {MAX_TABLES} tables; {DIVIDE}.", file=self.file)
             path = f"{self.path}.{name}" if self.path else name
             detail = self._details[name] = Records(self.file, path, self._warnings, self)
         prefix = name.rsplit(".", 1)[-1] + "."

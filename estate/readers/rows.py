@@ -25,6 +25,7 @@ from estate.readers.limits import (
     MAX_SET_ASIDE_CELLS,
     MAX_WARNINGS_OF_A_KIND,
 )
+from estate.readers.remedies import DIVIDE
 from estate.tables import Cell, SetAside, Table, TableBuilder, Warned
 
 SHORTEST_ASIDE = 2048
@@ -48,7 +49,7 @@ class Block:
         if header.width > MAX_COLUMNS:
             raise EstateError(
                 "too_large",
-                f"{self._place()}, row {header.last}: more than {MAX_COLUMNS:,} columns.",
+                f"{self._place()}, row {header.last}: more than {MAX_COLUMNS:,} columns; {DIVIDE}.",
                 file=file,
                 sheet=sheet,
                 row=header.last,
@@ -150,7 +151,7 @@ class Block:
             return
         raise EstateError(
             "too_large",
-            f"{self._place()}, row {number}: {what}; divide the file.",
+            f"{self._place()}, row {number}: {what}; {DIVIDE}.",
             file=self.file,
             sheet=self.sheet,
             row=number,
@@ -312,7 +313,7 @@ class Block:
             raise EstateError(
                 "cell_too_large",
                 f"{self._place()}, row {row}, column {column.name[:80]}: a cell holds more than"
-                f" {MAX_CELL_CHARACTERS:,} characters.",
+                f" {MAX_CELL_CHARACTERS:,} characters; shorten it and upload the file again.",
                 file=self.file,
                 sheet=self.sheet,
                 row=row,

@@ -19,6 +19,7 @@ from estate.readers.headers import Merge, column_letters
 from estate.readers.limits import MAX_CELL_CHARACTERS, MAX_COLUMNS, MAX_RECORD_CHARACTERS
 from estate.readers.numfmt import NumberFormat, number_of, shown
 from estate.readers.parts import Parts
+from estate.readers.remedies import AGAIN, DIVIDE
 from estate.tables import Cell
 
 T = TypeVar("T")
@@ -196,7 +197,7 @@ class SheetRows:
             if len(rest) > MAX_RECORD_CHARACTERS:
                 raise EstateError(
                     "too_large",
-                    f"{self._context.file}, sheet {self._name}: the row after row {number} is too long.",
+                    f"{self._context.file}, sheet {self._name}: the row after row {number} is too long; {DIVIDE}.",
                     file=self._context.file,
                     sheet=self._name,
                     row=number + 1,
@@ -212,7 +213,7 @@ class SheetRows:
             raise EstateError(
                 "cell_too_large",
                 f"{self._context.file}, sheet {self._name}, row {number}, column {column or '?'}: a cell holds more"
-                f" than {MAX_CELL_CHARACTERS:,} characters.",
+                f" than {MAX_CELL_CHARACTERS:,} characters; shorten it and upload the file again.",
                 file=self._context.file,
                 sheet=self._name,
                 row=number,
@@ -239,7 +240,7 @@ class SheetRows:
         where = f"{self._context.file}, sheet {self._name}" + (f", row {row}" if row else "")
         return EstateError(
             "unreadable_file",
-            f"{where} cannot be read as a workbook: {what}.",
+            f"{where} cannot be read as a workbook ({what}); {AGAIN}.",
             file=self._context.file,
             sheet=self._name,
             row=row,
@@ -260,8 +261,12 @@ class SheetRows:
         return lambda text: shown(number_of(text), form, since_1904=context.since_1904)
 
     def _shared(self, text: str) -> Cell:
-        place = int(text)
-        if not 0 <= place < len(self._context.texts):
+        told = text.strip()
+        if not (told.isascii() and told.isdigit()):
+            # what stands there instead is a cell's content
+            raise ValueError("a cell refers to a text by something that is no number")
+        place = int(told[:20])
+        if place >= len(self._context.texts):
             raise ValueError(f"a cell refers to text {place}, which is not there")
         found = self._context.texts[place]
         if len(found) > MAX_CELL_CHARACTERS:
@@ -392,7 +397,7 @@ class _RowTaker:
             if tag == "c":
                 told = _REFERENCE.match(attributes.get("r", ""))
                 place = _checked(column_place(told[1]) if told else place + 1)
-                kind, style = attributes.get("t", "n"), int(attributes.get("s", "0")[:9] or 0)
+                kind, style = attributes.get("t", "n"), _style(attributes.get("s") or "0")
                 formula = False
                 pieces.clear()
             reading = tag in {"v", "t"}
@@ -422,6 +427,12 @@ class _RowTaker:
         for column, cell in cells.items():
             row[column] = cell
         return row
+
+
+def _style(told: str) -> int:
+    if not (told.isascii() and told.isdigit()):
+        raise ValueError("a cell has a style that is no number")
+    return int(told[:9])
 
 
 def _checked(place: int) -> int:

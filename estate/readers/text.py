@@ -18,6 +18,7 @@ from estate.readers.cells import HEADER_WORDS, blank, is_remark, looks_like_data
 from estate.readers.headers import SEARCH_ROWS
 from estate.readers.layout import Row, Sheet, tables_of
 from estate.readers.limits import MAX_CELL_CHARACTERS, MAX_COLUMNS, MAX_RECORD_CHARACTERS
+from estate.readers.remedies import AGAIN, CHECK_QUOTES, DIVIDE, TABLE_INSTEAD
 from estate.tables import Cell, Table, Warned, Workbook
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -98,7 +99,7 @@ def _encoding_of_mark(head: bytes) -> str | None:
 def _encoding_of_zeros(head: bytes, name: str) -> str | None:
     """UTF-16 without a mark by its zero bytes. Raises EstateError for what is no text."""
     head = head[:4000]
-    binary = EstateError("not_a_table", f"{name} holds binary data, not a table.", file=name)
+    binary = EstateError("not_a_table", f"{name} holds binary data, not a table; {TABLE_INSTEAD}.", file=name)
     if head.count(0) > len(head) // 5:
         encoding = "utf-16-le" if head[1::2].count(0) > head[0::2].count(0) else "utf-16-be"
         text = head[: len(head) // 2 * 2].decode(encoding, "replace")[:2000]
@@ -135,13 +136,13 @@ def _check(text: Text) -> None:
             run = run + len(chunk) if line_end < 0 else len(chunk) - line_end
             if run > MAX_RECORD_CHARACTERS:
                 raise EstateError(
-                    "too_large", f"{text.name}: a line has more than {MAX_RECORD_CHARACTERS:,} characters.",
+                    "too_large", f"{text.name}: a line has more than {MAX_RECORD_CHARACTERS:,} characters; {AGAIN}.",
                     file=text.name,
                 )  # fmt: skip
             if not data:
                 break
     if not seen:
-        raise EstateError("empty_file", f"{text.name} holds nothing but blanks.", file=text.name)
+        raise EstateError("empty_file", f"{text.name} holds nothing but blanks; {AGAIN}.", file=text.name)
 
 
 def _settle_for_less(text: Text) -> None:
@@ -267,7 +268,7 @@ def _rows(text: Text, dialect: _Dialect) -> Iterator[Row]:
             if len(cells) > MAX_COLUMNS:
                 raise EstateError(
                     "too_large",
-                    f"{text.name}, row {number}: more than {MAX_COLUMNS:,} columns.",
+                    f"{text.name}, row {number}: more than {MAX_COLUMNS:,} columns; {DIVIDE}.",
                     file=text.name,
                     row=number,
                 )
@@ -280,7 +281,7 @@ def _rows(text: Text, dialect: _Dialect) -> Iterator[Row]:
         raise _csv_error(error, text.name, number + 1, dialect) from error
     except UnicodeError as error:
         raise EstateError(
-            "unreadable_file", f"{text.name}, row {number + 1}: {error}.", file=text.name, row=number + 1
+            "unreadable_file", f"{text.name}, row {number + 1}: {error}; {AGAIN}.", file=text.name, row=number + 1
         ) from error
     if not ended:
         raise _unterminated(text.name, number)
@@ -316,7 +317,7 @@ def _swallows(cells: Sequence[str], delimiter: str, width: int) -> bool:
 def _unterminated(name: str, row: int) -> EstateError:
     return EstateError(
         "unterminated_quote",
-        f"{name}, row {row}: a quotation mark opens there and is never closed.",
+        f"{name}, row {row}: a quotation mark opens there and is never closed; {CHECK_QUOTES}.",
         file=name,
         row=row,
     )
@@ -327,7 +328,7 @@ def _csv_error(error: csv.Error, name: str, row: int, dialect: _Dialect) -> Exce
         return EstateError(
             "cell_too_large",
             f"{name}, row {row}: a cell holds more than {MAX_CELL_CHARACTERS:,} characters"
-            " (often a quotation mark that is never closed).",
+            f" (often a quotation mark that is never closed); {CHECK_QUOTES}.",
             file=name,
             row=row,
         )
@@ -335,7 +336,7 @@ def _csv_error(error: csv.Error, name: str, row: int, dialect: _Dialect) -> Exce
         return _unterminated(name, row)
     if dialect.strict:
         return _StrayQuote(row)
-    return EstateError("unreadable_file", f"{name}, row {row}: {error}.", file=name, row=row)
+    return EstateError("unreadable_file", f"{name}, row {row}: {error}; {AGAIN}.", file=name, row=row)
 
 
 # --- the delimiter ------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Protocol
 from estate.errors import EstateError
 from estate.options import ImportOptions
 from estate.readers.layout import Sheet, tables_of
+from estate.readers.remedies import TABLE_INSTEAD
 from estate.tables import Table, Warned
 
 
@@ -50,5 +51,5 @@ def read_sheets(
             warnings.append(Warned("no_header_row", told, sheet.name))
         tables.extend(found)
     if not tables:
-        raise EstateError("not_a_table", f"{file}: no sheet holds a table.", file=file)
+        raise EstateError("not_a_table", f"{file}: no sheet holds a table; {TABLE_INSTEAD}.", file=file)
     return tables

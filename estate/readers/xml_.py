@@ -13,6 +13,7 @@ from estate.options import ImportOptions
 from estate.readers import beside, xmlsafe
 from estate.readers.limits import MAX_CELL_CHARACTERS, MAX_TABLES
 from estate.readers.records import Records
+from estate.readers.remedies import AGAIN, DIVIDE, FLATTER
 from estate.tables import Table, Warned, Workbook
 
 CHUNK = 1 << 20
@@ -36,7 +37,7 @@ def read_xml(path: Path, name: str, options: ImportOptions) -> Workbook:
     places = shape.places(options.record_path)
     warnings: list[Warned] = []
     if len(places) > MAX_TABLES:
-        raise EstateError("too_large", f"{name}: more than {MAX_TABLES} kinds of records.", file=name)
+        raise EstateError("too_large", f"{name}: more than {MAX_TABLES} kinds of records; {DIVIDE}.", file=name)
     for place in places:
         place.records = Records(name, ".".join(place.path()), warnings)
     _parse(path, name, _Taker(name, shape).attach)
@@ -69,7 +70,7 @@ def _parse(path: Path, name: str, attach: Callable[[expat.XMLParserType], None])
     except expat.ExpatError as error:
         raise xmlsafe.broken(error, name) from error
     except (LookupError, ValueError) as error:
-        raise EstateError("unreadable_file", f"{name} cannot be read as XML: {error}.", file=name) from error
+        raise EstateError("unreadable_file", f"{name} cannot be read as XML ({error}); {AGAIN}.", file=name) from error
     return declared[0]
 
 
@@ -149,11 +150,13 @@ class _Shape:
 
     def _new(self, tag: str, above: _Place) -> _Place:
         if above.depth >= MOST_DEPTH:
-            raise EstateError("too_deep", f"{self._name} is nested too deeply to be read.", file=self._name)
+            raise EstateError("too_deep", f"{self._name} is nested too deeply to be read; {FLATTER}.", file=self._name)
         self._places += 1
         if self._places > MOST_PATHS:
             raise EstateError(
-                "too_large", f"{self._name} holds more than {MOST_PATHS:,} kinds of elements.", file=self._name
+                "too_large",
+                f"{self._name} holds more than {MOST_PATHS:,} kinds of elements; {DIVIDE}.",
+                file=self._name,
             )
         name = xmlsafe.local(tag)
         place = next((child for child in above.children.values() if child.name == name), None) or _Place(name, above)
@@ -176,7 +179,11 @@ class _Shape:
             path = tuple(wanted.split("."))
             found = next((place for place in self.root.below() if place.path() in {path, (*self._top(), *path)}), None)
             if found is None:
-                raise EstateError("not_a_table", f"{self._name} has no element at {wanted[:200]}.", file=self._name)
+                raise EstateError(
+                    "not_a_table",
+                    f"{self._name} has no element at {wanted[:200]}; correct import_options.record_path.",
+                    file=self._name,
+                )
             return [found]
         records = list(self._repeated(self.root)) or self._single()
         if not records:
@@ -261,7 +268,7 @@ class _Taker:
         number = self._counts[place] if place is not None else 0
         return EstateError(
             "cell_too_large", f"{self._name}, record {number}, {self._at.name[:80]}: more than"
-            f" {MAX_CELL_CHARACTERS:,} characters, or {MAX_RECORD_PARTS:,} parts.",
+            f" {MAX_CELL_CHARACTERS:,} characters, or {MAX_RECORD_PARTS:,} parts; {FLATTER}.",
             file=self._name, row=number, column=self._at.name[:80],
         )  # fmt: skip
 

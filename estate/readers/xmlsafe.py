@@ -7,6 +7,7 @@ from functools import lru_cache
 from xml.parsers import expat
 
 from estate.errors import EstateError
+from estate.readers.remedies import AGAIN
 
 _ENTITIES = {b"lt": "<", b"gt": ">", b"amp": "&", b"quot": '"', b"apos": "'"}
 _REFERENCE = re.compile(rb"&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|(\w+));")
@@ -32,7 +33,7 @@ def refusal(where: str) -> EstateError:
     """The refusal of a declaration."""
     return EstateError(
         "unsafe_xml",
-        f"{where}: a document type or an entity is declared there; that is refused. Save the file without it.",
+        f"{where}: a document type or an entity is declared there; that is refused. Save the file without it and upload that.",
         file=where.split(", line", 1)[0],
     )
 
@@ -42,7 +43,7 @@ def broken(error: expat.ExpatError, name: str, what: str = "XML") -> EstateError
     told = expat.ErrorString(error.code) or "not well-formed"
     return EstateError(
         "unreadable_file",
-        f"{name} cannot be read as {what}: line {error.lineno}, column {error.offset + 1}: {told}.",
+        f"{name} cannot be read as {what}: line {error.lineno}, column {error.offset + 1}: {told}; {AGAIN}.",
         file=name,
     )
 

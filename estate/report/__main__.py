@@ -17,6 +17,7 @@ import orjson
 
 from estate.errors import EstateError
 from estate.ndjson import read_ndjson
+from estate.parent import end_with_parent
 from estate.report.cells import write_csv
 from estate.report.columns import EXPORTS, expanded
 from estate.report.data import ReportData
@@ -42,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if (given.format == "csv") != (given.kind is not None):
         parser.error("--kind goes with csv, and csv needs it")
+    end_with_parent()
     resource.setrlimit(resource.RLIMIT_AS, (given.memory_mb << 20,) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (given.cpu_seconds,) * 2)
     try:

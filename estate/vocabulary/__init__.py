@@ -22,6 +22,7 @@ from estate.vocabulary.words import (
     CRITICALITIES,
     ENVIRONMENTS,
     FALSE_WORDS,
+    LOCAL_NAMES,
     PLACEHOLDERS,
     POWER_STATES,
     SERIAL_PLACEHOLDERS,
@@ -33,6 +34,7 @@ from estate.vocabulary.words import (
     environment_of,
     folded,
     is_placeholder,
+    is_template_type,
     power_state_of,
 )
 
@@ -41,6 +43,7 @@ __all__ = [
     "CRITICALITIES",
     "ENVIRONMENTS",
     "FALSE_WORDS",
+    "LOCAL_NAMES",
     "PLACEHOLDERS",
     "POWER_STATES",
     "SERIAL_PLACEHOLDERS",
@@ -58,6 +61,7 @@ __all__ = [
     "is_plain_ipv4",
     "is_plain_mac",
     "is_public",
+    "is_template_type",
     "mac_says_nothing",
     "parse_ip",
     "parse_mac",

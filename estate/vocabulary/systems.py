@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -50,7 +50,8 @@ _JOINED_PACK = re.compile(r"(?<=\d)sp(\d)\b", re.IGNORECASE)
 # --- Windows ----------------------------------------------------------------------------------------------------
 
 _WINDOWS_WORD = re.compile(
-    r"\bwin(?:dows|dow|)(?=\b|\d|server|srv|nt)|\bw(?:in)?2k\d*(?:r2)?\b|\bwinsrv|\bms\s*server\b|^server\s*(?=20\d\d)|\bhyper-v\s*server\b",
+    r"\bwin(?:dows|dow|)(?=\b|\d|server|srv|nt)|\bw(?:in)?2k\d*(?:r2)?\b|\bwinsrv|\bms\s*server\b|^server\s*(?=20\d\d)|\bhyper-v\s*server\b"
+    r"|\bsbs\s*(?=20(?:03|08|11)\b)",
     re.IGNORECASE,
 )
 _YEAR = re.compile(r"(?<![\d.])(20(?:00|03|08|12|16|19|22|25))(?![\d.]\d|\d)(?:\s*/\s*(20\d\d))?", re.IGNORECASE)
@@ -82,6 +83,8 @@ _CLIENT_BUILDS = {
     "9200": "8",
     "9600": "8.1",
 }
+_SERVERS_ONLY = frozenset({"20348"})
+_CLIENT_EDITIONS = frozenset({"Pro", "Professional", "Home", "Ultimate", "Business", "Workstation"})
 _SEMI_ANNUAL = re.compile(r"\b(1709|1803|1809|1903|1909|2004|20H2|23H2|24H2)\b", re.IGNORECASE)
 
 
@@ -106,6 +109,12 @@ def _windows(text: _Text) -> OperatingSystem | None:
     if "small business" in text.lower or re.search(r"\bsbs\b", text.lower):
         year = re.search(r"\b20(?:03|08|11)\b", text.bare)
         return made("Windows Small Business Server", year.group(0) if year else None, False)
+    client_found = None if server else _CLIENT.search(text.bare)
+    if client_found and client_found.group(1).lower() != "nt":
+        # the year behind it is that of a release: `Windows 10 Enterprise LTSC 2019`
+        said = client_found.group(1)
+        release = said.upper() if said.lower() in {"xp", "me"} else said.title()
+        return made("Windows", release + (" or later" if text.later else ""), text.later)
     product = "Hyper-V Server" if "hyper-v server" in text.lower else "Windows Server"
     dated = _YEAR.search(text.bare)
     short = None if dated else _SHORT_YEAR.search(text.bare)
@@ -119,18 +128,9 @@ def _windows(text: _Text) -> OperatingSystem | None:
         if text.later:
             version += " or later"
         return made("Windows" if client else product, version, generic)
-    client_found = None if server else _CLIENT.search(text.bare)
-    if client_found:
-        said = client_found.group(1)
-        release = said.upper() if said.lower() in {"xp", "me", "nt"} else said.title()
-        if release == "NT":
-            number = re.search(r"\bnt\s*(\d\.\d+)", text.lower)
-            return (
-                made("Windows NT", number.group(1), False)
-                if number and number.group(1)[0] == "4"
-                else _by_build(text, made, server)
-            )
-        return made("Windows", release + (" or later" if text.later else ""), text.later)
+    number = re.search(r"\bnt\s*(?:server\s*|workstation\s*)?(4\.\d+)", text.lower)
+    if number:
+        return made("Windows NT", number.group(1), False)
     return _by_build(text, made, server)
 
 
@@ -139,12 +139,18 @@ def _by_build(text: _Text, made: Callable[[str, str | None, bool], OperatingSyst
     found = _BUILD.search(text.bare)
     if found:
         build = found.group(1) or found.group(2) or found.group(3)
-        if server and build in _SERVER_BUILDS:
-            return made("Windows Server", _SERVER_BUILDS[build], False)
-        if not server and found.group(1):
-            return made("Windows", "11" if int(build) >= 22000 else "10", False)
-        if not server and build in _CLIENT_BUILDS:
-            return made("Windows", _CLIENT_BUILDS[build], False)
+        of_server = _SERVER_BUILDS.get(build)
+        of_client = _CLIENT_BUILDS.get(build)
+        if of_client is None and found.group(1) and build not in _SERVERS_ONLY:
+            of_client = "11" if int(build) >= 22000 else "10"
+        if server or of_client is None:
+            if of_server is not None:
+                return made("Windows Server", of_server, False)
+        elif of_server is None or text.edition in _CLIENT_EDITIONS:
+            return made("Windows", of_client, False)
+        else:
+            hint = f"build {build} is that of Windows {of_client} and of Windows Server {of_server}"
+            return replace(made("Windows", None, True), hint=hint)
     semi = _SEMI_ANNUAL.search(text.bare) if server else None
     return made("Windows Server" if server else "Windows", semi.group(1).upper() if semi else None, False)
 
@@ -221,7 +227,7 @@ _PRODUCTS = (
     _Product("linux", "Red Hat Enterprise Linux CoreOS", r"\bred\s*hat\s*(?:enterprise\s*linux\s*)?coreos\b|\brhcos\b"),
     _Product("linux", "Red Hat Enterprise Linux", r"\bred\s*hat(?:\s*enterprise)?(?:\s*linux)?(?![a-z])|\brhel(?![a-z])|\blinux\s+red\s*hat\b", _NUMBER, _RED_HAT),
     _Product("linux", "openSUSE", r"\bopen\s*suse(?:\s*leap)?(?![a-z])", r"\d+\.\d+|\d+|tumbleweed"),
-    _Product("linux", "SUSE Linux Enterprise Server", r"\bsuse\s*linux\s*enterprise(?:\s*server)?(?![a-z])|\bsles(?![a-z])|\bsle(?=\s*\d)|\bsuse\b", _NUMBER, None, _suse),
+    _Product("linux", "SUSE Linux Enterprise Server", r"\bsuse\s*linux\s*enterprise(?:\s*server)?(?![a-z])|\bsle[sd](?![a-z])|\bsle(?=\s*\d)|\bsuse\b", _NUMBER, None, _suse),
     _Product("linux", "Ubuntu", r"\bubuntu(?:\s*linux)?(?:\s*server)?(?![a-z])", _NUMBER, _UBUNTU, _ubuntu),
     _Product("linux", "Raspberry Pi OS", r"\braspbian\b|\braspberry\s*pi\s*os\b"),
     _Product("linux", "Debian", r"\bdebian(?:\s*gnu/linux|\s*gnu|\s*linux)?(?![a-z])", _NUMBER, _DEBIAN),
@@ -244,7 +250,7 @@ _PRODUCTS = (
     _Product("linux", "Gentoo", r"\bgentoo\b"),
     _Product("linux", "Novell Open Enterprise Server", r"\b(?:novell\s*)?open\s*enterprise\s*server\b"),
     _Product("unix", "AIX", r"\baix(?![a-z])", r"\d+(?:\.\d+)*", None, _aix),
-    _Product("unix", "Solaris", r"\bsolaris(?![a-z])|\bsunos(?![a-z])", r"\d+(?:\.\d+){0,2}(?:\s*/\s*\d+(?!/?\d))*", None, _solaris),
+    _Product("unix", "Solaris", r"\bsolaris(?![a-z])|\bsunos(?![a-z])", r"\d+(?:\.\d+){0,2}(?:/\d{1,2}(?!\d))*", None, _solaris),
     _Product("unix", "HP-UX", r"\bhp-?ux(?![a-z])", r"\d+\.\d+|11(?=i)", None, _hp_ux),
     _Product("unix", "pfSense", r"\bpf\s?sense\b"),
     _Product("unix", "FreeBSD", r"\bfreebsd(?![a-z])"),
@@ -359,7 +365,7 @@ def _product(text: _Text) -> OperatingSystem | None:
 def _suse_edition(lower: str) -> str | None:
     if re.search(r"\bsap\b", lower):
         return "SAP"
-    return "Desktop" if re.search(r"\bdesktop\b", lower) else None
+    return "Desktop" if re.search(r"\bdesktop\b|\bsled(?![a-z])", lower) else None
 
 
 def _made_ready(cleaned: str) -> _Text:

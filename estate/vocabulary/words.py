@@ -72,6 +72,10 @@ UUID_PLACEHOLDERS = frozenset(
 )  # fmt: skip
 """UUIDs that many machines say."""
 
+LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "localhost.local", "localhost4", "localhost6",
+                         "localhost6.localdomain6", "none", "unknown", "(none)"})  # fmt: skip
+"""What every machine calls itself before somebody names it; no host's own name."""
+
 ENVIRONMENTS: dict[str, str] = _listed(
     {
         "production": "production; prod; prd; live; p; prod.; produktion; produktiv; produktivumgebung; "
@@ -149,7 +153,9 @@ ASSET_TYPES: dict[str, str] = _listed(
         "virtual_machine": "virtual_machine; virtual machine; vm; virtual; virtual server; vmware virtual machine; "
         "guest; cmdb_ci_vm_instance; cmdb_ci_vmware_instance; virtuelle maschine; virtueller server; "
         "machine virtuelle; serveur virtuel; máquina virtual; servidor virtual; macchina virtuale; "
-        "virtual machine instance; ec2 instance; instance; hyper-v virtual machine; virtuell",
+        "virtual machine instance; ec2 instance; instance; hyper-v virtual machine; virtuell; "
+        "template; vm template; virtual machine template; cmdb_ci_vmware_template; golden image; vorlage; "
+        "vm-vorlage; plantilla; modello; modèle",
         "database": "database; db; database server; db server; sql; database instance; cmdb_ci_database; "
         "cmdb_ci_db_instance; cmdb_ci_db_mssql_instance; cmdb_ci_db_ora_instance; datenbank; datenbankserver; "
         "base de données; base de datos; rds; sql server instance",
@@ -164,9 +170,16 @@ ASSET_TYPES: dict[str, str] = _listed(
         "cmdb_ci_storage_server; speicher; stockage; almacenamiento; storage server; san array; tape library",
         "appliance": "appliance; virtual appliance; hardware appliance; security appliance",
         "container": "container; pod; docker; docker container; kubernetes pod; cmdb_ci_docker_container",
-        "other": "other; sonstige; sonstiges; autre; otro; altro",
+        "other": "other; sonstige; sonstiges; autre; otro; altro; cluster; failover cluster; windows cluster; "
+        "cmdb_ci_cluster; cmdb_ci_win_cluster; cmdb_ci_cluster_vip; cluster vip; vip; virtual ip",
     }
 )
+
+TEMPLATE_TYPES = frozenset(
+    {"template", "vm template", "virtual machine template", "cmdb ci vmware template", "golden image", "vorlage", "vm-vorlage",
+     "plantilla", "modello", "modele"}
+)  # fmt: skip
+"""Types, folded, of what machines are made from."""
 
 TRUE_WORDS = frozenset(
     {"true", "yes", "y", "1", "wahr", "vrai", "x", "t", "ja", "j", "oui", "si", "sí", "sim", "vero", "verdadero", "verdadeiro",
@@ -247,6 +260,11 @@ def power_state_of(text: str) -> str | None:
 def asset_type_of(text: str) -> str | None:
     """The asset type a word names; None when it names none we know."""
     return ASSET_TYPES.get(folded(text)) or ASSET_TYPES.get(text.strip().lower())
+
+
+def is_template_type(text: str) -> bool:
+    """Is this the type of what machines are made from, and not of a machine?"""
+    return folded(text) in TEMPLATE_TYPES
 
 
 def boolean_of(cell: Cell, target: str = "") -> bool | None:

@@ -2,6 +2,8 @@
 
 -- as the caller gave them; none: everything is detected
 alter table imports add column import_options jsonb;
+-- more is understood now; whoever uploads the same bytes again is given the upload that is there
+update imports set state = 'stored', summary = null, tries = 0, lease_until = null where state = 'unreadable';
 
 alter table inventory_sets_v1 drop constraint inventory_sets_v1_kind_check;
 alter table inventory_sets_v1 add constraint inventory_sets_v1_kind_check

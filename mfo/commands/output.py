@@ -43,10 +43,10 @@ def sentence(error: MfoError) -> str:
     told = error.as_dict()
     detail = str(told["detail"]).strip().rstrip(".")
     text = f"{detail} ({told['code']})."
-    if error.errors:
-        text += (
-            " Fields: " + "; ".join(f"{name}: {message}" if name else message for name, message in error.errors) + "."
-        )
+    fields = [f"{name}: {message}" if name else message for name, message in error.errors]
+    more = [field for field in fields if field not in detail]
+    if more:
+        text += f" Fields: {'; '.join(more)}."
     if error.allowed:
         text += " Allowed now: " + ", ".join(error.allowed) + "."
     return text

@@ -272,3 +272,13 @@ async def test_a_word_that_no_row_can_have_is_refused(api: Api, query: str, fiel
 def test_the_words_of_filters_are_those_of_the_estate() -> None:
     assert set(get_args(AssetType)) == set(ASSET_TYPES.values())
     assert get_args(Severity) == SEVERITIES
+
+
+async def test_a_name_cannot_disguise_the_file(api: Api) -> None:
+    """Neither by a line of its own nor by turning the direction of writing."""
+    flow = await discovery(api, 'a"; x="\u202egpj.exe\u200b')
+    page = await api.get(f"/flows/{flow['flow_id']}/report")
+    told = page.headers["content-disposition"]
+    assert told == (
+        "attachment; filename=\"a_; x=__gpj.exe_ - report.html\"; filename*=UTF-8''a_%3B%20x%3D__gpj.exe_%20-%20report.html"
+    )

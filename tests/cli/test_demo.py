@@ -39,8 +39,8 @@ def test_the_demo_shows_a_discovery_stays_up_when_asked_and_leaves_nothing_runni
         *(r"\d+ data-quality issues", "Report", "Since the discovery ", "How long it took"),
     ):
         assert re.search(f"^{heading}", said, re.MULTILINE), heading
-    figures = {name: int(re.search(rf"^{name} +(\d+)$", said, re.MULTILINE)[1]) for name in CHANGES}
-    assert tuple(figures.values()) == (500, 492, 2, 10, 5, 0, 485)
+    figures = [int(figure) for name in CHANGES for figure in re.findall(rf"^{name} +(\d+)$", said, re.MULTILINE)]
+    assert tuple(figures) == (500, 492, 2, 10, 5, 0, 485)
     assert str(report) in said
     assert report.read_text().startswith("<!doctype html>")
     heard = re.findall(r"^(\d+)  +(Flow\w+|Phase\w+|Checkpoint\w+) ", said, re.MULTILINE)

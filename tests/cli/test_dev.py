@@ -139,7 +139,8 @@ async def _first_event(bootstrap: str, flow_id: str) -> bytes | None:
         async with asyncio.timeout(30):
             async for record in consumer:
                 if record.key == flow_id.encode():
-                    return dict(record.headers)["ce_sequence"]
+                    found: bytes = dict(record.headers)["ce_sequence"]
+                    return found
     finally:
         await consumer.stop()
     return None

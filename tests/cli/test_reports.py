@@ -73,9 +73,64 @@ def test_lists_are_tables_documents_or_csv(flow_id: str, environment: Environmen
     }
 
 
+@pytest.fixture(scope="module")
+def later_flow_id(flow_id: str, environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A discovery of the estate as it is later: a machine has come, one is gone, one has grown."""
+    file = tmp_path_factory.mktemp("later") / "servers.csv"
+    kept = [line.replace("4,8192", "4,16384") for line in INVENTORY.splitlines() if not line.startswith("db01")]
+    file.write_text("\n".join([*kept, "new01,10.0.0.9,Debian 12,2,2048,Test,ann@corp.example"]) + "\n")
+    words = ("--file", str(file), "--input", "auto_approve_mappings=true", "--input", f"compare_with={flow_id}")
+    made = mfo("flow", "create", "discovery", *words, "--auto", "--wait", "--json", environment=environment)
+    assert made.code == 0, made.err
+    found: str = made.document["flow_id"]
+    return found
+
+
+def test_what_has_changed_since_an_earlier_discovery_is_listed(
+    flow_id: str, later_flow_id: str, environment: Environment, tmp_path: Path
+) -> None:
+    document = mfo("flow", "changes", later_flow_id, "--json", environment=environment).document
+    assert {(row["kind"], row["name"]) for row in document["changes"]} == {
+        ("new", "new01"),
+        ("gone", "db01"),
+        ("changed", "web02"),
+    }
+    listed = mfo("flow", "changes", later_flow_id, "--kind", "changed", environment=environment)
+    assert "memory_gb 8 -> 16" in listed.out
+    assert len(listed.out.splitlines()) == 2
+    named = mfo("flow", "changes", later_flow_id, "--name", "WEB", "--json", environment=environment).document
+    assert [row["name"] for row in named["changes"]] == ["web02"]
+    text = mfo("flow", "changes", later_flow_id, "--format", "csv", environment=environment).out
+    rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
+    assert [(row["field"], row["before"], row["after"]) for row in rows if row["name"] == "web02"] == [
+        ("memory_gb", "8", "16")
+    ]
+    assert mfo("flow", "changes", flow_id, environment=environment).out.strip() == "no changes"
+
+
+def test_doubtful_matches_are_listed(environment: Environment, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    first.write_text("Server Name,Serial Number,Memory (MB)\nweb01,SN-1000-A,4096\nweb02,SN-1000-B,4096\n")
+    second.write_text("Server Name,Serial Number,vCPU\nweb01,SN-2000-C,2\nweb03,SN-2000-D,2\n")
+    words = ("--file", str(first), "--file", str(second), "--input", "auto_approve_mappings=true", "--auto", "--wait")
+    made = mfo("flow", "create", "discovery", *words, "--json", environment=environment)
+    assert made.code == 0, made.err
+    flow_id = made.document["flow_id"]
+
+    (review,) = mfo("flow", "reviews", flow_id, "--json", environment=environment).document["reviews"]
+    assert (review["kind"], review["names"]) == ("possible_duplicate", ["web01", "web01"])
+    listed = mfo("flow", "reviews", flow_id, "--kind", "possible_duplicate", environment=environment)
+    assert review["reason"] in listed.out
+    assert review["suggestion"] in listed.out
+    none = mfo("flow", "reviews", flow_id, "--kind", "ambiguous_match", environment=environment)
+    assert none.out.strip() == "no reviews"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
+        (("reviews", "--kind", "duplicate"), 1, "possible_duplicate"),
+        (("changes", "--kind", "old"), 1, "renamed"),
         (("assets", "--type", "toaster"), 1, "virtual_machine"),
         (("issues", "--severity", "bad"), 1, "critical"),
         (("assets", "--format", "csv", "--limit", "3"), 2, "--limit"),

@@ -16,7 +16,7 @@ import pytest
 from mfo.cli import run
 from mfo.client import ServiceError
 from mfo.commands.flows import values
-from mfo.commands.output import sentence, table
+from mfo.commands.output import plain, sentence, short, table
 from mfo.running import NOTE, Running
 from tests.cli.support import mfo
 
@@ -172,6 +172,86 @@ def test_a_sample_is_the_same_for_the_same_seed(tmp_path: Path, capsys: pytest.C
     assert run(["sample", str(second), "--servers", "30", "--seed", "3"]) == 0
     assert run(["sample", str(other), "--servers", "30", "--seed", "4"]) == 0
     assert first.read_bytes() == second.read_bytes() != other.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "words", [["x.pdf"], ["x.csv", "--format", "xlsx"], ["x.xlsx", "--format", "csv"], ["x.csv.gz"], [".csv.bak"]]
+)
+def test_a_sample_of_an_unknown_kind_is_wrong_usage(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["sample", *words]) == 2
+    assert "a file that ends in ." in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("words", "fmt"), [(["a"], "xlsx"), (["A.CSV"], "csv"), (["a", "--format", "csv"], "csv")])
+def test_a_sample_is_written_as_its_name_ends(
+    words: list[str], fmt: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["sample", *words, "--servers", "20", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["format"] == fmt
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["flow", "list"],
+        ["imports"],
+        ["import", __file__],
+        ["sample", "x.csv"],
+        ["env"],
+        ["migrate", "--check"],
+        ["projections", "list"],
+        ["flow-types"],
+        ["dev"],
+        ["api"],
+    ],
+)
+@pytest.mark.parametrize(
+    "variable",
+    [
+        ("MFO_CLIENT_ACOUNT_ID", "x", "did you mean MFO_CLIENT_ACCOUNT_ID?"),
+        ("MFO_HTTP_PORT", "ninety", "MFO_HTTP_PORT is 'ninety'"),
+    ],
+)
+def test_a_variable_that_is_unknown_or_wrong_is_refused_by_every_command(
+    words: list[str],
+    variable: tuple[str, str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name, value, said = variable
+    monkeypatch.setenv(name, value)
+    assert run([*words, "--json"]) == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out)["error"]["code"] == "settings_invalid"
+    assert said in told.err
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["flow", "create", "--help"]])
+def test_help_is_given_whatever_is_set(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MFO_COLOUR", "red")
+    assert run(words) == 0
+    assert "mfo" in capsys.readouterr().out
+
+
+def test_a_number_loses_no_digit() -> None:
+    given = [2.0, 2.171875, 1234567.25, 1e-07, 1e21, 0.1, 0, None, True, ["a", 1.50]]
+    assert [plain(one) for one in given] == [
+        *("2", "2.171875", "1234567.25", "0.0000001", "1000000000000000000000", "0.1", "0", "-", "yes", "a, 1.5"),
+    ]
+
+
+def test_a_text_is_cut_between_words() -> None:
+    assert [short("one two three", most) for most in (13, 12, 9, 8, 4)] == [
+        *("one two three", "one two…", "one two…", "one two…", "one…"),
+    ]
+    assert short("x" * 20, 10) == "x" * 9 + "…"
 
 
 def test_env_without_a_dev_is_exit_code_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

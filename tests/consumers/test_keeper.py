@@ -7,14 +7,14 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
 from consumers.describer import Describer
-from consumers.frames import Begin
+from consumers.frames import Begin, Describe
 from consumers.keeper import Keeper
 from consumers.phases import PhaseWork
 from consumers.pool import WorkerPool
@@ -334,3 +334,51 @@ async def test_a_phase_is_offered_where_all_that_it_names_is() -> None:
     assert work.offers(known)
     assert not work.offers(replace(known, handlers=("of_a_newer_version",)))
     assert not work.offers(replace(known, validators=("of_a_newer_version",)))
+
+
+def inside(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+async def test_what_a_killed_child_had_on_disk_is_removed(
+    module_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    config = config_for(module_url)
+    begin = Begin(database_url=module_url, shard="mfo", master_key=config.master_key, flow_type_modules=(FLOWS,))
+    pool = WorkerPool(1, begin, memory_mb=300)
+    await pool.start()
+    try:
+        (first,) = inside(tmp_path)
+        (first / "mfo-run-x").mkdir()
+        pool._children[0].kill("it is a test")
+        await until(lambda: pool.alive == 0)
+        await until(lambda: pool.alive == 1)
+        (second,) = inside(tmp_path)
+        assert second != first
+    finally:
+        await pool.stop()
+
+
+async def test_a_child_gives_the_reading_of_an_upload_up_when_told_to(yard: Yard) -> None:
+    """It is let live: other runs in it have nothing to do with that upload."""
+    imports, tenant = yard.house.side.imports, yard.house.tenant
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield b"name,cpu\nstop,4\n"
+
+    upload, _ = await imports.add(tenant, "stop.csv", whole(), max_bytes=1000)
+    order = Describe(
+        run_id=uuid4(),
+        import_id=upload.id,
+        client_account_id=tenant.client_account_id,
+        engagement_id=tenant.engagement_id,
+        user_id=tenant.user_id,
+    )
+    before = yard.children
+    async with yard.house.side.pool.connection() as connection, connection.transaction():
+        # the child waits for the bytes of the upload
+        await connection.execute("lock table artifact_parts in access exclusive mode")
+        with pytest.raises(TimeoutError):
+            await yard.pool.run(order, exclusive=True, within=0.3)
+    assert yard.children == before

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.commands import Tenant
+from domain.commands import DeleteFlow, Tenant
 from domain.flow import Flow
 from eventstore.service import ServiceConfig
 from projections.app import projections
@@ -104,3 +104,14 @@ async def test_what_people_approve_is_suggested_to_their_client_and_to_no_other(
         ("gone", "web02", ours.client_account_id),
         ("new", "web03", ours.client_account_id),
     ]
+
+
+async def test_a_flow_that_was_deleted_teaches_nothing(config: ServiceConfig, house: House) -> None:
+    ours = new_tenant()
+    async with serving(config):
+        first = await discover(house, ours, JUNE, approval=True, mappings={"Zweck": "application_name"})
+        await house.ask(DeleteFlow(flow_id=first.id), tenant=ours)
+        await project(house)
+        second = await discover(house, ours, JULY, auto_approve_mappings=True)
+    assert mapped(second, "Zweck") is None
+    assert "changed" not in second.phase("asset_inventory").outputs

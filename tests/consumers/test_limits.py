@@ -38,3 +38,23 @@ def test_what_takes_little_passes() -> None:
 def test_many_small_things_count_too() -> None:
     with pytest.raises(EstateError, match=r"cells\.csv takes more than"), memory_limit(resident_mb() + 60, "cells.csv"):
         [str(n) * 20 for n in range(5_000_000)]
+
+
+def fill(megabytes: int) -> None:
+    taken = []
+    for _ in range(megabytes):
+        taken.append(bytearray(MIB))  # noqa: PERF401 - a list that is a local of the frame when memory ends
+
+
+def test_what_had_been_read_is_let_go_with_the_refusal() -> None:
+    """The refusal is kept until the other files have been read; they are not to suffer from it."""
+    limit, refused = resident_mb() + 120, []
+    for _ in range(2):
+        try:
+            with memory_limit(limit, "huge.xlsx"):
+                fill(400)
+        except EstateError as error:
+            refused.append(error)
+    assert len(refused) == 2
+    with memory_limit(limit, "small.csv"):
+        fill(80)

@@ -128,6 +128,16 @@ def test_a_tenant_that_is_not_whole_is_refused_by_name(
         tenant_from(client, engagement, user)
 
 
+def test_what_is_missing_of_a_tenant_is_called_as_the_sender_calls_it() -> None:
+    called = ("X-Client-Account-ID", "X-Engagement-ID", "X-User-ID")
+    with raises(TenantMissing, "X-Client-Account-ID is missing; send it as a UUID"):
+        tenant_from(None, str(ENGAGEMENT), "maria", called)
+    with raises(TenantMissing, "X-Engagement-ID is not a UUID; send it as a UUID"):
+        tenant_from(str(CLIENT), "42", "maria", called)
+    with raises(TenantMissing, "X-User-ID is missing"):
+        tenant_from(str(CLIENT), str(ENGAGEMENT), None, called)
+
+
 def test_a_tenant_is_the_same_in_capitals() -> None:
     tenant = tenant_from(f" {str(OTHER).upper()} ", str(ENGAGEMENT), "maria")
     assert tenant.client_account_id == OTHER

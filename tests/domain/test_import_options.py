@@ -37,6 +37,8 @@ def test_what_can_be_meant_is_kept_as_it_was_given(options: dict[str, Any]) -> N
         ({"header_row": [0]}, ["import_options.header_row"], "1 to 5"),
         ({"header_row": list(range(1, 7))}, ["import_options.header_row"], "1 to 5"),
         ({"first_row": "3"}, ["import_options.first_row"], "integer"),
+        ({"sheets": ["a\0b"]}, ["import_options.sheets.0"], "must not hold NUL"),
+        ({"delimiter": "\0"}, ["import_options.delimiter"], "must not hold NUL"),
         ({"tables": {"a.b": {"role": ""}}}, ["import_options.tables.a.b.role"], "at least 1 character"),
     ],
 )

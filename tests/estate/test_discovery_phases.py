@@ -142,10 +142,24 @@ async def test_a_header_alone_fails_and_beside_data_is_told(tmp_path: Path) -> N
     assert "no_rows" in [issue["kind"] for issue in flow.rows("data_import", "issues")]
 
 
-async def test_two_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    (tmp_path / "north").mkdir()
-    flow = Discovery(put(tmp_path, SERVERS), put(tmp_path / "north", SERVERS))
-    assert [file["filename"] for file in (await flow.run("data_import"))["files"]] == ["servers.csv", "servers.csv (2)"]
+async def test_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for folder in ("north", "south", "west"):
+        (tmp_path / folder).mkdir()
+    flow = Discovery(
+        put(tmp_path, SERVERS),
+        put(tmp_path / "north", SERVERS),
+        put(tmp_path / "south", SERVERS, "servers (2).csv"),
+        put(tmp_path / "west", SERVERS),
+    )
+    files = (await flow.run("data_import"))["files"]
+    assert [file["filename"] for file in files] == [
+        "servers.csv",
+        "servers (3).csv",
+        "servers (2).csv",
+        "servers (4).csv",
+    ]
+    # the number is ours: it says nothing about what the file is
+    assert "extension_mismatch" not in [issue["kind"] for issue in flow.rows("data_import", "issues")]
 
 
 async def test_every_row_is_to_be_used_unused_or_set_aside_with_a_reason(tmp_path: Path) -> None:
@@ -224,7 +238,7 @@ from tests.consumers.test_limits import resident_mb
 from tests.estate.support import Discovery
 import estate.formats, estate.readers
 
-flow = Discovery(Path(sys.argv[1]))
+flow = Discovery(*map(Path, sys.argv[1:]))
 context = replace(flow.context("data_import"), memory_mb=resident_mb() + 20)
 try:
     asyncio.run(HANDLERS["store_raw_data"](context))
@@ -236,11 +250,14 @@ except Permanent as error:
 def test_a_file_that_takes_too_much_memory_is_refused_by_name(tmp_path: Path) -> None:
     text = "Server Name,Note\n" + "".join(f"web{n},{'x' * 90}{n}\n" for n in range(300_000))
     root = Path(__file__).parents[2]
+    # the one after it is not to suffer from what the first had taken
+    small = put(tmp_path, "Server Name,Note\n" + "".join(f"web{n},{n}\n" for n in range(3_000)), "small.csv")
     said = subprocess.run(
-        [sys.executable, "-c", IN_A_PROCESS_OF_ITS_OWN, put(tmp_path, text)],
+        [sys.executable, "-c", IN_A_PROCESS_OF_ITS_OWN, put(tmp_path, text), small],
         capture_output=True, text=True, check=True, cwd=root, env={**os.environ, "PYTHONPATH": str(root)},
     )  # fmt: skip
     assert said.stdout.startswith("too_large servers.csv takes more than"), said
+    assert "small.csv" not in said.stdout
 
 
 # --- mapping ------------------------------------------------------------------------------------------------------
@@ -451,6 +468,28 @@ async def test_a_table_of_an_older_version_is_not_misread(tmp_path: Path) -> Non
     assert caught.value.code == "phase_outputs_outdated"
 
 
+@pytest.mark.parametrize(
+    ("phase", "before", "new_output"),
+    [
+        ("field_mapping", "data_import", "learned"),
+        ("data_cleansing", "field_mapping", "incomplete"),
+        ("asset_inventory", "data_cleansing", "quality"),
+        ("dependency_analysis", "data_cleansing", "quality"),
+    ],
+)
+async def test_a_flow_begun_under_an_older_version_ends_with_what_to_do(
+    tmp_path: Path, phase: str, before: str, new_output: str
+) -> None:
+    flow = Discovery(put(tmp_path, SERVERS), approval=True, mappings={"Town": "location"})
+    await flow.run_all()
+    flow.outputs[before] = {name: value for name, value in flow.outputs[before].items() if name != new_output}
+    if before == "data_import":
+        del flow.outputs[before]["headers"]
+    with pytest.raises(Permanent, match=f"{before} was done by an older version.*begin a new flow") as caught:
+        await flow.run(phase)
+    assert caught.value.code == "phase_outputs_outdated"
+
+
 LATER = "Server Name,Memory,Town,OS\nweb01,8192,Ulm,RHEL 8\nweb03,8192,Bonn,RHEL 9\n"
 
 
@@ -506,6 +545,31 @@ async def test_an_inventory_that_is_not_there_is_asked_for_again(tmp_path: Path,
     with pytest.raises(Permanent) as failed:
         await HANDLERS["build_inventory"](flow.context("asset_inventory"))
     assert [one.field for one in failed.value.fields] == ["compare_with"]
+
+
+async def test_the_inventory_of_an_older_version_is_not_compared(tmp_path: Path) -> None:
+    """Its assets have other fields, so that everything would seem to have changed."""
+    first = await discovered(put(tmp_path, SERVERS))
+    del first.outputs["asset_inventory"]["reviews"]
+    flow = await discovered(put(tmp_path, SERVERS), earlier=[first], flow_id=UUID(int=2))
+    assert "changed" not in flow.outputs["asset_inventory"]
+    flow.inputs["compare_with"] = str(first.flow_id)
+    with pytest.raises(Invalidated, match="older version and cannot be compared"):
+        await flow.run("asset_inventory")
+
+
+async def test_what_must_not_be_shown_is_masked_in_the_changes_that_outputs_hold(tmp_path: Path) -> None:
+    text = "Server Name,IP,Contact,Note\nweb01,10.0.0.1,{0},Bearer {1}\n"
+    first = await discovered(put(tmp_path, text.format("ann@example.org", "a1" * 12)))
+    later = put(tmp_path, text.format("bob@example.org", "b2" * 12), "later.csv")
+    second = await discovered(later, earlier=[first], flow_id=UUID(int=2))
+    (change,) = second.rows("asset_inventory", "estate_changes")
+    (told,) = second.outputs["asset_inventory"]["first_changes"]
+    assert [one["field"] for one in told["fields"]] == [one["field"] for one in change["fields"]]
+    assert "ann@example.org" in json.dumps(change)
+    outputs = json.dumps(second.outputs)
+    for hidden in ("ann@example", "bob@example", "a1" * 12, "b2" * 12):
+        assert hidden not in outputs
 
 
 @pytest.mark.parametrize("given", [0.9, 11, "1.3", True, float("nan")])

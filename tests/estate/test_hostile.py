@@ -180,6 +180,19 @@ def test_a_binary_workbook_that_claims_everything_is_refused(tmp_path: Path) -> 
     assert error.code in {"too_large", "unreadable_file"}
 
 
+def test_the_process_that_reads_binary_workbooks_is_told_no_secret_and_may_die(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = write(tmp_path / "program", f"#!/bin/sh\nenv > {tmp_path}/told\nexit 1\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("MFO_MASTER_KEY", "Hunter2!")
+    monkeypatch.setattr(sys, "executable", str(program))
+    assert refusal(binary_workbook(tmp_path / "e.xlsb", [["Name"]])).code == "too_large"
+    told = (tmp_path / "told").read_text()
+    assert "PYTHONPATH" in told
+    assert "Hunter2!" not in told
+
+
 def test_sixteen_thousand_columns(tmp_path: Path) -> None:
     width = limits.MAX_COLUMNS
     header = ",".join(f"attr {place}" for place in range(width))
@@ -440,6 +453,14 @@ def test_a_file_that_does_not_fit_its_header_is_refused(tmp_path: Path, monkeypa
 def test_broken_sheets_end_in_an_error(tmp_path: Path, spoil: Callable[[str], str]) -> None:
     path = spreadsheet(tmp_path / "e.xlsx", spoil(sheet_of(HEADER + ROW)))
     assert refusal(path).code in {"unreadable_file", "not_a_table"}
+
+
+@pytest.mark.parametrize("cell", ['<c r="B2" t="s"><v>Hunter2!</v></c>', '<c r="B2" s="Hunter2!"><v>4</v><!-- --></c>'])
+def test_a_broken_sheet_is_told_without_its_cells(tmp_path: Path, cell: str) -> None:
+    row = f'<row r="2">{inline("A2", "a")}{cell}</row>'
+    error = refusal(spreadsheet(tmp_path / "e.xlsx", sheet_of(HEADER + row)))
+    assert (error.code, error.row) == ("unreadable_file", 2)
+    assert "Hunter2" not in error.detail
 
 
 def test_rows_in_unusual_spelling_are_read_alike(tmp_path: Path) -> None:

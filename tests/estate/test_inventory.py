@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from estate.assets import Asset
 from estate.clean import CleanColumn, CleanTable, Use
+from estate.cleansing import cleanse
 from estate.inventory import Inventory, build, canonical
 from estate.roles import (
     APPLICATIONS,
@@ -21,6 +22,7 @@ from estate.roles import (
     SOFTWARE,
     TAGS,
 )
+from estate.tables import Column, Table
 from estate.vocabulary import parse_os
 
 FLOW = UUID(int=7)
@@ -735,3 +737,22 @@ def test_connections_alone_make_no_machines_of_addresses_that_are_none() -> None
     assert found.summary["rows_by_role"]["connections"] == {
         "read": 4, "in_assets": 3, "orphan": 0, "without_machine": 1,
     }  # fmt: skip
+
+
+def test_what_a_list_calls_a_template_is_not_moved() -> None:
+    table = cleanse(
+        Table(
+            "a.csv", None,
+            [Column.of("Name", ["t1", "w1"]), Column.of("Type", ["VM Template", "VM"])],
+            array("I", [2, 3]), 1, role=MACHINES, kind="table",
+        ),
+        [Use("Name", "name"), Use("Type", "asset_type")],
+        FLOW,
+    )  # fmt: skip
+    assert table.issues == []
+    found = Built(table.table)
+    assert [(asset.name, asset.asset_type, asset.migratable) for asset in found.assets] == [
+        ("t1", "other", False),
+        ("w1", "virtual_machine", True),
+    ]
+    assert found["t1"].classification["not_migratable"] == "it is a template"

@@ -161,10 +161,10 @@ def test_the_caller_says_where_the_header_is(tmp_path: Path) -> None:
 
 
 def test_options_of_one_sheet_come_before_those_of_the_file(tmp_path: Path) -> None:
-    grid = [["Name", "OS"], ["Host", "System"], ["a", "x"]]
+    grid = [["Name", "OS"], ["Host", "RAM"], ["a", "x"]]
     own = {"S": {"header_row": 2, "decimal": ",", "units": {"RAM": "MB"}, "kind": "table", "role": "machines"}}
     table = sheet_of(tmp_path, grid, header_row=1, decimal=".", tables=own).tables[0]
-    assert table.names == ["Host", "System"]
+    assert table.names == ["Host", "RAM"]
     assert {name: table.read_as[name] for name in ("decimal", "units", "kind", "role")} == {
         "decimal": ",",
         "units": {"RAM": "MB"},
@@ -418,6 +418,14 @@ def test_every_row_is_data_or_set_apart(
         (["1.234", "5.678"], None, None),
         (["12", "4096"], None, None),
         (["10.0.0.1", "192.168.1.77"], None, None),
+        (["10.216.245.229", "10.216.245.230"], None, None),
+        (["10.216.245.229", "esx01"], None, None),
+        (["10.240.118", "7.0.3"], None, None),
+        (["12.2024", "01.2025"], None, None),
+        (["01.02.2024", "13.02.2024"], None, None),
+        (["0011.2233.4455", "0123.4567.8901"], None, None),
+        (["0800 123 456", "079 123 456"], None, None),
+        (["4.294.967.296", "1.099.511.627.776"], ",", "."),
         (["1,234,567"], ".", ","),
         (["1.234.567"], ",", "."),
         (["0,5", "0.5"], None, None),
@@ -427,6 +435,13 @@ def test_separators(cells: list[Cell], decimal: str | None, thousands: str | Non
     table = Table("e", None, [Column.of("Size", cells)], Column.of("", cells).codes, 1)
     told = notation_of(table)
     assert (told["decimal"], told["thousands"]) == (decimal, thousands)
+
+
+@pytest.mark.parametrize("name", ["ESXi Version", "Serial Number", "VM ID", "Telephone", "VLANs", "Host", "Java"])
+def test_columns_that_count_nothing_say_nothing_of_numbers(name: str) -> None:
+    cells: list[Cell] = ["7.5", "1 234 567", "1.234.567,8"]
+    told = notation_of(Table("e", None, [Column.of(name, cells)], Column.of("", cells).codes, 1))
+    assert (told["decimal"], told["thousands"]) == (None, None)
 
 
 @pytest.mark.parametrize(

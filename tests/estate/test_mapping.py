@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
-from estate.errors import EstateError
 from estate.formats import kind_of
 from estate.mapping import Learned, Suggestion, check, decide, suggest, uses
 from estate.roles import MACHINES
@@ -268,9 +267,35 @@ def test_rates_say_their_unit(column: str, unit: str) -> None:
 def test_the_import_options_say_a_unit() -> None:
     found = one("Memory", [300, 400, 700], units={"memory": "MiB"})
     assert (found.unit, found.confidence) == ("MiB", 1.0)
-    with pytest.raises(EstateError) as caught:
-        one("Memory", [300], units={"Memory": "furlong"})
-    assert (caught.value.code, caught.value.column) == ("import_options_invalid", "Memory")
+    assert one("Disk read", [1, 2], units={"Disk read": "kB/s"}).unit == "KB/s"
+    assert one("CPU utilization", [0, 1], units={"cpu utilization": "Fraction"}).unit == "fraction"
+
+
+@pytest.mark.parametrize(
+    ("column", "unit", "why"),
+    [
+        ("Memory", "furlong", "the import options say 'furlong', but memory_gb can be in B, KB"),
+        ("Memory", "MB/s", "memory_gb can be in"),
+        ("Disk read", "MB", "disk_mb_per_s can be in"),
+        ("Disk read", "mb/s", "disk_mb_per_s can be in"),
+        ("CPU %", "GB", "cpu_utilization_percent can be in %, fraction"),
+        ("vCPUs", "MHz", "cpu_cores has no unit"),
+        ("Hostname", "MB", "hostname has no unit"),
+    ],
+)
+def test_a_unit_of_the_import_options_that_a_column_cannot_have_is_asked_about(
+    column: str, unit: str, why: str
+) -> None:  # fmt: skip
+    made = table(["Server Name", column], ["a", 8], ["b", 16], units={column: unit})
+    suggestions = suggest([made])
+    assert (suggestions[1].doubtful, suggestions[1].confidence) == ("unit", 0.5)
+    assert why in suggestions[1].reason
+    assert decide([made], suggestions, take_all=True).mappings[1].target_field == "custom_attributes"
+    allowed = units_of(str(suggestions[1].target_field))
+    answer = {"target_field": suggestions[1].target_field} | ({"unit": allowed[0]} if allowed else {})
+    decision = decide([made], suggestions, given={column: answer})
+    assert (decision.missing, decision.refused) == ([], [])
+    assert decision.mappings[1].unit == (allowed[0] if allowed else None)
 
 
 def test_values_that_contradict_lower_the_confidence() -> None:
@@ -446,10 +471,20 @@ def test_votes_on_the_kind_of_table_come_before_votes_on_all() -> None:
     )
 
 
-def test_approved_units_settle_doubtful_sizes_only() -> None:
+def test_an_approved_unit_is_suggested_for_doubtful_sizes_and_asks_for_confirmation() -> None:
     learned = Learned.of([approved("Memory", "memory_gb", 2, unit="MiB")])
     doubtful = one("Memory", [300, 400, 700], learned=learned)
-    assert (doubtful.unit, doubtful.conversion, doubtful.confidence >= 0.8) == ("MiB", "MiB / 1024 -> GiB", True)
+    assert (doubtful.unit, doubtful.conversion) == ("MiB", "MiB / 1024 -> GiB")
+    assert doubtful.confidence < 0.8
+    assert "confirm it" in doubtful.reason
+    disagreed = Learned.of(
+        [approved("Memory", "memory_gb", 5, unit="MiB"), approved("Memory", "memory_gb", unit="GiB")]
+    )
+    assert one("Memory", [300, 400, 700], learned=disagreed).unit is None
+    rejected = Learned.of(
+        [approved("Memory", "memory_gb", 5, unit="MiB"), approved("Memory", "memory_gb", 0, 1, unit="GiB")]
+    )
+    assert one("Memory", [300, 400, 700], learned=rejected).unit == "MiB"
     assert one("Memory", [4, 8, 16], learned=learned).unit == "GiB"
 
 

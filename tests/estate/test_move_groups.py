@@ -16,6 +16,7 @@ from estate.dependencies.services import (
     kind_by_port,
     program,
 )
+from estate.roles import APPLICATIONS
 from estate.vocabulary import special_address
 from tests.estate.links import SERVERS, application, found, link, pairs, run, server, table
 
@@ -281,3 +282,23 @@ def test_circles_are_the_ends_that_reach_each_other(rows: list[tuple[int, int]])
     told = {frozenset(circle) for group in result.groups for circle in group["cycles"]}
     assert told == expected
     assert result.summary["cycles"] == len(expected)
+
+
+def test_a_cell_that_names_several_applications_is_these_applications() -> None:
+    servers = [
+        application("Shop"),
+        application("Billing"),
+        server("a", application_name="shop; Billing"),
+        server("b", application_name="Billing, Fax"),
+        server("c", application_name="Own, of its own"),
+        server("d"),
+    ]
+    result = found(link("a", "b"), link("b", "c"), link("c", "d"), servers=servers)
+    [group] = result.groups
+    assert group["applications"] == ["Billing", "Fax", "Own, of its own", "Shop"]
+
+
+def test_an_application_that_depends_on_itself_is_told_as_one() -> None:
+    result = run([table("name,depends_on", ["Shop", ["Shop"]], role=APPLICATIONS, kind="table")], [application("Shop")])
+    [edge] = result.dependencies
+    assert edge["noise_reason"] == "an application naming itself"

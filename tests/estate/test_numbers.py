@@ -83,6 +83,7 @@ def test_the_format_of_a_column_is_told_by_its_values(values: list[Cell], number
         (["4.096", "8.192"], ";", "thousands ."),
         (["4,096", "8,192"], ";", DOUBTFUL),
         (["4.096"], ";", DOUBTFUL),
+        (["2.125", "4.375", "8.250"], ";", DOUBTFUL),
         (["12.345", "45.671", "99.023"], ",", None),
         (["4.096", "8.192", "16.384"], ",", DOUBTFUL),
         (["4.096", "8.192"], "\t", DOUBTFUL),
@@ -202,7 +203,7 @@ def test_any_text_is_taken(text: str) -> None:
     [
         ("1 TB", "1", "TB"), ("16 GiB", "16", "GiB"), ("16gb", "16", "GB"), ("12,5 %", "12,5", "%"), ("512 MByte", "512", "MB"),
         ("4K", "4", "KB"), ("100 Mbps", "100", "Mbit/s"), ("100 MBps", "100", "MB/s"), ("5 MB/s", "5", "MB/s"),
-        ("8 cores", "8", "cores"), ("2 Go", "2", "GB"), ("-3 GB", "-3", "GB"), ("16", "16", None), (16, 16, None),
+        ("5 Mb/s", "5", "Mbit/s"), ("5 mb/s", "5", "mb/s"), ("5 kB/s", "5", "KB/s"), ("8 cores", "8", "cores"), ("2 Go", "2", "GB"), ("-3 GB", "-3", "GB"), ("16", "16", None), (16, 16, None),
         ("sixteen", "sixteen", None), ("61.2 GiB / 127 GiB", "61.2 GiB / 127 GiB", None), (None, None, None),
     ],
 )  # fmt: skip

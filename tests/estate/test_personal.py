@@ -54,9 +54,9 @@ def test_what_is_found_and_how_it_is_shown(column: str, cell: Cell, kind: str, s
     ("column", "cell"),
     [
         ("Password Policy", "Strong 12"), ("Token ring", "abcd1234efgh"), ("Key contact", "Ann Lee"), ("Password last set", "2020-01-01"),
-        ("Password", "2020-01-01"), ("Password", "N/A"), ("Password", "yes"), ("Password", "required"), ("Password", True), ("Password", "********"),
-        ("Password never expires", "True"), ("Has Password", "hunter2x"), ("Password", "${DB_PASSWORD}"), ("Password", "see the vault please"),
-        ("Secret Server", "srv01x12"), ("Token", "yes"), ("Token", "Kerberos"), ("Keyboard", "de-DE-1234"), ("Notes", "password: required"),
+        ("Password", "N/A"), ("Password", "None"), ("Passwort", "k.A."), ("Password", "[secret]"), ("Password", True), ("Password", "********"),
+        ("Password never expires", "True"), ("Has Password", "hunter2x"), ("Password", "${DB_PASSWORD}"), ("DB Connections", 5), ("Pins", "x1234567"),
+        ("Secret Server", "srv01x12"), ("Tokens", 12), ("SAS", "yes"), ("Keyboard", "de-DE-1234"), ("Notes", "password: required"),
         ("Notes", "password=<password>"), ("Notes", "token: none"), ("Notes", "secret: arn:aws:secretsmanager:eu-1:1:secret:x"),
         ("Name", "SRV-PASSWD-01"), ("Name", "key-mgmt01"), ("Name", "git@server01"), ("UUID", "564d1234-1234-1234-1234-123456789012"),
         ("UUID", "4111111111111111"), ("Serial Number", "VMware-56 4d 12 34 12 34 12 34-12 34 12 34 12 34 12 34"), ("Serial Number", "123-45-6789"),
@@ -70,6 +70,31 @@ def test_what_is_neither_secret_nor_personal(column: str, cell: Cell) -> None:
     assert kinds(column, cell) == []
     assert masked(column, cell) == cell
     assert type(masked(column, cell)) is type(cell)
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        ("Root Password", "password"), ("Passwort", "password"), ("SSH Key", "private_key"), ("API Token", "token"), ("Secret", "access_key"),
+        ("PIN", "password"), ("DB Connection", "connection_string"), ("Connection String", "connection_string"), ("License Key", "licence_key"),
+    ],
+)  # fmt: skip
+def test_whatever_stands_in_a_column_of_credentials_is_masked(column: str, kind: str) -> None:
+    cells: list[Cell] = [
+        "abc",
+        "1234",
+        1234,
+        "root",
+        "changeme",
+        "P@ss",
+        "yes",
+        "see vault",
+        "2020-01-01",
+        "Server=db;User Id=sa;Password=x",
+    ]
+    assert [masked(column, cell) for cell in cells] == [SECRET] * len(cells)
+    (flag,) = flags(column, [None, "n/a", *cells])
+    assert (flag.kind, flag.count) == (kind, len(cells))
 
 
 def test_flags_name_the_cells_by_their_places() -> None:
@@ -116,3 +141,15 @@ def test_huge_cells_are_looked_through_in_time(piece: str) -> None:
     masked("Password", cell)
     flags("Phone", [None, cell])
     assert time.process_time() - started < 5
+
+
+def test_passwords_are_found_in_the_ways_of_shells_and_of_oracle() -> None:
+    assert masked("Notes", "user=admin pass=Adm1n!23") == "user=admin pass=[secret]"
+    assert masked("Notes", "test pass: ok, bypass=enabled1") == "test pass: ok, bypass=enabled1"
+    assert (
+        masked("Notes", "jdbc:oracle:thin:scott/tiger@//db1:1521/x") == "jdbc:oracle:thin:scott/[secret]@//db1:1521/x"
+    )
+    [flag] = flags("Notes", [None, "pass=Adm1n!23"])
+    assert flag.kind == "password"
+    [flag] = flags("Notes", [None, "jdbc:oracle:thin:scott/tiger@//db1:1521/x"])
+    assert flag.kind == "connection_string"

@@ -557,3 +557,29 @@ def test_inspect_tells_how_the_file_was_read(tmp_path: Path) -> None:
     ]
     assert told["import_options"] == {"date_order": "dmy"}
     assert json.dumps(told)
+
+
+def test_a_secret_that_moved_out_of_its_column_is_masked_in_the_preview(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("Name,CPUs,Password\nweb01,2,Geheim-77-x\nweb02,2,Geheim-78-x\nweb03,Linux,x,Topsecret99!\n")
+    told = inspect(path, "s.csv")
+    assert [row["reason"] for row in told["set_aside"]["s.csv"]] == ["too_many_cells"]
+    assert "Topsecret99!" not in str(told)
+    assert "Geheim" not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [
+        ({"Nope": {"header_row": 1}}, "names 'Nope', which s.csv does not have; its tables are s.csv"),
+        ({"s.csv": {"units": {"Memori": "MiB"}}}, "names the column 'Memori', which s.csv does not have"),
+    ],
+)
+def test_options_that_name_nothing_are_refused(tmp_path: Path, tables: dict[str, object], told: str) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("Name,Memory\nweb01,16\nweb02,32\n")
+    with pytest.raises(EstateError, match=told) as refused:
+        read(path, "s.csv", ImportOptions.of({"tables": tables}))
+    assert refused.value.code == "import_options_invalid"
+    kept = read(path, "s.csv", ImportOptions.of({"tables": {"s.csv": {"units": {"MEMORY": "GiB"}}}}))
+    assert kept.tables[0].read_as["units"] == {"MEMORY": "GiB"}

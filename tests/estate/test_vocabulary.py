@@ -209,3 +209,43 @@ def test_the_addresses_by_which_a_machine_can_be_found() -> None:
     assert telling(["172.17.0.1"]) == ["172.17.0.1"]
     assert telling(["169.254.3.4"]) == []
     assert telling(["172.17.0.2", "fec0::1"]) == ["172.17.0.2", "fec0::1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "product", "version"),
+    [
+        ("Windows 10 Enterprise LTSC 2019", "Windows", "10"),
+        ("Windows 10 Enterprise 2016 LTSB", "Windows", "10"),
+        ("Windows 11 Pro (2022 update)", "Windows", "11"),
+        ("Windows 10 Server 2019", "Windows Server", "2019"),
+        ("Windows 10.0.20348", "Windows Server", "2022"),
+        ("Windows Pro 6.1.7601", "Windows", "7"),
+        ("Windows NT Server 4.0 SP6a", "Windows NT", "4.0"),
+        ("SBS 2011", "Windows Small Business Server", "2011"),
+        ("SLED 12 SP3", "SUSE Linux Enterprise Server", "12 SP3"),
+        ("Solaris 8/9/10", "Solaris", "8/9/10"),
+        ("Solaris 10 1/13", "Solaris", "10"),
+        ("Oracle Solaris 11 11/11", "Solaris", "11"),
+    ],
+)
+def test_names_that_were_easily_misread(text: str, product: str, version: str) -> None:
+    found = parse_os(text)
+    assert found is not None
+    assert (found.product, found.version) == (product, version)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("Microsoft Windows NT 10.0.17763.0", "build 17763 is that of Windows 10 and of Windows Server 2019"),
+        (
+            "Microsoft Windows NT 6.1.7601 Service Pack 1",
+            "build 7601 is that of Windows 7 and of Windows Server 2008 R2",
+        ),
+        ("Windows 10.0.26100", "build 26100 is that of Windows 11 and of Windows Server 2025"),
+    ],
+)
+def test_a_build_of_a_client_and_of_a_server_is_told_and_not_guessed(text: str, hint: str) -> None:
+    found = parse_os(text)
+    assert found is not None
+    assert (found.product, found.version, found.generic, found.hint) == ("Windows", None, True, hint)

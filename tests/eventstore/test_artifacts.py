@@ -172,6 +172,21 @@ async def test_an_upload_is_described_by_one_reader_and_given_up_after_three(hou
     assert (await imports.get(tenant, str(added.id))).summary == {"format": "csv"}
 
 
+async def test_an_upload_whose_reader_waits_for_its_turn_is_not_given_up(house: House) -> None:
+    imports, tenant = house.side.imports, new_tenant()
+    added, _ = await imports.add(tenant, "a.csv", chunks(b"x"), max_bytes=9)
+    assert await imports.claim() is not None
+    for _ in range(4):
+        await house.shift_clock(100)
+        await imports.renew(added.id)
+        assert await imports.claim() is None
+    await imports.described(added.id, "readable", {"format": "csv"})
+    await imports.renew(added.id)
+    assert (await imports.get(tenant, str(added.id))).state == "readable"
+    await house.shift_clock(200)
+    assert await imports.claim() is None
+
+
 async def test_an_upload_is_read_anew_under_other_options(house: House) -> None:
     imports, tenant = house.side.imports, new_tenant()
     added, _ = await imports.add(tenant, "a.csv", chunks(b"x"), max_bytes=9, import_options={"delimiter": ";"})

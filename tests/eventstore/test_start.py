@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.resources import as_file, files
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+from sqlalchemy.pool import StaticPool
 
 from consumers.phases import discovery
 from domain.errors import RegistrationError, SchemaBehind, SettingsError, StoreUnavailable
+from eventstore.database import conninfo
 from eventstore.definitions import flow_types, modules, remember
 from eventstore.migrate import check, upgrade
 from tests.consumers.flows import flow_type, phase
@@ -33,6 +40,44 @@ async def test_several_processes_may_migrate_at_once_and_again(empty_database_ur
     with psycopg.connect(empty_database_url) as connection:
         assert connection.execute("select count(*) from mfo.schema_version").fetchone() == (1,)
         assert connection.execute("select to_regclass('public.stored_events')").fetchone() == (None,)
+
+
+def upgrade_to(url: str, revision: str) -> None:
+    """The schema as it was before the newest migrations."""
+    with psycopg.connect(conninfo(url, "mfo")) as connection, as_file(files("eventstore") / "migrations") as folder:
+        connection.execute("create schema mfo")
+        connection.commit()
+        config = Config()
+        config.set_main_option("script_location", str(folder))
+        engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
+        with engine.connect() as bound:
+            config.attributes["connection"] = bound
+            command.upgrade(config, revision)
+            bound.commit()
+
+
+def test_what_is_there_outlives_an_upgrade(empty_database_url: str) -> None:
+    """From the schema of the first discovery; a file that its readers refused is looked at again."""
+    upgrade_to(empty_database_url, "0002")
+    who, flow = uuid4(), uuid4()
+    with psycopg.connect(empty_database_url) as connection:
+        for state in ("readable", "unreadable"):
+            connection.execute(
+                "insert into mfo.imports (id, client_account_id, engagement_id, filename, sha256, size_bytes, state,"
+                " summary, tries, created_by, created_at) values (%s, %s, %s, 'a.ods', %s, 1, %s, '{}', 3, 'maria', now())",
+                (uuid4(), who, who, b"x" * 32, state),
+            )
+        connection.execute("insert into mfo.inventory_sets_v1 values (%s, 'asset_inventory', 'assets', 3, 2)", (flow,))
+    upgrade(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        rows = connection.execute(
+            "select state, summary, tries, import_options from mfo.imports order by state"
+        ).fetchall()
+        assert rows == [("readable", {}, 3, None), ("stored", None, 0, None)]
+        assert connection.execute("select kind, version, rows from mfo.inventory_sets_v1").fetchall() == [
+            ("assets", 3, 2)
+        ]
+        connection.execute("insert into mfo.inventory_sets_v1 values (%s, 'asset_inventory', 'changes', 3, 2)", (flow,))
 
 
 def test_an_older_schema_is_noticed(database_url: str) -> None:

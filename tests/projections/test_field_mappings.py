@@ -130,11 +130,25 @@ async def test_outputs_without_mappings_are_left_alone(
     assert (applied.rows, applied.parked) == (0, [])
 
 
+async def test_mappings_of_an_older_version_teach_nothing_and_harm_nothing(
+    house: House, connection: Connection, projection: FieldMappings
+) -> None:
+    """Discovery 1.0 handed over what was decided without saying of which export, and whether a person had said so."""
+    since = {"kind", "status", "suggested_by", "approved_by", "conversion"}
+    older = {name: value for name, value in mapping().items() if name not in since}
+    old, new = await mapped(house, [older, older]), await mapped(house, [mapping()])
+    applied = await apply(projection, connection, await completed(house))
+    assert (applied.rows, applied.parked) == (1, [])
+    assert await house.all("select flow_id from import_field_mappings") == [(new,)]
+    assert await house.all("select rows from import_field_mapping_sets_v1 where flow_id = %s", old) == [(0,)]
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [
         ({"source_file": "a.csv"}, "line 2 of mappings"),
         (mapping(status="perhaps"), "line 2 of mappings"),
+        ({name: value for name, value in mapping().items() if name != "kind"}, "line 2 of mappings"),
         (mapping(confidence="high"), "line 2 of mappings"),
         (mapping(source_field="a\x00b"), "0x00"),
     ],

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 LATEST, NONE = "latest", "none"
 MAX_LISTED = 10
+# an output that discovery 1.0 did not have: its assets have other fields, all of which would seem to have changed
+COMPARABLE = "reviews"
+SIDES = ("before", "after")
 
 
 async def compare_with_valid(ctx: PhaseContext) -> list[Invalid]:
@@ -85,7 +88,7 @@ async def _earlier(ctx: PhaseContext) -> tuple[UUID, Path] | None:
         return None
     found = await ctx.past.earlier_inventory(wanted) if isinstance(wanted, str) else None
     assets: Any = found[1].get("assets") if found is not None else None
-    if found is not None and isinstance(assets, dict):
+    if found is not None and isinstance(assets, dict) and COMPARABLE in found[1]:
         try:
             return found[0], await ctx.artifacts.fetch(assets)
         except ArtifactNotFound:
@@ -95,6 +98,8 @@ async def _earlier(ctx: PhaseContext) -> tuple[UUID, Path] | None:
     if wanted == LATEST:
         return None
     message = "compare_with must be latest, none, or the id of a discovery of this engagement that has an inventory"
+    if assets is not None:
+        message += "; that of this one was made by an older version and cannot be compared"
     wrong = Invalid("compare_with", message)
     raise Permanent("inputs_invalid", wrong.message, [wrong])
 
@@ -107,8 +112,8 @@ async def _compared(ctx: PhaseContext, flow_id: UUID, before: Path, after: Path)
 
         def each(change: dict[str, Any]) -> None:
             changes.write(change)
-            if changes.count <= MAX_LISTED:
-                first.append(change)
+            if len(first) < MAX_LISTED:
+                first.append(_shown(change))
 
         summary = compare(before, after, each)
         by_kind = summary.pop("by_kind")
@@ -118,6 +123,23 @@ async def _compared(ctx: PhaseContext, flow_id: UUID, before: Path, after: Path)
             "first_changes": first,
             "changed": by_kind | summary | {"against": str(flow_id)},
         }
+
+
+def _shown(change: dict[str, Any]) -> dict[str, Any]:
+    """A change as outputs may hold it: what looks like personal data is masked, the artifact has all of it."""
+    fields = [
+        {**one, **{side: _masked(one["field"].removeprefix("custom_attributes."), one[side]) for side in SIDES}}
+        for one in change["fields"][:MAX_LISTED]
+    ]
+    return {**change, "fields": fields, "fields_total": len(change["fields"])}
+
+
+def _masked(field: str, value: Any) -> Any:
+    from estate.personal import masked
+
+    if isinstance(value, list):
+        return [_masked(field, one) for one in value]
+    return masked(field, value) if isinstance(value, str | int | float) else value
 
 
 def _sentence(figures: Mapping[str, Any], assets: int, reviews: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from consumers.context import ImportFile, Invalid, Outputs, Permanent, PhaseContext
@@ -13,11 +14,19 @@ from consumers.phases.discovery.handover import IssueRows, Rows, counted, keep, 
 from domain.errors import NotHere
 
 if TYPE_CHECKING:
-    from estate.errors import EstateError
     from estate.options import ImportOptions
-    from estate.tables import Table, Workbook
+    from estate.tables import SetAside, Table, Workbook
 
 MAX_FILES = 100
+MAX_EXAMPLES = 3
+_NO_DATA = frozenset(
+    {"above_header", "caption", "comment", "outside_records", "outside_table", "repeated_header", "totals_row"}
+)
+"""Why rows are set apart that nobody meant to be data; any other reason is something wrong with a row."""
+OTHER_FILES = (
+    "Upload an inventory and name that file instead; where such a sheet is an inventory all the same, say its role in"
+    " import_options."
+)
 _SEVERITIES = {
     "encoding_damaged": "medium", "encoding_guessed": "low", "extension_mismatch": "low", "extra_cells": "low",
     "hidden_sheet": "low", "layout_doubtful": "medium", "no_header_row": "medium", "no_rows": "low",
@@ -84,7 +93,7 @@ async def store_raw_data(ctx: PhaseContext) -> Outputs:
     suggests does not change while it waits for an answer.
 
     Raises Permanent with the code of the first EstateError, naming every file that cannot be read; `no_rows` when none has
-    data; `inputs_invalid` for import options that cannot be used.
+    data that can be used; `nothing_to_discover` when all data is of a kind that discovery does not use; `inputs_invalid` for import options that cannot be used.
     """
     field, ids, problem = _wanted(ctx.inputs)
     if problem is not None:
@@ -110,11 +119,13 @@ class _Reading:
         self._headers = headers
         self._set_aside = set_aside
         self._issues = issues
-        self._failures: list[EstateError] = []
+        # code and sentence: an error itself would hold on to what had been read of its file
+        self._failures: list[tuple[str, str]] = []
         self._files: list[dict[str, Any]] = []
         self._tables: list[dict[str, Any]] = []
         self._by_reason: Counter[str] = Counter()
-        self._why: dict[str, str] = {}
+        self._refused: list[tuple[str, str]] = []
+        self._unused: list[str] = []
 
     async def take(self, upload: ImportFile, options: ImportOptions) -> None:
         """Read one file; one that cannot be read is remembered."""
@@ -127,7 +138,7 @@ class _Reading:
                 book = read(upload.path, upload.filename, options)
                 recognise(book)
         except EstateError as error:
-            self._failures.append(error)
+            self._failures.append((error.code, error.detail))
             return
         known_as = recognised_as(book)
         for one in _issues(self._ctx, book):
@@ -171,34 +182,47 @@ class _Reading:
                 }
             )
             self._by_reason[row.reason] += 1
-            self._why.setdefault(row.reason, row.message)
+            if row.reason not in _NO_DATA and len(self._refused) < MAX_EXAMPLES:
+                self._refused.append((table.place, _said_of(row)))
 
     async def _keep(self, table: Table) -> dict[str, Any]:
+        from estate.formats import not_used
         from estate.roles import IGNORED
         from estate.tables import TABLE_MEDIA_TYPE, dump_table
 
         place = place_of(table)
         more = {"set_aside": len(table.set_aside), "read_as": table.read_as, "used": table.role != IGNORED}
+        if table.role == IGNORED and len(table):
+            self._unused.append(not_used(table))
         self._headers.write({**place, "header_row": table.header_row, "columns": table.names})
         self._tables.append(place | await self._ctx.artifacts.put(dump_table(table), TABLE_MEDIA_TYPE))
         return place | more
 
     def check(self, field: str) -> None:
-        """Raises Permanent where a file could not be read, or none has a row."""
+        """Raises Permanent where a file could not be read, or none has a row that can be used."""
         if self._failures:
             raise Permanent(
-                self._failures[0].code,
-                " ".join(error.detail for error in self._failures),
-                [Invalid(field, error.detail) for error in self._failures],
+                self._failures[0][0],
+                " ".join(detail for _, detail in self._failures),
+                [Invalid(field, detail) for _, detail in self._failures],
             )
-        if not any(table["rows"] for table in self._tables):
-            names = ", ".join(str(file["filename"]) for file in self._files)
-            why = "; ".join(
-                f"{counted(count, 'row')}: {self._why[reason]}" for reason, count in self._by_reason.most_common()
-            )
-            aside = f" ({why})" if why else ""
-            detail = f"{names}: there is no row of data{aside}; export the inventory again, with its rows."
-            raise Permanent("no_rows", detail, [Invalid(field, detail)])
+        if any(file["rows"] for file in self._files):
+            return
+        if self._unused:
+            code, detail = "nothing_to_discover", f"{_some(self._unused, ' ')} {OTHER_FILES}"
+        else:
+            code, detail = "no_rows", self._no_rows()
+        raise Permanent(code, detail, [Invalid(field, detail)])
+
+    def _no_rows(self) -> str:
+        names = ", ".join(str(file["filename"]) for file in self._files)
+        refused = sum(count for reason, count in self._by_reason.items() if reason not in _NO_DATA)
+        if not refused:
+            return f"{names}: there is no row of data below the header; export the inventory again, with its rows."
+        whose, several = ("its", False) if len(self._files) == 1 else ("their", True)
+        more = f" and {refused - len(self._refused)} more" if refused > len(self._refused) else ""
+        told = "; ".join(f"{place}, {said}" if several else said for place, said in self._refused)
+        return f"{names}: none of {whose} rows can be used: {told}{more}; correct the file and upload it again."
 
     async def outputs(self) -> Outputs:
         """What the phase hands over."""
@@ -224,6 +248,21 @@ def _sentence(figures: Mapping[str, int], by_reason: Mapping[str, int], files: i
     if figures["rows_set_aside"]:
         said += f", {figures['rows_set_aside']} set aside ({listed(by_reason)})"
     return said + "."
+
+
+def _said_of(row: SetAside) -> str:
+    """Which row, and what is wrong with it: `row 2 names no application`."""
+    message = row.message.rstrip(".").replace("; ", ", ")
+    if message.startswith("the row "):
+        return f"row {row.row} {message.removeprefix('the row ')}"
+    return f"row {row.row} {message}" if message.startswith(("is ", "has ", "stands ")) else f"row {row.row}: {message}"
+
+
+def _some(sentences: list[str], between: str) -> str:
+    """The first of them and how many more there are."""
+    more = len(sentences) - MAX_EXAMPLES
+    told = between.join(sentences[:MAX_EXAMPLES])
+    return f"{told} {counted(more, 'more sheet')} of that kind." if more > 0 else told
 
 
 def _options(inputs: Mapping[str, Any], uploads: list[ImportFile]) -> tuple[dict[str, ImportOptions], list[Invalid]]:
@@ -280,12 +319,17 @@ def _all_texts(values: list[Any]) -> bool:
 
 
 def _distinct_names(uploads: list[ImportFile]) -> list[ImportFile]:
-    """Uploads with file names that tell them apart: a second `servers.csv` becomes `servers.csv (2)`."""
-    seen: dict[str, int] = {}
+    """Uploads with file names that tell them apart: a second `servers.csv` becomes `servers (2).csv`."""
+    own = {upload.filename for upload in uploads}
+    taken: set[str] = set()
     named = []
     for upload in uploads:
-        count = seen[upload.filename] = seen.get(upload.filename, 0) + 1
-        named.append(upload if count == 1 else replace(upload, filename=f"{upload.filename} ({count})"))
+        name, count, path = upload.filename, 1, PurePath(upload.filename)
+        while name in taken or (count > 1 and name in own):
+            count += 1
+            name = f"{path.stem} ({count}){path.suffix}"
+        taken.add(name)
+        named.append(replace(upload, filename=name))
     return named
 
 

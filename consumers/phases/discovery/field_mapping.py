@@ -99,7 +99,7 @@ def _question(shown: list[dict[str, Any]], given: Mapping[str, Any]) -> str:
         return "The mappings were given and not approved; send approval: true with them to go on."
     return (
         f"{known} of {len(shown)} columns have a suggested meaning;"
-        " send mappings and approval: true, or approval: true alone to accept all."
+        " send mappings and approval: true, or approval: true alone to accept all that their values do not contradict."
     )
 
 
@@ -115,13 +115,20 @@ def _doubts(doubtful: list[Suggestion]) -> str:
         for one in doubtful[:MAX_DOUBTS]
     )
     more = f" and {len(doubtful) - MAX_DOUBTS} more" if len(doubtful) > MAX_DOUBTS else ""
-    first = doubtful[0]
-    key = str(first.doubtful).replace(" ", "_")
     return (
-        f"These cannot be told from the values: {told}{more}. Give them in mappings, such as"
-        f' {{"{first.source_field}": {{"target_field": "{first.target_field}", "{key}": ...}}}}, or null for a column that'
-        " is not needed; approval: true alone keeps such columns as attributes."
+        f"These cannot be told from the values: {told}{more}. Give them in mappings, such as {_answer(doubtful[0])}, or null"
+        " for a column that is not needed; approval: true alone keeps such columns as attributes."
     )
+
+
+def _answer(doubtful: Suggestion) -> str:
+    """What a caller can say of a doubtful column, as JSON."""
+    from estate.targets import units_of
+
+    key = str(doubtful.doubtful).replace(" ", "_")
+    if key == "unit" and not units_of(str(doubtful.target_field)):
+        return f'{{"{doubtful.source_field}": "{doubtful.target_field}"}}'
+    return f'{{"{doubtful.source_field}": {{"target_field": "{doubtful.target_field}", "{key}": ...}}}}'
 
 
 def _wrong_kinds(inputs: Mapping[str, Any]) -> list[Invalid]:
@@ -184,6 +191,7 @@ async def _outputs(
     with Rows(ctx) as mappings, IssueRows(ctx) as issues:
         mappings.write_all(_rows(ctx, suggestions, decision))
         issues.write_all(_issues(ctx, decision))
+        issues.write_all(_unused_units(ctx, tables, decision))
         return {
             "tables": used,
             "mappings": await mappings.keep(),
@@ -266,3 +274,28 @@ def _issues(ctx: PhaseContext, decision: Decision) -> Iterator[dict[str, Any]]:
             f"{sheet or file}: no column was understood; the sheet was left out.",
             source=source(file, sheet, None),
         )
+
+
+def _unused_units(ctx: PhaseContext, tables: list[Table], decision: Decision) -> Iterator[dict[str, Any]]:
+    """Units of the import options that nothing was read in."""
+    from estate.issues import issue
+    from estate.lexicon import header_key
+    from estate.tables import source
+    from estate.targets import units_of
+
+    taken = {(*one.place, header_key(one.source_field)): one for one in decision.mappings}
+    for table in tables:
+        for column, unit in (table.read_as.get("units") or {}).items():
+            mapping = taken.get((table.file, table.sheet, header_key(column)))
+            if mapping is not None and units_of(str(mapping.target_field)):
+                continue
+            known = any(header_key(name) == header_key(column) for name in table.names)
+            why = "nothing that has a unit was found in it" if known else "there is no such column"
+            yield issue(
+                ctx.flow_id,
+                "unit_not_used",
+                "low",
+                f"{table.place}: the import options give {column} in {unit}, but {why}.",
+                field=column,
+                source=source(table.file, table.sheet, None),
+            )

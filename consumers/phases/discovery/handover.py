@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 NDJSON = "application/x-ndjson"
 CLEAN_MEDIA_TYPE = "application/vnd.mfo.clean-table+zstd"
+# an output that discovery 1.0 did not hand over: without it the others cannot be read
+SINCE_COLUMNS = {"data_import": "learned", "field_mapping": "incomplete", "data_cleansing": "quality"}
 
 
 class Rows:
@@ -121,21 +123,26 @@ async def clean_table(ctx: PhaseContext, ref: Mapping[str, Any]) -> CleanTable:
 
 async def _bytes_of(ctx: PhaseContext, ref: Mapping[str, Any], media_type: str, phase: str) -> bytes:
     if ref.get("media_type") != media_type:
-        raise Permanent(
-            "phase_outputs_outdated",
-            f"{phase} was done by an older version, whose tables {ctx.phase} cannot read; begin a new flow with the same"
-            " files.",
-        )
+        raise _outdated(ctx, phase)
     return await ctx.artifacts.get(ref)
 
 
+def _outdated(ctx: PhaseContext, phase: str) -> Permanent:
+    return Permanent(
+        "phase_outputs_outdated",
+        f"{phase} was done by an older version, whose tables {ctx.phase} cannot read; begin a new flow with the same files.",
+    )
+
+
 def of_phase(ctx: PhaseContext, phase: str) -> Outputs:
-    """The outputs of an earlier phase; raises Permanent `phase_outputs_missing`."""
+    """The outputs of an earlier phase; raises Permanent `phase_outputs_missing`, `phase_outputs_outdated`."""
     outputs = ctx.outputs.get(phase)
     if outputs is None:
         raise Permanent(
             "phase_outputs_missing", f"{ctx.phase} needs the outputs of {phase}, which has not been completed."
         )
+    if phase in SINCE_COLUMNS and SINCE_COLUMNS[phase] not in outputs:
+        raise _outdated(ctx, phase)
     return dict(outputs)
 
 
