@@ -6,13 +6,27 @@ import asyncio
 import logging
 import os
 import sys
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import structlog
 
-from consumers.frames import Begin, Describe, Ended, FromChild, Job, Progress, Ready, Stop, frame, to_child
+from consumers.frames import (
+    Begin,
+    Describe,
+    Ended,
+    FromChild,
+    Job,
+    Kept,
+    Progress,
+    Ready,
+    StepsDone,
+    Stop,
+    frame,
+    to_child,
+)
 from consumers.limits import memory_limit
 from consumers.phases import PhaseWork
 from consumers.work import Workshop, presentable
@@ -34,6 +48,7 @@ class Child:
     def __init__(self, answers: asyncio.StreamWriter) -> None:
         self._answers = answers
         self._tasks: dict[Any, asyncio.Task[None]] = {}
+        self._committing: dict[tuple[Any, int], asyncio.Future[bool]] = {}
         self._imports: ImportStore | None = None
         self._workshop: Workshop | None = None
         self._memory_mb: int | None = None
@@ -62,6 +77,10 @@ class Child:
                     self._begin(order.run_id, self._do(order))
                 case Describe():
                     self._begin(order.run_id, self._describe(order))
+                case Kept():
+                    told = self._committing.pop((order.run_id, order.number), None)
+                    if told is not None and not told.done():
+                        told.set_result(order.ours)
                 case Stop():
                     task = self._tasks.get(order.run_id)
                     if task is not None:
@@ -79,9 +98,18 @@ class Child:
         async def progress(done: int, total: int, message: str) -> None:
             await self._say(Progress(run_id=job.run_id, done=done, total=total, message=message[:500]))
 
+        numbers = count(1)
+
+        async def keep(results: dict[str, Any]) -> None:
+            number = next(numbers)
+            told = self._committing[job.run_id, number] = asyncio.get_running_loop().create_future()
+            await self._say(StepsDone(run_id=job.run_id, number=number, results=results))
+            if not await told:
+                raise asyncio.CancelledError
+
         assert self._workshop is not None
         try:
-            ended = await self._workshop.run(job, progress)
+            ended = await self._workshop.run(job, progress, keep)
         except asyncio.CancelledError:
             # told to stop, or stopped by its own doing: either way the run has an end
             error = {"class": "retryable", "code": "stopped", "message": "the run was stopped", "retryable": True}

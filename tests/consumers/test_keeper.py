@@ -62,7 +62,13 @@ async def yard(module_url: str) -> AsyncIterator[Yard]:
         database_url=module_url, shard="mfo", master_key=config.master_key, flow_type_modules=config.flow_type_modules
     )
     async with write_side(config, slots=keeper, handlers=work.handlers, validators=work.validators) as side:
-        pool = WorkerPool(config.workers, begin, memory_mb=config.worker_memory_mb, on_progress=keeper.on_progress)
+        pool = WorkerPool(
+            config.workers,
+            begin,
+            memory_mb=config.worker_memory_mb,
+            on_progress=keeper.on_progress,
+            on_steps=keeper.on_steps,
+        )
         await pool.start()
         keeper.attach(
             side, pool, Workshop(work, side.artifacts, side.imports, side.keyring, Past(side.pool, side.store))
@@ -334,3 +340,54 @@ async def test_a_phase_is_offered_where_all_that_it_names_is() -> None:
     assert work.offers(known)
     assert not work.offers(replace(known, handlers=("of_a_newer_version",)))
     assert not work.offers(replace(known, validators=("of_a_newer_version",)))
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().split()
+
+
+async def test_steps_that_have_a_result_are_not_done_again(yard: Yard, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    flow = await yard.finish("stepwise", ledger=str(ledger))
+    outputs = flow.phase("stepwise").outputs
+    assert outputs["steps"] == ["first", "second", "third"]
+    assert lines(ledger) == ["first", "second", "third"]
+    assert [error["class"] for error in flow.errors] == ["resource", "rate_limited"]
+    assert flow.phase("stepwise").steps == {}
+    assert UUID(outputs["key"]).version == 5
+    history = await yard.house.side.store.history(flow.id)
+    steps = [recorded.fact for _, recorded in history if type(recorded.fact).__name__ == "StepsCompleted"]
+    assert [list(fact.results) for fact in steps] == [["first"], ["second"], ["third"]]
+    await quiet(yard)
+
+
+async def test_what_a_fan_out_has_done_stays_done(yard: Yard, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    flow = await yard.finish("spread", ledger=str(ledger))
+    assert flow.phase("spread").outputs["squares"] == [item * item for item in range(40)]
+    assert sorted(lines(ledger), key=int) == [str(item) for item in range(40)]
+    assert flow.attempts_failed == 1
+    history = await yard.house.side.store.history(flow.id)
+    commits = [recorded for _, recorded in history if type(recorded.fact).__name__ == "StepsCompleted"]
+    assert len(commits) <= 40
+    await quiet(yard)
+
+
+async def test_an_inline_phase_has_steps_too(yard: Yard) -> None:
+    flow = await yard.finish("inline_steps")
+    assert flow.phase("inline_steps").outputs == {"number": 1, "attempt": 2}
+    await quiet(yard)
+
+
+async def test_a_step_whose_result_is_no_json_says_so(yard: Yard) -> None:
+    flow = await yard.finish("no_json", "failed")
+    assert flow.error is not None
+    assert flow.error["code"] == "step_invalid"
+    assert "'odd'" in flow.error["message"]
+
+
+async def test_what_is_sensitive_in_a_step_is_sealed(yard: Yard) -> None:
+    flow = await yard.finish("secret_step", credentials={"password": SECRET})
+    assert flow.phase("secret_step").outputs == {"same": True}
+    for row in await yard.house.rows("select state from stored_events where originator_id = %s", flow.id):
+        assert SECRET.encode() not in bytes(row[0])
