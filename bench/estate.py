@@ -282,6 +282,7 @@ class _Files:
 async def _phases(paths: list[Path], phases: list[str]) -> dict[str, Any]:
     from consumers.context import PhaseContext
     from consumers.phases import discovery
+    from consumers.steps import Steps
 
     files = _Files(paths)
     outputs: dict[str, dict[str, Any]] = {}
@@ -310,6 +311,7 @@ async def _phases(paths: list[Path], phases: list[str]) -> dict[str, Any]:
                 artifacts=artifacts,
                 imports=files,
                 past=_NoPast(),
+                steps=Steps({}, None),
                 folder=lambda: Path(folder),
             )
             outputs[phase] = await discovery.HANDLERS[HANDLERS[phase]](context)

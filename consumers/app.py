@@ -53,7 +53,13 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         side = await stack.enter_async_context(
             write_side(config, slots=keeper, handlers=work.handlers, validators=work.validators)
         )
-        pool = WorkerPool(config.workers, begin, memory_mb=config.worker_memory_mb, on_progress=keeper.on_progress)
+        pool = WorkerPool(
+            config.workers,
+            begin,
+            memory_mb=config.worker_memory_mb,
+            on_progress=keeper.on_progress,
+            on_steps=keeper.on_steps,
+        )
         stack.push_async_callback(pool.stop)
         if await _unless(stop, pool.start()) is None:
             return

@@ -6,25 +6,37 @@ import asyncio
 import logging
 import os
 import sys
-import tempfile
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import structlog
 
-from consumers.frames import Begin, Describe, Ended, FromChild, Job, Progress, Ready, Stop, frame, to_child
+from consumers.frames import (
+    Begin,
+    Describe,
+    Ended,
+    FromChild,
+    Job,
+    Kept,
+    Progress,
+    Ready,
+    StepsDone,
+    Stop,
+    frame,
+    to_child,
+)
 from consumers.limits import memory_limit
 from consumers.phases import PhaseWork
 from consumers.work import Workshop, log_fault, presentable
 from domain.commands import Tenant
 from estate.parent import end_with_parent
+from estate.scratch import scratch
 from eventstore.artifacts import ArtifactStore
 from eventstore.database import pool
 from eventstore.definitions import modules
 from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
 from eventstore.past import Past
-from eventstore.scratch import scratch
 from eventstore.store import Store
 
 STOPPED = {"class": "retryable", "code": "stopped", "message": "the run was stopped", "retryable": True}
@@ -36,6 +48,7 @@ class Child:
     def __init__(self, answers: asyncio.StreamWriter) -> None:
         self._answers = answers
         self._tasks: dict[Any, asyncio.Task[None]] = {}
+        self._committing: dict[tuple[Any, int], asyncio.Future[bool]] = {}
         self._imports: ImportStore | None = None
         self._workshop: Workshop | None = None
         self._memory_mb: int | None = None
@@ -64,6 +77,10 @@ class Child:
                     self._begin(order.run_id, self._do(order))
                 case Describe():
                     self._begin(order.run_id, self._describe(order))
+                case Kept():
+                    told = self._committing.pop((order.run_id, order.number), None)
+                    if told is not None and not told.done():
+                        told.set_result(order.ours)
                 case Stop():
                     task = self._tasks.get(order.run_id)
                     if task is not None:
@@ -81,9 +98,18 @@ class Child:
         async def progress(done: int, total: int, message: str) -> None:
             await self._say(Progress(run_id=job.run_id, done=done, total=total, message=message[:500]))
 
+        numbers = count(1)
+
+        async def keep(results: dict[str, Any]) -> None:
+            number = next(numbers)
+            told = self._committing[job.run_id, number] = asyncio.get_running_loop().create_future()
+            await self._say(StepsDone(run_id=job.run_id, number=number, results=results))
+            if not await told:
+                raise asyncio.CancelledError
+
         assert self._workshop is not None
         try:
-            ended = await self._workshop.run(job, progress)
+            ended = await self._workshop.run(job, progress, keep)
         except asyncio.CancelledError:
             # told to stop, or stopped by its own doing: either way the run has an end
             ended = Ended(run_id=job.run_id, how="failed", error=STOPPED)
@@ -97,8 +123,8 @@ class Child:
         assert self._imports is not None
         tenant = Tenant(order.client_account_id, order.engagement_id, order.user_id)
         try:
-            with tempfile.TemporaryDirectory(prefix="mfo-import-") as folder:
-                found, path = await self._imports.fetch(tenant, str(order.import_id), Path(folder))
+            with scratch("mfo-import-") as folder:
+                found, path = await self._imports.fetch(tenant, str(order.import_id), folder)
                 with memory_limit(self._memory_mb, found.filename):
                     summary = inspect(path, found.filename, ImportOptions.of(order.import_options))
             ended = Ended(run_id=order.run_id, how="completed", outputs=summary)
@@ -135,10 +161,7 @@ async def main() -> None:
     orders = asyncio.StreamReader(limit=1 << 20)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(answers_fd, "wb"))
-    with scratch("mfo-worker-") as folder:
-        # whatever makes temporary files makes them there: a child may be ended while it has some
-        tempfile.tempdir = str(folder)
-        await Child(asyncio.StreamWriter(transport, protocol, None, loop)).serve(orders)
+    await Child(asyncio.StreamWriter(transport, protocol, None, loop)).serve(orders)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import structlog
 
@@ -73,6 +73,20 @@ class Past(Protocol):
         ...
 
 
+class DurableSteps(Protocol):
+    """Parts of a phase's work whose results are kept (`consumers/steps.py`)."""
+
+    async def step(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        """The result of a step, of an earlier attempt where there is one."""
+        ...
+
+    async def map(
+        self, name: str, items: Iterable[Any], work: Callable[[Any], Any], *, at_most: int = 8, retries: int = 2
+    ) -> list[Any]:
+        """The results of a step for each item, in order."""
+        ...
+
+
 def _today() -> dt.date:
     return dt.datetime.now(dt.UTC).date()
 
@@ -100,6 +114,7 @@ class PhaseContext:
     imports: Imports
     past: Past
     folder: Callable[[], Path]
+    steps: DurableSteps
     today: dt.date = field(default_factory=_today)
     memory_mb: int | None = None
     log: Any = field(default_factory=structlog.get_logger)
@@ -109,6 +124,24 @@ class PhaseContext:
     def idempotency_key(self) -> str:
         """The key to hand to every outside system this run calls."""
         return str(self.run_id)
+
+    def key(self, step: str) -> str:
+        """The key to hand to an outside system for what this step does: the same in every attempt of the phase."""
+        return str(uuid5(self.flow_id, f"{self.phase}:{step}"))
+
+    async def step(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Do a part of the work once: its result is committed, and the next attempt gets it back instead of doing it again.
+
+        `work(*arguments)` may be async or plain (it runs in a thread); its result must be JSON. Between the end of the work
+        and its commit a crash repeats it: hand `key(name)` to outside systems.
+        """
+        return await self.steps.step(name, work, *arguments)
+
+    async def map(
+        self, name: str, items: Iterable[Any], work: Callable[[Any], Any], *, at_most: int = 8, retries: int = 2
+    ) -> list[Any]:
+        """Do a step for each item, `at_most` at a time; the results in order. Steps that have a result are not done again."""
+        return await self.steps.map(name, items, work, at_most=at_most, retries=retries)
 
     async def heartbeat(self, done: int, total: int, message: str = "") -> None:
         """Say how far the work is: `done` of `total` units, and a sentence."""
@@ -144,6 +177,20 @@ class NeedsInput(Exception):
 
 class Retryable(Exception):
     """The work failed for a reason that may pass."""
+
+    kind = "retryable"
+    code = "try_again"
+
+
+class RateLimited(Retryable):
+    """Another system wants to be left alone for a while: the phase is tried again not before `after_seconds`."""
+
+    kind = "rate_limited"
+    code = "rate_limited"
+
+    def __init__(self, detail: str, after_seconds: float = 1.0) -> None:
+        super().__init__(detail)
+        self.after_seconds = after_seconds
 
 
 class Permanent(Exception):

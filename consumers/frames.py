@@ -37,6 +37,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     outputs: dict[str, Json]
     handlers: tuple[str, ...]
     validators: tuple[str, ...]
+    steps: Json = {}
     validate_inputs: bool = True
     validate_outputs: bool = True
     output_schema: Json | None = None
@@ -53,6 +54,14 @@ class Describe(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     import_options: Json = {}
 
 
+class Kept(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The answer to StepsDone: they are committed, or the run is no longer the child's."""
+
+    run_id: UUID
+    number: int
+    ours: bool
+
+
 class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Give a run up."""
 
@@ -66,6 +75,14 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     done: int
     total: int
     message: str
+
+
+class StepsDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Steps of a run have results, as the flow may hold them; the child goes on when it hears Kept with this number."""
+
+    run_id: UUID
+    number: int
+    results: Json
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -89,8 +106,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     pid: int
 
 
-ToChild = Begin | Job | Describe | Stop
-FromChild = Ready | Progress | Ended
+ToChild = Begin | Job | Describe | Kept | Stop
+FromChild = Ready | Progress | StepsDone | Ended
 
 _encoder = msgspec.json.Encoder()
 to_child = msgspec.json.Decoder(ToChild)

@@ -9,20 +9,30 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from itertools import count
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import msgspec
 import structlog
 
-from consumers.frames import Ended, Job, Progress
+from consumers.frames import Ended, Job, Progress, StepsDone
 from consumers.metrics import RUNS, RUNS_ACTIVE, TIMERS_FIRED
 from consumers.phases import Mode
 from consumers.pool import WorkerLost, WorkerPool
 from consumers.work import Workshop
-from domain.commands import Command, CompletePhase, Envelope, FailPhase, FireTimer, ReassignRun, RequestInput
+from domain.commands import (
+    Command,
+    CompletePhase,
+    Envelope,
+    FailPhase,
+    FireTimer,
+    ReassignRun,
+    RecordSteps,
+    RequestInput,
+)
 from domain.errors import MfoError, RunNotCurrent, Unavailable
 from domain.flow import Flow, Run
 from domain.flow_types import FlowTypes, PhaseConfig
@@ -231,7 +241,7 @@ class Keeper:
         assert self._workshop is not None
         if active.mode == "inline":
             async with asyncio.timeout(active.run.timeout_seconds):
-                return await self._workshop.run(job)
+                return await self._workshop.run(job, keep=self._keeping(active))
         assert self._pool is not None
         return await self._pool.run(job, exclusive=active.mode == "exclusive", within=active.run.timeout_seconds)
 
@@ -249,6 +259,7 @@ class Keeper:
             user_id=flow.updated_by,
             inputs=flow.known_inputs,
             outputs={phase.name: phase.outputs for phase in flow.phases if phase.outputs},
+            steps=flow.phase(run.phase_name).steps,
             handlers=config.handlers,
             validators=config.validators,
             validate_inputs=bool(run.options.get("validate_inputs", True)),
@@ -511,6 +522,34 @@ class Keeper:
                 finally:
                     await connection.close()
             await asyncio.sleep(POLL_SECONDS)
+
+    async def on_steps(self, done: StepsDone) -> bool:
+        """Commit the results of a run's steps; whether the run is still ours."""
+        active = self._active.get(done.run_id)
+        return active is not None and not active.lost and await self._keep_steps(active, done.number, done.results)
+
+    def _keeping(self, active: _Active) -> Callable[[dict[str, Any]], Awaitable[None]]:
+        numbers = count(1)
+
+        async def keep(results: dict[str, Any]) -> None:
+            if active.lost or not await self._keep_steps(active, next(numbers), results):
+                raise asyncio.CancelledError
+
+        return keep
+
+    async def _keep_steps(self, active: _Active, number: int, results: dict[str, Any]) -> bool:
+        flow, run = active.flow, active.run
+        answer = await self._ask(
+            RecordSteps(flow_id=flow.id, run_id=run.run_id, token=run.token, results=results),
+            command_id=str(uuid5(run.run_id, f"{run.token}:steps:{number}")),
+            client_account_id=_known(flow.client_account_id),
+            engagement_id=_known(flow.engagement_id),
+            user_id=flow.updated_by,
+            correlation_id=flow.correlation_id,
+            causation_id=str(run.run_id),
+            source="worker",
+        )
+        return answer is not None and answer.error is None
 
     async def on_progress(self, progress: Progress) -> None:
         """Keep how far a run is, where status can show it."""

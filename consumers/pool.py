@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from consumers.frames import Begin, Describe, Ended, Job, Progress, Ready, Stop, frame, from_child
+from consumers.frames import Begin, Describe, Ended, Job, Kept, Progress, Ready, StepsDone, Stop, frame, from_child
 
 log = structlog.get_logger()
 
@@ -27,6 +27,8 @@ WATCH_SECONDS = 1.0
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 OnProgress = Callable[[Progress], Awaitable[None]]
+OnSteps = Callable[[StepsDone], Awaitable[bool]]
+"""Commits the results of steps; answers whether the run is still the child's."""
 
 
 class WorkerLost(Exception):
@@ -65,11 +67,21 @@ class _Child:
 class WorkerPool:
     """`size` children; each does one exclusive run at a time, and shared ones beside it."""
 
-    def __init__(self, size: int, begin: Begin, *, memory_mb: int, on_progress: OnProgress | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        begin: Begin,
+        *,
+        memory_mb: int,
+        on_progress: OnProgress | None = None,
+        on_steps: OnSteps | None = None,
+    ) -> None:
         self._size = size
         self._begin = begin
         self._memory_mb = memory_mb
         self._on_progress = on_progress
+        self._on_steps = on_steps
+        self._commits: set[asyncio.Task[None]] = set()
         self._children: list[_Child] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._free = asyncio.Condition()
@@ -199,10 +211,19 @@ class WorkerPool:
                 case Progress():
                     if self._on_progress is not None:
                         await self._on_progress(message)
+                case StepsDone():
+                    # the child goes on with other runs while this is committed
+                    task = asyncio.create_task(self._commit(child, message))
+                    self._commits.add(task)
+                    task.add_done_callback(self._commits.discard)
                 case Ended():
                     answer = child.runs.get(message.run_id)
                     if answer is not None and not answer.done():
                         answer.set_result(message)
+
+    async def _commit(self, child: _Child, done: StepsDone) -> None:
+        ours = self._on_steps is not None and await self._on_steps(done)
+        child.send(Kept(run_id=done.run_id, number=done.number, ours=ours))
 
     async def _watch(self) -> None:
         while True:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import tempfile
 import traceback
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -20,9 +20,11 @@ import structlog
 from consumers.context import ImportFile, Invalid, NeedsInput, Outputs, Permanent, PhaseContext, Retryable
 from consumers.frames import Ended, Job, Json
 from consumers.phases import PhaseWork
+from consumers.steps import Steps
 from domain.commands import Tenant
 from domain.errors import MfoError, NotHere, Unavailable
 from estate.errors import EstateError
+from estate.scratch import scratch
 from eventstore.artifacts import ArtifactStore
 from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
@@ -39,18 +41,18 @@ class RunFolder:
     """A folder on local disk for one run, made when it is first asked for."""
 
     def __init__(self) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._open = ExitStack()
+        self._folder: Path | None = None
 
     def path(self) -> Path:
         """The folder."""
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="mfo-run-")
-        return Path(self._folder.name)
+            self._folder = self._open.enter_context(scratch("mfo-run-"))
+        return self._folder
 
     def close(self) -> None:
         """Remove it with everything in it."""
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._open.close()
 
 
 class TenantArtifacts:
@@ -147,12 +149,12 @@ class Workshop:
         self._past = past
         self._memory_mb = memory_mb
 
-    async def run(self, job: Job, progress: Any = None) -> Ended:
-        """Do the run; never raises but for cancellation."""
+    async def run(self, job: Job, progress: Any = None, keep: Any = None) -> Ended:
+        """Do the run; never raises but for cancellation. `keep(results)` commits results of steps under the run's token."""
         began, cpu = perf_counter(), process_time()
         folder = RunFolder()
         try:
-            ended = await self._asked(job, folder, progress)
+            ended = await self._asked(job, folder, progress, keep)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -163,9 +165,9 @@ class Workshop:
         usage = {"cpu_seconds": round(process_time() - cpu, 3), "peak_memory_mb": round(_peak_mb(), 1)}
         return presentable(_with_usage(ended, took, usage))
 
-    async def _asked(self, job: Job, folder: RunFolder, progress: Any) -> Ended:
+    async def _asked(self, job: Job, folder: RunFolder, progress: Any, keep: Any) -> Ended:
         try:
-            return await self._handle(job, await self._context(job, folder, progress))
+            return await self._handle(job, await self._context(job, folder, progress, keep))
         except NeedsInput as wanted:
             return Ended(
                 run_id=job.run_id,
@@ -180,7 +182,7 @@ class Workshop:
         sealed, _ = await self._keyring.seal(job.client_account_id, value)
         return await self._artifacts.spill(job.client_account_id, sealed)
 
-    async def _context(self, job: Job, folder: RunFolder, progress: Any) -> PhaseContext:
+    async def _context(self, job: Job, folder: RunFolder, progress: Any, keep: Any) -> PhaseContext:
         account = job.client_account_id
         tenant = Tenant(account, job.engagement_id, job.user_id)
         whole = await self._artifacts.unspill(account, job.inputs)
@@ -189,6 +191,11 @@ class Workshop:
             name: await self._keyring.unseal(account, await self._artifacts.unspill(account, given))
             for name, given in job.outputs.items()
         }
+        steps = await self._keyring.unseal(account, await self._artifacts.unspill(account, job.steps))
+
+        async def commit(results: Json) -> None:
+            await keep(await self._small(job, results))
+
         return PhaseContext(
             flow_id=job.flow_id,
             flow_type=job.flow_type,
@@ -204,6 +211,7 @@ class Workshop:
             imports=TenantImports(self._imports, tenant, folder),
             past=TenantPast(self._past, self._artifacts, tenant, job.flow_id),
             folder=folder.path,
+            steps=Steps(steps, commit if keep is not None else None),
             memory_mb=self._memory_mb,
             log=log.bind(flow_id=str(job.flow_id), phase=job.phase_name, run_id=str(job.run_id)),
             progress=progress,
@@ -287,7 +295,7 @@ def log_fault(error: BaseException, what: str, **about: str) -> str | None:
 
 def describe(error: BaseException, job: Job) -> Json:
     """An exception as the error of a FailPhase: `{class, code, message, retryable, fields?}`, by type, never by wording."""
-    kind, code, retryable = "internal", "handler_failed", True
+    kind, code, retryable = "execution", "handler_failed", True
     message = f"{type(error).__name__}: {error}"[:MAX_MESSAGE]
     fields: list[Json] = []
     match error:
@@ -300,9 +308,9 @@ def describe(error: BaseException, job: Job) -> Json:
             code, retryable, message = error.code, False, error.detail[:MAX_MESSAGE]
             fields = _fields(error.fields)
         case Retryable():
-            kind, code, message = "retryable", "try_again", str(error)[:MAX_MESSAGE]
+            kind, code, message = error.kind, error.code, str(error)[:MAX_MESSAGE]
         case jsonschema.ValidationError():
-            kind, code, retryable = "output", "outputs_invalid", False
+            kind, code, retryable = "permanent", "outputs_invalid", False
             # the library's own sentence quotes the value, which may be a secret
             where = ".".join(["outputs", *map(str, error.absolute_path)])
             message = f"{where} of {job.phase_name} breaks {error.validator!r} of its schema"[:MAX_MESSAGE]
@@ -312,19 +320,19 @@ def describe(error: BaseException, job: Job) -> Json:
             kind, code = "resource", "out_of_memory"
         case psycopg.Error() | Unavailable():
             kind, code = "database", "store_unavailable"
-        case EstateError():
-            kind, code, retryable, message = "permanent", error.code, False, error.detail[:MAX_MESSAGE]
         case NotHere():
             kind, code, retryable, message = "validation", error.code, False, error.detail
-        case MfoError():
-            kind, code, retryable, message = "permanent", error.code, False, error.detail
+        case EstateError() | MfoError():
+            kind, code, retryable, message = "permanent", error.code, False, error.detail[:MAX_MESSAGE]
         case OSError():
             kind, code = "network", "io_failed"
-    if kind == "internal":
+    if code == "handler_failed":
         message = log_fault(error, "handler failed", phase=job.phase_name, run_id=str(job.run_id)) or message
     described: Json = {"class": kind, "code": code, "message": message, "retryable": retryable}
     if fields:
         described["fields"] = fields
+    if after := getattr(error, "after_seconds", None):
+        described["after_seconds"] = after
     return described
 
 

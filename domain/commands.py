@@ -188,10 +188,18 @@ class CompletePhase(Command):
     agent_insights: tuple[Json, ...] = ()
 
 
+class RecordSteps(Command):
+    """A worker: parts of the run's work have results, by the names the handler gives them."""
+
+    run_id: UUID
+    token: int
+    results: Json
+
+
 class FailPhase(Command):
     """A worker, or the deadline: the run ended without outputs.
 
-    `error` is `{class, code, message, retryable, fields?}`.
+    `error` is `{class, code, message, retryable, fields?, after_seconds?}`; see `domain/failures.py`.
     """
 
     run_id: UUID
@@ -241,7 +249,8 @@ PUBLIC: dict[str, type[Command]] = {
     )
 }
 INTERNAL: dict[str, type[Command]] = {
-    command.__name__: command for command in (CompletePhase, FailPhase, RequestInput, ReassignRun, FireTimer)
+    command.__name__: command
+    for command in (CompletePhase, RecordSteps, FailPhase, RequestInput, ReassignRun, FireTimer)
 }
 
 

@@ -24,6 +24,7 @@ from domain.commands import (
     PauseFlow,
     ProvideInput,
     ReassignRun,
+    RecordSteps,
     RequestInput,
     ResumeFlow,
     RollbackFlow,
@@ -65,13 +66,16 @@ from domain.events import (
     PhaseCompleted,
     PhaseFailed,
     PhaseRetryScheduled,
+    PhaseSkipped,
     PhaseStarted,
     PlannedPhase,
     RunReassigned,
+    StepsCompleted,
 )
-from domain.flow import DONE, Flow, Meta, Phase, Recorded, evolve
-from domain.flow_types import FlowTypeConfig, FlowTypes, PhaseConfig
-from domain.words import Action, PhaseStatus, Status
+from domain.failures import Resolution, resolution_of
+from domain.flow import DONE, Flow, Meta, Phase, Recorded, Run, evolve
+from domain.flow_types import FlowTypeConfig, FlowTypes, PhaseConfig, RetryConfig
+from domain.words import Action, PhaseStatus, Resolve, Status
 
 Json = dict[str, Any]
 
@@ -136,6 +140,13 @@ def _answer(story: Story, command: Command) -> None:
             _execute(story, command)
         case CompletePhase():
             _complete(story, command)
+        case RecordSteps():
+            _current_run(story, command.run_id, command.token)
+            story.tell(
+                StepsCompleted(
+                    phase_name=story.flow.current_phase or "", run_id=command.run_id, results=command.results
+                )
+            )
         case FailPhase():
             _fail(story, command)
         case RequestInput():
@@ -266,12 +277,15 @@ def _start(story: Story, config: PhaseConfig, inputs: Json, options: Json, attem
 def _options(story: Story, config: PhaseConfig, call: Json) -> Json:
     """Options as they will hold for the run: the call, the flow's own, the phase, the type, the default."""
     given = {**story.flow.options, **call}
-    retry = config.retry_config or story.type.retry_config
+    configured = config.retry_config or story.type.retry_config
     retries = given.get("max_retries")
-    attempts = retry.max_attempts if retries is None else int(retries) + 1
+    attempts = (configured or RetryConfig()).max_attempts if retries is None else int(retries) + 1
+    retried = given.get("retry_on_failure", True)
     return {
         "timeout_seconds": given.get("timeout_seconds") or config.timeout_seconds or story.type.timeout_seconds,
-        "max_attempts": attempts if given.get("retry_on_failure", True) else 1,
+        "max_attempts": attempts if retried else 1,
+        # where nobody set a limit, each class of failure has its own
+        "limited": retries is not None or not retried or configured is not None,
         "save_checkpoints": given.get("save_checkpoints", True),
         "validate_inputs": given.get("validate_inputs", True),
         "validate_outputs": given.get("validate_outputs", True),
@@ -367,6 +381,19 @@ def _fail(story: Story, command: FailPhase) -> None:
     assert run is not None
     config = story.type.phase(run.phase_name)
     error = command.error
+    resolution = resolution_of(error)
+    action = Resolve(config.on_failure.get(str(error.get("class")), resolution.action))
+    told = {
+        "action": str(action),
+        "severity": resolution.severity,
+        "message": resolution.message,
+        "needs_person": resolution.needs_person,
+        "notify": resolution.notify,
+    }
+    retry = _retry_config(story, config, resolution)
+    most = run.max_attempts if run.options.get("limited", True) else max(retry.max_attempts, run.max_attempts)
+    if action is Resolve.RETRY and run.attempt >= most:
+        action, told["action"] = Resolve.FAIL, str(Resolve.FAIL)
     story.tell(
         PhaseFailed(
             phase_name=run.phase_name,
@@ -374,26 +401,47 @@ def _fail(story: Story, command: FailPhase) -> None:
             attempt=run.attempt,
             error=error,
             execution_time_ms=command.execution_time_ms,
+            resolution=told,
         )
     )
-    if error.get("class") == "validation" and error.get("fields"):
-        fields = tuple(dict.fromkeys(str(field["field"]).partition(".")[0] for field in error["fields"]))
-        story.tell(InputRequested(phase_name=run.phase_name, fields=fields, message=str(error.get("message", ""))))
-    elif error.get("retryable") and run.attempt < run.max_attempts:
-        retry = config.retry_config or story.type.retry_config
-        timer_token = story.flow.version + 1
-        spread = uuid5(flow.id, f"jitter:{timer_token}").int % 1000 / 1000
-        story.tell(
-            PhaseRetryScheduled(
-                phase_name=run.phase_name,
-                attempt=run.attempt + 1,
-                timer=RETRY_TIMER,
-                timer_token=timer_token,
-                delay_seconds=retry.delay(run.attempt, spread),
-            )
+    match action:
+        case Resolve.WAIT_FOR_INPUT:
+            fields = tuple(dict.fromkeys(str(field["field"]).partition(".")[0] for field in error.get("fields", ())))
+            story.tell(InputRequested(phase_name=run.phase_name, fields=fields, message=str(error.get("message", ""))))
+        case Resolve.RETRY:
+            _schedule_retry(story, run, retry, most, float(error.get("after_seconds") or 0))
+        case Resolve.PAUSE:
+            # it goes on with a fresh attempt when somebody resumes it
+            _schedule_retry(story, run, RetryConfig(initial_delay_seconds=0), run.attempt + 1, 0)
+            if story.flow.paused is None:
+                story.tell(FlowPaused(reason=str(error.get("message", "")) or resolution.message))
+        case Resolve.CONTINUE:
+            story.tell(PhaseSkipped(phase_name=run.phase_name, reason=str(error.get("message", ""))))
+            if story.flow.paused is None and (story.flow.next_phase is None or story.flow.auto_execute):
+                _go_on(story)
+        case _:
+            story.tell(FlowFailed(phase_name=run.phase_name, error=error, attempts=run.attempt))
+
+
+def _retry_config(story: Story, config: PhaseConfig, resolution: Resolution) -> RetryConfig:
+    """How soon it is tried again: as the phase says, the type, the class of the failure, the default."""
+    return config.retry_config or story.type.retry_config or resolution.retry or RetryConfig()
+
+
+def _schedule_retry(story: Story, run: Run, retry: RetryConfig, most: int, after_seconds: float) -> None:
+    """The next attempt, by a timer that fires after the back-off and not before the other side wants it."""
+    timer_token = story.flow.version + 1
+    spread = uuid5(story.flow.id, f"jitter:{timer_token}").int % 1000 / 1000
+    story.tell(
+        PhaseRetryScheduled(
+            phase_name=run.phase_name,
+            attempt=run.attempt + 1,
+            timer=RETRY_TIMER,
+            timer_token=timer_token,
+            delay_seconds=max(retry.delay(run.attempt, spread), after_seconds),
+            max_attempts=most,
         )
-    else:
-        story.tell(FlowFailed(phase_name=run.phase_name, error=error, attempts=run.attempt))
+    )
 
 
 def _request_input(story: Story, command: RequestInput) -> None:

@@ -69,6 +69,14 @@ class PhaseCompleted(Event, frozen=True, kw_only=True):
     agent_insights: tuple[Json, ...] = ()
 
 
+class StepsCompleted(Event, frozen=True, kw_only=True):
+    """Parts of a phase's work came to results; the next attempt of the phase gets them back instead of doing them again."""
+
+    phase_name: str
+    run_id: UUID
+    results: Json
+
+
 class CheckpointCreated(Event, frozen=True, kw_only=True):
     """A point to roll back to. `state_sha256` is the hash of the flow's state in canonical JSON."""
 
@@ -78,13 +86,17 @@ class CheckpointCreated(Event, frozen=True, kw_only=True):
 
 
 class PhaseFailed(Event, frozen=True, kw_only=True):
-    """An attempt of a phase ended without a result."""
+    """An attempt of a phase ended without a result.
+
+    `resolution` is what follows from the kind of failure: `{action, severity, message, needs_person, notify}`.
+    """
 
     phase_name: str
     run_id: UUID
     attempt: int
     error: Json
     execution_time_ms: int = 0
+    resolution: Json = {}
 
 
 class PhaseRetryScheduled(Event, frozen=True, kw_only=True):
@@ -95,6 +107,15 @@ class PhaseRetryScheduled(Event, frozen=True, kw_only=True):
     timer: str
     timer_token: int
     delay_seconds: float
+    max_attempts: int | None = None
+
+
+class PhaseSkipped(Event, frozen=True, kw_only=True):
+    """A phase was left out, by somebody or because its failure does not matter; `outputs` stand in for its own."""
+
+    phase_name: str
+    reason: str | None = None
+    outputs: Json = {}
 
 
 class InputRequested(Event, frozen=True, kw_only=True):
@@ -143,10 +164,12 @@ FlowEvent = (
     FlowCreated
     | PhaseStarted
     | RunReassigned
+    | StepsCompleted
     | PhaseCompleted
     | CheckpointCreated
     | PhaseFailed
     | PhaseRetryScheduled
+    | PhaseSkipped
     | InputRequested
     | InputProvided
     | FlowPaused
@@ -161,10 +184,12 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     FlowCreated,
     PhaseStarted,
     RunReassigned,
+    StepsCompleted,
     PhaseCompleted,
     CheckpointCreated,
     PhaseFailed,
     PhaseRetryScheduled,
+    PhaseSkipped,
     InputRequested,
     InputProvided,
     FlowPaused,

@@ -29,8 +29,10 @@ from domain.events import (
     PhaseCompleted,
     PhaseFailed,
     PhaseRetryScheduled,
+    PhaseSkipped,
     PhaseStarted,
     RunReassigned,
+    StepsCompleted,
 )
 from domain.words import PhaseStatus, Status
 
@@ -73,6 +75,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     options: Json = {}
     outputs: Json = {}
     suggestions: Json = {}
+    steps: Json = {}
     error: Json | None = None
     validation_results: Json = {}
     resource_usage: Json = {}
@@ -254,6 +257,10 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
             return _started(flow, fact, meta)
         case RunReassigned():
             return replace(flow, run=replace(flow.run, token=fact.token)) if flow.run else flow
+        case StepsCompleted():
+            phase = flow.phase(fact.phase_name)
+            kept = replace(phase, steps={**phase.steps, **fact.results})
+            return _with(flow, kept)
         case PhaseCompleted():
             done = replace(
                 flow.phase(fact.phase_name),
@@ -262,12 +269,13 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 execution_time_ms=flow.phase(fact.phase_name).execution_time_ms + fact.execution_time_ms,
                 outputs=fact.outputs,
                 suggestions={},
+                steps={},
                 error=None,
                 validation_results=fact.validation_results,
                 resource_usage=fact.resource_usage,
                 agent_insights=fact.agent_insights,
             )
-            return replace(_with(flow, done, meta), run=None, status=_between(flow, done.status))
+            return replace(_moved(flow, done, meta), run=None, status=_between(flow, done.status))
         case CheckpointCreated():
             point = Checkpoint(
                 checkpoint_id=fact.checkpoint_id,
@@ -281,6 +289,22 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
             return _failed_attempt(flow, fact, meta)
         case PhaseRetryScheduled():
             return _retry_scheduled(flow, fact, meta)
+        case PhaseSkipped():
+            left = replace(
+                flow.phase(fact.phase_name),
+                status=PhaseStatus.SKIPPED,
+                completed_at=meta.at,
+                outputs=fact.outputs,
+                steps={},
+            )
+            return replace(
+                _moved(flow, left, meta),
+                run=None,
+                retry=None,
+                waiting=None,
+                error=None,
+                status=_between(flow, left.status),
+            )
         case InputRequested():
             return _input_requested(flow, fact, meta)
         case InputProvided():
@@ -353,7 +377,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         error=None,
     )
     return replace(
-        _with(flow, running, meta),
+        _moved(flow, running, meta),
         status=Status.PROCESSING,
         inputs={**flow.inputs, **fact.inputs} if fact.inputs else flow.inputs,
         run=run,
@@ -372,8 +396,10 @@ def _failed_attempt(flow: Flow, fact: PhaseFailed, meta: Meta) -> Flow:
         execution_time_ms=phase.execution_time_ms + fact.execution_time_ms,
     )
     entry = {"timestamp": meta.at.isoformat(), "phase": fact.phase_name, "attempt": fact.attempt, **fact.error}
+    if fact.resolution:
+        entry["resolution"] = fact.resolution
     return replace(
-        _with(flow, failed, meta),
+        _moved(flow, failed, meta),
         retry=None,
         attempts_failed=flow.attempts_failed + 1,
         errors=(*flow.errors, entry)[-KEPT_ERRORS:],
@@ -387,7 +413,7 @@ def _retry_scheduled(flow: Flow, fact: PhaseRetryScheduled, meta: Meta) -> Flow:
     retry = Retry(
         phase_name=fact.phase_name,
         attempt=fact.attempt,
-        max_attempts=run.max_attempts,
+        max_attempts=fact.max_attempts or run.max_attempts,
         timer=fact.timer,
         timer_token=fact.timer_token,
         delay_seconds=fact.delay_seconds,
@@ -416,7 +442,7 @@ def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:
         execution_time_ms=phase.execution_time_ms + fact.execution_time_ms,
     )
     return replace(
-        _with(flow, asking, meta),
+        _moved(flow, asking, meta),
         status=Status.PAUSED if flow.paused else Status.WAITING_FOR_INPUT,
         waiting=waiting,
         run=None,
@@ -456,15 +482,16 @@ def _ended(flow: Flow, status: Status, meta: Meta) -> Flow:
                 "message": f"The flow was {status}",
                 "retryable": False,
             }
-            flow = _with(flow, replace(phase, status=PhaseStatus.FAILED, error=error), meta)
+            flow = _moved(flow, replace(phase, status=PhaseStatus.FAILED, error=error), meta)
     return replace(flow, status=status, run=None, waiting=None, retry=None, paused=None)
 
 
-def _with(flow: Flow, changed: Phase, meta: Meta) -> Flow:
+def _with(flow: Flow, changed: Phase) -> Flow:
+    """The flow with one phase changed."""
+    return replace(flow, phases=tuple(changed if phase.name == changed.name else phase for phase in flow.phases))
+
+
+def _moved(flow: Flow, changed: Phase, meta: Meta) -> Flow:
     """The flow with one phase changed, the change of its status noted."""
     moved = {"phase": changed.name, "status": str(changed.status), "timestamp": meta.at.isoformat()}
-    return replace(
-        flow,
-        phases=tuple(changed if phase.name == changed.name else phase for phase in flow.phases),
-        transitions=(*flow.transitions, moved)[-KEPT_TRANSITIONS:],
-    )
+    return replace(_with(flow, changed), transitions=(*flow.transitions, moved)[-KEPT_TRANSITIONS:])

@@ -9,11 +9,14 @@ from typing import Any
 import msgspec
 
 from domain.errors import PhaseUnknown, RegistrationError, TypeUnknown
+from domain.words import FailureClass, Resolve
 
 Json = dict[str, Any]
 
 # the width of the read model's columns
 MAX_NAME = 50
+ELSEWISE = (Resolve.RETRY, Resolve.FAIL, Resolve.PAUSE, Resolve.CONTINUE)
+"""What a phase may do about a failure instead of what the table says; only a handler can ask for input."""
 
 
 class RetryConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +42,8 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One phase of a flow type. Times are in seconds, `weight` is the phase's share of the progress.
 
     `asks_for_inputs`: the handler itself asks for the required inputs that are missing, with suggestions, so the phase
-    may start without them. `input_alternatives` names inputs that satisfy a required one.
+    may start without them. `input_alternatives` names inputs that satisfy a required one. `on_failure` says by class of
+    failure (`domain/failures.py`) what is done about it here, where that is not what the table says.
     """
 
     name: str
@@ -57,6 +61,7 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     asks_for_inputs: bool = False
     input_alternatives: dict[str, tuple[str, ...]] = {}
     expected_seconds: float = 5.0
+    on_failure: dict[str, str] = {}
     output_schema: Json | None = None
 
 
@@ -74,7 +79,7 @@ class FlowCapabilities(msgspec.Struct, frozen=True, kw_only=True):
 class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A flow type: its phases in order and what holds for all of them.
 
-    `crew_class` names the crew that takes part (none: the deterministic handlers alone), `output_schema` is JSON Schema.
+    `retry_config` none: the limits of each class of failure, at least the defaults of RetryConfig. `crew_class` names the crew that takes part (none: the deterministic handlers alone), `output_schema` is JSON Schema.
     """
 
     name: str
@@ -85,7 +90,7 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     crew_class: str | None = None
     output_schema: Json | None = None
     capabilities: FlowCapabilities = FlowCapabilities()
-    retry_config: RetryConfig = RetryConfig()
+    retry_config: RetryConfig | None = None
     timeout_seconds: float = 300.0
     phase_aliases: dict[str, str] = {}
     metadata: Json = {}
@@ -152,6 +157,14 @@ class FlowTypes:
     def _check_phase(where: str, phase: PhaseConfig, handlers: Collection[str], validators: Collection[str]) -> None:
         if not phase.handlers:
             raise RegistrationError(f"{where} has no handler")
+        for kind, action in phase.on_failure.items():
+            if kind not in set(FailureClass) or action not in ELSEWISE:
+                raise RegistrationError(
+                    f"{where}: on_failure says {action!r} of {kind!r}; classes are {', '.join(FailureClass)},"
+                    f" actions {', '.join(ELSEWISE)}"
+                )
+            if action == "continue" and not phase.can_skip:
+                raise RegistrationError(f"{where}: a failure can be passed over only where the phase can be skipped")
         if phase.weight <= 0:
             raise RegistrationError(f"{where} must have a weight above 0")
         _can_try(where, phase.retry_config, phase.timeout_seconds)

@@ -54,6 +54,36 @@ STATUS_ALIASES: dict[str, Status] = {
     "canceled": Status.CANCELLED,
 }
 
+
+class FailureClass(StrEnum):
+    """What kind of thing went wrong."""
+
+    VALIDATION = "validation"
+    NETWORK = "network"
+    DATABASE = "database"
+    TIMEOUT = "timeout"
+    RATE_LIMITED = "rate_limited"
+    RESOURCE = "resource"
+    CREW = "crew"
+    EXECUTION = "execution"
+    RETRYABLE = "retryable"
+    PERMISSION = "permission"
+    BUSINESS_LOGIC = "business_logic"
+    PERMANENT = "permanent"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+
+class Resolve(StrEnum):
+    """What is done about a failure."""
+
+    RETRY = "retry"
+    WAIT_FOR_INPUT = "wait_for_input"
+    FAIL = "fail"
+    PAUSE = "pause"
+    CONTINUE = "continue"
+
+
 # at any depth, upper and lower case alike; the singulars are what people write
 SENSITIVE_KEYS = frozenset(
     {

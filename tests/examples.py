@@ -19,6 +19,7 @@ from domain.commands import (
     PauseFlow,
     ProvideInput,
     ReassignRun,
+    RecordSteps,
     RequestInput,
     ResumeFlow,
     RollbackFlow,
@@ -40,9 +41,11 @@ from domain.events import (
     PhaseCompleted,
     PhaseFailed,
     PhaseRetryScheduled,
+    PhaseSkipped,
     PhaseStarted,
     PlannedPhase,
     RunReassigned,
+    StepsCompleted,
 )
 from domain.flow_types import FlowCapabilities, FlowTypeConfig, PhaseConfig, RetryConfig
 
@@ -76,6 +79,15 @@ PATIENT = FlowTypeConfig(
     phases=(_phase("only", can_pause=False, timeout_seconds=9.0, retry_config=RetryConfig(max_attempts=5)),),
     timeout_seconds=60.0,
 )
+FORGIVING = FlowTypeConfig(
+    name="forgiving",
+    display_name="Forgiving",
+    description="Sets no limits of its own; its first phase may fail without harm, its second waits for somebody",
+    phases=(
+        _phase("hopeful", can_skip=True, on_failure={"permanent": "continue", "business_logic": "continue"}),
+        _phase("careful", on_failure={"permission": "pause"}),
+    ),
+)
 STEADY = FlowTypeConfig(
     name="steady",
     display_name="Steady",
@@ -85,7 +97,7 @@ STEADY = FlowTypeConfig(
     timeout_seconds=45.0,
     capabilities=FlowCapabilities(supports_pause_resume=False),
 )
-FLOW_TYPES = (TWO_STEPS, PATIENT, STEADY)
+FLOW_TYPES = (TWO_STEPS, FORGIVING, PATIENT, STEADY)
 
 CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")
 CREATE_AUTO = CREATE.model_copy(update={"options": CreateOptions(auto_execute=True)})
@@ -109,6 +121,7 @@ COMMANDS: tuple[Command, ...] = (
     RollbackFlow(flow_id=FLOW_ID),
     StartIteration(flow_id=FLOW_ID),
     CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, outputs={"rows": 3}),
+    RecordSteps(flow_id=FLOW_ID, run_id=RUN_ID, token=1, results={"fetch": {"rows": 3}}),
     FailPhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, error={"class": "timeout", "retryable": True}),
     RequestInput(flow_id=FLOW_ID, run_id=RUN_ID, token=1, fields=("answer",), message="please"),
     ReassignRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1),
@@ -138,6 +151,7 @@ STARTED = PhaseStarted(
     options={"save_checkpoints": True, "validate_inputs": True, "validate_outputs": True},
 )
 REASSIGNED = RunReassigned(phase_name="first", run_id=RUN_ID, token=2)
+STEPS = StepsCompleted(phase_name="first", run_id=RUN_ID, results={"fetch": {"rows": 3}})
 COMPLETED = PhaseCompleted(
     phase_name="first",
     run_id=RUN_ID,
@@ -154,8 +168,18 @@ FAILED_ATTEMPT = PhaseFailed(
     attempt=1,
     error={"class": "network", "code": "io_failed", "message": "the wire is cut", "retryable": True},
     execution_time_ms=3,
+    resolution={
+        "action": "retry",
+        "severity": "medium",
+        "message": "Another system could not be reached; it is asked again.",
+        "needs_person": False,
+        "notify": False,
+    },
 )
-RETRY = PhaseRetryScheduled(phase_name="first", attempt=2, timer="retry", timer_token=4, delay_seconds=1.0)
+RETRY = PhaseRetryScheduled(
+    phase_name="first", attempt=2, timer="retry", timer_token=4, delay_seconds=1.0, max_attempts=3
+)
+SKIPPED = PhaseSkipped(phase_name="first", reason="there is nothing to fetch", outputs={"rows": 0})
 ASKED = InputRequested(
     phase_name="first",
     fields=("answer",),
@@ -176,10 +200,12 @@ EVENTS: tuple[FlowEvent, ...] = (
     CREATED,
     STARTED,
     REASSIGNED,
+    STEPS,
     COMPLETED,
     CHECKPOINT,
     FAILED_ATTEMPT,
     RETRY,
+    SKIPPED,
     ASKED,
     ANSWERED,
     PAUSED,

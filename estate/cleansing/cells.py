@@ -93,14 +93,15 @@ def quoted(cell: Any) -> str:
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
 
 
-def clean_column(use: Use, distinct: list[Cell], role: str) -> Cleaned:
-    """Clean the distinct cells of a column; `distinct[0]` is the empty cell."""
+def clean_column(use: Use, distinct: list[Cell], role: str, *, part: bool = False) -> Cleaned:
+    """Clean the distinct cells of a column; `distinct[0]` is the empty cell. `part`: the column is one of several that
+    add up to a size, so its 0 says that this part is empty."""
     target = use.target
     if target == "custom_attributes":
         if _is_tidy(distinct) and not _has_numbers(distinct):
             return _placeholders_only(distinct)
         return _each(distinct, _attribute_cleaner(distinct))
-    clean = cleaner_of(use, distinct, role)
+    clean = cleaner_of(use, distinct, role, part=part)
     texts = clean is _text or clean is _name or target in _SAYS_NOTHING
     if texts and _is_tidy(distinct, names=target in NAMES) and _says_something(distinct, _SAYS_NOTHING.get(target)):
         return _placeholders_only(distinct)
@@ -117,11 +118,11 @@ def clean_column(use: Use, distinct: list[Cell], role: str) -> Cleaned:
     return cleaned
 
 
-def cleaner_of(use: Use, distinct: list[Cell], role: str) -> Cleaner:
+def cleaner_of(use: Use, distinct: list[Cell], role: str, *, part: bool = False) -> Cleaner:
     """What cleans one cell of a column."""
     target = use.target
     if target in NUMBERS or target.endswith("_percent"):
-        return _port if target == "port" else _number(target, use.unit, use.number_format)
+        return _port if target == "port" else _number(target, use.unit, use.number_format, part=part)
     if target in DATES:
         return _date(use.date_order, day_only=target in DAYS)
     if target in LISTS:
@@ -460,7 +461,7 @@ def _tidy(number: float) -> float | int:
     return round(number, 6) if number >= 1 else float(f"{number:.6g}")
 
 
-def _number(target: str, unit: str | None, number_format: str | None) -> Cleaner:
+def _number(target: str, unit: str | None, number_format: str | None, *, part: bool = False) -> Cleaner:
     factors = numbers.GIB if target in SIZES or target == "bytes" else numbers.MB_PER_S if target in RATES else None
     percent = target.endswith("_percent")
 
@@ -486,7 +487,7 @@ def _number(target: str, unit: str | None, number_format: str | None) -> Cleaner
             return None, "minus_one_to_null", None
         if number < 0:
             return None, "negative_to_null", f"{quoted(cell)} is negative"
-        if number == 0 and target in NEVER_ZERO:
+        if number == 0 and target in NEVER_ZERO and not part:
             return None, "zero_size_to_null", None
         if factors is not None:
             number, rule = _converted(target, number, own, unit, factors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
@@ -105,6 +106,8 @@ class _Work:
         raw = {use.field: (columns[use.field].codes, self._cells(columns[use.field])) for use in used}
         if table.role == TAGS:
             self._mask_tags(used, raw)
+        self.ranks = Counter(use.rank for use in used if use.target == "storage_gb")
+        """How many columns of storage have a rank: several are parts of one sum."""
         self.facts: list[_Used] = []
         self.attributes: list[_Used] = []
         for use in used:
@@ -117,7 +120,8 @@ class _Work:
         return with_cells(column, self.masks[column.name])
 
     def _take(self, use: Use, cells: list[Cell], codes: Codes) -> None:
-        cleaned = clean_column(use, cells, self.table.role)
+        part = use.target == "storage_gb" and self.ranks[use.rank] > 1
+        cleaned = clean_column(use, cells, self.table.role, part=part)
         masked = self.masks.get(use.field)
         if masked:
             rules = cleaned.rules or [None] * len(cells)

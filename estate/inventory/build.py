@@ -420,7 +420,8 @@ def _told_apart(found: Resolution, roots: tuple[int, ...]) -> Review:
     return Review(
         "possible_duplicate",
         roots,
-        f"{name} names {len(roots)} machines whose keys, or domains and addresses, differ from table to table; they were kept apart.",
+        f"{name} names {len(roots)} machines that differ from table to table in their keys, or in domain and address or system;"
+        " they were kept apart.",
         0.3,
         tuple(f"{units.place(root)}: {units.title(root)}" for root in roots[:10]),
         "If they are one machine, correct the key in one of the files.",

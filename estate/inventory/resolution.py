@@ -22,7 +22,7 @@ MAX_ONE_NAME = 200
 _ADDRESS_BEGINS = frozenset("0123456789abcdef:")
 CONFIDENCE = {
     "UUID": 0.98, "serial number": 0.97, "external id": 0.95, "hardware address": 0.9, "host name": 0.9,
-    "address": 0.85, "address alone": 0.8, "similar name": 0.5, "elimination": 0.8,
+    "address": 0.85, "address alone": 0.8, "similar name": 0.5, "elimination": 0.8, "name in another domain": 0.7,
 }  # fmt: skip
 """How sure a match is by the key that made it; the same name with nothing against it is 1."""
 
@@ -138,9 +138,11 @@ class _Resolver:
         reason = self.against(one, other)
         if reason is not None:
             return reason
-        mine, theirs = units.domain(one), units.domain(other)
-        if mine and theirs and mine != theirs and _disjoint(units.addresses(one), units.addresses(other)):
-            return "different domains and addresses"
+        if self._domains_differ([one], [other]):
+            if _disjoint(units.addresses(one), units.addresses(other)):
+                return "different domains and addresses"
+            if not self._meet([one], [other]) and self._families_differ([one], [other]):
+                return "different domains and operating systems"
         view = units.of(one)
         if (
             view.lists
@@ -173,13 +175,33 @@ class _Resolver:
 
     def systems_differ(self, one: int, other: int) -> bool:
         """Do two clusters run operating systems of different families?"""
+        return self._families_differ(self.found.cluster(one), self.found.cluster(other))
+
+    def _families_differ(self, *parts: list[int]) -> bool:
         families: list[set[str]] = []
-        for unit in (one, other):
-            said = (self.units.system(member) for member in self.found.cluster(unit))
+        for units in parts:
+            said = (self.units.system(unit) for unit in units)
             families.append(
                 {family for system in said if isinstance(system, dict) and (family := system.get("os_family"))}
             )
         return _disjoint(*families)
+
+    def _domains_differ(self, one: list[int], other: list[int]) -> bool:
+        """Are the domains of both known, and none the same?"""
+        domain = self.units.domain
+        return _disjoint((d for unit in one if (d := domain(unit))), (d for unit in other if (d := domain(unit))))
+
+    def _elsewhere(self, one: list[int], other: list[int]) -> bool:
+        """Are the addresses of both known, and none the same?"""
+        addresses = self.units.addresses
+        return _disjoint((a for unit in one for a in addresses(unit)), (a for unit in other for a in addresses(unit)))
+
+    def _meet(self, one: list[int], other: list[int]) -> bool:
+        """Have they an address or a hardware address in common?"""
+        units = self.units
+        if any(units.addresses(a).keys() & units.addresses(b).keys() for a in one for b in other):
+            return True
+        return any(self._common_mac(a, b) for a in one for b in other)
 
     # --- one name
 
@@ -290,6 +312,11 @@ class _Resolver:
             found.apart.append(tuple(results))
 
     def _same_name(self, one: int, other: int) -> None:
+        first, second = self.found.cluster(one), self.found.cluster(other)
+        if self._domains_differ(first, second) and not self._meet(first, second):
+            words = f"the same name {self.units.title(one)}, in another domain,"
+            self.join(one, other, "name", words, CONFIDENCE["name in another domain"])
+            return
         self.union(one, other)
         self.found.matches["name"] += 1
 
@@ -412,11 +439,19 @@ class _Resolver:
             if self.found.find(units[0]) == self.found.find(unit):
                 continue
             reason = self.obstacle(units[0], unit)
+            if reason is None and label == "UUID" and self._is_copy(units[0], unit):
+                reason = "their names and addresses differ, as those of a copy do"
             if reason is None:
                 words = f"the same {label} {stated}"
                 self.join(units[0], unit, label, words, CONFIDENCE[label])
             else:
                 self.suspect([units[0], unit], f"have the same {label} {stated}, but {reason}", 0.6)
+
+    def _is_copy(self, one: int, other: int) -> bool:
+        """Do two clusters of one UUID look like a machine and its copy: no name and no address the same?"""
+        first, second = self.found.cluster(one), self.found.cluster(other)
+        names = ({name for unit in part if (name := self.units.name[unit])} for part in (first, second))
+        return _disjoint(*names) and self._elsewhere(first, second) and not self._meet(first, second)
 
     def _as_written(self, label: str, unit: int) -> str | None:
         target = {"UUID": "uuid", "serial number": "serial_number", "external id": "external_id"}.get(label)

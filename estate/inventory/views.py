@@ -310,11 +310,15 @@ def _by_target(table: CleanTable) -> dict[str, list[Stated]]:
 
 
 def _stored(columns: list[CleanColumn]) -> list[Stated]:
-    """Sizes of storage: disks side by side are one sum, and so are the parts that have one rank."""
+    """Sizes of storage: disks side by side are one sum, and so are the parts that have one rank. A part may be 0, the
+    whole is unknown then."""
     by_rank: dict[int, list[Stated]] = defaultdict(list)
     for rank, column in _side_by_side(columns):
         by_rank[rank].append(column)
-    return [_added(parts, whole=True) if len(parts) > 1 else parts[0] for parts in by_rank.values()]
+    sums = [_added(parts, whole=True) if len(parts) > 1 else parts[0] for parts in by_rank.values()]
+    if columns[0].target != "storage_gb":
+        return sums
+    return [Stated([value or None for value in values], codes, name) for values, codes, name in sums]
 
 
 _NUMBER_OR_LETTER = re.compile(r"\d+|(?<![^\W_])[^\W\d_](?![^\W_])")

@@ -12,7 +12,7 @@ from estate.formats.exports import KEPT, Export
 from estate.lexicon import bare, words
 from estate.mapping.known import suggest_known
 from estate.mapping.learned import MOST, STEP, Learned, Vote
-from estate.mapping.suggestion import LEARNED, NO_MATCH, Suggestion
+from estate.mapping.suggestion import DOUBTFUL, LEARNED, NO_MATCH, Suggestion
 from estate.mapping.together import compare
 from estate.mapping.units import ASKS, conversion, decimal_told, settle
 from estate.meanings import LEAST, Candidate, Surroundings, candidates, surroundings
@@ -185,6 +185,9 @@ def _with_approved_unit(suggestion: Suggestion, vote: Vote | None, confidence: f
     """Where the values leave the unit open, the one people approved before is suggested, for somebody to confirm."""
     sized = suggestion.target_field in {*SIZE_TARGETS, *RATE_TARGETS}
     if vote is None or vote.net <= 0 or vote.unit is None or not sized or suggestion.doubtful != "unit":
+        return
+    if suggestion.unit == DOUBTFUL:
+        # another column says the units, row by row
         return
     suggestion.unit = vote.unit
     suggestion.confidence = round(min(_CONFIRM, max(ASKS, confidence)), 2)

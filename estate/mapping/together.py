@@ -58,7 +58,7 @@ def compare(table: Table, found: Sequence[Suggestion], profiles: Sequence[Profil
 
 def _used(table: Table, part: _Told, whole: _Told | None) -> None:
     suggestion = part.suggestion
-    if suggestion.number_format == DOUBTFUL or not (part.guess or suggestion.unit is None or (whole and whole.guess)):
+    if DOUBTFUL in (suggestion.number_format, suggestion.unit) or not (part.guess or suggestion.unit is None or (whole and whole.guess)):
         return
     shares = _like_shares(part)
     if whole is None or whole.suggestion.unit is None or whole.suggestion.number_format == DOUBTFUL:

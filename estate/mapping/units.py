@@ -16,7 +16,7 @@ from estate.mapping.suggestion import DOUBTFUL, Suggestion
 from estate.numbers import FORMATS, GIB, both_readings, parse, split_unit, unit_of
 from estate.profile import Profile
 from estate.roles import DETAIL
-from estate.tables import Cell, Table
+from estate.tables import Cell, Column, Table
 from estate.targets import (
     DATE_TARGETS,
     IN_VALUE,
@@ -51,6 +51,8 @@ def settle(suggestion: Suggestion, profile: Profile, table: Table, *, unit: str 
     given = given_unit(table, suggestion.source_field)
     if given is not None:
         _as_given(suggestion, given)
+    elif _beside(suggestion, profile, table):
+        pass
     elif target == "bytes":
         _bytes(suggestion, profile)
     elif target in SIZE_TARGETS or target in RATE_TARGETS or target in PERCENT_TARGETS:
@@ -178,16 +180,98 @@ def _date_order(suggestion: Suggestion, profile: Profile, table: Table, known: s
     if given is not None:
         suggestion.reason += f"; the import options say {given}" if given != found else ""
         found = given
-    elif found == DOUBTFUL and said in {"dmy", "mdy"}:
+    elif found == DOUBTFUL and said in {"dmy", "mdy"} and _both_orders(profile) is None:
         found = str(said)
         suggestion.reason += f"; its dates are read as the file's are ({said})"
-    elif found == DOUBTFUL and known is not None:
+    elif found == DOUBTFUL and known is not None and _both_orders(profile) is None:
         found = known
         suggestion.reason += f"; {suggestion.kind} writes dates as {known}"
     suggestion.date_order = found
-    if found == DOUBTFUL:
+    both = _both_orders(profile) if found == DOUBTFUL else None
+    if both is not None:
+        doubt(
+            suggestion,
+            f"it holds both orders, {both[0]} with the day first and {both[1]} with the month first: say date_order in"
+            " import_options; the dates that are written in the other order stay unknown",
+        )
+    elif found == DOUBTFUL:
         example = next((str(cell) for cell, _ in profile.said()), "")
         doubt(suggestion, f"day and month cannot be told apart ({example}): say date_order in import_options")
+
+
+def _both_orders(profile: Profile) -> tuple[str, str] | None:
+    """A cell that names the day first and one that names the month first, where a column holds both."""
+    first: dict[str, str] = {}
+    for cell, _ in profile.said():
+        order = dates.order_of([cell])
+        if order in {"dmy", "mdy"}:
+            first.setdefault(str(order), str(cell))
+        if len(first) == 2:
+            return first["dmy"], first["mdy"]
+    return None
+
+
+_NO_UNIT_NAME = frozenset({"unit", "units", "uom"})
+_OF_A_VALUE = frozenset({"value", "values", "text", "amount", "number", "quantity", "size", "capacity", "total"})
+_SHOWN_UNITS = 5
+
+
+def _beside(suggestion: Suggestion, profile: Profile, table: Table) -> bool:
+    """The unit that a column beside states (`Memory, Memory Unit`): taken where it is one and the same in all rows, else
+    asked about. False where there is no such column, or where the header or every value says a unit itself."""
+    target = suggestion.target_field or ""
+    allowed = units_of(target)
+    if not allowed or unit_in_header(suggestion.source_field) is not None or profile.blank:
+        return False
+    column = unit_column(table, suggestion.source_field)
+    if column is None or not any(isinstance(cell, str) and unit_of(cell.strip()) in allowed for cell in column.distinct):
+        return False
+    if all(unit in allowed for unit in profile.units):
+        return False
+    stated = _stated_beside(profile, column)
+    units = {unit_of(written.strip()) for written in stated}
+    only = units.pop() if len(units) == 1 else None
+    if only is not None and only in allowed and not any(unit for unit in profile.units if unit != only):
+        suggestion.unit = only
+        suggestion.reason += f"; the column {column.name} says {only}{_binary(only)}"
+        return True
+    suggestion.unit = DOUBTFUL
+    shown = ", ".join(written or "none" for written in sorted(stated)[:_SHOWN_UNITS])
+    more = ", ..." if len(stated) > _SHOWN_UNITS else ""
+    doubt(
+        suggestion,
+        f"the column {column.name} says its units, and not one for all rows ({shown}{more}): write the unit into each cell"
+        " (such as 512 MB) and upload the file again, or give the one unit that all its values are in",
+    )
+    return True
+
+
+def unit_column(table: Table, name: str) -> Column | None:
+    """The column that states the unit of the column `name`: `Memory Unit`, `unit of Memory`, `memory.unit` beside
+    `memory.value`; None where there is none."""
+    if not _NO_UNIT_NAME.isdisjoint(words(name)):
+        return None
+    whose = words(name)
+    while len(whose) > 1 and whose[-1] in _OF_A_VALUE:
+        whose = whose[:-1]
+    for column in table.columns:
+        spoken = words(column.name)
+        if _NO_UNIT_NAME.isdisjoint(spoken):
+            continue
+        rest = [word for word in spoken if word not in _NO_UNIT_NAME and word not in {"of", "in"}]
+        while len(rest) > 1 and rest[-1] in _OF_A_VALUE:
+            rest = rest[:-1]
+        if rest == whose:
+            return column
+    return None
+
+
+def _stated_beside(profile: Profile, column: Column) -> set[str]:
+    """What the column of units says in the rows in which the profile's column says something; `` where it says nothing."""
+    own = profile.column
+    told = [cell is not None and not (isinstance(cell, str) and not cell.strip()) for cell in own.distinct]
+    codes = {unit for code, unit in set(zip(own.codes, column.codes, strict=True)) if told[code]}
+    return {str(column.distinct[code] or "").strip() for code in codes}
 
 
 def given_unit(table: Table, name: str) -> str | None:
@@ -289,6 +373,7 @@ def is_guess(suggestion: Suggestion, profile: Profile, table: Table) -> bool:
         and suggestion.unit in GIB
         and unit_in_header(suggestion.source_field) is None
         and given_unit(table, suggestion.source_field) is None
+        and unit_column(table, suggestion.source_field) is None
         and _unit_below(profile) is None
         and not profile.units.keys() & GIB.keys()
     )

@@ -7,13 +7,13 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from estate.errors import EstateError
 from estate.options import ImportOptions
 from estate.readers.containers import ARCHIVE, DAMAGED, container
 from estate.readers.limits import MAX_MEMBERS, MAX_UNPACK_RATIO, MAX_UNPACKED_BYTES, RATIO_COUNTS_FROM
 from estate.readers.remedies import AGAIN, DIVIDE, UNPROTECTED
+from estate.scratch import scratch
 from estate.tables import Warned, Workbook
 
 CHUNK = 1 << 20
@@ -38,7 +38,7 @@ def read_archive(path: Path, name: str, options: ImportOptions, read_one: ReadOn
     """
     book = Workbook(name, ARCHIVE, [])
     refusals: list[EstateError] = []
-    with TemporaryDirectory(prefix="mfo-zip-") as folder:
+    with scratch("mfo-zip-") as folder:
         try:
             archive = zipfile.ZipFile(path)
         except DAMAGED as error:
@@ -48,7 +48,7 @@ def read_archive(path: Path, name: str, options: ImportOptions, read_one: ReadOn
             budget = _Budget(name, path.stat().st_size)
             for number, (member, info) in enumerate(members):
                 whole = f"{name}/{member}"
-                file = Path(folder) / f"member-{number}"
+                file = folder / f"member-{number}"
                 try:
                     _unpack(archive, info, file, whole, budget)
                     read = _read_member(file, whole, options, read_one)

@@ -9,7 +9,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from consumers.context import Handler, Invalid, NeedsInput, Outputs, Permanent, PhaseContext, Retryable, Validator
+from consumers.context import (
+    Handler,
+    Invalid,
+    NeedsInput,
+    Outputs,
+    Permanent,
+    PhaseContext,
+    RateLimited,
+    Retryable,
+    Validator,
+)
 from consumers.phases import runs
 from domain.flow_types import FlowTypeConfig, PhaseConfig, RetryConfig
 from tests.waiting import until
@@ -118,6 +128,63 @@ async def slow(context: PhaseContext) -> Outputs:
     return {"in": os.getpid()}
 
 
+def entered(ledger: str, line: str) -> str:
+    """An effect on the outside: a line in a file."""
+    with Path(ledger).open("a") as file:
+        file.write(f"{line}\n")
+    return line
+
+
+@runs("exclusive")
+async def stepwise(context: PhaseContext) -> Outputs:
+    """Three steps; the first attempt dies after the second, the second fails before the third."""
+    ledger = context.inputs["ledger"]
+    first = await context.step("first", entered, ledger, "first")
+    second = await context.step("second", entered, ledger, "second")
+    if context.attempt == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if context.attempt == 2:
+        raise RateLimited("not so fast", after_seconds=0.05)
+    third = await context.step("third", entered, ledger, "third")
+    return {"steps": [first, second, third], "key": context.key("third")}
+
+
+@runs("shared")
+async def spread(context: PhaseContext) -> Outputs:
+    """A step for each of 40 items; in the first attempt one of them cannot be done."""
+    ledger = context.inputs["ledger"]
+
+    async def work(item: int) -> int:
+        if item == 25 and context.attempt == 1:
+            raise Retryable("not this time")
+        await asyncio.to_thread(entered, ledger, str(item))
+        return item * item
+
+    return {"squares": await context.map("square", range(40), work, at_most=4, retries=0)}
+
+
+@runs("inline")
+async def inline_steps(context: PhaseContext) -> Outputs:
+    number = await context.step("number", lambda: context.attempt)
+    if context.attempt == 1:
+        raise Retryable("once more")
+    return {"number": number, "attempt": context.attempt}
+
+
+@runs("shared")
+async def no_json(context: PhaseContext) -> Outputs:
+    return {"never": await context.step("odd", object)}
+
+
+@runs("shared")
+async def secret_step(context: PhaseContext) -> Outputs:
+    """A step whose result is sensitive, read again in the second attempt."""
+    kept = await context.step("login", lambda: {"password": context.inputs["credentials"]["password"]})
+    if context.attempt == 1:
+        raise Retryable("once more")
+    return {"same": kept["password"] == context.inputs["credentials"]["password"]}
+
+
 async def positive(context: PhaseContext) -> list[Invalid]:
     number = context.inputs.get("number")
     return [] if isinstance(number, int) and number > 0 else [Invalid("number", "give a number above 0")]
@@ -127,7 +194,7 @@ HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
     for handler in (
         *(count, greet, compute, flaky, hang, wait, die, chatter, hoard, ask, refuse, wide, broad, secretive),
-        *(read_secret, slow),
+        *(read_secret, slow, stepwise, spread, inline_steps, no_json, secret_step),
     )
 }
 VALIDATORS: dict[str, Validator] = {"positive": positive}
@@ -158,5 +225,10 @@ FLOW_TYPES = (
     flow_type("broad", phase("broad")),
     flow_type("secretive", phase("secretive"), phase("read_secret")),
     flow_type("slow", phase("slow")),
+    flow_type("stepwise", phase("stepwise")),
+    flow_type("spread", phase("spread")),
+    flow_type("inline_steps", phase("inline_steps")),
+    flow_type("no_json", phase("no_json")),
+    flow_type("secret_step", phase("secret_step")),
     flow_type("checked", phase("count", validators=("positive",), optional_inputs=("number",))),
 )

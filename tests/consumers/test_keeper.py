@@ -17,7 +17,7 @@ from consumers.describer import Describer
 from consumers.frames import Begin, Describe
 from consumers.keeper import Keeper
 from consumers.phases import PhaseWork
-from consumers.pool import WorkerPool
+from consumers.pool import WorkerLost, WorkerPool
 from consumers.work import Workshop
 from domain.commands import CancelFlow, ExecutePhase, PauseFlow, ProvideInput, ReassignRun
 from domain.flow import Flow
@@ -62,7 +62,13 @@ async def yard(module_url: str) -> AsyncIterator[Yard]:
         database_url=module_url, shard="mfo", master_key=config.master_key, flow_type_modules=config.flow_type_modules
     )
     async with write_side(config, slots=keeper, handlers=work.handlers, validators=work.validators) as side:
-        pool = WorkerPool(config.workers, begin, memory_mb=config.worker_memory_mb, on_progress=keeper.on_progress)
+        pool = WorkerPool(
+            config.workers,
+            begin,
+            memory_mb=config.worker_memory_mb,
+            on_progress=keeper.on_progress,
+            on_steps=keeper.on_steps,
+        )
         await pool.start()
         keeper.attach(
             side, pool, Workshop(work, side.artifacts, side.imports, side.keyring, Past(side.pool, side.store))
@@ -340,41 +346,51 @@ def inside(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
-async def test_what_a_killed_child_had_on_disk_is_removed(
-    module_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    config = config_for(module_url)
-    begin = Begin(database_url=module_url, shard="mfo", master_key=config.master_key, flow_type_modules=(FLOWS,))
-    pool = WorkerPool(1, begin, memory_mb=300)
-    await pool.start()
-    try:
-        (first,) = inside(tmp_path)
-        (first / "mfo-run-x").mkdir()
-        pool._children[0].kill("it is a test")
-        await until(lambda: pool.alive == 0)
-        await until(lambda: pool.alive == 1)
-        (second,) = inside(tmp_path)
-        assert second != first
-    finally:
-        await pool.stop()
-
-
-async def test_a_child_gives_the_reading_of_an_upload_up_when_told_to(yard: Yard) -> None:
-    """It is let live: other runs in it have nothing to do with that upload."""
-    imports, tenant = yard.house.side.imports, yard.house.tenant
+async def csv_of(house: House, name: str) -> Describe:
+    """The order to describe a new upload."""
 
     async def whole() -> AsyncIterator[bytes]:
-        yield b"name,cpu\nstop,4\n"
+        yield f"name,cpu\n{name},4\n".encode()
 
-    upload, _ = await imports.add(tenant, "stop.csv", whole(), max_bytes=1000)
-    order = Describe(
+    tenant = house.tenant
+    upload, _ = await house.side.imports.add(tenant, f"{name}.csv", whole(), max_bytes=1000)
+    return Describe(
         run_id=uuid4(),
         import_id=upload.id,
         client_account_id=tenant.client_account_id,
         engagement_id=tenant.engagement_id,
         user_id=tenant.user_id,
     )
+
+
+async def test_what_a_killed_child_had_on_disk_is_removed_by_the_next(
+    yard: Yard, module_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    config = config_for(module_url)
+    begin = Begin(database_url=module_url, shard="mfo", master_key=config.master_key, flow_type_modules=(FLOWS,))
+    pool = WorkerPool(1, begin, memory_mb=300)
+    order = await csv_of(yard.house, "killed")
+    await pool.start()
+    try:
+        async with yard.house.side.pool.connection() as connection, connection.transaction():
+            # the child waits for the bytes of the upload
+            await connection.execute("lock table artifact_parts in access exclusive mode")
+            task = asyncio.create_task(pool.run(order, exclusive=True))
+            (left,) = await until(lambda: inside(tmp_path))
+            pool._children[0].kill("it is a test")
+            with pytest.raises(WorkerLost):
+                await task
+        assert inside(tmp_path) == [left]
+        assert (await pool.run(order, exclusive=True)).how == "completed"
+        assert inside(tmp_path) == []
+    finally:
+        await pool.stop()
+
+
+async def test_a_child_gives_the_reading_of_an_upload_up_when_told_to(yard: Yard) -> None:
+    """It is let live: other runs in it have nothing to do with that upload."""
+    order = await csv_of(yard.house, "stopped")
     before = yard.children
     async with yard.house.side.pool.connection() as connection, connection.transaction():
         # the child waits for the bytes of the upload
@@ -382,3 +398,54 @@ async def test_a_child_gives_the_reading_of_an_upload_up_when_told_to(yard: Yard
         with pytest.raises(TimeoutError):
             await yard.pool.run(order, exclusive=True, within=0.3)
     assert yard.children == before
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().split()
+
+
+async def test_steps_that_have_a_result_are_not_done_again(yard: Yard, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    flow = await yard.finish("stepwise", ledger=str(ledger))
+    outputs = flow.phase("stepwise").outputs
+    assert outputs["steps"] == ["first", "second", "third"]
+    assert lines(ledger) == ["first", "second", "third"]
+    assert [error["class"] for error in flow.errors] == ["resource", "rate_limited"]
+    assert flow.phase("stepwise").steps == {}
+    assert UUID(outputs["key"]).version == 5
+    history = await yard.house.side.store.history(flow.id)
+    steps = [recorded.fact for _, recorded in history if type(recorded.fact).__name__ == "StepsCompleted"]
+    assert [list(fact.results) for fact in steps] == [["first"], ["second"], ["third"]]
+    await quiet(yard)
+
+
+async def test_what_a_fan_out_has_done_stays_done(yard: Yard, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger"
+    flow = await yard.finish("spread", ledger=str(ledger))
+    assert flow.phase("spread").outputs["squares"] == [item * item for item in range(40)]
+    assert sorted(lines(ledger), key=int) == [str(item) for item in range(40)]
+    assert flow.attempts_failed == 1
+    history = await yard.house.side.store.history(flow.id)
+    commits = [recorded for _, recorded in history if type(recorded.fact).__name__ == "StepsCompleted"]
+    assert len(commits) <= 40
+    await quiet(yard)
+
+
+async def test_an_inline_phase_has_steps_too(yard: Yard) -> None:
+    flow = await yard.finish("inline_steps")
+    assert flow.phase("inline_steps").outputs == {"number": 1, "attempt": 2}
+    await quiet(yard)
+
+
+async def test_a_step_whose_result_is_no_json_says_so(yard: Yard) -> None:
+    flow = await yard.finish("no_json", "failed")
+    assert flow.error is not None
+    assert flow.error["code"] == "step_invalid"
+    assert "'odd'" in flow.error["message"]
+
+
+async def test_what_is_sensitive_in_a_step_is_sealed(yard: Yard) -> None:
+    flow = await yard.finish("secret_step", credentials={"password": SECRET})
+    assert flow.phase("secret_step").outputs == {"same": True}
+    for row in await yard.house.rows("select state from stored_events where originator_id = %s", flow.id):
+        assert SECRET.encode() not in bytes(row[0])

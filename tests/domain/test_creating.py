@@ -50,7 +50,9 @@ def test_an_id_that_is_taken_is_refused() -> None:
 
 def test_an_unknown_type_is_refused_naming_the_known_ones() -> None:
     unknown = CREATE.model_copy(update={"flow_type": "security_scan"})
-    given().when(unknown).then_refused(TypeUnknown, allowed=["discovery", "patient", "steady", "two_steps"])
+    given().when(unknown).then_refused(
+        TypeUnknown, allowed=["discovery", "forgiving", "patient", "steady", "two_steps"]
+    )
 
 
 def test_what_is_not_supported_yet_is_refused_by_name() -> None:

@@ -100,7 +100,8 @@ def test_a_phase_that_asks_for_its_inputs_itself_starts_without_them() -> None:
 def test_defaults_hold_where_nothing_is_given() -> None:
     fact = started(ExecutionOptions())
     assert (fact.timeout_seconds, fact.max_attempts) == (300.0, 3)
-    assert fact.options == {"save_checkpoints": True, "validate_inputs": True, "validate_outputs": True}
+    asked = {"save_checkpoints": True, "validate_inputs": True, "validate_outputs": True}
+    assert fact.options == {**asked, "limited": True}
 
 
 def test_the_type_and_the_phase_override_the_default() -> None:

@@ -103,7 +103,7 @@ def test_discovery_has_the_six_phases_in_order() -> None:
 
 
 def test_all_types_are_listed_by_name() -> None:
-    assert TYPES.names() == ["discovery", "patient", "steady", "two_steps"]
+    assert TYPES.names() == ["discovery", "forgiving", "patient", "steady", "two_steps"]
     assert [config.name for config in TYPES.all()] == TYPES.names()
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from consumers.context import ImportFile, Outputs, PhaseContext
 from consumers.phases.discovery import HANDLERS, VALIDATORS
+from consumers.steps import Steps
 from domain.errors import ArtifactNotFound, ImportNotFound
 from estate.ndjson import load_ndjson
 
@@ -156,6 +157,7 @@ class Discovery:
             artifacts=self.artifacts,
             imports=self.imports,
             past=self.past,
+            steps=Steps({}, None),
             folder=lambda: self.folder,
             today=TODAY,
             progress=progress,

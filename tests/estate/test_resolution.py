@@ -624,3 +624,39 @@ def test_of_two_names_one_key_does_not_make_up_for_another_that_differs(keys: st
     [review] = found.reviews
     assert f"have the same {same}" in review["reason"]
     assert f"different {differ}" in review["reason"]
+
+
+def test_one_name_in_two_domains_on_two_systems_is_two_machines() -> None:
+    found = Built(
+        clean("a.csv", "name,operating_system", ["web01.a.example", "RHEL 8"]),
+        clean("b.csv", "name,operating_system", ["web01.b.example", "Windows Server 2019"]),
+    )
+    assert [asset.fqdn for asset in found.assets] == ["web01.a.example", "web01.b.example"]
+    assert [review["kind"] for review in found.reviews] == ["possible_duplicate"]
+
+
+def test_one_name_in_two_domains_and_nothing_else_known_is_one_machine_with_less_certainty() -> None:
+    found = Built(
+        clean("a.csv", "name,operating_system", ["web01.a.example", "RHEL 8"]),
+        clean("b.csv", "name,operating_system", ["web01.b.example", "RHEL 8"]),
+    )
+    [asset] = found.assets
+    assert asset.confidence == 0.7
+    assert asset.matched_by == ["row 2 of b.csv: the same name web01.a.example, in another domain, as row 2 of a.csv"]
+
+
+def test_a_copy_of_a_machine_keeps_its_uuid_and_is_another_machine() -> None:
+    uuid = "421DA1B2-C3D4-E5F6-0102-030405060708"
+    columns = "name,uuid,ip_addresses"
+    copied = Built(
+        clean("a.csv", columns, ["web01", uuid, "10.0.0.1"]), clean("b.csv", columns, ["dr-web01", uuid, "10.9.0.1"])
+    )
+    assert copied.names == ["web01", "dr-web01"]
+    assert "as those of a copy do" in copied.reviews[0]["reason"]
+    renamed = Built(
+        clean("a.csv", columns, ["web01", uuid, "10.0.0.1"]), clean("b.csv", columns, ["shop01", uuid, "10.0.0.1"])
+    )
+    unknown = Built(
+        clean("a.csv", columns, ["web01", uuid, "10.0.0.1"]), clean("b.csv", columns, ["shop01", uuid, None])
+    )
+    assert [len(renamed.assets), len(unknown.assets)] == [1, 1]
