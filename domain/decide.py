@@ -277,7 +277,7 @@ def _start(story: Story, config: PhaseConfig, inputs: Json, options: Json, attem
 def _options(story: Story, config: PhaseConfig, call: Json) -> Json:
     """Options as they will hold for the run: the call, the flow's own, the phase, the type, the default."""
     given = {**story.flow.options, **call}
-    configured = config.retry_config or story.type.retry_config
+    configured = _configured(story, config)
     retries = given.get("max_retries")
     attempts = (configured or RetryConfig()).max_attempts if retries is None else int(retries) + 1
     retried = given.get("retry_on_failure", True)
@@ -425,7 +425,13 @@ def _fail(story: Story, command: FailPhase) -> None:
 
 def _retry_config(story: Story, config: PhaseConfig, resolution: Resolution) -> RetryConfig:
     """How soon it is tried again: as the phase says, the type, the class of the failure, the default."""
-    return config.retry_config or story.type.retry_config or resolution.retry or RetryConfig()
+    return _configured(story, config) or resolution.retry or RetryConfig()
+
+
+def _configured(story: Story, config: PhaseConfig) -> RetryConfig | None:
+    """The limits that the phase or the type sets, where one does."""
+    of_type = story.type.retry_config
+    return config.retry_config or (of_type if of_type != RetryConfig() else None)
 
 
 def _schedule_retry(story: Story, run: Run, retry: RetryConfig, most: int, after_seconds: float) -> None:

@@ -79,7 +79,7 @@ class FlowCapabilities(msgspec.Struct, frozen=True, kw_only=True):
 class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A flow type: its phases in order and what holds for all of them.
 
-    `retry_config` none: the limits of each class of failure, at least the defaults of RetryConfig. `crew_class` names the crew that takes part (none: the deterministic handlers alone), `output_schema` is JSON Schema.
+    With the default `retry_config` each class of failure has its own limits (`domain/failures.py`). `crew_class` names the crew that takes part (none: the deterministic handlers alone), `output_schema` is JSON Schema.
     """
 
     name: str
@@ -90,7 +90,7 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     crew_class: str | None = None
     output_schema: Json | None = None
     capabilities: FlowCapabilities = FlowCapabilities()
-    retry_config: RetryConfig | None = None
+    retry_config: RetryConfig = RetryConfig()
     timeout_seconds: float = 300.0
     phase_aliases: dict[str, str] = {}
     metadata: Json = {}

@@ -120,6 +120,17 @@ async def test_a_changed_definition_under_an_old_version_is_refused(house: House
         await remember(house.side.pool, changed)
 
 
+async def test_a_definition_kept_before_a_field_was_added_is_the_same(house: House) -> None:
+    await house.rows(
+        "update flow_types set sha256 = 'as it was then', definition = jsonb_set(definition, '{phases}',"
+        " (select jsonb_agg(phase - 'on_failure') from jsonb_array_elements(definition -> 'phases') as phase))"
+        " where name = 'modes' returning name"
+    )
+    known = flow_types([named(flow_type("modes", phase("count"), phase("greet"), phase("compute")))])
+    await remember(house.side.pool, known)
+    assert known.get("modes").version == "1.0.0"
+
+
 async def test_unknown_handlers_and_modules_refuse_to_start(database_url: str) -> None:
     with pytest.raises(SettingsError, match=r"MFO_FLOW_TYPES names the module 'no\.such'"):
         modules(["no.such"])
