@@ -24,7 +24,7 @@ from api.problems import problem
 from api.rows import Row
 from domain.errors import MfoError, Unavailable
 from domain.words import PhaseStatus
-from estate.scratch import scratch
+from eventstore.scratch import scratch
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["discovery"])

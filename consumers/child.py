@@ -30,13 +30,13 @@ from consumers.phases import PhaseWork
 from consumers.work import Workshop, log_fault, presentable
 from domain.commands import Tenant
 from estate.parent import end_with_parent
-from estate.scratch import scratch
 from eventstore.artifacts import ArtifactStore
 from eventstore.database import pool
 from eventstore.definitions import modules
 from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
 from eventstore.past import Past
+from eventstore.scratch import scratch
 from eventstore.store import Store
 
 STOPPED = {"class": "retryable", "code": "stopped", "message": "the run was stopped", "retryable": True}

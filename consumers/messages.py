@@ -23,6 +23,8 @@ ATTRIBUTES = (
     *("correlationid", "causationid", "expectedversion", "replyto"),
 )
 
+TENANT_ATTRIBUTES = ("clientaccountid", "engagementid", "userid")
+
 
 class ReplyTopicNotAllowed(MessageUnreadable):
     """`replyto` names a topic that the settings do not allow."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter, process_time
@@ -24,11 +24,11 @@ from consumers.steps import Steps
 from domain.commands import Tenant
 from domain.errors import MfoError, NotHere, Unavailable
 from estate.errors import EstateError
-from estate.scratch import scratch
 from eventstore.artifacts import ArtifactStore
 from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
 from eventstore.past import Past
+from eventstore.scratch import scratch
 
 log = structlog.get_logger()
 
@@ -266,11 +266,16 @@ def _without_nul(value: Any) -> Any:
     return value
 
 
+def _sentences(messages: Iterable[str]) -> str:
+    """Messages one after the other, each a sentence."""
+    return " ".join(message if message.endswith((".", "!", "?")) else f"{message}." for message in messages)
+
+
 class _Objection(Exception):
     """Validators object to the inputs."""
 
     def __init__(self, objections: list[Invalid]) -> None:
-        super().__init__("; ".join(one.message for one in objections))
+        super().__init__(_sentences(one.message for one in objections))
         self.objections = objections
 
 

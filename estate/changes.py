@@ -86,6 +86,7 @@ IDENTITIES: tuple[tuple[str, Callable[[_Known], Iterable[str]]], ...] = (
     ("name and external id", lambda asset: [f"{asset.key}|{external}" for external in asset.external_ids]),
     ("name and address", lambda asset: [f"{asset.key}|{address}" for address in telling(asset.ip_addresses)]),
     ("name", lambda asset: [asset.key]),
+    ("name and type", lambda asset: [f"{asset.key}|{asset.asset_type}"]),
     ("hardware address", _macs),
 )
 """By what an asset of one inventory is found in the other, the surest first; only keys that one asset on each side has."""

@@ -16,13 +16,17 @@ PREVIEW_ROWS = 20
 PREVIEW_TEXT = 200
 PREVIEW_CELLS = 50
 """Cells of a row that was set aside."""
+PREVIEW_COLUMNS = 200
+"""Columns of a table that are shown; `columns_total` says how many there are."""
+SHOWN_CELLS = 20_000
+"""Of all tables together."""
 
 
 def inspect(path: Path, filename: str, options: ImportOptions | None = None) -> dict[str, Any]:
     """Describe an upload.
 
     Returns `{format, recognised_as, encoding, sheets: [{name, rows, columns[], kind, role, header_row, header_rows,
-    set_aside, read_as}], rows, preview: {sheet: [first 20 rows as {column: cell}]}, set_aside: {sheet: [first 20 of
+    set_aside, columns_total, read_as}], rows, preview: {sheet: [first 20 rows as {column: cell}]}, set_aside: {sheet: [first 20 of
     {row, reason, message, cells}]}, warnings: [{code, message, sheet, row}], import_options}`.
     `rows` leaves out sheets that discovery does not use. The table of a file without sheets has its file name as name
     here. Cells that look like credentials or personal data are masked. Raises EstateError for unreadable files.
@@ -32,13 +36,18 @@ def inspect(path: Path, filename: str, options: ImportOptions | None = None) -> 
     sheets = []
     preview: dict[str, list[dict[str, Any]]] = {}
     set_aside: dict[str, list[dict[str, Any]]] = {}
+    left = SHOWN_CELLS
     for table in book.tables:
         name = _name(table, filename)
+        names = [_short(column) for column in table.names[:PREVIEW_COLUMNS]]
+        rows = min(PREVIEW_ROWS, len(table), left // max(len(names), 1))
+        left -= rows * len(names)
         sheets.append(
             {
                 "name": name,
                 "rows": len(table),
-                "columns": table.names,
+                "columns": names,
+                "columns_total": len(table.columns),
                 "kind": table.kind,
                 "role": table.role,
                 "header_row": table.header_row,
@@ -47,8 +56,8 @@ def inspect(path: Path, filename: str, options: ImportOptions | None = None) -> 
                 "read_as": table.read_as,
             }
         )
-        preview[name] = _preview(table)
-        set_aside[name] = [_aside(row, table.names) for row in islice(table.set_aside, PREVIEW_ROWS)]
+        preview[name] = _preview(table, rows)
+        set_aside[name] = [_aside(row, table.names[:PREVIEW_COLUMNS]) for row in islice(table.set_aside, PREVIEW_ROWS)]
     warnings = [asdict(warning) for warning in book.warnings]
     if not book.row_count:
         told = f"{filename} has a header and no data row below it."
@@ -74,13 +83,13 @@ def _name(table: Table, filename: str) -> str:
     return member if table.sheet is None else f"{member}: {table.sheet}"
 
 
-def _preview(table: Table) -> list[dict[str, Any]]:
+def _preview(table: Table, rows: int) -> list[dict[str, Any]]:
     from estate.personal import masked
 
-    names = table.names
+    columns = table.columns[:PREVIEW_COLUMNS]
     return [
-        {name: _short(masked(name, cell)) for name, cell in zip(names, cells, strict=True)}
-        for _, cells in table.rows(most=PREVIEW_ROWS)
+        {str(_short(column.name)): _short(masked(column.name, column[row])) for column in columns}
+        for row in range(rows)
     ]
 
 

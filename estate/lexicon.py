@@ -10,7 +10,7 @@ from functools import lru_cache
 from rapidfuzz import fuzz
 
 from estate.foreign import ARTICLES, FOREIGN, folded
-from estate.numbers import unit_of
+from estate.numbers import GIB, unit_of
 from estate.roles import APPLICATIONS, CONNECTIONS, DETAIL
 from estate.targets import ALIASES, SIZE_TARGETS
 
@@ -29,6 +29,7 @@ def compact(name: str) -> str:
 
 _BYTES = re.compile(r"(?:(?<![A-Za-z])|(?<=[a-z])(?=[KMGTP]))([kKMGTP])[bB]ytes?(?![a-z])")
 _IO = re.compile(r"(?<![A-Za-z])([KMGT])io\b")
+_IN_OUT = re.compile(r"\bI/O\b", re.IGNORECASE)
 _PER_SOCKET = re.compile(r"\bp\s?/\s?s\b", re.IGNORECASE)
 _PHYSICAL_CPU = re.compile(r"\bp-?(?=CPU)", re.IGNORECASE)
 _UNIT = re.compile(r"(?<![A-Za-z])([kKMGT]i?B(?:ps)?)(?![a-z])|(?<=[a-z])([KMGT]i?B)(?![a-z])")
@@ -37,9 +38,28 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2,})")
 _SCRIPTS = re.compile(r"(?<=[a-z0-9])(?=[^\W\da-z_])|(?<=[^\W\da-z_])(?=[a-z0-9])")
 
 
+_HOLDERS = frozenset({"attributes", "attribute", "attrs", "properties", "fields", "labels", "annotations", "metadata", "spec",
+                      "specs", "details", "facts", "resources", "item", "items", "record", "entry", "_source"})  # fmt: skip
+"""Members of nested records that only hold others: `attributes.labels.env` is `env`."""
+_OWN_TEXT = frozenset({"text", "#text", "_text", "$"})
+"""What a reader calls the text of an element that has attributes too: `memory.text` is `memory`."""
+
+
+def _without_holders(name: str) -> str:
+    if "." not in name:
+        return name
+    parts = name.split(".")
+    while len(parts) > 1 and parts[0].lower() in _HOLDERS:
+        del parts[0]
+    if len(parts) > 1 and parts[-1].lower() in _OWN_TEXT:
+        del parts[-1]
+    return ".".join(parts)
+
+
 @lru_cache(maxsize=16384)
 def _words(name: str) -> tuple[str, ...]:
-    spelled = _IO.sub(r"\1iB", _BYTES.sub(r" \1B", folded(name)))
+    spelled = _IN_OUT.sub("io", folded(_without_holders(name)))
+    spelled = _IO.sub(r"\1iB", _BYTES.sub(r" \1B", spelled))
     spelled = _PHYSICAL_CPU.sub("physical ", _PER_SOCKET.sub(" per socket", spelled))
     spelled = _UNIT.sub(lambda unit: f" {unit.group(0).lower()} ", spelled)
     spelled = _CARDS.sub(lambda word: "i" + word.group(1).lower(), spelled)
@@ -91,6 +111,46 @@ def english(name: str) -> tuple[str, ...]:
         means = "number" if any(word in _COUNTED for word in found) else "name"
         found = [means if word == "nombre" else word for word in found]
     return tuple(found or raw)
+
+
+# --- disks ------------------------------------------------------------------------------------------------------
+
+_DISK = (
+    r"(?:hard ?)?(?:disks?|drives?|volumes?|partitions?|laufwerk|platte|festplatte|disque|lecteur|disco|unidad|unita)"
+)
+_SIZED = (
+    r"(?:[KMGTP]i?B|[GMT]o|sizes?|capacity|total|used|usage|free|space|gr(?:oe|o)sse|taille|belegt|frei|libre)(?![a-z])"
+)
+_SIZE_FOLLOWS = rf"(?=\s*[-_]*\s*(?:$|[(\[]|{_SIZED}))"
+_MARK = re.compile(r"/[\w/.-]*|(?<![a-z])[a-z](?![a-z])")
+_LONGEST_OF_A_DRIVE = 100
+_LETTERED = re.compile(
+    rf"(?<![a-z]){_DISK}(?:[\s_-]+\(?|\()(?:[a-z](?![a-z]):?\\?|/[\w/.-]*)\)?{_SIZE_FOLLOWS}"
+    rf"|(?<![a-z])[a-z]:?\\?[\s_-]+{_DISK}{_SIZE_FOLLOWS}"
+    rf"|^\s*(?:[a-z]:\\?|/[\w/.-]*){_SIZE_FOLLOWS}",
+    re.IGNORECASE,
+)
+
+
+@lru_cache(maxsize=16384)
+def of_one_drive(name: str) -> str | None:
+    """The column name of a size without the drive letter or mount point it names: `Disk C (GB)`, `/var (GB)` -> `Disk
+    (GB)`; None where it names none. A name that is a drive alone (`/var`, `C:`) has to say a unit of size."""
+    if len(name) > _LONGEST_OF_A_DRIVE:
+        return None
+    plain = folded(name)
+    found = _LETTERED.search(plain)
+    if found is None or (unit := unit_in_header(name)) is None or unit not in GIB:
+        return None
+    return f"{plain[: found.start()]} disk {plain[found.end() :]}".strip()
+
+
+def drive_of(name: str) -> str | None:
+    """The drive letter or mount point that the column name of a size names, in lower case; None where it names none."""
+    if of_one_drive(name) is None or (found := _LETTERED.search(folded(name))) is None:
+        return None
+    marks = _MARK.findall(found[0].lower())
+    return marks[0] if marks else None
 
 
 # --- meanings ---------------------------------------------------------------------------------------------------

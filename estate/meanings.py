@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from estate.lexicon import OTHERS, bare, end_of_connection, is_server_end, meanings, unit_in_header, words
-from estate.profile import Profile, is_address_list, is_environment, is_person, names_system
+from estate.lexicon import OTHERS, bare, end_of_connection, is_server_end, meanings, of_one_drive, unit_in_header, words
+from estate.profile import Profile, is_address_list, is_environment, is_person, is_time, names_system
 from estate.roles import APPLICATIONS, CONNECTIONS, DETAIL, MACHINES, PERFORMANCE, SOFTWARE
 from estate.targets import NAME_TARGETS, NUMBER_TARGETS, PERCENT_TARGETS, SIZE_TARGETS, UTILIZATION_TARGETS
 
@@ -44,6 +44,18 @@ _NO_SHAPE = OTHERS | {
     "remote",
 }
 _ADDRESS_WORDS = frozenset({"ip", "ips", "ipv4", "ipv6", "address", "addresses", "addr"})
+_POWER_WORDS = frozenset({"power", "powerstate", "running"})
+_LIFECYCLE = frozenset({
+    "active", "inactive", "retired", "decom", "decommissioned", "decommission", "in use", "installed", "in stock", "in service",
+    "out of service", "operational", "non-operational", "live", "planned", "disposed", "end of life", "to be decommissioned",
+    "pending install", "in maintenance", "stolen", "obsolete", "aktiv", "inaktiv", "ausgemustert", "in betrieb", "installiert",
+    "außer betrieb", "stillgelegt", "actif", "inactif", "en service", "hors service", "activo", "inactivo", "de baja",
+})  # fmt: skip
+"""Stages in the life of a machine: an active one may be off."""
+_OBJECTS = (["object"], ["resource"], ["entity"], ["element"], ["managed", "object"])
+_VENDORS = (["vendor"], ["publisher"], ["supplier"], ["software", "vendor"])
+_PRODUCTS = frozenset({"software", "product", "publisher"})
+_OF_PRODUCTS = _PRODUCTS | {"name", "title", "version"}
 _WINDOW = re.compile(
     r"\b(?:in |over )?(?:the )?(?:last|past|previous)\s+\d*\s*(?:hour|day|week|month)s?\b", re.IGNORECASE
 )
@@ -78,6 +90,8 @@ class Surroundings:
     hosts_beside: bool = False
     """A column other than that one says on which host the machine runs."""
     ends: frozenset[str] = frozenset()
+    products_beside: bool = False
+    """A column names a product of software: a vendor may be the product's."""
     """Of `source` and `target` those that columns speak of."""
 
 
@@ -97,7 +111,13 @@ def surroundings(role: str, names: Sequence[str]) -> Surroundings:
             per_socket = True
         sockets = sockets or bool(spoken & {"socket", "sockets"} and "per" not in words(name))
     ends = frozenset(end.split("_", 1)[0] for name in names if (end := end_of_connection(name)) is not None)
-    return Surroundings(role, named, virtual, apart, per_socket and not sockets, named and hosts, ends)
+    products = any(_names_a_product(name) for name in names)
+    return Surroundings(role, named, virtual, apart, per_socket and not sockets, named and hosts, ends, products)
+
+
+def _names_a_product(name: str) -> bool:
+    spoken = words(name)
+    return not _PRODUCTS.isdisjoint(spoken) and _OF_PRODUCTS.issuperset(spoken)
 
 
 def _is_host(name: str) -> bool:
@@ -156,6 +176,7 @@ def _by_words(name: str, profile: Profile, around: Surroundings) -> list[Candida
     if around.role == SOFTWARE and around.named_apart and bare(name) == ["name"]:
         return [Candidate("software", 0.9, INFERRED, "another column names the machine; the name is the product's")]
     statistic, plain = _statistic(name)
+    plain = (of_one_drive(plain) if around.role == MACHINES else None) or plain
     said = meanings(plain, around.role)
     percent = _is_share(name, profile)
     unit = unit_in_header(name)
@@ -270,7 +291,12 @@ def _beyond_shares(profile: Profile) -> bool:
 
 def _weighed(candidate: Candidate, name: str, profile: Profile, around: Surroundings) -> Candidate:
     if candidate.target in NAME_TARGETS and around.role != MACHINES:
-        return candidate
+        another = around.named and around.role == PERFORMANCE and bare(name) in _OBJECTS
+        return replace(candidate, confidence=0.0) if another or profile.share(is_time) > 0.5 else candidate
+    if candidate.target == "manufacturer" and around.products_beside and bare(name) in _VENDORS:
+        return replace(candidate, confidence=0.0)
+    if candidate.target == "power_state" and _is_lifecycle(name, profile):
+        return replace(candidate, confidence=0.0)
     if candidate.target == "name" and around.named_apart and bare(name) == ["name"] and profile.share(is_person) >= 0.8:
         return replace(candidate, confidence=0.0)
     fits = profile.fits(candidate.target)
@@ -287,6 +313,13 @@ def _weighed(candidate: Candidate, name: str, profile: Profile, around: Surround
         return candidate
     raised = min(0.98, candidate.confidence + 0.05)
     return replace(candidate, confidence=raised, reason=f"{candidate.reason}; its values look like that")
+
+
+def _is_lifecycle(name: str, profile: Profile) -> bool:
+    """`Status` of what stage of its life a machine is in, not of whether it is on."""
+    if not _POWER_WORDS.isdisjoint(words(name)) or profile.blank:
+        return False
+    return profile.share(lambda cell: str(cell).strip().lower() in _LIFECYCLE) >= 0.3
 
 
 def _by_values(name: str, profile: Profile) -> list[Candidate]:

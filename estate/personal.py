@@ -132,7 +132,7 @@ def _header(name: str) -> _Header:
 # --- shapes -----------------------------------------------------------------------------------------------------
 
 _KEY_NAME = (
-    r"(?P<name>(?<![a-z])(?:password|passwd|passphrase|pass|pwd|passwort|kennwort|api[_-]?key|access[_-]?key"
+    r"(?P<name>(?<![a-z])(?:password|passwd|passphrase|pass|pwd|pw|passwort|kennwort|api[_-]?key|access[_-]?key"
     r"|account[_-]?key|secret[_-]?access[_-]?key|client[_-]?secret|secret[_-]?key|secret|auth[_-]?token|access[_-]?token"
     r"|token|sharedaccesskey|sig))"
 )
@@ -176,7 +176,22 @@ _EXACT_MARKS = (
     "AKIA", "ASIA", "eyJ", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat", "glpat-", "xox", "sk_live", "AIza",
     "npm_", "hvs.", "dop_v1", "-----BEGIN",
 )  # fmt: skip
-_NAME_MARKS = ("pass", "pwd", "kennwort", "secret", "key", "token", "sig", "authorization", ":thin:", ":oci")
+_NAME_MARKS = (
+    "pass",
+    "pwd",
+    "pw:",
+    "pw=",
+    "pw :",
+    "pw =",
+    "kennwort",
+    "secret",
+    "key",
+    "token",
+    "sig",
+    "authorization",
+    ":thin:",
+    ":oci",
+)
 """A text has no shape of a credential without one of the exact marks, or a name and what joins it to a value."""
 
 
@@ -241,7 +256,7 @@ def _masked_credentials(text: str, found: set[str]) -> str:
 
     def key_value(match: re.Match[str]) -> str:
         value, name = match["value"], match["name"].lower()
-        is_password = any(word in name for word in ("pass", "pwd", "kennwort"))
+        is_password = any(word in name for word in ("pass", "pwd", "pw", "kennwort"))
         # `pass` alone may as well be that of a test or of a ticket
         certain = is_password and name != "pass"
         if not _is_secret_value(value) or (not certain and not _looks_random(value)):

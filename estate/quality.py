@@ -432,7 +432,7 @@ def _scored_completeness(tables: Sequence[TableQuality]) -> dict[str, Any]:
                 "expected": before["expected"] + of,
                 "stated": before["stated"] or bool(stated),
             }
-    made = _dimension("completeness", known, expected, tables, "there are no machines and no applications")
+    made = _dimension("completeness", known, expected, tables, "no table lists machines or applications")
     made["by_field"] = {
         target: {**one, "percent": round(100 * one["known"] / one["expected"], 1)} for target, one in by_field.items()
     }

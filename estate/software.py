@@ -38,7 +38,7 @@ class _Known:
 
 
 _FILLER = (
-    r"(?:[\s\-/:,()\[\].]|\b(?:the|servers?|database|db|rdbms|dbms|community|enterprise|standard|developer|express"
+    r"(?:[\s\-/:,()\[\].\"]|\b(?:the|servers?|database|db|rdbms|dbms|community|enterprise|standard|developer|express"
     r"|datacenter|web|workgroup|business|professional|foundation|premium|advanced|editions?|ee|se1?|se2|xe|le|oss"
     r"|open source|gpl|commercial|cluster|instance|engine|services?|software|suite|platform|version|ver|release|rel|v|r"
     r"|lts|on|windows|win|linux|unix|core|full|runtime|environment|host|hosting|bundle|shared|framework|desktop|sdk"
@@ -141,6 +141,12 @@ def _postgres(text: str) -> str | None:
     """`96` is 9.6, `10` and later are releases of one number."""
     found = re.match(r"-?9(\d)(?![\d.])", text)
     return f"9.{found[1]}" if found else _numbers(text)
+
+
+def _citrix(text: str) -> str | None:
+    """Releases have the year and month of their first day, `1912`, also written `7.1912`."""
+    found = re.search(r"(?<![\d.])(?:7\.)?(\d{4})(?!\d)", text)
+    return found[1] if found else _numbers(text)
 
 
 _VENDORS = (
@@ -290,7 +296,8 @@ _CATALOGUE: tuple[_Known, ...] = (
            parts=r"\b(?:update manager|converter|inventory service|orchestrator|operations)\b"),
     _known("VMware ESXi", "VMware", "virtualisation", rf"(?:vsphere\s+)?esxi?{_OR_DIGIT}"),
     _known("Citrix Virtual Apps and Desktops", "Citrix", "virtualisation",
-           rf"(?:virtual apps(?: and desktops)?|xenapp(?:\s*(?:&|and)\s*xendesktop)?|xendesktop|cvad|presentation server){_OR_DIGIT}"),
+           rf"(?:virtual apps(?: and desktops)?|xenapp(?:\s*(?:&|and)\s*xendesktop)?|xendesktop|cvad|presentation server){_OR_DIGIT}(?:\s+7(?=\s|$))?",
+           _citrix),
     _known("NetScaler ADC", "Citrix", "virtualisation", rf"(?:netscaler(?:\s+adc)?|citrix adc){_OR_DIGIT}"),
     _known("Citrix Hypervisor", "Citrix", "virtualisation", rf"(?:xenserver|citrix hypervisor){_OR_DIGIT}"),
     _known("Citrix", "Citrix", "virtualisation", r"(?<=citrix)$|citrix$"),

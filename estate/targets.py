@@ -402,12 +402,14 @@ _ALIASES_CONNECTIONS: dict[str, tuple[str, ...]] = {
                     "inbound connections", "outbound connections"),
 }  # fmt: skip
 _ALIASES_PERFORMANCE: dict[str, tuple[str, ...]] = {
+    "name": (*_NAMED["name"], "object", "resource", "entity", "element", "managed object"),
     "detail_key": ("disk", "drive", "volume", "mount point", "filesystem", "partition", "nic", "adapter", "interface",
                    "network adapter", "instance", "disk name", "core id", "cpu id", "device name", "lun", "counter instance"),
     "measured_at": ("timestamp", "time", "date", "date time", "datetime", "measured at", "collection time", "interval",
                     "timeslot", "time stamp", "sample time", "recorded at", "hour", "day", "timeslot start"),
 }  # fmt: skip
 _ALIASES_SOFTWARE: dict[str, tuple[str, ...]] = {
+    "name": (*_NAMED["name"], "installed on", "installed on server", "deployed on", "running on", "used on"),
     "software": ("software", "software name", "product", "product name", "application", "application name", "program",
                  "title", "installed software", "package", "package name", "display name", "software product",
                  "app name", "software title", "program name", "licence name", "license name", "name"),

@@ -23,6 +23,7 @@ from estate.vocabulary import (
     boolean_of,
     criticality_of,
     environment_of,
+    is_host_name,
     is_placeholder,
     is_plain_ipv4,
     is_plain_mac,
@@ -59,6 +60,8 @@ _INVISIBLE = re.compile(
     "[\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
 """Controls, zero-width and direction marks, soft hyphens: what nobody sees and what makes two names differ."""
+_MINUS_ONE = frozenset({"-1", "-1.0"})
+"""What tools write where they collected nothing."""
 _NO_BREAK = re.compile("[\u00a0\u202f\u2007]")
 _PROTOCOLS = {"1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6", "132": "sctp"}
 """IANA protocol numbers."""
@@ -104,7 +107,7 @@ def clean_column(use: Use, distinct: list[Cell], role: str, *, part: bool = Fals
     clean = cleaner_of(use, distinct, role, part=part)
     texts = clean is _text or clean is _name or target in _SAYS_NOTHING
     if texts and _is_tidy(distinct, names=target in NAMES) and _says_something(distinct, _SAYS_NOTHING.get(target)):
-        return _placeholders_only(distinct)
+        return _each(distinct, clean) if _has_numbers(distinct) else _placeholders_only(distinct)
     cleaned = _each(distinct, clean)
     if target == "asset_type":
         marks: list[Any] = [True if cell is not None and is_template_type(str(cell)) else None for cell in distinct]
@@ -207,6 +210,8 @@ def _text(cell: Cell) -> Outcome:
     clean, rule = _seen(str(cell))
     if is_placeholder(clean):
         return _NOTHING
+    if clean in _MINUS_ONE:
+        return None, "minus_one_to_null", None
     if len(clean) > MAX_CHARACTERS:
         return clean[:MAX_CHARACTERS], "cut_to_2000_characters", _too_long(clean)
     return clean, rule, None
@@ -218,7 +223,7 @@ def _too_long(text: str) -> str:
 
 def _name(cell: Cell) -> Outcome:
     clean, rule, doubt = _text(cell)
-    if clean is not None and clean.endswith(".") and split_fqdn(clean):
+    if clean is not None and clean.endswith(".") and (split_fqdn(clean) or is_host_name(clean.rstrip("."))):
         return clean.rstrip("."), "trailing_dot", doubt
     return clean, rule, doubt
 
@@ -300,7 +305,7 @@ def _attribute_text(cell: str) -> Outcome:
     text = visible.strip()
     if is_placeholder(text):
         return _NOTHING
-    if text in {"-1", "-1.0"}:
+    if text in _MINUS_ONE:
         return None, "minus_one_to_null", None
     if len(text) > MAX_CHARACTERS:
         return text[:MAX_CHARACTERS], "cut_to_2000_characters", _too_long(text)

@@ -67,7 +67,8 @@ class Findings:
                 more[reason] += 1
                 continue
             severity = "info" if reason in quiet else "medium"
-            self.add("rejected_row", severity, f"{self.place}, row {row}: {message.rstrip('.')}.", row)
+            where = f"{self.place}, row {row}" if row else self.place
+            self.add("rejected_row", severity, f"{where}: {message.rstrip('.')}.", row or None)
         if more:
             by_reason = ", ".join(f"{count:,} {reason}" for reason, count in more.most_common())
             self.add(

@@ -157,7 +157,7 @@ class _Work:
         rows = [self.table.numbers[place] for place in places]
         what = " or ".join(WORDS[one] for one in kinds)
         then = (
-            "; it is masked from here on, only the file as it was uploaded still holds it"
+            "; it is masked from here on, only the uploaded file and the raw table read from it still hold it"
             if kind == "credential_in_data"
             else ""
         )
@@ -194,7 +194,7 @@ class _Work:
             "credential_in_data",
             "high",
             f"{self.findings.place}, {in_words(rows)}, {values.field}: the tag's key says that the value is a credential; "
-            "it is masked from here on, only the file as it was uploaded still holds it.",
+            "it is masked from here on, only the uploaded file and the raw table read from it still hold it.",
             rows[0],
             values.field,
         )

@@ -95,7 +95,7 @@ def _judged(table: Table) -> tuple[str, str, str]:
     if given_role is not None:
         if given_role not in (*USED, IGNORED):
             raise _invalid(table, "role", str(given_role), (*USED, IGNORED))
-        return kind, str(given_role), "the import options say so"
+        return kind, str(given_role), str(table.read_as.get("role_why") or "the import options say so")
     return kind, role, why
 
 

@@ -273,6 +273,7 @@ def _performance(columns: Columns) -> tuple[str, str, str] | None:
     if not times:
         return None
     named = [name for name in columns.identities if name not in times]
+    named = named or [name for name in columns.saying(PERFORMANCE, "name", least=0.99) if name not in times]
     measured = [name for name in columns.measures
                 if not is_bare_measure(name) or (named and columns.changes(name, named[0]))]  # fmt: skip
     if not measured or not named:
@@ -295,10 +296,14 @@ def _software(columns: Columns) -> tuple[str, str, str] | None:
     said = [name for name in products if set(words(name)) & {"software", "product", "products", "package", "program",
             "programm", "produkt", "logiciel", "producto", "prodotto", "produto"}]  # fmt: skip
     named = [name for name in columns.identities if name not in products]
+    named = named or [name for name in columns.saying(SOFTWARE, "name", least=0.99)
+                      if name not in products and columns.profile(name).share(is_time) < 0.5]  # fmt: skip
     plain = [name for name in named if bare(name) == ["name"]]
     if plain and not products and len(named) > 1:
         products, named = plain, [name for name in named if name not in plain]
     versions = columns.saying(SOFTWARE, "software_version", "software_vendor", least=0.9)
+    if said and versions and not named and not facts and (speaks_of_licences or len(versions) > 1):
+        return "licences", SOFTWARE, _listed("each row is a product", [said[0], *versions[:2]])
     if not named or not versions:
         return None
     if said and (not facts or columns.repeats(named) >= 1.2):

@@ -33,7 +33,7 @@ from estate.inventory.views import APPLICATION, Stated, View
 from estate.roles import DETAIL, PERFORMANCE, SOFTWARE, TAGS
 from estate.sizing import MEASURES, measure
 from estate.software import parse_product
-from estate.vocabulary import ENVIRONMENTS, is_host_name, parse_ip, split_fqdn
+from estate.vocabulary import environment_of, is_host_name, parse_ip, split_fqdn
 
 SINGLE = (
     "serial_number", "uuid", "cpu_cores", "memory_gb", "storage_gb", "environment", "location", "criticality",
@@ -126,8 +126,11 @@ class Maker:
         rows = by_precedence(stated)
         conflicts: list[dict[str, Any]] = []
         asset = Asset(asset_id=self.asset_id(key), name="")
-        self._names(asset, root, units, stated)
-        self._addresses(asset, rows)
+        if stated:
+            self._names(asset, root, units, stated)
+            self._addresses(asset, rows)
+        else:
+            self._who_was_seen(asset, root, units)
         known = rows[0][0].facts if len(rows) == 1 else set[str]().union(*(view.facts for view, _ in rows))
         running = system(rows, conflicts) if "operating_system" in known else {}
         self._system(asset, running)
@@ -196,6 +199,16 @@ class Maker:
             also = self._titles(ordered)
             also.update(dict.fromkeys(host for host in hosts if host.lower() != asset.name.lower()))
             asset.also_known_as = _others(first, asset.name, asset.fqdn, also)
+
+    def _who_was_seen(self, asset: Asset, root: int, units: list[int]) -> None:
+        """Who a thing is of which no list was given: by the rows of measurements, products and tags."""
+        spoken = [(self._units.of(unit), row) for unit in units for row in self._units.rows(unit)]
+        self._names(asset, root, units, spoken)
+        self._addresses(asset, spoken)
+        for target in ("serial_number", "uuid"):
+            said = candidates(spoken, target)
+            if said:
+                setattr(asset, target, said[0].value)
 
     @staticmethod
     def _titles(rows: list[Row]) -> dict[str, None]:
@@ -291,7 +304,7 @@ class Maker:
                     key, value = view.first("tag_key", row), view.first("tag_value", row)
                     target = _TAGS.get(str(key).strip().lower()) if value is not None else None
                     if target:
-                        said = ENVIRONMENTS.get(str(value).lower(), value) if target == "environment" else value
+                        said = environment_of(str(value)) or value if target == "environment" else value
                         found[target].append(Said(said, view, row, str(key)))
             elif view.role == PERFORMANCE:
                 for target in ("cpu_cores", "memory_gb", "storage_gb"):

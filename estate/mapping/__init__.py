@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from estate.mapping.decide import Given, check, columns_of, decide, uses
+from estate.mapping.decide import Given, check, columns_of, decide, uses, why_doubtful
 from estate.mapping.learned import Learned
 from estate.mapping.suggest import suggest
 from estate.mapping.suggestion import DOUBTFUL, UNUSED, Decision, Missing, Refused, Suggestion
@@ -10,5 +10,5 @@ from estate.mapping.units import conversion
 
 __all__ = [
     "DOUBTFUL", "UNUSED", "Decision", "Given", "Learned", "Missing", "Refused", "Suggestion", "check", "columns_of",
-    "conversion", "decide", "suggest", "uses",
+    "conversion", "decide", "suggest", "uses", "why_doubtful",
 ]  # fmt: skip

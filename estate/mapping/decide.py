@@ -223,7 +223,14 @@ def _given(suggestion: Suggestion, wanted: Given, table: Table | None) -> Sugges
         made.date_order = wanted.date_order
     made.conversion = conversion(made)
     made.confidence = 1.0
+    if target == suggestion.target_field and made.doubtful is not None and made.doubtful == suggestion.doubtful:
+        made.reason += f"; {why_doubtful(suggestion)}"
     return made
+
+
+def why_doubtful(suggestion: Suggestion) -> str:
+    """What stands in the way of reading a doubtful column: the last clause of its reason."""
+    return suggestion.reason.rsplit("; ", 1)[-1]
 
 
 def _unsettled(made: Suggestion) -> list[Missing]:
@@ -234,7 +241,8 @@ def _unsettled(made: Suggestion) -> list[Missing]:
     key = doubtful.replace(" ", "_")
     place = f"{made.source_file}, sheet {made.source_sheet}" if made.source_sheet is not None else made.source_file
     sentence = (
-        f"{place}: the {doubtful} of {made.source_field!r} cannot be told from its values; give "
+        f"{place}: the {doubtful} of {made.source_field!r} cannot be told from its values"
+        f"{f' ({why_doubtful(made)})' if '; ' in made.reason else ''}; give "
         f'{{"target_field": "{made.target_field}", "{key}": ...}}'
     )
     return [Missing(made.source_file, made.source_sheet, made.target_field, sentence)]

@@ -9,7 +9,7 @@ from estate.formats.exports import DROP, KEEP, UNUSED, Export, Meaning
 from estate.lexicon import compact
 from estate.mapping.suggestion import UNUSED as NOT_USED
 from estate.mapping.suggestion import Suggestion
-from estate.mapping.units import doubt, settle
+from estate.mapping.units import doubt, settle, unit_columns
 from estate.profile import Profile
 from estate.tables import Table
 from estate.targets import ADDED_TARGETS, MANY_TARGETS
@@ -29,6 +29,7 @@ def suggest_known(table: Table, export: Export, profiles: Sequence[Profile]) -> 
     chosen = _chosen_ranks(meanings, profiles)
     own = _own_columns(table, export)
     taken: set[str] = set()
+    beside = unit_columns(table)
     found: list[Suggestion | None] = []
     for at, (column, profile) in enumerate(zip(table.columns, profiles, strict=True)):
         meaning = meanings[at]
@@ -40,7 +41,8 @@ def suggest_known(table: Table, export: Export, profiles: Sequence[Profile]) -> 
         held = _held(meaning, chosen, taken, profile)
         suggestion = _suggestion(table, export, column.name, held)
         if held.target is not None:
-            settle(suggestion, profile, table, unit=held.unit, sure=held.sure, date_order=held.date_order)
+            settle(suggestion, profile, table, unit=held.unit, sure=held.sure, date_order=held.date_order,
+                   beside=beside)  # fmt: skip
             taken.add(held.target)
         found.append(suggestion)
     if export.product == "servicenow":

@@ -9,17 +9,17 @@ from typing import Any
 
 from estate.formats import BY_KIND
 from estate.formats.exports import KEPT, Export
-from estate.lexicon import bare, words
+from estate.lexicon import bare, drive_of, of_one_drive, words
 from estate.mapping.known import suggest_known
 from estate.mapping.learned import MOST, STEP, Learned, Vote
 from estate.mapping.suggestion import DOUBTFUL, LEARNED, NO_MATCH, Suggestion
 from estate.mapping.together import compare
-from estate.mapping.units import ASKS, conversion, decimal_told, settle
+from estate.mapping.units import ASKS, conversion, decimal_told, settle, unit_columns
 from estate.meanings import LEAST, Candidate, Surroundings, candidates, surroundings
 from estate.personal import masked
 from estate.profile import Profile
 from estate.roles import IGNORED
-from estate.tables import Cell, Table
+from estate.tables import Cell, Column, Table
 from estate.targets import (
     ADDED_TARGETS,
     MANY_TARGETS,
@@ -87,13 +87,13 @@ def _by_list(table: Table, export: Export, profiles: Sequence[Profile], learned:
     """The export's own columns by its list; the others by their meaning, as long as the list does not tell it better."""
     listed = suggest_known(table, export, profiles)
     claimed = {one.target_field for one in listed if one is not None} - MANY_TARGETS
-    around = surroundings(table.role, table.names)
+    around, beside = surroundings(table.role, table.names), unit_columns(table)
     found: list[Suggestion] = []
     for known, name, profile in zip(listed, table.names, profiles, strict=True):
         if known is not None:
             found.append(known)
             continue
-        meant = _suggested(table, name, profile, around, learned)
+        meant = _suggested(table, profile, around, learned, beside)
         target = meant.target_field
         approved = meant.match_type == LEARNED
         if (export.rest == KEPT and not approved) or target is None or target in claimed or target in NAME_TARGETS:
@@ -115,13 +115,18 @@ def _kept(table: Table, name: str) -> Suggestion:
 
 
 def _by_meaning(table: Table, profiles: Sequence[Profile], learned: Learned) -> list[Suggestion]:
-    around = surroundings(table.role, table.names)
-    return [
-        _suggested(table, name, profile, around, learned) for name, profile in zip(table.names, profiles, strict=True)
-    ]
+    around, beside = surroundings(table.role, table.names), unit_columns(table)
+    return [_suggested(table, profile, around, learned, beside) for profile in profiles]
 
 
-def _suggested(table: Table, name: str, profile: Profile, around: Surroundings, learned: Learned) -> Suggestion:
+def _suggested(
+    table: Table,
+    profile: Profile,
+    around: Surroundings,
+    learned: Learned,
+    beside: Mapping[tuple[str, ...], Column],
+) -> Suggestion:
+    name = profile.column.name
     votes = learned.votes(name, table.kind)
     allowed = ROLE_TARGETS.get(table.role, ())
     offered = [one for one in candidates(name, profile, around) if one.target in allowed]
@@ -133,7 +138,7 @@ def _suggested(table: Table, name: str, profile: Profile, around: Surroundings, 
         best = offered.pop(0)
         suggestion.target_field, suggestion.confidence = best.target, round(best.confidence, 2)
         suggestion.match_type, suggestion.reason = best.match_type, best.reason
-        settle(suggestion, profile, table)
+        settle(suggestion, profile, table, beside=beside)
         _with_approved_unit(suggestion, votes.get(best.target), best.confidence)
         if profile.blank:
             suggestion.reason += "; the column is blank"
@@ -234,10 +239,11 @@ def _parts_or_total(target: str, claimants: Sequence[tuple[Suggestion, Profile]]
     is none of these is the whole, and the parts are left to it."""
     sure = [one for one, profile in claimants if one.confidence >= _MANY_LEAST and not profile.blank]
     parts = [one for one in sure if _is_part(one.source_field)]
-    whole = next((one for one in sure if one not in parts), None)
+    added = set(map(id, parts))
+    whole = next((one for one in sure if id(one) not in added), None)
     if whole is None and len(parts) > 1:
         for suggestion, _ in claimants:
-            if suggestion in parts:
+            if id(suggestion) in added:
                 suggestion.reason += f"; one of {len(parts)} parts of {target}, which are added"
             else:
                 _give_up(suggestion, f"{parts[0].source_field} and {len(parts) - 1} more fit {target} better")
@@ -252,21 +258,42 @@ _DISK_PARTS = frozenset({"os", "boot", "system", "root", "data"})
 
 
 def _disks_of_kinds(found: Sequence[Suggestion]) -> None:
-    """`OS disk (GB)` and `Data disk (GB)` are parts of the storage; one of them alone is not the storage."""
+    """`OS disk (GB)` and `Data disk (GB)`, `Disk C (GB)` and `/var (GB)` are parts of the storage; one of them alone is not
+    the storage."""
     parts = [
         one
         for one in found
-        if not _DISK_PARTS.isdisjoint(spoken := bare(one.source_field))
-        and not {"disk", "disks", "drive", "volume"}.isdisjoint(spoken)
-        and one.target_field in {"storage_gb", "storage_used_gb"}
+        if one.target_field in {"storage_gb", "storage_used_gb"} and _names_a_disk(one.source_field)
     ]
     for target in ("storage_gb", "storage_used_gb"):
-        own = [one for one in parts if one.target_field == target]
+        own = _each_drive_once([one for one in parts if one.target_field == target])
         for one in own:
             if len(own) > 1 and one.doubtful is None:
                 one.confidence = max(one.confidence, _SURE_PART)
             elif len(own) == 1:
                 _give_up(one, "it is one disk, and no column tells the others")
+
+
+def _each_drive_once(parts: Sequence[Suggestion]) -> list[Suggestion]:
+    """Without the columns that tell of a drive again: added, it would count twice."""
+    told: dict[str, str] = {}
+    kept = []
+    for one in parts:
+        drive = drive_of(one.source_field)
+        if drive is not None and drive in told:
+            _give_up(one, f"{told[drive]} tells the size of that drive already")
+            continue
+        if drive is not None:
+            told[drive] = one.source_field
+        kept.append(one)
+    return kept
+
+
+def _names_a_disk(name: str) -> bool:
+    """Does the column speak of one disk, by what it is for, its letter or its mount point?"""
+    spoken = bare(name)
+    of_a_kind = not _DISK_PARTS.isdisjoint(spoken) and not {"disk", "disks", "drive", "volume"}.isdisjoint(spoken)
+    return of_a_kind or of_one_drive(name) is not None
 
 
 _PART_WORDS = frozenset({"read", "reads", "write", "writes", "written", "in", "out", "sent", "received", "receive",
@@ -278,8 +305,7 @@ def _is_part(name: str) -> bool:
     spoken = bare(name)
     if "total" in spoken:
         return False
-    of_disks = not _DISK_PARTS.isdisjoint(spoken) and not {"disk", "drive", "volume"}.isdisjoint(spoken)
-    return of_disks or any(word in _PART_WORDS or word.isdigit() or len(word) == 1 for word in spoken)
+    return _names_a_disk(name) or any(word in _PART_WORDS or word.isdigit() or len(word) == 1 for word in spoken)
 
 
 def _give_up(suggestion: Suggestion, why: str) -> None:

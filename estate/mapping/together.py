@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from estate.mapping.suggestion import DOUBTFUL, Suggestion
-from estate.mapping.units import conversion, doubt, is_guess
+from estate.mapping.units import conversion, doubt, is_guess, unit_columns
 from estate.numbers import GIB, parse, split_unit
 from estate.profile import Profile
 from estate.roles import MACHINES
@@ -37,8 +37,9 @@ class _Told:
 
 def compare(table: Table, found: Sequence[Suggestion], profiles: Sequence[Profile]) -> None:
     """Doubt or settle units by what a machine has and uses of it, and see whether a host is the machine itself."""
+    beside = unit_columns(table)
     told = {
-        suggestion.target_field: _Told(suggestion, profile, is_guess(suggestion, profile, table))
+        suggestion.target_field: _Told(suggestion, profile, is_guess(suggestion, profile, table, beside))
         for suggestion, profile in reversed(list(zip(found, profiles, strict=True)))
         if suggestion.target_field is not None
     }
@@ -58,7 +59,9 @@ def compare(table: Table, found: Sequence[Suggestion], profiles: Sequence[Profil
 
 def _used(table: Table, part: _Told, whole: _Told | None) -> None:
     suggestion = part.suggestion
-    if DOUBTFUL in (suggestion.number_format, suggestion.unit) or not (part.guess or suggestion.unit is None or (whole and whole.guess)):
+    if DOUBTFUL in (suggestion.number_format, suggestion.unit) or not (
+        part.guess or suggestion.unit is None or (whole and whole.guess)
+    ):
         return
     shares = _like_shares(part)
     if whole is None or whole.suggestion.unit is None or whole.suggestion.number_format == DOUBTFUL:

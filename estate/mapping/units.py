@@ -35,11 +35,11 @@ _KIBI = 1024
 
 
 def settle(suggestion: Suggestion, profile: Profile, table: Table, *, unit: str | None = None, sure: bool = True,
-           date_order: str | None = None) -> None:  # fmt: skip
+           date_order: str | None = None, beside: Mapping[tuple[str, ...], Column] | None = None) -> None:  # fmt: skip
     """Set number format, unit, date order and conversion of a suggestion that has a target.
 
     `unit` and `date_order` are what the tool that wrote the table is known to use; not `sure`: only where the values
-    do not contradict it.
+    do not contradict it. `beside` are the table's `unit_columns`, where they are known already.
     """
     target = suggestion.target_field
     if target is None or target == "custom_attributes":
@@ -51,7 +51,7 @@ def settle(suggestion: Suggestion, profile: Profile, table: Table, *, unit: str 
     given = given_unit(table, suggestion.source_field)
     if given is not None:
         _as_given(suggestion, given)
-    elif _beside(suggestion, profile, table):
+    elif _beside(suggestion, profile, unit_columns(table) if beside is None else beside):
         pass
     elif target == "bytes":
         _bytes(suggestion, profile)
@@ -192,7 +192,7 @@ def _date_order(suggestion: Suggestion, profile: Profile, table: Table, known: s
         doubt(
             suggestion,
             f"it holds both orders, {both[0]} with the day first and {both[1]} with the month first: say date_order in"
-            " import_options; the dates that are written in the other order stay unknown",
+            " import_options, and dates that do not fit the order stay unknown",
         )
     elif found == DOUBTFUL:
         example = next((str(cell) for cell, _ in profile.said()), "")
@@ -216,15 +216,19 @@ _OF_A_VALUE = frozenset({"value", "values", "text", "amount", "number", "quantit
 _SHOWN_UNITS = 5
 
 
-def _beside(suggestion: Suggestion, profile: Profile, table: Table) -> bool:
+def _beside(suggestion: Suggestion, profile: Profile, beside: Mapping[tuple[str, ...], Column]) -> bool:
     """The unit that a column beside states (`Memory, Memory Unit`): taken where it is one and the same in all rows, else
     asked about. False where there is no such column, or where the header or every value says a unit itself."""
     target = suggestion.target_field or ""
     allowed = units_of(target)
-    if not allowed or unit_in_header(suggestion.source_field) is not None or profile.blank:
+    if not beside or not allowed or unit_in_header(suggestion.source_field) is not None or profile.blank:
         return False
-    column = unit_column(table, suggestion.source_field)
-    if column is None or not any(isinstance(cell, str) and unit_of(cell.strip()) in allowed for cell in column.distinct):
+    column = beside.get(_whose(words(suggestion.source_field)))
+    if (
+        column is None
+        or column is profile.column
+        or not any(isinstance(cell, str) and unit_of(cell.strip()) in allowed for cell in column.distinct)
+    ):
         return False
     if all(unit in allowed for unit in profile.units):
         return False
@@ -236,8 +240,9 @@ def _beside(suggestion: Suggestion, profile: Profile, table: Table) -> bool:
         suggestion.reason += f"; the column {column.name} says {only}{_binary(only)}"
         return True
     suggestion.unit = DOUBTFUL
-    shown = ", ".join(written or "none" for written in sorted(stated)[:_SHOWN_UNITS])
-    more = ", ..." if len(stated) > _SHOWN_UNITS else ""
+    named = sorted({unit_of(written) or ("another text" if written else "none") for written in stated})
+    shown = ", ".join(named[:_SHOWN_UNITS])
+    more = ", ..." if len(named) > _SHOWN_UNITS else ""
     doubt(
         suggestion,
         f"the column {column.name} says its units, and not one for all rows ({shown}{more}): write the unit into each cell"
@@ -246,24 +251,23 @@ def _beside(suggestion: Suggestion, profile: Profile, table: Table) -> bool:
     return True
 
 
-def unit_column(table: Table, name: str) -> Column | None:
-    """The column that states the unit of the column `name`: `Memory Unit`, `unit of Memory`, `memory.unit` beside
-    `memory.value`; None where there is none."""
-    if not _NO_UNIT_NAME.isdisjoint(words(name)):
-        return None
-    whose = words(name)
-    while len(whose) > 1 and whose[-1] in _OF_A_VALUE:
-        whose = whose[:-1]
+def unit_columns(table: Table) -> dict[tuple[str, ...], Column]:
+    """The columns that state units, by the words of what they are the units of: `Memory Unit`, `unit of Memory`,
+    `memory.unit`."""
+    found: dict[tuple[str, ...], Column] = {}
     for column in table.columns:
         spoken = words(column.name)
-        if _NO_UNIT_NAME.isdisjoint(spoken):
-            continue
-        rest = [word for word in spoken if word not in _NO_UNIT_NAME and word not in {"of", "in"}]
-        while len(rest) > 1 and rest[-1] in _OF_A_VALUE:
-            rest = rest[:-1]
-        if rest == whose:
-            return column
-    return None
+        if not _NO_UNIT_NAME.isdisjoint(spoken):
+            rest = [word for word in spoken if word not in _NO_UNIT_NAME and word not in {"of", "in"}]
+            found.setdefault(_whose(rest), column)
+    return found
+
+
+def _whose(spoken: list[str]) -> tuple[str, ...]:
+    """What a size or its unit is of: the words without `value` or `size` behind them."""
+    while len(spoken) > 1 and spoken[-1] in _OF_A_VALUE:
+        spoken = spoken[:-1]
+    return tuple(spoken)
 
 
 def _stated_beside(profile: Profile, column: Column) -> set[str]:
@@ -366,14 +370,14 @@ def _unit_below(profile: Profile) -> str | None:
     return units.pop() if len(units) == 1 else None
 
 
-def is_guess(suggestion: Suggestion, profile: Profile, table: Table) -> bool:
+def is_guess(suggestion: Suggestion, profile: Profile, table: Table, beside: Mapping[tuple[str, ...], Column]) -> bool:
     """Was the unit of a size told from nothing but its values?"""
     return (
         suggestion.target_field in SIZE_TARGETS
         and suggestion.unit in GIB
         and unit_in_header(suggestion.source_field) is None
         and given_unit(table, suggestion.source_field) is None
-        and unit_column(table, suggestion.source_field) is None
+        and _whose(words(suggestion.source_field)) not in beside
         and _unit_below(profile) is None
         and not profile.units.keys() & GIB.keys()
     )

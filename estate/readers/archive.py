@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -13,7 +14,6 @@ from estate.options import ImportOptions
 from estate.readers.containers import ARCHIVE, DAMAGED, container
 from estate.readers.limits import MAX_MEMBERS, MAX_UNPACK_RATIO, MAX_UNPACKED_BYTES, RATIO_COUNTS_FROM
 from estate.readers.remedies import AGAIN, DIVIDE, UNPROTECTED
-from estate.scratch import scratch
 from estate.tables import Warned, Workbook
 
 CHUNK = 1 << 20
@@ -38,7 +38,8 @@ def read_archive(path: Path, name: str, options: ImportOptions, read_one: ReadOn
     """
     book = Workbook(name, ARCHIVE, [])
     refusals: list[EstateError] = []
-    with scratch("mfo-zip-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mfo-zip-") as place:
+        folder = Path(place)
         try:
             archive = zipfile.ZipFile(path)
         except DAMAGED as error:

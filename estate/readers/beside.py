@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from estate.options import TableOptions
 from estate.readers import notation
-from estate.readers.cells import blank, header_share, identifies
+from estate.readers.cells import blank, header_share, identifies, looks_like_data, names_something
 from estate.readers.headers import Header, Merge, Row, apart, column_letters, find
 from estate.tables import SetAside, Table, Warned
 
@@ -112,6 +112,27 @@ def _apart(table: Table, header: Header, parts: Sequence[range]) -> bool:
     return len(set(lengths)) > 1
 
 
+def lies_across(table: Table) -> bool:
+    """True if machines are columns and facts are rows: the first column holds usual column names, the header row names
+    of machines, and each row holds either numbers or texts."""
+    names, rows = table.names, len(table)
+    if not 3 <= rows <= 200 or len(names) < 3 or not identifies(names[0]):
+        return False
+    first = [str(cell) for cell in table.columns[0]]
+    facts = [cell for cell in first if names_something(cell) and not cell.strip()[-1:].isdigit()]
+    if len(set(first)) < rows or len(facts) < 0.8 * rows:
+        return False
+    if sum(names_something(name) and not any(map(str.isdigit, name)) for name in names[1:]) * 5 > len(names) - 1:
+        return False
+    kinds = []
+    for row in range(rows):
+        told = [looks_like_data(cell) for column in table.columns[1:] if not blank(cell := column[row])]
+        if told and 0 < sum(told) < len(told):
+            return False
+        kinds += told[:1]
+    return any(kinds) and not all(kinds)
+
+
 def settle_merges(table: Table, start: int, merges: Sequence[Merge], warnings: list[Warned]) -> None:
     """Merged cells below the header: a cell over several rows holds for each; one across the table is a caption.
 
@@ -144,7 +165,11 @@ def settle_merges(table: Table, start: int, merges: Sequence[Merge], warnings: l
                 codes[row] = codes[first]
                 filled += 1
     if filled:
-        told = f"{filled} cells are merged with the one above them; they hold its value."
+        told = (
+            "1 cell is merged with the one above it; it holds its value."
+            if filled == 1
+            else f"{filled} cells are merged with the one above them; they hold its value."
+        )
         warnings.append(Warned("merged_cells", told, table.sheet))
     if captions:
         _take_out(table, set(captions))

@@ -30,6 +30,9 @@ _TOTAL = re.compile(
     rf"(?:{'|'.join(sorted(map(re.escape, TOTAL_WORDS), key=len, reverse=True))})\s*:?(?:\s*\(?\s*\d+[^)]{{0,30}}\)?)?",
     re.IGNORECASE,
 )
+_TOTAL_OF = re.compile(
+    rf"(?:{'|'.join(sorted(map(re.escape, TOTAL_WORDS), key=len, reverse=True))})\s*:?\s+\S", re.IGNORECASE
+)
 _REMARK = re.compile(
     r"#(?!$)|//|--\s|/\*|<!--"
     r"|(?:\*{1,2}\s*)?(?:note|notes|source|sources|remark|remarks|comment|comments|legend|disclaimer|confidential"
@@ -194,12 +197,34 @@ def is_total(cells: Sequence[Cell]) -> bool:
     return all(map(is_number, held[1:]))
 
 
+def begins_total(cell: Cell) -> bool:
+    """True for a word for total, alone or before what is summed up: `Total Leeds`."""
+    if not isinstance(cell, str) or len(cell) > LONGEST_MARK:
+        return False
+    return bool(_TOTAL.fullmatch(cell.strip()) or _TOTAL_OF.match(cell.strip()))
+
+
+def is_footnote(text: str, *, words: bool) -> bool:
+    """A note below the rows: it begins with `*`, holds a colon or a date, or (where `words` tell) has several words."""
+    bare = text.strip()[:LONGEST_MARK]
+    if bare.startswith("*") or re.search(r":(?:\s|$)", bare):
+        return True
+    if any(_DATE.fullmatch(word) for word in bare.split()):
+        return True
+    return words and len(bare.split()) > 1
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """A figure with its word: `1 row`, `3 rows`."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
 def may_be_apart(cell: Cell) -> bool:
     """True if a row whose first filled cell is this one may be a total, a remark or a rule."""
     if not isinstance(cell, str):
         return False
     text = cell.strip()[:LONGEST_MARK]
-    return bool(_TOTAL.fullmatch(text) or _REMARK.match(text) or _RULE.fullmatch(text))
+    return bool(_TOTAL.fullmatch(text) or _TOTAL_OF.match(text) or _REMARK.match(text) or _RULE.fullmatch(text))
 
 
 def is_remark(cells: Sequence[Cell], width: int) -> bool:

@@ -16,6 +16,7 @@ from estate.readers.cells import (
     header_share,
     identifies,
     is_measure,
+    is_number,
     is_remark,
     looks_like_data,
     name_words,
@@ -74,7 +75,7 @@ def column_letters(place: int) -> str:
 def reads_like_header(cells: Sequence[Cell]) -> bool:
     """All texts, hardly any two alike, and at least half of them are usual column names."""
     held = filled(cells)
-    if not held or any(looks_like_data(cell) for cell in held):
+    if not held or any(looks_like_data(cell) or is_number(cell) for cell in held):
         return False
     return len(set(key(held))) >= 0.6 * len(held) and header_share(held) >= 0.5
 
@@ -108,7 +109,9 @@ def _row_with_names(rows: Sequence[Row]) -> int | None:
         if len(held) < max(1, table_width * 0.5):
             continue
         texts = set(key(held))
-        if sum(map(looks_like_data, held)) > len(held) * 0.2 or len(texts) < len(held) * 0.6:
+        if sum(map(looks_like_data, held)) > len(held) * 0.2 or (
+            len(texts) < len(held) * 0.6 and (len(texts) < 2 or header_share(held) < 0.8)
+        ):
             # lines of label and value may stand above a narrow table
             if len(held) > 2 or table_width == len(held):
                 return None

@@ -180,7 +180,7 @@ class _Reader:
             )
         for key, value in self._outside:
             cells: list[Cell] = [key, _plain_cell(value)]
-            tables[0].set_aside.append(SetAside(0, "outside_records", "stands beside the records", cells))
+            tables[0].set_aside.append(SetAside(0, "outside_records", f"{key} stands beside the records", cells))
         return tables
 
     def _refuse_maps(self) -> None:

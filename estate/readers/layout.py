@@ -11,11 +11,12 @@ from itertools import chain, islice
 from estate.errors import EstateError
 from estate.options import NOTHING, ImportOptions, TableOptions
 from estate.readers import beside, headers
-from estate.readers.cells import blank, blank_row, filled, header_share, looks_like_data
+from estate.readers.cells import blank, blank_row, counted, filled, header_share, looks_like_data
 from estate.readers.headers import Header, Merge
 from estate.readers.limits import MAX_TABLES
 from estate.readers.remedies import DIVIDE
 from estate.readers.rows import Block
+from estate.roles import IGNORED
 from estate.tables import Cell, SetAside, Table, Warned
 
 Row = tuple[int, list[Cell]]
@@ -166,12 +167,25 @@ class _Stretch:
         while header is not None:
             block = self._start(header)
             header = self._fill(block)
-            tables.extend(block.tables(self._sheet.merges))
+            for table in block.tables(self._sheet.merges):
+                if options.role is None and beside.lies_across(table):
+                    table.read_as["role"], table.read_as["role_why"] = IGNORED, "its machines stand side by side"
+                    self._warn(
+                        "transposed",
+                        f"the machines stand side by side and their facts below each other ({table.names[0]}: "
+                        f"{', '.join(str(cell)[:30] for cell in table.columns[0].distinct[1:4])}); it is not used. Turn rows into "
+                        "columns (copy, paste special, transpose) and upload it again; if its rows are machines, say so in role.",
+                        table.header_row,
+                    )
+                tables.append(table)
         if self._blank:
             left_out = "blank row was" if self._blank == 1 else "blank rows were"
             self._warn("blank_rows", f"{self._blank} {left_out} left out.")
         if self._cut:
-            self._warn("rows_left_out", f"{self._cut} rows outside of first_row and last_row were left out.")
+            self._warn(
+                "rows_left_out",
+                f"{counted(self._cut, 'row', 'rows')} outside of first_row and last_row {'was' if self._cut == 1 else 'were'} left out.",
+            )
         for table in tables:
             beside.tell(table, options)
         return tables

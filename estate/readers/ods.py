@@ -13,6 +13,7 @@ from xml.parsers import expat
 from estate.errors import EstateError
 from estate.options import ImportOptions
 from estate.readers import xmlsafe
+from estate.readers.cells import counted
 from estate.readers.headers import Merge, column_letters
 from estate.readers.layout import Sheet
 from estate.readers.limits import MAX_CELL_CHARACTERS, MAX_COLUMNS, MAX_SHEETS
@@ -127,7 +128,11 @@ class OdsRows:
             told = f"{self._hidden_rows} rows of sheet {self._name} are hidden (by a filter?); they were read."
             yield "hidden_rows", told, None
         for word, (count, row) in sorted(self._errors.items()):
-            yield "error_cells", f"{count} cells hold the error {word}; they count as empty.", row
+            yield (
+                "error_cells",
+                f"{counted(count, 'cell holds', 'cells hold')} the error {word}; {'it counts' if count == 1 else 'they count'} as empty.",
+                row,
+            )
 
     def rows(self) -> Iterator[tuple[int, list[Cell]]]:
         """Row number and cells from column A on, of rows that hold something. Raises EstateError."""

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from estate.errors import EstateError
 from estate.readers import beside
 from estate.readers.cells import (
+    begins_total,
     blank,
+    counted,
     filled,
     header_share,
+    is_footnote,
+    is_number,
     is_remark,
     is_total,
     looks_like_data,
@@ -32,6 +36,8 @@ SHORTEST_ASIDE = 2048
 """Set-apart rows wider than this keep their filled cells only."""
 CHECK_EVERY = 50_000
 MOST_REMEMBERED = 50_000
+MOST_FOOTNOTES = 20
+"""Rows at the end of a table that may be notes below it."""
 
 
 class Block:
@@ -57,6 +63,7 @@ class Block:
         self._builder = TableBuilder(header.names)
         self._most_rows = MAX_CELLS // max(1, header.width)
         self._numeric: list[int] = []
+        self._texts: frozenset[int] = frozenset()
         self._values: list[set[Cell]] = []
         self._apart: dict[Cell, bool] = {}
         self._aside_cells = 0
@@ -78,6 +85,8 @@ class Block:
             self._widen(sample)
             end = start + self.header.width
         whole = [row[start:end] for row in sample if len(row) == end or not self._shifts]
+        plain = [row[start:end] for row in sample if not any(map(begins_total, filled(row)[:1]))]
+        self._texts = frozenset(place for place in range(self.header.width) if _is_text(plain, place))
         self._numeric = []
         for place in range(self.header.width):
             values = [row[place] for row in whole if place < len(row) and not blank(row[place])]
@@ -122,6 +131,9 @@ class Block:
         if apart is None:
             apart = self._remember(first)
         if apart and self._takes_apart(number, cells, width):
+            return False
+        if after_gap and self._counts(cells):
+            self._put(number, "totals_row", "sums up other rows", cells)
             return False
         if after_gap and self._closes(cells):
             self._put(number, "comment", "stands alone below the table", cells)
@@ -170,11 +182,27 @@ class Block:
     def _takes_apart(self, number: int, cells: list[Cell], width: int) -> bool:
         if self.repeats_header(cells, placed=True):
             return self._put(number, "repeated_header", "repeats the header", cells)
-        if is_total(cells):
+        if is_total(cells) or self._sums_up(cells):
             return self._put(number, "totals_row", "sums up other rows", cells)
         if is_remark(cells, width):
             return self._put(number, "comment", "is a remark, not data", cells)
         return False
+
+    def _sums_up(self, cells: Sequence[Cell]) -> bool:
+        """`Total Leeds` and numbers, nothing in the columns of texts that other rows fill."""
+        held = [place for place, cell in enumerate(cells) if not blank(cell)]
+        if len(held) < 2 or not begins_total(cells[held[0]]):
+            return False
+        told = self._texts - {held[0]}
+        return bool(told) and told.isdisjoint(held) and all(is_number(cells[place]) for place in held[1:])
+
+    def _counts(self, cells: Sequence[Cell]) -> bool:
+        """`2 servers | 24 GB` below a gap: quantities only, the first of them where the rows hold texts."""
+        held = [place for place, cell in enumerate(cells) if not blank(cell)]
+        first = held[0] if held else 0
+        if len(held) < 2 or first not in self._texts or not all(is_number(cells[place]) for place in held):
+            return False
+        return any(char.isalpha() for char in str(cells[first]))
 
     def _closes(self, cells: Sequence[Cell]) -> bool:
         """True for a sentence below the rows: three words or more in the first cell only, where no name has so many."""
@@ -249,7 +277,7 @@ class Block:
             self._warnings.append(
                 Warned(
                     "extra_cells",
-                    f"{len(held)} cells stand beyond the last column name; they were left out.",
+                    f"{counted(len(held), 'cell stands', 'cells stand')} beyond the last column name; {'it was' if len(held) == 1 else 'they were'} left out.",
                     self.sheet,
                     number,
                 )
@@ -277,7 +305,7 @@ class Block:
             self._warnings.append(
                 Warned(
                     "short_rows",
-                    f"{self._short} rows have fewer cells than the header; the rest is unknown.",
+                    f"{counted(self._short, 'row has', 'rows have')} fewer cells than the header; the rest is unknown.",
                     self.sheet,
                 )
             )
@@ -285,7 +313,7 @@ class Block:
             self._warnings.append(
                 Warned(
                     "extra_cells",
-                    f"{self._extra} rows in all have cells beyond the last column name; they were left out.",
+                    f"{self._extra:,} rows in all have cells beyond the last column name; they were left out.",
                     self.sheet,
                     self._extra_row,
                 )
@@ -299,8 +327,35 @@ class Block:
         table.read_as["header_rows"] = list(header.rows)
         last = table.numbers[-1] if len(table) else header.last
         table.read_as["table"] = f"rows {header.rows[0] if header.rows else 1}-{last}"
+        self._take_footnotes(table)
         beside.settle_merges(table, header.start, merges(), self._warnings)
         return beside.split(table, header)
+
+    def _take_footnotes(self, table: Table) -> None:
+        """Rows at the end that hold their first cell only, where other rows hold several: notes are set aside, a row of
+        one word is kept and asked about."""
+        columns, rows = table.columns, len(table)
+        if len(columns) < 2:
+            return
+        end = rows
+        while end > 0 and columns[0].codes[end - 1] and not any(column.codes[end - 1] for column in columns[1:]):
+            end -= 1
+        looked = range(min(end, 500))
+        full = sum(any(column.codes[row] for column in columns[1:]) for row in looked)
+        if not 0 < rows - end <= MOST_FOOTNOTES or full < 2 or full < 0.9 * len(looked):
+            return
+        words = not any(len(str(columns[0][row]).split()) > 1 for row in looked)
+        gone = [row for row in range(end, rows) if is_footnote(str(columns[0][row]), words=words)]
+        for row in range(end, rows):
+            if row not in gone:
+                told = f"row {table.numbers[row]} holds nothing but {str(columns[0][row])[:60]!r}; is this a machine? It was kept."
+                self._warnings.append(Warned("lonely_row", told, self.sheet, table.numbers[row]))
+        for row in gone:
+            self._put(table.numbers[row], "comment", "is a note below the table, not data", [columns[0][row]])
+        for row in reversed(gone):
+            del table.numbers[row]
+            for column in columns:
+                del column.codes[row]
 
     def _refuse_giants(self) -> None:
         for column in self._builder.columns:
@@ -319,6 +374,12 @@ class Block:
                 row=row,
                 column=column.name[:80],
             )
+
+
+def _is_text(rows: Sequence[Sequence[Cell]], place: int) -> bool:
+    """True if most rows fill the column, and hardly any of them with a number or an address."""
+    values = [row[place] for row in rows if place < len(row) and not blank(row[place])]
+    return len(values) * 10 >= 6 * len(rows) > 0 and sum(map(looks_like_data, values)) * 10 <= len(values)
 
 
 def _plain(cell: Cell) -> str:

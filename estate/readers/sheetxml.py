@@ -15,6 +15,7 @@ from xml.parsers import expat
 
 from estate.errors import EstateError
 from estate.readers import xmlsafe
+from estate.readers.cells import counted
 from estate.readers.headers import Merge, column_letters
 from estate.readers.limits import MAX_CELL_CHARACTERS, MAX_COLUMNS, MAX_RECORD_CHARACTERS
 from estate.readers.numfmt import NumberFormat, number_of, shown
@@ -27,6 +28,8 @@ MAX_SHEET_ROWS = 1_048_576
 MOST_KEPT = 100_000
 """Different numbers of a style that are remembered."""
 MOST_MERGES = 200_000
+MANY_STYLED = 10_000
+"""From so many formatted cells in rows that hold nothing on, it is told."""
 _MERGE = re.compile(rb'<(?:\w+:)?mergeCell\s+ref="([A-Z]{1,3})(\d{1,7}):([A-Z]{1,3})(\d{1,7})"')
 _HIDDEN_COLUMN = re.compile(rb'<(?:\w+:)?col\s[^<>]*hidden="(?:1|true)"')
 _SHEET_DATA = re.compile(rb"<(\w+:)?sheetData\s*(/?)>")
@@ -34,6 +37,8 @@ _ROW_NUMBER = re.compile(rb'\br="(\d{1,10})"')
 _TYPE = re.compile(rb'\bt="(\w+)"')
 _STYLE = re.compile(rb'\bs="(\d{1,9})"')
 _REFERENCE = re.compile(r"([A-Za-z]{1,3})\d*")
+_HOLLOW = re.compile(rb"<row[^<>]*>(?:<c [^<>]*(?:/>|></c>))*")
+"""A row of formatted cells that hold nothing."""
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 
 
@@ -88,6 +93,7 @@ class SheetRows:
         self._hidden_columns = 0
         self._errors: dict[str, tuple[int, int]] = {}
         self._unvalued = (0, 0)
+        self._styled = 0
 
     # --- what is told beside the rows ------------------------------------------------------------------------------
 
@@ -110,16 +116,25 @@ class SheetRows:
 
     def notes(self) -> Iterator[tuple[str, str, int | None]]:
         """What was noticed: hidden rows and columns, error values, formulas without a value."""
+        if self._styled >= MANY_STYLED:
+            told = (
+                f"{self._styled:,} cells of sheet {self._name} have a format and hold nothing; they were passed over."
+            )
+            yield "styled_blank_cells", told, None
         if self._hidden_rows:
-            told = f"{self._hidden_rows} rows of sheet {self._name} are hidden (by a filter?); they were read."
+            told = f"{counted(self._hidden_rows, 'row', 'rows')} of sheet {self._name} {'is' if self._hidden_rows == 1 else 'are'} hidden (by a filter?); read all the same."
             yield "hidden_rows", told, None
         if self._hidden_columns:
             yield "hidden_columns", f"columns of sheet {self._name} are hidden; they were read.", None
         for word, (count, row) in sorted(self._errors.items()):
-            yield "error_cells", f"{count} cells hold the error {word}; they count as empty.", row
+            yield (
+                "error_cells",
+                f"{counted(count, 'cell holds', 'cells hold')} the error {word}; {'it counts' if count == 1 else 'they count'} as empty.",
+                row,
+            )
         count, row = self._unvalued
         if count:
-            told = f"{count} formulas have no value; open and save the file in a spreadsheet program to compute them."
+            told = f"{counted(count, 'formula has', 'formulas have')} no value; open and save the file in a spreadsheet program to compute them."
             yield "formula_without_value", told, row
 
     # --- rows ------------------------------------------------------------------------------------------------------
@@ -182,6 +197,9 @@ class SheetRows:
                     raise self._broken(f"a row has the number {number}")
                 if b"hidden=" in tag and re.search(rb'hidden="(?:1|true)"', tag):
                     self._hidden_rows += 1
+                if _HOLLOW.fullmatch(piece, at) is not None:
+                    self._styled += piece.count(b"<c ", at)
+                    continue
                 cells = self._row(taker, piece, at, number)
                 if cells:
                     self.empty = False

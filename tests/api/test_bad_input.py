@@ -22,6 +22,7 @@ async def test_every_tenant_header_is_needed(api: Api, header: str) -> None:
     ):
         response = await api.client.get("/api/v1/flows", headers=headers)
         problem(response, 400, "tenant_missing")
+        assert response.json()["detail"].startswith(f"{header} is ")
 
 
 @pytest.mark.parametrize("wrong", ["7", "not-a-uuid", "{" + str(uuid4()) + "}", str(uuid4())[:-1]])

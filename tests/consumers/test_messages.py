@@ -161,6 +161,11 @@ def test_attributes_that_are_wrong_in_either_mode(changes: dict[str, str | None]
     assert refused(headers, value).code == code
 
 
+@pytest.mark.parametrize("attribute", ["clientaccountid", "engagementid", "userid"])
+def test_the_attribute_that_a_tenant_lacks_is_named(attribute: str) -> None:
+    assert refused(binary(ATTRIBUTES, **{attribute: None}), BODY).detail.startswith(f"{attribute} is missing")
+
+
 def test_key_subject_and_flow_id_must_agree() -> None:
     assert refused(binary(ATTRIBUTES), BODY, str(UUID(int=9)).encode()).code == "key_mismatch"
     assert refused(binary(ATTRIBUTES), BODY, b"\xff\x00").code == "key_mismatch"

@@ -222,3 +222,9 @@ def test_machines_of_one_name_are_told_apart_by_their_ids(tmp_path: Path) -> Non
     changes, summary = compared(tmp_path, before, after)
     assert [(one["kind"], one["before_asset_id"], one["asset_id"]) for one in changes] == [("changed", "1", "4")]
     assert summary["matched_by"] == {"name and external id": 2}
+
+
+def test_things_of_one_name_and_nothing_else_are_found_again_by_their_type(tmp_path: Path) -> None:
+    twins = [asset("1", "web05", asset_type="server"), asset("2", "WEB05", asset_type="database")]
+    changes, summary = compared(tmp_path, twins, twins)
+    assert (changes, summary["unchanged"]) == ([], 2)

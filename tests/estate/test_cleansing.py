@@ -678,3 +678,79 @@ def test_an_end_of_a_connection_keeps_the_address_that_was_seen() -> None:
     assert [found.table.first("target_ip", row) for row in range(len(seen))] == [[address] for address in seen]
     assert (len(found.rejected), list(found.changes)) == (0, [])
     assert one("ip_addresses", "127.0.0.1, 169.254.84.196") == (["169.254.84.196"], ["local_address_left_out"], 0)
+
+
+def _cleansed(text: dict[str, list[Cell]], targets: dict[str, str], role: str, **read_as: object) -> Cleansed:
+    rows = len(next(iter(text.values())))
+    columns = [Column.of(name, cells) for name, cells in text.items()]
+    table = Table("e.csv", None, columns, array("I", range(2, 2 + rows)), 1)
+    table.role = role
+    table.read_as.update(read_as)
+    return cleanse(table, [Use(name, target) for name, target in targets.items()], UUID(int=1))
+
+
+def test_a_column_of_passwords_is_masked_whole_and_counted_whole() -> None:
+    cells: list[Cell] = ["abc", "None", "1234", "root", None]
+    names: list[Cell] = ["a", "b", "c", "d", "e"]
+    done = _cleansed({"Name": names, "Password": cells}, {"Name": "name", "Password": "custom_attributes"}, MACHINES)
+    assert list(done.table.attributes[0]) == ["[secret]", None, "[secret]", "[secret]", None]
+    (said,) = [one["message"] for one in done.issues if one["kind"] == "credential_in_data"]
+    assert "rows 2,4-5 (3 rows), Password" in said
+
+
+def test_a_secret_is_never_taken_for_the_name_of_something() -> None:
+    done = _cleansed(
+        {"Name": ["a"], "DB Connection": ["db01"]}, {"Name": "name", "DB Connection": "hosts"}, APPLICATIONS
+    )
+    assert [list(one) for one in done.table.facts] == [["a"], [None]]
+    assert done.changes.by_rule() == {"credential_masked": 1}
+
+
+def test_the_name_of_a_part_is_not_that_of_its_machine() -> None:
+    text: dict[str, list[Cell]] = {"hostname": ["h1", "h1"], "disks.name": ["sda", "sdb"], "disks.size": [1, 2]}
+    done = _cleansed(text, {"hostname": "hostname", "disks.name": "name"}, DETAIL, parent_key="hostname")
+    assert [one.target for one in done.table.facts] == ["hostname", "detail_key"]
+
+
+def test_a_machine_called_total_stays_where_it_runs_an_operating_system() -> None:
+    text: dict[str, list[Cell]] = {"Server": ["total", "total"], "OS": ["RHEL 8", None]}
+    done = _cleansed(text, {"Server": "name", "OS": "operating_system"}, MACHINES)
+    assert (list(done.table.numbers), done.rejected.by_reason()) == ([2], {"totals_row": 1})
+
+
+@pytest.mark.parametrize(
+    ("cells", "parts"),
+    [
+        (["srv01, srv02", "srv03\nsrv04"], [["srv01", "srv02"], ["srv03", "srv04"]]),
+        (["srv05 / srv06", "srv07;srv08"], [["srv05", "srv06"], ["srv07", "srv08"]]),
+        (["R&D / Lab", "TCP/IP"], [["R&D / Lab"], ["TCP/IP"]]),
+    ],
+)
+def test_each_cell_of_a_list_is_divided_by_its_own_marks(cells: list[Cell], parts: list[list[str]]) -> None:
+    done = _cleansed({"App": ["x", "y"], "Hosts": cells}, {"App": "name", "Hosts": "hosts"}, APPLICATIONS)
+    assert list(done.table.facts[1]) == parts
+
+
+@pytest.mark.parametrize("name", ["localhost", "LOCALHOST.localdomain", "none", "unknown"])
+def test_the_name_every_machine_begins_with_is_no_host_name(name: str) -> None:
+    done = _cleansed({"VM": ["a"], "DNS": [name]}, {"VM": "name", "DNS": "fqdn"}, MACHINES)
+    assert list(done.table.facts[1]) == [None]
+    assert done.changes.by_rule().keys() <= {"local_name_to_null", "placeholder_to_null"}
+    assert len(done.changes) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "cell", "clean", "rule"),
+    [
+        ("hostname", "web01.", "web01", "trailing_dot"),
+        ("hostname", "web01.corp.local.", "web01.corp.local", "trailing_dot"),
+        ("location", "-1", None, "minus_one_to_null"),
+        ("location", "-1.0", None, "minus_one_to_null"),
+        ("hostname", "-1", None, "minus_one_to_null"),
+        ("description", "see ticket no. 5.", "see ticket no. 5.", None),
+    ],
+)
+def test_what_was_not_collected_is_no_text_and_a_dot_is_no_letter(
+    target: str, cell: str, clean: str | None, rule: str | None
+) -> None:
+    assert one(target, cell) == (clean, [rule] if rule else [], 0)

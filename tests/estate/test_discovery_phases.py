@@ -590,3 +590,71 @@ async def test_a_wrong_reference_date(tmp_path: Path, given: Any) -> None:
     for phase in ("data_cleansing", "tech_debt_assessment"):
         with pytest.raises(Invalidated, match="YYYY-MM-DD"):
             await flow.run(phase)
+
+
+async def test_rows_that_cannot_be_used_are_told_by_example(tmp_path: Path) -> None:
+    flow = Discovery(
+        put(
+            tmp_path,
+            "Record Type 1,Application Name,Description,Dependency,Dependency Direction\n" + "1,,x,,\n" * 5,
+            "a.csv",
+        ),
+        put(tmp_path, "Name,OS\n", "b.csv"),
+    )
+    with pytest.raises(Permanent) as caught:
+        await flow.run("data_import")
+    assert caught.value.code == "no_rows"
+    assert caught.value.detail.startswith("a.csv, b.csv: none of their rows can be used: a.csv")
+    assert "row 2 names no application" in caught.value.detail
+    assert caught.value.detail.endswith(" and 2 more; correct the file and upload it again.")
+
+
+async def test_assets_are_not_read_where_nothing_names_two_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = Discovery(put(tmp_path, SERVERS), auto_approve_mappings=True, reference_date="2025-06-01")
+    for phase in ("data_import", "field_mapping", "data_cleansing", "asset_inventory"):
+        await flow.run(phase)
+    del flow.artifacts.kept[flow.outputs["asset_inventory"]["assets"]["artifact"]]
+    found = await flow.run("dependency_analysis")
+    assert (found["dependencies_total"], found["assets_without_dependencies"]) == (0, 2)
+    assert found["message"] == ("No file holds connections, so who talks to whom at run time is unknown, not absent.")
+
+
+@pytest.mark.parametrize(("parts", "size"), [(("100", "0"), 100.0), (("0", "0"), None), (("0", ""), None)])
+async def test_an_empty_part_of_a_size_is_a_part_of_it(
+    tmp_path: Path, parts: tuple[str, str], size: float | None
+) -> None:
+    text = f"Server Name,Disk 1 Size (GB),Disk 2 Size (GB)\nweb00,20,30\nweb01,{parts[0]},{parts[1]}\n"
+    flow = Discovery(put(tmp_path, text), auto_approve_mappings=True, reference_date="2025-06-01")
+    await flow.run_all()
+    assert [one["storage_gb"] for one in flow.rows("asset_inventory", "assets")] == [50, size]
+
+
+async def test_a_column_that_a_person_left_out_is_no_issue(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    path.write_text("Kiste,OS\nl1,RHEL 8\nl2,RHEL 8\nl3,RHEL 8\n", encoding="utf-8")
+    flow = Discovery(path, mappings={"Kiste": "hostname", "OS": None}, approval=True)
+    for phase in ("data_import", "field_mapping"):
+        await flow.run(phase)
+    assert flow.rows("field_mapping", "issues") == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "options", "said"),
+    [
+        ("Server,RAM\nq1,64\nq2,32", {"tables": {"e.csv": {"units": {"RAM": "MegaBob"}}}}, "'MegaBob'"),
+        ("Server,Memory,Memory Unit\nk1,512,MB\nk2,16,GB", {}, "the column Memory Unit says its units"),
+        ("Server,OS,Last Seen\na,RHEL 8,13/01/2025\nb,RHEL 8,01/14/2025", {}, "13/01/2025 with the day first"),
+    ],
+)
+async def test_what_cannot_be_told_is_asked_with_its_reason(
+    tmp_path: Path, lines: str, options: dict[str, Any], said: str
+) -> None:
+    path = tmp_path / "e.csv"
+    path.write_text(lines, encoding="utf-8")
+    flow = Discovery(path, auto_approve_mappings=True)
+    flow.imports.options = dict.fromkeys(flow.imports.files, options)
+    await flow.run("data_import")
+    with pytest.raises(NeedsInput, match=said):
+        await flow.run("field_mapping")

@@ -756,3 +756,21 @@ def test_what_a_list_calls_a_template_is_not_moved() -> None:
         ("w1", "virtual_machine", True),
     ]
     assert found["t1"].classification["not_migratable"] == "it is a template"
+
+
+def test_a_machine_that_is_only_measured_keeps_what_says_who_it_is() -> None:
+    columns = f"name,ip_addresses,serial_number,{MEASURED}"
+    rows = (["srv05.a.example", "10.0.0.1", "CZ111111", 10], ["srv05.b.example", "10.0.0.2", "CZ222222", 90])
+    found = Built(clean("p.csv", columns, *rows, role=PERFORMANCE))
+    assert [(a.fqdn, a.hostname, a.ip_addresses, a.serial_number, a.cpu_utilization_percent) for a in found.assets] == [
+        ("srv05.a.example", "srv05", ["10.0.0.1"], "CZ111111", 10.0),
+        ("srv05.b.example", "srv05", ["10.0.0.2"], "CZ222222", 90.0),
+    ]
+
+
+def test_the_environment_of_a_tag_is_read_as_that_of_a_column() -> None:
+    found = Built(
+        clean("a.csv", "name,environment", ["a", "production"], ["b", None]),
+        clean("t.csv", "name,tag_key,tag_value", ["a", "Env", "PRD1"], ["b", "env", "Prod - Europe"], role=TAGS),
+    )
+    assert [(asset.environment, asset.conflicts) for asset in found.assets] == [("production", []), ("production", [])]

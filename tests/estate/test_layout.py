@@ -350,6 +350,11 @@ def test_blank_rows_are_counted(tmp_path: Path) -> None:
     assert [one.message for one in book.warnings if one.code == "blank_rows"] == ["3 blank rows were left out."]
 
 
+def test_one_blank_row_is_one(tmp_path: Path) -> None:
+    book = csv_of(tmp_path, "Name,OS\na,x\n\nb,y\n")
+    assert [one.message for one in book.warnings if one.code == "blank_rows"] == ["1 blank row was left out."]
+
+
 def test_a_caption_over_the_rows_is_set_apart(tmp_path: Path) -> None:
     grid = [["Name", "OS", "CPU"], ["Production", None, None], ["a", "x", 4], ["b", "y", 8]]
     table = sheet_of(tmp_path, grid, ["A2:C2"]).tables[0]
@@ -562,3 +567,72 @@ def test_options_survive_being_kept() -> None:
     assert ImportOptions.of(given).as_dict() == given
     assert ImportOptions.of({}).as_dict() == {}
     assert ImportOptions.of({"delimiter": "tab", "sheets": None}).as_dict() == {"delimiter": "\t"}
+
+
+@pytest.mark.parametrize(
+    "total", ["Total Leeds", "Subtotal York", "Gesamt Köln", "Zwischensumme Bonn", "Summe Produktion", "Totale Milano"]
+)
+def test_a_named_total_is_no_machine(tmp_path: Path, total: str) -> None:
+    (table,) = csv_of(tmp_path, f"Server;OS;CPU\na1;RHEL 8;4\n{total};;8\na2;RHEL 8;2\n").tables
+    assert list(table.columns[0]) == ["a1", "a2"]
+    assert [(row.row, row.reason) for row in table.set_aside] == [(3, "totals_row")]
+
+
+def test_a_server_called_total_states_an_operating_system(tmp_path: Path) -> None:
+    (table,) = csv_of(tmp_path, "Server,OS,CPU\ntotal,RHEL 8,8\nTotal 2,RHEL 8,8\na2,RHEL 8,2\n").tables
+    assert list(table.columns[0]) == ["total", "Total 2", "a2"]
+
+
+def test_notes_below_the_rows_are_set_aside_and_a_lonely_word_is_asked_about(tmp_path: Path) -> None:
+    text = "Server;OS;RAM (GB)\ns1;RHEL 8;8\ns2;RHEL 8;8\n* ohne Gewähr;;\nStand 01.02.2025;;\nGesamtzahl: 2;;\ns3;;\n"
+    book = csv_of(tmp_path, text)
+    (table,) = book.tables
+    assert list(table.columns[0]) == ["s1", "s2", "s3"]
+    assert list(table.numbers) == [2, 3, 7]
+    assert [(row.row, row.reason) for row in table.set_aside] == [(4, "comment"), (5, "comment"), (6, "comment")]
+    assert [(one.code, one.row) for one in book.warnings] == [("lonely_row", 7)]
+
+
+def test_names_of_several_words_without_facts_stay(tmp_path: Path) -> None:
+    (table,) = csv_of(tmp_path, "Application;Owner\nPay roll;Ann\nWiki;Bob\nOld Billing;\n").tables
+    assert list(table.columns[0]) == ["Pay roll", "Wiki", "Old Billing"]
+
+
+def test_machines_side_by_side_are_not_read_as_rows(tmp_path: Path) -> None:
+    grid = [
+        ["Server", "t1", "t2"],
+        ["OS", "RHEL 7", "RHEL 8"],
+        ["CPU", 2, 4],
+        ["RAM GB", 8, 16],
+        ["IP", "10.0.0.1", "10.0.0.2"],
+    ]
+    book = sheet_of(tmp_path, grid)
+    assert book.tables[0].read_as["role"] == "ignored"
+    assert [one.code for one in book.warnings] == ["transposed"]
+
+
+def test_a_header_may_repeat_its_names(tmp_path: Path) -> None:
+    (table,) = csv_of(tmp_path, "Name,Name,IP,IP,Owner,Owner\nr1,Rack,10.0.0.1,10.0.1.1,Ann,Bob\n").tables
+    assert table.names == ["Name", "Name (2)", "IP", "IP (2)", "Owner", "Owner (2)"]
+
+
+def test_a_count_below_a_gap_makes_no_table(tmp_path: Path) -> None:
+    (table,) = sheet_of(
+        tmp_path, [["#", "Server", "RAM"], [1, "k1", "8 GB"], [2, "k2", "16 GB"], [], [None, "2 servers", "24 GB"]]
+    ).tables
+    assert list(table.columns[1]) == ["k1", "k2"]
+    assert [row.reason for row in table.set_aside] == ["totals_row"]
+
+
+def test_formatted_cells_that_hold_nothing_are_passed_over_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "e.xlsx"
+    with xlsxwriter.Workbook(str(path)) as book:
+        sheet, style = book.add_worksheet("S"), book.add_format({"bg_color": "yellow"})
+        for number, cells in enumerate([["Server", "OS"], ["s1", "RHEL 8"], ["s2", "RHEL 8"]]):
+            sheet.write_row(number, 0, cells)
+        for number in range(3, 10_003):
+            sheet.write_blank(number, 0, None, style)
+    found = read(path, "e.xlsx")
+    assert list(found.tables[0].columns[0]) == ["s1", "s2"]
+    (told,) = [one.message for one in found.warnings if one.code == "styled_blank_cells"]
+    assert told.startswith("10,000 cells of sheet S")

@@ -691,3 +691,187 @@ def test_any_table_gets_one_suggestion_for_each_column(columns: list[str], data:
         "ignored",
         *("applications", "connections", "detail", "performance", "software", "tags"),
     }
+
+
+# --- units in a column beside ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "value", "unit", "target"),
+    [
+        (("Memory", "Memory Unit"), 512, "MB", "memory_gb"),
+        (("Disk", "Disk Unit"), 1, "TB", "storage_gb"),
+        (("Memory", "Unit of Memory"), 512, "MiB", "memory_gb"),
+        (("storage.value", "storage.unit"), 2, "TB", "storage_gb"),
+        (("memory.text", "memory.unit"), 256, "MB", "memory_gb"),
+        (("Disk Size", "Disk Size Unit"), 2, "TB", "storage_gb"),
+    ],
+)
+def test_the_one_unit_of_a_column_beside_is_the_unit(
+    names: tuple[str, str], value: float, unit: str, target: str
+) -> None:
+    found = suggest([table(["Server", *names], ["k1", value, unit], ["k2", value * 2, unit], ["k3", None, None])])[1]
+    assert (found.target_field, found.unit, found.doubtful) == (target, unit, None)
+    assert f"the column {names[1]} says {unit}" in found.reason
+
+
+@pytest.mark.parametrize("units", [["MB", "GB"], ["MB", None], ["MB", "furlong"]])
+def test_several_units_in_a_column_beside_are_asked_about_and_never_taken(units: list[str | None]) -> None:
+    made = table(["Server", "Memory", "Memory Unit"], ["k1", 512, units[0]], ["k2", 16, units[1]])
+    found = suggest([made], Learned.of([{"source_field": "Memory", "kind": "table", "target_field": "memory_gb",
+                                         "unit": "GB", "approvals": 5, "rejections": 0}]))  # fmt: skip
+    assert found[1].doubtful == "unit"
+    assert "Memory Unit says its units" in found[1].reason
+    kept = {use.field: use for use in uses(made, decide([made], found, take_all=True))}
+    assert (kept["Memory"].target, kept["Memory"].unit) == ("custom_attributes", None)
+    asked = decide([made], found, given={"Memory": "memory_gb"})
+    assert "Memory Unit" in asked.missing[0].message
+    given = decide([made], found, given={"Memory": {"target_field": "memory_gb", "unit": "MB"}})
+    assert not given.missing
+
+
+def test_a_unit_in_the_header_or_the_cells_is_nearer_than_a_column_beside() -> None:
+    made = table(["Server", "Memory (GB)", "Memory Unit"], ["k1", 16, "MB"], ["k2", 32, "MB"])
+    assert suggest([made])[1].unit == "GB"
+    made = table(["Server", "Memory", "Memory Unit"], ["k1", "16 GB", "MB"], ["k2", "512 MB", "MB"])
+    assert suggest([made])[1].unit == "in value"
+
+
+# --- drives ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Disk C (GB)", "Disk D (GB)"),
+        ("Drive C Size (GB)", "Drive D Size (GB)"),
+        ("Disk C: GB", "Disk D: GB"),
+        ("C: (GB)", "D: (GB)"),
+        ("/ (GB)", "/var (GB)"),
+        ("disk_c_gb", "disk_e_gb"),
+        ("C drive (GB)", "D drive (GB)"),
+        ("Disk OS (GB)", "Disk Data (GB)"),
+    ],
+)
+def test_drives_by_letter_or_mount_point_are_added(names: tuple[str, str]) -> None:
+    found = suggest([table(["Server", *names], ["a1", 100, 200], ["a2", 120, None])])
+    assert [one.target_field for one in found[1:]] == ["storage_gb", "storage_gb"]
+    assert all("parts of storage_gb, which are added" in one.reason and one.confidence >= 0.8 for one in found[1:])
+    assert [one.unit for one in found[1:]] == ["GB", "GB"]
+
+
+@pytest.mark.parametrize("column", ["Disk C (GB)", "C: (GB)", "/var (GB)", "Disk C: Free (GB)", "Disk I/O (MB)"])
+def test_one_drive_alone_or_what_is_free_of_it_is_not_the_storage(column: str) -> None:
+    assert one(column, [100, 200, 300]).target_field is None
+
+
+def test_a_total_beside_the_drives_is_the_storage() -> None:
+    made = table(["Server", "Total disk (GB)", "Disk C (GB)", "Disk D (GB)"], ["a1", 300, 100, 200])
+    assert [one.target_field for one in suggest([made])[1:]] == ["storage_gb", None, None]
+
+
+# --- what else newcomers bring --------------------------------------------------------------------------------------
+
+
+def test_storage_of_a_few_is_asked_about() -> None:
+    found = one("Storage", [0.5, 1, 2, 4])
+    assert (found.target_field, found.doubtful) == ("storage_gb", "unit")
+
+
+@pytest.mark.parametrize(
+    ("names", "row", "said"),
+    [
+        (("Software", "Version", "Installed on", "Licence key"), ("SQL Server", "2012", "srv01", "AAA"),
+         ["software", "software_version", "name"]),
+        (("Vendor", "Product", "Version", "Metric", "Quantity", "Server"), ("Microsoft", "Word", "16", "User", 5, "s1"),
+         ["software_vendor", "software", "software_version", "licence_metric", "licence_quantity", "name"]),
+        (("Product", "Version", "Publisher", "Licence key"), ("Word", "16", "Microsoft", "AAA"),
+         ["software", "software_version", "software_vendor"]),
+    ],
+)  # fmt: skip
+def test_a_list_of_products_is_software_and_not_machines(names: Any, row: Any, said: list[str]) -> None:
+    made = table(list(names), row)
+    assert made.role == "software"
+    assert [one.target_field for one in suggest([made])][: len(said)] == said
+
+
+def test_the_vendor_beside_a_product_made_no_machine() -> None:
+    made = table(["Hostname", "OS", "RAM (GB)", "Product", "Vendor"], ["s1", "RHEL 8", 8, "Oracle Database", "Oracle"])
+    assert made.role == MACHINES
+    assert suggest([made])[-1].target_field is None
+
+
+def test_usage_of_objects_over_time_is_performance() -> None:
+    rows = [[f"srv0{at % 2}", f"6/{14 + at}/2025 0:00", f"{10 + at},5", "50,0"] for at in range(8)]
+    made = table(["Object", "Timestamp", "CPU Usage %", "Mem Usage %"], *rows, delimiter=";")
+    assert made.role == "performance"
+    found = suggest([made])
+    assert [one.target_field for one in found] == [
+        "name", "measured_at", "cpu_utilization_percent", "memory_utilization_percent"
+    ]  # fmt: skip
+    assert found[1].date_order == "mdy"
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "target"),
+    [
+        ("Status", ["Active", "Retired", "decom"], None),
+        ("Status", ["Active", "Active", "Active"], None),
+        ("State", ["In use", "Installed", "In stock"], None),
+        ("Status", ["running", "stopped", "running"], "power_state"),
+        ("Power State", ["poweredOn", "poweredOff", "poweredOn"], "power_state"),
+    ],
+)
+def test_a_stage_of_life_is_not_a_power_state(column: str, values: list[Any], target: str | None) -> None:
+    assert one(column, values).target_field == target
+
+
+@pytest.mark.parametrize(
+    ("column", "target"),
+    [
+        ("Nombre de cœurs", "cpu_cores"),
+        ("NOMBRE DE CŒURS", "cpu_cores"),
+        ("Arbeitsspeichergröße (GB)", "memory_gb"),
+        ("Mémoire (Go)", "memory_gb"),
+    ],
+)
+def test_ligatures_and_accents_are_spelled_out(column: str, target: str) -> None:
+    assert one(column, [4, 8, 16]).target_field == target
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "target"),
+    [
+        ("attributes.os.name", ["RHEL 8"], "operating_system"),
+        ("attributes.resources.cpu.cores", [4], "cpu_cores"),
+        ("attributes.labels.env", ["prod"], "environment"),
+        ("properties.serialNumber", ["X1"], "serial_number"),
+        ("attributes.backup.ip", ["10.0.0.1"], None),
+    ],
+)
+def test_the_last_part_of_a_nested_name_decides(column: str, values: list[Any], target: str | None) -> None:
+    assert one(column, values).target_field == target
+
+
+def test_a_nested_host_name_names_the_machine() -> None:
+    made = table(["id", "attributes.hostname"], ["i-1", "api-0"], ["i-2", "api-1"])
+    found = suggest([made])[1]
+    assert (found.target_field, found.confidence) == ("hostname", 1.0)
+
+
+def test_dates_of_both_orders_are_asked_about_with_a_cell_of_each() -> None:
+    found = one("Last Seen", ["13/01/2025", "01/14/2025", "2025-02-03"], date_order="dmy")
+    assert found.doubtful == "date order"
+    assert "13/01/2025" in found.reason
+    assert "01/14/2025" in found.reason
+
+
+def test_a_disk_in_another_case_names_no_drive() -> None:
+    assert one("Velikost disku (GB)", [100, 200, 300]).target_field == "storage_gb"
+
+
+def test_a_drive_told_twice_is_added_once() -> None:
+    made = table(["Server", "C: GB", "D: GB", "Disk C (GB)", "D drive (GB)"], ["a1", 100, 200, 100, 200])
+    found = suggest([made])[1:]
+    assert [one.target_field for one in found] == ["storage_gb", "storage_gb", None, None]
+    assert "C: GB tells the size of that drive already" in found[2].reason

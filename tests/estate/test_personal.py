@@ -153,3 +153,8 @@ def test_passwords_are_found_in_the_ways_of_shells_and_of_oracle() -> None:
     assert flag.kind == "password"
     [flag] = flags("Notes", [None, "jdbc:oracle:thin:scott/tiger@//db1:1521/x"])
     assert flag.kind == "connection_string"
+
+
+@pytest.mark.parametrize("text", ["pw: hunter2hunter2", "login maria PW=Geheim99x", "pass: Geheim99xx"])
+def test_a_password_after_its_short_name_is_masked(text: str) -> None:
+    assert "[secret]" in str(masked("Notes", text))

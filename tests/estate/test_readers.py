@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import zipfile
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,9 @@ def test_a_table_survives_being_kept(tmp_path: Path) -> None:
         (bytes(range(256)) * 8, "e.csv", "not_a_table"),
         (b"\x00" * 4000, "e.csv", "not_a_table"),
         (b"%PDF-1.7 ...", "e.csv", "format_not_supported"),
+        (b"#!/bin/sh\nset -e\necho done\n", "e.csv", "format_not_supported"),
+        (b"import os\n\nprint(os.name)\n", "e.py", "format_not_supported"),
+        (b"{\\rtf1 text}", "e.csv", "format_not_supported"),
         (b"\x89PNG\r\n\x1a\n....", "e.xlsx", "format_not_supported"),
         (b'{"a": 1}', "e.csv", "not_a_table"),
         (b"[1, 2, 3]", "e.json", "not_a_table"),
@@ -187,6 +191,42 @@ def test_files_that_cannot_be_read(tmp_path: Path, content: bytes, name: str, co
     assert caught.value.code == code
     assert name in caught.value.detail
     assert caught.value.file == name
+
+
+def protected() -> bytes:
+    """A zip whose one file is marked as encrypted."""
+    held = BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("servers.csv", "name,os\na,b\n")
+    data = bytearray(held.getvalue())
+    data[6] |= 1
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "told"),
+    [
+        (b"", "e.csv", "export it again and upload the new file."),
+        (b" \n \n", "e.csv", "export it again and upload the new file."),
+        (bytes(range(256)) * 8, "e.csv", "upload the inventory itself as csv, tsv, xlsx, ods, json or xml,"),
+        (b"%PDF-1.7 ...", "e.pdf", "upload the inventory itself as csv, tsv, xlsx, ods, json or xml,"),
+        (b"\x89PNG\r\n\x1a\n...", "e.png", "upload the inventory itself as csv, tsv, xlsx, ods, json or xml,"),
+        (b"#!/bin/sh\nset -e\n", "e.sh", "upload the inventory itself as csv, tsv, xlsx, ods, json or xml,"),
+        (b"PK\x03\x04 and then nothing", "e.zip", "export it again and upload the new file."),
+        (b"PK\x03\x04 and then nothing", "e.xlsx", "export it again and upload the new file."),
+        (protected(), "e.zip", "is protected by a password; save it without one and upload that."),
+        (b"<html></html>", "e.xls", "save it as xlsx or csv and upload that."),
+        (b"<a><b></a>", "e.xml", "export it again and upload the new file."),
+        (b'[{"a": 1}', "e.json", "export it again and upload the new file."),
+        (b'name,note\na,"never closed\nb,c\n', "e.csv", "close the quotation mark or export it again"),
+    ],
+)
+def test_a_refusal_says_what_to_upload_instead(tmp_path: Path, content: bytes, name: str, told: str) -> None:
+    with pytest.raises(EstateError) as caught:
+        read(write(tmp_path, content, name))
+    assert told in caught.value.detail
+    assert caught.value.detail.endswith(".")
 
 
 def test_the_place_of_a_fault_is_named(tmp_path: Path) -> None:
@@ -583,3 +623,14 @@ def test_options_that_name_nothing_are_refused(tmp_path: Path, tables: dict[str,
     assert refused.value.code == "import_options_invalid"
     kept = read(path, "s.csv", ImportOptions.of({"tables": {"s.csv": {"units": {"MEMORY": "GiB"}}}}))
     assert kept.tables[0].read_as["units"] == {"MEMORY": "GiB"}
+
+
+def test_the_description_of_a_very_wide_file_stays_small(tmp_path: Path) -> None:
+    path = tmp_path / "w.csv"
+    names = ",".join(f"column{at}" for at in range(16_000))
+    cells = ",".join(["x" * 40] * 16_000)
+    path.write_text(f"{names}\n" + f"{cells}\n" * 20)
+    told = inspect(path, "w.csv")
+    assert told["sheets"][0]["columns_total"] == 16_000
+    assert len(told["sheets"][0]["columns"]) == 200
+    assert len(str(told)) < 1_000_000

@@ -275,3 +275,19 @@ def test_long_texts_of_filler_take_no_time() -> None:
     for name in ("SQL Server", "Oracle", "Java", "MySQL", "Apache"):
         parse_product(name + " server edition (" * 15 + "!")
         parse_product(name + " -/:,." * 40)
+
+
+@pytest.mark.parametrize(
+    ("text", "product", "version"),
+    [
+        ("Citrix Virtual Apps and Desktops 7 1912 LTSR", "Citrix Virtual Apps and Desktops", "1912"),
+        ("CVAD 2203", "Citrix Virtual Apps and Desktops", "2203"),
+        ("XenApp and XenDesktop 7.15 LTSR CU3", "Citrix Virtual Apps and Desktops", "7.15"),
+        ("Citrix Virtual Apps and Desktops 7", "Citrix Virtual Apps and Desktops", None),
+        ('openjdk version "1.8.0_282"', "OpenJDK", "8u282"),
+    ],
+)
+def test_a_release_is_not_the_number_before_it(text: str, product: str, version: str | None) -> None:
+    found = parse_product(text)
+    assert found is not None
+    assert (found.product, found.version) == (product, version)

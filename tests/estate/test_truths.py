@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from consumers.context import Permanent
 from tests.estate.support import Discovery, real
 
 SHEET = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
@@ -187,7 +188,13 @@ def vcenter(path: Path) -> Truth:
         sums={
             "cpu_cores": sum(machine["Config"]["NumCpu"] for machine in machines),
             "memory_gb": sum(machine["Config"]["MemorySizeMB"] for machine in machines) / 1024,
+            # a machine of which nothing is uncommitted has all of its storage committed
+            "storage_gb": sum(
+                machine["Storage"]["Committed"] + machine["Storage"]["Uncommitted"] for machine in machines
+            )
+            / 1024**3,
         },
+        unknown={"storage_gb": 0},
     )
 
 
@@ -266,16 +273,47 @@ async def test_a_bill_is_no_inventory(name: str) -> None:
     assert "finops" in str(stopped.value)
 
 
+@pytest.mark.parametrize("names", [(COST[0],), COST[:2]])
+async def test_a_flow_that_was_given_bills_alone_asks_for_other_files(names: tuple[str, ...]) -> None:
+    flow = Discovery(*real(*names))
+    with pytest.raises(Permanent) as stopped:
+        await flow.run("data_import")
+    told = stopped.value
+    assert told.code == "nothing_to_discover"
+    assert [one.field for one in told.fields] == ["import_file_id" if len(names) == 1 else "import_file_ids"]
+    assert told.fields[0].message == told.detail
+    assert told.detail.count("is not used") == len(names)
+    assert "Upload an inventory and name that file instead" in told.detail
+
+
 NOTHING = {
-    "azure_cost/EA_NoRows.csv": "no row of data",
-    "aws_cmf/test_invalid.csv": "no row of data",
-    "konveyor/missing_application_name.csv": "name",
-    "konveyor/invalid_record_type_21.csv": "[Rr]ecord [Tt]ype",
+    "azure_cost/EA_NoRows.csv": "there is no row of data below the header; export the inventory again, with its rows.",
+    "aws_cmf/test_invalid.csv": "there is no row of data below the header; export the inventory again, with its rows.",
+    "konveyor/missing_application_name.csv": "none of its rows can be used: row 2 names no application; correct the file"
+    " and upload it again.",
+    "konveyor/invalid_record_type_21.csv": "none of its rows can be used: row 2: '3' is no record type, 1 is an"
+    " application, 2 a dependency; row 3: '100' is no record type, 1 is an application, 2 a dependency; correct the file"
+    " and upload it again.",
 }
 
 
 @pytest.mark.parametrize("name", NOTHING)
 async def test_a_file_with_nothing_to_take_says_why(name: str) -> None:
     [path] = real(name)
-    with pytest.raises(Exception, match=NOTHING[name]):
+    with pytest.raises(Permanent) as stopped:
         await discovered(path)
+    assert stopped.value.detail == f"{path.name}: {NOTHING[name]}"
+
+
+async def test_dependencies_that_nobody_observed_are_told_as_such() -> None:
+    flow = await discovered(*real("tidal_apps/apps.csv"))
+    told = flow.outputs["dependency_analysis"]["message"]
+    assert told.startswith(
+        "No file holds connections, so who talks to whom at run time is unknown; 120 rows or cells name two ends and make"
+        " 120 dependencies, 0 of them noise;"
+    )
+    [issue] = [one for one in flow.rows("dependency_analysis", "issues") if one["kind"] == "no_connection_data"]
+    assert issue["message"] == (
+        "No file holds connections, so who talks to whom at run time is unknown; the 120 dependencies are only what"
+        " columns of the files say of other assets."
+    )

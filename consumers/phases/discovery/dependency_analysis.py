@@ -24,30 +24,29 @@ async def analyse_dependencies(ctx: PhaseContext) -> Outputs:
     """
     from estate.assets import read_facts
     from estate.dependencies import analyse
+    from estate.dependencies.rows import needed
     from estate.issues import issue
     from estate.roles import APPLICATIONS, CONNECTIONS, MACHINES
 
-    cleansed = of_phase(ctx, "data_cleansing")["tables"]
+    cleansed, inventory = of_phase(ctx, "data_cleansing")["tables"], of_phase(ctx, "asset_inventory")
     refs = [ref for ref in cleansed if ref["role"] in (CONNECTIONS, APPLICATIONS, MACHINES)]
-    path = await ctx.artifacts.fetch(of_phase(ctx, "asset_inventory")["assets"])
     tables = []
     for done, ref in enumerate(refs, 1):
         tables.append(await clean_table(ctx, ref))
         await ctx.heartbeat(done, len(refs) + 1, f"{tables[-1].place}: {len(tables[-1])} rows read")
+    telling = needed(_given_up(tables))
+    # where nothing names two ends, the assets need not be read to know that none has a dependency
+    assets = read_facts(await ctx.artifacts.fetch(inventory["assets"])) if telling else ()
     with Rows(ctx) as dependencies, IssueRows(ctx) as issues:
-        found = analyse(_given_up(tables), read_facts(path), ctx.flow_id, dependencies.write)
+        found = analyse(telling, assets, ctx.flow_id, dependencies.write)
         figures = dict(found.summary)
         del figures["dependencies"]
+        if not telling:
+            figures["assets_without_dependencies"] = inventory["assets_total"]
         issues.write_all(found.issues)
-        message = (
-            f"{counted(figures['observations'], 'statement')} of two ends make"
-            f" {counted(dependencies.count, 'dependency', 'dependencies')}, {figures['noise']['total']} of them noise;"
-            f" groups of machines that belong together: {figures['groups']}."
-        )
-        if not any(ref["role"] == CONNECTIONS for ref in refs):
-            told = "No file holds connections; dependencies are unknown, not absent."
-            issues.write(issue(ctx.flow_id, "no_connection_data", "medium", told))
-            message = f"{told} {message}" if dependencies.count else told
+        observed = any(ref["role"] == CONNECTIONS for ref in refs)
+        if not observed:
+            issues.write(issue(ctx.flow_id, "no_connection_data", "medium", _unobserved(dependencies.count)))
         await ctx.heartbeat(len(refs) + 1, len(refs) + 1, f"{dependencies.count} dependencies")
         return {
             "dependencies": await dependencies.keep(),
@@ -57,8 +56,35 @@ async def analyse_dependencies(ctx: PhaseContext) -> Outputs:
             **figures,
             "largest_groups": [_group(one) for one in found.groups[:MAX_LISTED]],
             "issues_summary": issues.summary(),
-            "message": message,
+            "message": _sentence(figures, dependencies.count, observed=observed),
         }
+
+
+NOT_OBSERVED = "No file holds connections, so who talks to whom at run time is unknown"
+
+
+def _unobserved(dependencies: int) -> str:
+    if not dependencies:
+        return f"{NOT_OBSERVED}, not absent."
+    count = counted(dependencies, "dependency is", "dependencies are")
+    return f"{NOT_OBSERVED}; the {count} only what columns of the files say of other assets."
+
+
+def _sentence(figures: Mapping[str, Any], dependencies: int, *, observed: bool) -> str:
+    if not observed and not dependencies:
+        return _unobserved(0)
+    rows = figures["observations"]
+    made = counted(dependencies, "dependency", "dependencies")
+    if observed:
+        said = f"{counted(rows, 'statement')} of two ends {'makes' if rows == 1 else 'make'} {made}"
+    elif rows == 1:
+        said = f"{NOT_OBSERVED}; 1 row or cell names two ends and makes {made}"
+    else:
+        said = f"{NOT_OBSERVED}; {rows} rows or cells name two ends and make {made}"
+    return (
+        f"{said}, {figures['noise']['total']} of them noise;"
+        f" groups of machines that belong together: {figures['groups']}."
+    )
 
 
 def _group(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ async def apply_mappings(ctx: PhaseContext) -> Outputs:
     if approval is not True and (not automatic or approval is False):
         raise NeedsInput(_question(shown, given), ["mappings", "approval"], {"mapping_suggestions": shown})
     if decision.missing:
-        then = " Say which column it is in mappings." if tables else NOTHING_USED
+        then = (" Say which column it is in mappings." if _lacks_column(decision) else "") if tables else NOTHING_USED
         message = " ".join(f"{one.message}." for one in decision.missing[:MAX_DOUBTS]) + then
         raise NeedsInput(message, ["mappings", "approval"], {"mapping_suggestions": shown})
     doubtful = _doubtful(decision)
@@ -103,6 +103,12 @@ def _question(shown: list[dict[str, Any]], given: Mapping[str, Any]) -> str:
     )
 
 
+def _lacks_column(decision: Decision) -> bool:
+    """Is a target missing that no column was given for? Not where a given column only lacks its unit."""
+    told = {(*one.place, one.target_field) for one in decision.mappings if one.doubtful is not None}
+    return any((one.file, one.sheet, one.field) not in told for one in decision.missing)
+
+
 def _doubtful(decision: Decision) -> list[Suggestion]:
     """The columns that are not taken because it is unknown how to read them, and of which nobody has said anything."""
     kept = {(*one.place, one.source_field) for one in decision.mappings}
@@ -110,8 +116,11 @@ def _doubtful(decision: Decision) -> list[Suggestion]:
 
 
 def _doubts(doubtful: list[Suggestion]) -> str:
+    from estate.mapping import why_doubtful
+
     told = "; ".join(
-        f"the {one.doubtful} of {one.source_field!r} in {one.source_sheet or one.source_file} ({one.target_field})"
+        f"the {one.doubtful} of {one.source_field!r} in {one.source_sheet or one.source_file} ({one.target_field}:"
+        f" {why_doubtful(one)})"
         for one in doubtful[:MAX_DOUBTS]
     )
     more = f" and {len(doubtful) - MAX_DOUBTS} more" if len(doubtful) > MAX_DOUBTS else ""
@@ -255,7 +264,11 @@ def _issues(ctx: PhaseContext, decision: Decision) -> Iterator[dict[str, Any]]:
     from estate.mapping import UNUSED
     from estate.tables import source
 
+    kept = {(*one.place, one.source_field) for one in decision.mappings}
     for one in decision.left_out:
+        if (*one.place, one.source_field) not in kept:
+            # a person left it out: nothing is open
+            continue
         if one.match_type != UNUSED and one.target_field is not None:
             yield issue(
                 ctx.flow_id,
@@ -284,6 +297,7 @@ def _unused_units(ctx: PhaseContext, tables: list[Table], decision: Decision) ->
     from estate.targets import units_of
 
     taken = {(*one.place, header_key(one.source_field)): one for one in decision.mappings}
+    doubted = {(*one.place, header_key(one.source_field)): one for one in decision.left_out if one.doubtful == "unit"}
     for table in tables:
         for column, unit in (table.read_as.get("units") or {}).items():
             mapping = taken.get((table.file, table.sheet, header_key(column)))
@@ -291,6 +305,9 @@ def _unused_units(ctx: PhaseContext, tables: list[Table], decision: Decision) ->
                 continue
             known = any(header_key(name) == header_key(column) for name in table.names)
             why = "nothing that has a unit was found in it" if known else "there is no such column"
+            asked = doubted.get((table.file, table.sheet, header_key(column)))
+            if asked is not None:
+                why = f"that is no unit of {asked.target_field}"
             yield issue(
                 ctx.flow_id,
                 "unit_not_used",

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from estate.scratch import scratch
+from eventstore.scratch import scratch
 
 HOLDS = """
 import sys, tempfile
-from estate.scratch import scratch
+from eventstore.scratch import scratch
 tempfile.tempdir = sys.argv[1]
 with scratch("mfo-trial-") as folder:
     (folder / "rows").write_text("x")
