@@ -117,7 +117,7 @@ class CleanTable:
 
 
 def _packed(column: CleanColumn) -> list[Any]:
-    return [asdict(column.use), column.values, pack_codes(column.codes)]
+    return [asdict(column.use), column.values, pack_codes(column.codes, len(column.values))]
 
 
 def _unpacked(packed: list[Any]) -> CleanColumn:

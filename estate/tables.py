@@ -6,6 +6,7 @@ Inventories repeat themselves, so whatever is done to a cell is done once for ea
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -251,24 +252,37 @@ TABLE_MEDIA_TYPE = "application/vnd.mfo.table+zstd"
 Numbers and codes are `[width, bytes]`, little-endian unsigned integers of `width` bytes.
 """
 
-_WIDTHS = ((1 << 8, "B"), (1 << 16, "H"), (1 << 32, "I"))
-_TYPECODES = {1: "B", 2: "H", 4: "I"}
+
+def _low(numbers: Codes, width: int) -> memoryview[Any]:
+    """The low one or two bytes of each number of four: no number is looked at, so a million of them cost nothing."""
+    step = 4 // width
+    return _numbers(memoryview(numbers), width)[0 if sys.byteorder == "little" else step - 1 :: step]
 
 
-def pack_codes(codes: Codes) -> list[Any]:
-    """`[width, bytes]` of a column of unsigned integers, as narrow as they allow."""
-    most = max(codes, default=0)
-    typecode = next(code for limit, code in _WIDTHS if most < limit)
-    narrow = codes if codes.typecode == typecode else array(typecode, codes)
-    return [narrow.itemsize, narrow.tobytes()]
+def _numbers(data: memoryview[Any], width: int) -> memoryview[Any]:
+    octets = data.cast("B")
+    return octets if width == 1 else octets.cast("H")
+
+
+def pack_codes(codes: Codes, below: int | None = None) -> list[Any]:
+    """`[width, bytes]` of a column of unsigned integers, as narrow as they allow; all are less than `below`, where that
+    is known."""
+    end = max(codes, default=0) + 1 if below is None else below
+    width = 1 if end <= 1 << 8 else 2 if end <= 1 << 16 else 4
+    wide = codes if codes.itemsize == 4 else array("I", codes)
+    return [width, wide.tobytes() if width == 4 else _low(wide, width).tobytes()]
 
 
 def unpack_codes(packed: Sequence[Any]) -> Codes:
     """The inverse of `pack_codes`."""
     width, data = packed
-    narrow = array(_TYPECODES[width])
-    narrow.frombytes(data)
-    return narrow if width == 4 else array("I", narrow)
+    codes = array("I")
+    if width == 4:
+        codes.frombytes(data)
+    else:
+        codes.frombytes(bytes(4 // width * len(data)))
+        _low(codes, width)[:] = _numbers(memoryview(data), width)
+    return codes
 
 
 def pack(value: Any) -> bytes:
@@ -294,7 +308,9 @@ def dump_table(table: Table) -> bytes:
         "role": table.role,
         "read_as": table.read_as,
     }
-    columns = [[column.name, column.distinct, pack_codes(column.codes)] for column in table.columns]
+    columns = [
+        [column.name, column.distinct, pack_codes(column.codes, len(column.distinct))] for column in table.columns
+    ]
     return pack([header, pack_codes(table.numbers), columns])
 
 

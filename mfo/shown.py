@@ -175,24 +175,43 @@ class Shown:
             [kind, *(both[kind, environment] or "" for environment, _ in environments), len(some), *_sums(some)]
             for kind, some in of_type
         ]
-        rows.append(["total", *(count for _, count in environments), len(assets), *_sums(assets)])
+        moving = [asset for asset in _machines(assets) if asset["migratable"]]
+        staying: dict[str, list[Json]] = {}
+        for asset in _machines(assets):
+            if not asset["migratable"]:
+                staying.setdefault(str(asset["classification"].get("not_migratable")), []).append(asset)
+        # the machines on a host use its cores and memory, which a sum over both would count twice
+        rows.append(
+            [
+                "total",
+                *(count for _, count in environments),
+                len(assets),
+                *([""] * len(SIZES) if staying else _sums(assets)),
+            ]
+        )
+        if staying:
+            there = Counter(asset["environment"] for asset in moving)
+            rows.append(
+                ["of them to be moved", *(there[one] or "" for one, _ in environments), len(moving), *_sums(moving)]
+            )
         named = [environment or "unknown" for environment, _ in environments]
         sizes = SIZES.values() if any(_machines(assets)) else ()
+        self._facts(
+            {
+                "to be moved": _moved(moving),
+                **{f"not moved, because {why}": _moved(some) for why, some in staying.items()},
+            },
+            apart=True,
+        )
         self.lines(
             "",
             table(
                 ["type, by environment", *named, "total", *sizes], [row[: len(named) + 2 + len(sizes)] for row in rows]
             ),
         )
-        staying: dict[str, list[Json]] = {}
-        for asset in assets:
-            if not asset["migratable"]:
-                staying.setdefault(str(asset["classification"].get("not_migratable")), []).append(asset)
         machines = _machines(assets)
         self._facts(
             {
-                "to be moved": _moved([asset for asset in machines if asset["migratable"]]),
-                **{f"not moved, because {why}": _moved(some) for why, some in staying.items()},
                 "operating systems": _counts(_system(asset) or "unknown" for asset in machines) if machines else None,
                 "matched by": _most(out.get("matches") or {}),
             },
@@ -324,7 +343,9 @@ class Shown:
     def doubts(self, found: Found) -> None:
         """The issues that are no findings: what is wrong with the data, and where."""
         doubts = [issue for issue in found.issues if not issue.get("finding_id")]
-        self.head(counted(len(doubts), "data-quality issue"))
+        findings = len(found.issues) - len(doubts)
+        both = f", {len(found.issues)} issues with the {counted(findings, 'finding')} above" if findings else ""
+        self.head(f"{counted(len(doubts), 'data-quality issue')}{both}")
         rows, examples = [], []
         for kind, count in _ranked(issue["kind"] for issue in doubts):
             of_kind = [issue for issue in doubts if issue["kind"] == kind]

@@ -24,6 +24,7 @@ from estate.vocabulary import (
     criticality_of,
     environment_of,
     is_host_name,
+    is_hypervisor_type,
     is_placeholder,
     is_plain_ipv4,
     is_plain_mac,
@@ -48,6 +49,8 @@ NEVER_ZERO = frozenset({"cpu_cores", "memory_gb", "storage_gb"})
 DATES = frozenset({"last_seen", "first_seen", "observed_at", "measured_at", "end_of_support", "licence_expires"})
 DAYS = frozenset({"end_of_support", "licence_expires"})
 LISTS = frozenset({"technologies", "software", "depends_on", "hosts", "databases"})
+_SORTS = {"is_template": is_template_type, "is_hypervisor": is_hypervisor_type}
+"""What a stated type says beyond the type itself."""
 FLAGS = frozenset({"is_template", "is_placeholder", "has_database", "is_physical"})
 NAMES = frozenset({"name", "hostname", "fqdn", "source_name", "target_name", "runs_on"})
 
@@ -110,9 +113,10 @@ def clean_column(use: Use, distinct: list[Cell], role: str, *, part: bool = Fals
         return _each(distinct, clean) if _has_numbers(distinct) else _placeholders_only(distinct)
     cleaned = _each(distinct, clean)
     if target == "asset_type":
-        marks: list[Any] = [True if cell is not None and is_template_type(str(cell)) else None for cell in distinct]
-        if any(marks):
-            cleaned.more["is_template"] = marks
+        for flag, is_such in _SORTS.items():
+            marks: list[Any] = [True if cell is not None and is_such(str(cell)) else None for cell in distinct]
+            if any(marks):
+                cleaned.more[flag] = marks
     if target == "port" and cleaned.rules is not None and "port_and_protocol" in cleaned.rules:
         cleaned.more["protocol"] = [
             ("udp" if "udp" in str(cell).lower() else "tcp") if rule == "port_and_protocol" else None

@@ -54,8 +54,8 @@ def build(tables: Iterable[CleanTable], namespace: UUID, each: Callable[[Asset],
     machines and applications from their ends.
 
     The summary is `{assets, rows, rows_in_assets, orphan_rows, rows_without_machine, rows_by_role, connection_rows, by_type,
-    by_environment, by_os_family, by_operating_system, by_power_state, totals{cpu_cores, memory_gb, storage_gb: {sum,
-    by_type, known, unknown}}, with_conflicts, not_migratable, completeness, matches{by key}, reviews}`;
+    by_environment, by_os_family, by_operating_system, by_power_state, totals{cpu_cores, memory_gb, storage_gb: {to_move{sum,
+    known, unknown}, not_moved{by reason: the same}, by_type, sum, known, unknown}}, with_conflicts, not_migratable, completeness, matches{by key}, reviews}`;
     rows = rows_in_assets + orphan_rows + rows_without_machine.
     """
     ordered = sorted(tables, key=lambda table: (table.role == DETAIL, table.file))

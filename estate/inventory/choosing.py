@@ -15,6 +15,8 @@ TOLERANCE = 0.001
 """Sizes that differ by less than a thousandth are rounding, not a conflict."""
 MAX_SOURCES = 5
 """How many sources a conflict names for one value."""
+MAX_REASONS = 5
+"""How many reasons a conflict names."""
 MAX_VALUES = 100
 """How many values a conflict names."""
 SIZES = frozenset({"memory_gb", "storage_gb"})
@@ -100,10 +102,9 @@ def choose(target: str, said: list[Said], conflicts: list[dict[str, Any]]) -> An
     if not said:
         return None
     chosen = said[0].value
-    for other in said:
-        if not same(target, chosen, other.value):
-            conflicts.append(conflict(target, chosen, said, why(target, said[0], other)))
-            break
+    others = [other for other in said if not same(target, chosen, other.value)]
+    if others:
+        conflicts.append(conflict(target, chosen, said, reasons(target, said[0], others)))
     return chosen
 
 
@@ -128,6 +129,15 @@ def conflict(target: str, chosen: Any, said: list[Said], reason: str) -> dict[st
     return found | {"further": further} if further else found
 
 
+def reasons(target: str, chosen: Said, others: list[Said]) -> str:
+    """Why the chosen value goes before the others, table by table; what holds for all sources of an asset is said
+    whichever of them comes first."""
+    of_table = {other.view.order: other for other in reversed(others)}
+    told = dict.fromkeys(why(target, chosen, of_table[order]) for order in sorted(of_table))
+    rest = len(told) - MAX_REASONS
+    return "; ".join(list(told)[:MAX_REASONS]) + (f"; and {rest} more reasons" if rest > 0 else "")
+
+
 def why(target: str, chosen: Said, other: Said) -> str:
     """The reason for a choice, as a sentence without its full stop."""
     a, b = chosen.view, other.view
@@ -146,7 +156,9 @@ def why(target: str, chosen: Said, other: Said) -> str:
     mine, theirs = _age(a, chosen.row), _age(b, other.row)
     if mine < theirs:
         return f"{a.place(chosen.row)} was seen last"
-    return "nothing tells which is right, so the first by file and row was taken"
+    if a is b:
+        return f"nothing tells which row of {a.table.place} is right, so the first one was taken"
+    return f"nothing tells whether {a.table.place} or {b.table.place} is right, so the first by file and row was taken"
 
 
 # --- operating systems ------------------------------------------------------------------------------------------
@@ -176,7 +188,7 @@ def system(rows: list[Row], conflicts: list[dict[str, Any]]) -> dict[str, Any]:
             for said in found
             if said is best or not systems_agree(best.value, said.value)
         ]
-        conflicts.append(conflict(name, _said(best.value, name), stated, why("operating_system", best, rivals[0])))
+        conflicts.append(conflict(name, _said(best.value, name), stated, reasons("operating_system", best, rivals)))
     return dict(best.value)
 
 
@@ -292,10 +304,10 @@ def attributes(rows: list[Row], conflicts: list[dict[str, Any]]) -> dict[str, An
     for name, said in stated.items():
         found[name] = said[0].value
         if len(said) > 1:
-            other = next((one for one in said if _text(one.value) != _text(said[0].value)), None)
-            if other is not None:
+            others = [one for one in said if _text(one.value) != _text(said[0].value)]
+            if others:
                 target = f"custom_attributes.{name}"
-                conflicts.append(conflict(target, said[0].value, said, why(target, said[0], other)))
+                conflicts.append(conflict(target, said[0].value, said, reasons(target, said[0], others)))
     for name, view, distinct in lists:
         found[name if name not in found else f"{name} ({view.table.sheet or view.table.file})"] = distinct
     return found

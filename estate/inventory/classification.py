@@ -116,7 +116,7 @@ def classify(seen: Seen) -> tuple[Class, str | None]:
     if marked is not None:
         return Class("other", 1.0, f"marked as {marked}"), f"it is {marked}"
     found = _type(seen)
-    if _hypervisor(seen.rows, seen.system):
+    if _hypervisor(seen):
         return found, "it is a hypervisor host; the machines on it are moved"
     return found, _STAYS.get(found.asset_type)
 
@@ -144,8 +144,10 @@ def _marked(seen: Seen) -> str | None:
     return None
 
 
-def _hypervisor(rows: list[Row], system: dict[str, Any]) -> bool:
-    return system.get("os_family") == "hypervisor" or any(view.kind in _TABS for view, _ in rows)
+def _hypervisor(seen: Seen) -> bool:
+    if seen.system.get("os_family") == "hypervisor" or any(view.kind in _TABS for view, _ in seen.rows):
+        return True
+    return "is_hypervisor" in seen.known and any(view.first("is_hypervisor", row) is True for view, row in seen.rows)
 
 
 def _type(seen: Seen) -> Class:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -26,8 +27,34 @@ _Lacking = tuple[bool, ...]
 """For each of the expected facts whether it is unknown."""
 _Kind = tuple[str, str | None, str | None, str | None, str | None, str | None, _Lacking]
 """(type, environment, family, operating system, version, power state, what is lacking)"""
+_Part = tuple[str, str | None]
+"""(type, why it is not moved as a machine)"""
 _of_machine = attrgetter(*EXPECTED)
 _of_application = attrgetter(*OF_APPLICATIONS)
+
+
+@dataclass(slots=True)
+class _Sum:
+    """A sum over those that tell a size."""
+
+    total: float = 0
+    known: int = 0
+    unknown: int = 0
+
+    def add(self, value: float | None) -> None:
+        if value is None:
+            self.unknown += 1
+        else:
+            self.total += value
+            self.known += 1
+
+    def join(self, other: _Sum) -> None:
+        self.total += other.total
+        self.known += other.known
+        self.unknown += other.unknown
+
+    def told(self) -> dict[str, Any]:
+        return {"sum": round(self.total, 2) if self.known else None, "known": self.known, "unknown": self.unknown}
 
 
 class Tally:
@@ -42,7 +69,7 @@ class Tally:
         self.not_migratable = 0
         self._kinds: Counter[_Kind] = Counter()
         """How many assets are alike in what is counted, and lack the same."""
-        self._sums: dict[str, defaultdict[str, float]] = {target: defaultdict(float) for target in SUMMED}
+        self._sums: dict[str, defaultdict[_Part, _Sum]] = {target: defaultdict(_Sum) for target in SUMMED}
         self._known: Counter[str] = Counter()
         self._lacking: Counter[str] = Counter()
         self._full: set[tuple[bool, _Lacking]] = set()
@@ -64,10 +91,12 @@ class Tally:
         )  # fmt: skip
         self._kinds[kind] += 1
         if is_machine:
+            part = (
+                asset_type,
+                None if asset.migratable else str(asset.classification.get("not_migratable") or asset_type),
+            )
             for target, sums in self._sums.items():
-                value = getattr(asset, target)
-                if value is not None:
-                    sums[asset_type] += value
+                sums[part].add(getattr(asset, target))
         if (is_machine, lacking) not in self._full:
             self._list(asset, is_machine=is_machine, lacking=lacking)
 
@@ -124,8 +153,9 @@ class Tally:
     def summary(self) -> dict[str, Any]:
         """The figures; `unknown` stands for null.
 
-        Hypervisor hosts and the machines on them both count, so sums are also given by type. Completeness is the share
-        (0..1) of the assets that should know a fact (`EXPECTED`, `OF_APPLICATIONS`) and do.
+        A hypervisor host lends its size to the machines on it, and a template runs nowhere: `to_move` sums up what is
+        to be moved, `not_moved` the rest by reason; `sum` and `by_type` have both. Completeness is the share (0..1) of
+        the assets that should know a fact (`EXPECTED`, `OF_APPLICATIONS`) and do.
         """
         self._count()
         types, environments, families, systems, powers = (Counter[str | None]() for _ in range(5))
@@ -150,12 +180,17 @@ class Tally:
         }
 
     def _total(self, target: str) -> dict[str, Any]:
-        by_type = self._sums[target]
+        whole, to_move = _Sum(), _Sum()
+        by_type: defaultdict[str, _Sum] = defaultdict(_Sum)
+        not_moved: defaultdict[str, _Sum] = defaultdict(_Sum)
+        for (asset_type, reason), one in self._sums[target].items():
+            for part in (whole, by_type[asset_type], to_move if reason is None else not_moved[reason]):
+                part.join(one)
         return {
-            "sum": round(sum(by_type.values()), 2) if by_type else None,
-            "by_type": {name: round(number, 2) for name, number in by_type.items()},
-            "known": self._known[target],
-            "unknown": self._lacking[target],
+            "to_move": to_move.told(),
+            "not_moved": {reason: one.told() for reason, one in not_moved.items()},
+            "by_type": {name: one.told()["sum"] for name, one in by_type.items() if one.known},
+            **whole.told(),
         }
 
     def _share(self, target: str) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rapidfuzz import fuzz
 
+from estate.inventory.against import Against, disjoint
 from estate.inventory.clusters import Resolution, Review, Shared
 from estate.inventory.identity import is_generic_host, mac_is_key, similar, squashed
 from estate.inventory.sightings import Units
@@ -40,16 +41,9 @@ def resolve(units: Units) -> Resolution:
     return work.found
 
 
-def _disjoint(one: Iterable[str], other: Iterable[str]) -> bool:
-    """Are both known and without anything in common?"""
-    a, b = set(one), set(other)
-    return bool(a) and bool(b) and not a & b
-
-
-class _Resolver:
+class _Resolver(Against):
     def __init__(self, units: Units) -> None:
-        self.units = units
-        self.found = Resolution(units, list(range(len(units.first))))
+        super().__init__(units, Resolution(units, list(range(len(units.first)))))
         self.by_name: dict[str, int | list[int]] = {}
         for unit, name in enumerate(units.name):
             if name is None:
@@ -62,8 +56,6 @@ class _Resolver:
             else:
                 known.append(unit)
         self.applications = any(name is not None and name.startswith(APPLICATION) for name in units.name)
-        self.unlike: set[tuple[str, int, int]] = set()
-        self.instances = set().union(*(view.instances for view in units.views))
 
     # --- joining
 
@@ -90,118 +82,6 @@ class _Resolver:
         if self.units.of(other).standing < self.units.of(one).standing:
             one, other = other, one
         self.found.evidence.append((other, f"{self.units.place(other)}: {words} as {self.units.place(one)}"))
-
-    # --- what speaks against
-
-    def comparable(self, label: str, one: int, other: int) -> bool:
-        a, b = self.units.view[one], self.units.view[other]
-        return (label, min(a, b), max(a, b)) not in self.unlike
-
-    def differing(self, one: int, other: int) -> list[str]:
-        """The sorts of strong keys by which two units are different: both know one, and they have none in common."""
-        units = self.units
-        found = []
-        a, b = units.uuids(one), units.uuids(other)
-        if a and b and set(a).isdisjoint(b) and self.comparable("UUID", one, other):
-            # a vCenter's own UUID says nothing about that of the hardware
-            sorts = [{key in self.instances for key in keys} for keys in (a, b)]
-            if not sorts[0].isdisjoint(sorts[1]):
-                found.append("UUID")
-        x, y = units.serial(one), units.serial(other)
-        if x is not None and y is not None and x != y and self.comparable("serial number", one, other):
-            found.append("serial number")
-        return found
-
-    def against(self, one: int, other: int) -> str | None:
-        """Why two units of one name are not one machine by their strong keys; None where nothing speaks against it, or
-        another such key or a hardware address is the same."""
-        differing = self.differing(one, other)
-        if not differing or self._common_key(one, other):
-            return None
-        return f"different {differing[0]}s"
-
-    def _common_key(self, one: int, other: int) -> bool:
-        units = self.units
-        if not set(units.uuids(one)).isdisjoint(units.uuids(other)) or self._common_mac(one, other):
-            return True
-        serial = units.serial(one)
-        return serial is not None and serial == units.serial(other)
-
-    def _common_mac(self, one: int, other: int) -> bool:
-        return any(mac_is_key(mac) for mac in self.units.macs(one).keys() & self.units.macs(other).keys())
-
-    def apart(self, one: int, other: int) -> str | None:
-        """Why two units of one name are different things; None where nothing speaks against their being one."""
-        units = self.units
-        if units.view[one] == units.view[other]:
-            return "one table lists them as different"
-        reason = self.against(one, other)
-        if reason is not None:
-            return reason
-        if self._domains_differ([one], [other]):
-            if _disjoint(units.addresses(one), units.addresses(other)):
-                return "different domains and addresses"
-            if not self._meet([one], [other]) and self._families_differ([one], [other]):
-                return "different domains and operating systems"
-        view = units.of(one)
-        if (
-            view.lists
-            and "." in view.kind
-            and view.kind == units.of(other).kind
-            and _disjoint(units.externals(one), units.externals(other))
-            and _disjoint(units.addresses(one), units.addresses(other))
-            and not self._common_mac(one, other)
-        ):
-            return "different keys in one kind of export, and different addresses"
-        return None
-
-    def obstacle(self, one: int, other: int) -> str | None:
-        """Why two clusters of different names cannot be one machine; None where nothing speaks against it."""
-        units, found = self.units, self.found
-        a, b = found.cluster(one), found.cluster(other)
-        listed = {units.view[unit] for unit in a if units.name[unit] is not None}
-        both = next(
-            (units.view[unit] for unit in b if units.name[unit] is not None and units.view[unit] in listed), None
-        )
-        if both is not None:
-            return f"{units.views[both].table.place} lists both"
-        # of two names a key that is the same does not make up for one that differs
-        for x in a:
-            for y in b:
-                differing = self.differing(x, y)
-                if differing:
-                    return f"different {differing[0]}s"
-        return None
-
-    def systems_differ(self, one: int, other: int) -> bool:
-        """Do two clusters run operating systems of different families?"""
-        return self._families_differ(self.found.cluster(one), self.found.cluster(other))
-
-    def _families_differ(self, *parts: list[int]) -> bool:
-        families: list[set[str]] = []
-        for units in parts:
-            said = (self.units.system(unit) for unit in units)
-            families.append(
-                {family for system in said if isinstance(system, dict) and (family := system.get("os_family"))}
-            )
-        return _disjoint(*families)
-
-    def _domains_differ(self, one: list[int], other: list[int]) -> bool:
-        """Are the domains of both known, and none the same?"""
-        domain = self.units.domain
-        return _disjoint((d for unit in one if (d := domain(unit))), (d for unit in other if (d := domain(unit))))
-
-    def _elsewhere(self, one: list[int], other: list[int]) -> bool:
-        """Are the addresses of both known, and none the same?"""
-        addresses = self.units.addresses
-        return _disjoint((a for unit in one for a in addresses(unit)), (a for unit in other for a in addresses(unit)))
-
-    def _meet(self, one: list[int], other: list[int]) -> bool:
-        """Have they an address or a hardware address in common?"""
-        units = self.units
-        if any(units.addresses(a).keys() & units.addresses(b).keys() for a in one for b in other):
-            return True
-        return any(self._common_mac(a, b) for a in one for b in other)
 
     # --- one name
 
@@ -260,7 +140,7 @@ class _Resolver:
                             continue
                         if not set(key(one)).isdisjoint(key(two)):
                             same[pair] += 1
-                        elif u.addresses(one).keys() & u.addresses(two).keys() or self._common_mac(one, two):
+                        elif u.addresses(one).keys() & u.addresses(two).keys() or self.common_mac(one, two):
                             other[pair] += 1
             for pair, count in other.items():
                 if count >= 3 and count > 4 * same[pair]:
@@ -313,7 +193,7 @@ class _Resolver:
 
     def _same_name(self, one: int, other: int) -> None:
         first, second = self.found.cluster(one), self.found.cluster(other)
-        if self._domains_differ(first, second) and not self._meet(first, second):
+        if self.domains_differ(first, second) and not self.meet(first, second):
             words = f"the same name {self.units.title(one)}, in another domain,"
             self.join(one, other, "name", words, CONFIDENCE["name in another domain"])
             return
@@ -439,19 +319,13 @@ class _Resolver:
             if self.found.find(units[0]) == self.found.find(unit):
                 continue
             reason = self.obstacle(units[0], unit)
-            if reason is None and label == "UUID" and self._is_copy(units[0], unit):
+            if reason is None and label == "UUID" and self.is_copy(units[0], unit):
                 reason = "their names and addresses differ, as those of a copy do"
             if reason is None:
                 words = f"the same {label} {stated}"
                 self.join(units[0], unit, label, words, CONFIDENCE[label])
             else:
                 self.suspect([units[0], unit], f"have the same {label} {stated}, but {reason}", 0.6)
-
-    def _is_copy(self, one: int, other: int) -> bool:
-        """Do two clusters of one UUID look like a machine and its copy: no name and no address the same?"""
-        first, second = self.found.cluster(one), self.found.cluster(other)
-        names = ({name for unit in part if (name := self.units.name[unit])} for part in (first, second))
-        return _disjoint(*names) and self._elsewhere(first, second) and not self._meet(first, second)
 
     def _as_written(self, label: str, unit: int) -> str | None:
         target = {"UUID": "uuid", "serial number": "serial_number", "external id": "external_id"}.get(label)
@@ -582,7 +456,7 @@ class _Resolver:
         domains = {d for member in members if (d := u.domain(member))}
         if not domain or not domains or domain in domains:
             return False
-        return _disjoint(u.addresses(unit), [address for member in members for address in u.addresses(member)])
+        return disjoint(u.addresses(unit), [address for member in members for address in u.addresses(member)])
 
     def network(self) -> None:
         """Hardware addresses, then addresses with names that are alike."""

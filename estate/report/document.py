@@ -10,7 +10,7 @@ from estate.report.cells import as_text
 from estate.report.columns import place
 from estate.report.data import ReportData
 from estate.report.doubts import changes, quality, reviews
-from estate.report.figures import SIZES, Figures, Row, Tally, figures
+from estate.report.figures import AssetFigures, Figures, Row, Size, Tally, figures
 from estate.report.page import HEAD, STYLE, Figure, Html, Page, figure, link, mask
 from estate.report.sections import conflicts, debt, dependencies, issues, sizing, unread
 
@@ -97,10 +97,10 @@ def _completed(data: ReportData, phase: str) -> Any:
 def _overview(page: Page, data: ReportData, found: Figures) -> None:
     assets, edges = found.assets, found.edges
     cards: list[tuple[str, str, str, str]] = [("assets", charts.number(assets.total), "assets", "")]
-    for name in SIZES:
-        size = assets.size(name)
+    for name, size in assets.to_move.items():
         known = f"known of {charts.number(size.known)}, unknown of {charts.number(size.unknown)}"
-        cards.append(("sizes", charts.number(_round(size.total)) if size.known else "–", SIZE_TITLES[name], known))
+        title = f"{SIZE_TITLES[name]} to be moved"
+        cards.append(("sizes", charts.number(_round(size.total)) if size.known else "–", title, known))
     cards.append(("conflicts", charts.number(assets.with_conflicts), "assets with conflicting values", ""))
     if data.has("dependencies"):
         noise = f"and {charts.number(edges.noise.total)} of noise"
@@ -108,12 +108,17 @@ def _overview(page: Page, data: ReportData, found: Figures) -> None:
     if data.has("findings"):
         severe = sum(found.debt.by_severity.counts[word] for word in ("critical", "high"))
         cards.append(("debt", charts.number(found.debt.total), "findings", f"{charts.number(severe)} critical or high"))
-    cards.append(("issues", charts.number(found.issues.total), "issues for the owners", ""))
+    issues = found.issues
+    listed = charts.number(issues.total + issues.findings)
+    note = f"with the findings {listed}, as in the API and as csv" if issues.findings else ""
+    cards.append(("issues", charts.number(issues.total), "issues for the owners", note))
     page.write('<div class="cards">')
     for anchor, value, name, note in cards:
         page.write(f'<div class="card"><a href="#{anchor}"><b>{page.text(value)}</b>{page.text(name)}</a>')
         page.write(f"<span>{page.text(note)}</span></div>" if note else "</div>")
     page.write("</div>\n")
+    if assets.not_moved:
+        page.paragraph("Not in what is to be moved: ", _stays(page, assets), ".", style="note")
     said = [(phase, outputs["message"]) for phase, outputs in data.outputs.items() if outputs.get("message")]
     page.table(
         ["Phase", "What it says"],
@@ -237,21 +242,31 @@ def _sizes(page: Page, _: ReportData, found: Figures) -> None:
         "GiB are 1024³ bytes. What is not known counts nothing and is told beside the sum. Applications have no size and"
         " are left out."
     )
-    if assets.hypervisors:
+    moved = {"to be moved": assets.to_move} | {f"not moved: {why}": part for why, part in assets.not_moved.items()}
+    page.table(
+        ["Machines", "How many", *(heading for title in SIZE_TITLES.values() for heading in (title, "known of"))],
+        [
+            (what, part["cpu_cores"].count, *(cell for size in part.values() for cell in (_sum(size), size.known)))
+            for what, part in moved.items()
+            if part["cpu_cores"].count
+        ],
+        anchor="to-move",
+    )
+    if assets.not_moved:
         page.paragraph(
-            f"{charts.number(assets.hypervisors)} hypervisor hosts and the machines on them are both counted, so sums"
-            " are told by type.",
+            "The machines on a hypervisor host use its cores and memory, and templates run nowhere. Below, by type, what"
+            " is moved and what is not are together, so the sum of all types is no size of anything to be built.",
             style="note",
         )
     for name, title in SIZE_TITLES.items():
         parts = assets.sizes[name]
         size = assets.size(name)
         rows: list[tuple[Any, ...]] = [
-            (kind, _round(part.total) if part.known else None, part.known, part.unknown)
+            (kind, _sum(part), part.known, part.unknown)
             for kind, part in sorted(parts.items(), key=lambda item: (-item[1].total, item[0]))
         ]
         unknown = figure(f"unknown-{name}", size.unknown) if size.unknown else 0
-        rows.append((Html("<b>all</b>"), _round(size.total) if size.known else None, size.known, unknown))
+        rows.append((Html("<b>all</b>"), _sum(size), size.known, unknown))
         page.table(
             ["Type", title, "known of", "unknown of"], rows, caption=title, anchor=f"size-{name}",
             names=["asset_type", "", "", ""],
@@ -264,6 +279,19 @@ def _sizes(page: Page, _: ReportData, found: Figures) -> None:
             unit=" GiB",
         )
     )
+
+
+def _stays(page: Page, assets: AssetFigures) -> str:
+    """What is not moved, by reason, with its cores and memory."""
+    return "; ".join(
+        f"{charts.counted(part['cpu_cores'].count, 'machine', 'machines')} with {charts.number(_sum(part['cpu_cores']))}"
+        f" cores and {charts.number(_sum(part['memory_gb']))} GiB of memory, because {page.shown(why)}"
+        for why, part in assets.not_moved.items()
+    )
+
+
+def _sum(size: Size) -> float | None:
+    return _round(size.total) if size.known else None
 
 
 def _round(value: float) -> float:

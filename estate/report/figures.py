@@ -64,6 +64,11 @@ class Size:
     known: int = 0
     unknown: int = 0
 
+    @property
+    def count(self) -> int:
+        """Assets, whether they tell it or not."""
+        return self.known + self.unknown
+
     def add(self, value: float | None) -> None:
         """Count an asset."""
         if value is None:
@@ -81,8 +86,11 @@ class AssetFigures:
     by: dict[str, Tally] = field(default_factory=lambda: {facet: Tally() for facet in FACETS})
     type_by_environment: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     sizes: dict[str, dict[str, Size]] = field(default_factory=lambda: {size: defaultdict(Size) for size in SIZES})
+    to_move: dict[str, Size] = field(default_factory=lambda: {size: Size() for size in SIZES})
+    """What is to be moved: without hypervisor hosts, on which the machines are counted, templates and the like."""
+    not_moved: dict[str, dict[str, Size]] = field(default_factory=dict)
+    """By reason and size, of what is no application."""
     unknown_size: dict[str, list[Row]] = field(default_factory=lambda: {size: [] for size in SIZES})
-    hypervisors: int = 0
     not_migratable: Tally = field(default_factory=Tally)
     with_conflicts: int = 0
     conflicts: Tally = field(default_factory=Tally)
@@ -214,11 +222,17 @@ def _assets(rows: Iterable[Row]) -> AssetFigures:
         if kind != APPLICATION:
             _sizes(found, kind, row, brief)
         _conflicts(found, row)
-        found.hypervisors += row.get("os_family") == "hypervisor"
-        if row.get("migratable") is False:
-            reason = (row.get("classification") or {}).get("not_migratable")
-            found.not_migratable.add(str(reason or kind), brief)
+        reason = stays(row)
+        if reason is not None:
+            found.not_migratable.add(reason, brief)
     return found
+
+
+def stays(asset: Row) -> str | None:
+    """Why an asset is not moved as a machine; None where it is."""
+    if asset.get("migratable") is not False:
+        return None
+    return str((asset.get("classification") or {}).get("not_migratable") or asset.get("asset_type") or UNKNOWN)
 
 
 _BRIEF = (
@@ -228,9 +242,14 @@ _BRIEF = (
 
 
 def _sizes(found: AssetFigures, kind: str, row: Row, brief: Row) -> None:
+    reason = stays(row)
+    parts = found.to_move
+    if reason is not None:
+        parts = found.not_moved.setdefault(reason, {size: Size() for size in SIZES})
     for name in SIZES:
         value = row.get(name)
         found.sizes[name][kind].add(value)
+        parts[name].add(value)
         if value is None and len(found.unknown_size[name]) < FIRST_ROWS:
             found.unknown_size[name].append(brief)
 

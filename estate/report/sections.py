@@ -294,9 +294,16 @@ def issues(page: Page, _: ReportData, found: Figures) -> None:
         page.paragraph("There is nothing to settle.")
         return
     page.paragraph(
-        f"{charts.number(figures.total)} issues."
-        + (f" The {charts.number(figures.findings)} findings of " if figures.findings else ""),
-        *((link("debt", "technical debt"), " are listed there.") if figures.findings else ()),
+        f"{charts.number(figures.total)} issues for the owners."
+        + (f" With the {charts.number(figures.findings)} findings of " if figures.findings else ""),
+        *(
+            (
+                link("debt", "technical debt"),
+                f", they are the {charts.number(figures.total + figures.findings)} of the API and the csv.",
+            )
+            if figures.findings
+            else ()
+        ),
     )
     classes = {severity: severity for severity in SEVERITIES}
     page.chart(

@@ -30,7 +30,7 @@ from estate.report.columns import (
 )
 from estate.report.data import ReportData
 from estate.report.doubts import quality_rows
-from estate.report.figures import SIZES, Figures, Row, figures, sizes
+from estate.report.figures import SIZES, AssetFigures, Figures, Row, figures, sizes
 from estate.report.page import Mask, mask, shown
 from estate.roles import IGNORED
 
@@ -127,6 +127,8 @@ def _summary(data: ReportData, found: Figures, sheets: Mapping[str, tuple[int, i
         ("report made", data.made_at),
     ):
         yield line(name, value)
+    yield from (line(*told) for told in _capacity(found.assets))
+    yield from (line(*told) for told in _issues(found))
     for one in data.of("data_import").get("files") or ():
         yield line(
             "file read",
@@ -140,6 +142,28 @@ def _summary(data: ReportData, found: Figures, sheets: Mapping[str, tuple[int, i
         more = None if written == all_rows else f"only the first {written} fit into the sheet; the csv has all of them"
         yield line(f"rows of {sheet}", all_rows, more, sheet)
     yield from (line(*told) for told in _figures(found))
+
+
+def _capacity(assets: AssetFigures) -> Iterator[tuple[str, Any, str | None, str | None]]:
+    """What is to be moved, then what is not, by reason."""
+    for what, why, part in (
+        ("to be moved", None, assets.to_move),
+        *(("not moved", why, part) for why, part in assets.not_moved.items()),
+    ):
+        yield f"{what}, machines", part["cpu_cores"].count, why, "Assets"
+        for name, size in part.items():
+            known = f"known of {size.known}, unknown of {size.unknown}"
+            total = round(size.total, 2) if size.known else None
+            yield f"{what}, {name}", total, f"{why}; {known}" if why else known, "Assets"
+
+
+def _issues(found: Figures) -> Iterator[tuple[str, Any, str | None, str | None]]:
+    """The two sheets that together hold what the list of issues does."""
+    issues = found.issues
+    if issues.findings:
+        yield "issues in the API and as csv", issues.total + issues.findings, "issues for the owners and findings", None
+        yield "of them findings", issues.findings, None, "Findings"
+        yield "of them issues for the owners", issues.total, None, "Issues"
 
 
 def _figures(found: Figures) -> Iterator[tuple[str, Any, str | None, str | None]]:

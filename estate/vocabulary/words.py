@@ -148,7 +148,9 @@ ASSET_TYPES: dict[str, str] = _listed(
     {
         "server": "server; physical; physical server; bare metal; bare-metal; cmdb_ci_server; windows server; "
         "linux server; unix server; cmdb_ci_win_server; cmdb_ci_linux_server; cmdb_ci_unix_server; host; hypervisor; "
-        "esx server; esxi host; blade; blade server; rack server; cmdb_ci_esx_server; physischer server; "
+        "hypervisor host; esx server; esx host; esxi; esxi server; esxi host; vmware host; hyper-v host; "
+        "virtualization host; virtualisation host; kvm host; ahv host; xen host; cmdb_ci_hyper_v_server; "
+        "cmdb_ci_esx_server; blade; blade server; rack server; physischer server; "
         "serveur physique; servidor físico; servidor; serveur; physical machine; mainframe; physical host",
         "virtual_machine": "virtual_machine; virtual machine; vm; virtual; virtual server; vmware virtual machine; "
         "guest; cmdb_ci_vm_instance; cmdb_ci_vmware_instance; virtuelle maschine; virtueller server; "
@@ -180,6 +182,12 @@ TEMPLATE_TYPES = frozenset(
      "plantilla", "modello", "modele"}
 )  # fmt: skip
 """Types, folded, of what machines are made from."""
+HYPERVISOR_TYPES = frozenset(
+    {"hypervisor", "hypervisor host", "esx server", "esx host", "esxi", "esxi server", "esxi host", "vmware host",
+     "hyper-v host", "virtualization host", "virtualisation host", "kvm host", "ahv host", "xen host",
+     "cmdb ci esx server", "cmdb ci hyper v server"}
+)  # fmt: skip
+"""Types, folded, of servers on which machines run."""
 
 TRUE_WORDS = frozenset(
     {"true", "yes", "y", "1", "wahr", "vrai", "x", "t", "ja", "j", "oui", "si", "sí", "sim", "vero", "verdadero", "verdadeiro",
@@ -265,6 +273,11 @@ def asset_type_of(text: str) -> str | None:
 def is_template_type(text: str) -> bool:
     """Is this the type of what machines are made from, and not of a machine?"""
     return folded(text) in TEMPLATE_TYPES
+
+
+def is_hypervisor_type(text: str) -> bool:
+    """Is this the type of a server on which machines run, and that is not moved itself?"""
+    return folded(text) in HYPERVISOR_TYPES
 
 
 def boolean_of(cell: Cell, target: str = "") -> bool | None:

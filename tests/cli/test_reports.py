@@ -27,7 +27,18 @@ def flow_id(environment: Environment, tmp_path_factory: pytest.TempPathFactory) 
     """A discovery that has been completed."""
     file = tmp_path_factory.mktemp("reports") / "servers.csv"
     file.write_text(INVENTORY)
-    words = ("--file", str(file), "--input", "auto_approve_mappings=true", "--auto", "--wait", "--name", "Juni")
+    words = (
+        "--file",
+        str(file),
+        "--input",
+        "auto_approve_mappings=true",
+        "--input",
+        "compare_with=none",
+        "--auto",
+        "--wait",
+        "--name",
+        "Juni",
+    )
     made = mfo("flow", "create", "discovery", *words, "--json", environment=environment)
     assert made.code == 0, made.err
     found: str = made.document["flow_id"]

@@ -391,7 +391,10 @@ def test_figures() -> None:
     ).summary
     assert found["assets"] == 3
     assert found["by_environment"] == {"production": 1, "development": 1, "unknown": 1}
-    assert found["totals"]["cpu_cores"] == {"sum": 6, "by_type": {"server": 6}, "known": 2, "unknown": 1}
+    assert found["totals"]["cpu_cores"] == {
+        "to_move": {"sum": 6, "known": 2, "unknown": 1}, "not_moved": {},
+        "by_type": {"server": 6}, "sum": 6, "known": 2, "unknown": 1,
+    }  # fmt: skip
     assert found["completeness"]["cpu_cores"] == pytest.approx(0.6667)
 
 
@@ -714,8 +717,65 @@ def test_parts_of_one_rank_are_one_size_in_any_list_and_others_are_rivals() -> N
 
 def test_the_sum_of_nothing_known_is_unknown() -> None:
     found = Built(clean("a.csv", "name,cpu_cores,memory_gb", ["a", 2, None], ["b", 4, None]))
-    assert found.summary["totals"]["memory_gb"] == {"sum": None, "by_type": {}, "known": 0, "unknown": 2}
+    assert found.summary["totals"]["memory_gb"] == {
+        "to_move": {"sum": None, "known": 0, "unknown": 2}, "not_moved": {},
+        "by_type": {}, "sum": None, "known": 0, "unknown": 2,
+    }  # fmt: skip
     assert found.summary["totals"]["cpu_cores"]["sum"] == 6
+
+
+def test_what_is_to_be_moved_has_neither_hosts_nor_templates_in_it() -> None:
+    vinfo = "VM=name,Template=is_template,CPUs=cpu_cores,Memory=memory_gb,Host=runs_on"
+    found = Built(
+        clean(
+            *("a.xlsx", vinfo),
+            *(["web01", False, 4, 16, "esx1"], ["web02", False, 2, None, "esx1"], ["gold", True, 8, 32, "esx1"]),
+            kind="rvtools.vinfo",
+        ),
+        clean("b.xlsx", "Host=name,# Cores=cpu_cores,# Memory=memory_gb", ["esx1", 64, 512], kind="rvtools.vhost"),
+        clean("c.csv", "Name=name,Type=asset_type,Cores=cpu_cores", ["shop", "application", None], role=APPLICATIONS),
+    )
+    totals = found.summary["totals"]
+    assert totals["cpu_cores"]["to_move"] == {"sum": 6, "known": 2, "unknown": 0}
+    assert totals["memory_gb"]["to_move"] == {"sum": 16, "known": 1, "unknown": 1}
+    for name, total in totals.items():
+        parts = [total["to_move"], *total["not_moved"].values()]
+        assert sum(part["known"] + part["unknown"] for part in parts) == total["known"] + total["unknown"] == 4, name
+        assert sum(part["sum"] or 0 for part in parts) == sum(total["by_type"].values()) == (total["sum"] or 0), name
+    assert totals["cpu_cores"]["not_moved"] == {
+        "it is a template": {"sum": 8, "known": 1, "unknown": 0},
+        "it is a hypervisor host; the machines on it are moved": {"sum": 64, "known": 1, "unknown": 0},
+    }
+
+
+@pytest.mark.parametrize("said", ["ESXi host", "Hypervisor", "cmdb_ci_esx_server", "Hyper-V Host"])
+def test_what_a_list_calls_a_hypervisor_is_a_server_that_is_not_moved(said: str) -> None:
+    table = cleanse(
+        Table(
+            "a.csv", None,
+            [Column.of("Name", ["h1", "w1"]), Column.of("Type", [said, "Physical server"])],
+            array("I", [2, 3]), 1, role=MACHINES, kind="table",
+        ),
+        [Use("Name", "name"), Use("Type", "asset_type")],
+        FLOW,
+    )  # fmt: skip
+    assert table.issues == []
+    found = Built(table.table)
+    assert [(asset.asset_type, asset.migratable) for asset in found.assets] == [("server", False), ("server", True)]
+    assert found["h1"].classification["not_migratable"] == "it is a hypervisor host; the machines on it are moved"
+
+
+def test_the_reason_of_a_choice_is_told_of_each_source_that_says_another_value() -> None:
+    columns = "Name=name,Site=location"
+    found = Built(
+        clean("a.csv", columns, ["one", "Kiel"], ["two", "Kiel"], ["three", "Kiel"]),
+        clean("b.csv", columns, ["one", "Bonn"], ["two", "Kiel"], ["three", "Bonn"]),
+        clean("v.xlsx", columns, ["one", "dc-1"], ["two", "dc-1"], ["three", "Kiel"], kind="rvtools.vinfo"),
+    )
+    why = {asset.name: asset.conflicts[0]["why"] for asset in found.assets}
+    people = "a.csv is kept by people, who know location better than tools do"
+    lists = "nothing tells whether a.csv or b.csv is right, so the first by file and row was taken"
+    assert why == {"one": f"{lists}; {people}", "two": people, "three": lists}
 
 
 def test_connections_alone_make_no_machines_of_addresses_that_are_none() -> None:

@@ -397,7 +397,11 @@ def test_the_figures_are_counted_from_the_rows(data: ReportData) -> None:
     assert (cores.total, cores.known, cores.unknown) == (46, 4, 0)
     assert (memory.total, memory.known, memory.unknown) == (592, 3, 1)
     assert (storage.total, storage.known, storage.unknown) == (100.5, 1, 3)
-    assert (found.assets.with_conflicts, found.assets.hypervisors) == (1, 1)
+    assert found.assets.with_conflicts == 1
+    moved = {name: (size.total, size.known, size.unknown) for name, size in found.assets.to_move.items()}
+    assert moved == {"cpu_cores": (14, 3, 0), "memory_gb": (80, 2, 1), "storage_gb": (100.5, 1, 2)}
+    [(why, stays)] = found.assets.not_moved.items()
+    assert (why, stays["cpu_cores"].total, stays["memory_gb"].total) == ("server", 32, 512)
     assert (found.edges.total, found.edges.kept, found.edges.noise.total) == (3, 2, 1)
     assert (found.edges.unknown_edges, dict(found.edges.unknown)) == (1, {"old-db": 1})
     assert found.edges.talkers(9) == [("old-db", 0, 1), ("web00", 1, 0), ("web01", 1, 0), ("web02", 0, 1)]
@@ -441,6 +445,9 @@ async def test_the_figures_are_those_of_the_phases(tmp_path: Path) -> None:
     found = figures(data)
 
     told = out["asset_inventory"]
+    cores = told["totals"]["cpu_cores"]["to_move"]
+    assert f"; to be moved: {cores['known'] + cores['unknown']} machines, {cores['sum']} cores" in told["message"]
+    assert f"; not moved and not in these sizes: {told['not_migratable']} machine" in told["message"]
     assert found.assets.total == told["assets_total"] == 60
     assert found.assets.with_conflicts == told["with_conflicts"]
     assert dict(found.assets.by["environment"].counts) == told["by_environment"]
@@ -449,6 +456,14 @@ async def test_the_figures_are_those_of_the_phases(tmp_path: Path) -> None:
     for name, total in told["totals"].items():
         size = found.assets.size(name)
         assert (round(size.total, 2), size.known, size.unknown) == (total["sum"], total["known"], total["unknown"])
+        parts = {None: found.assets.to_move} | found.assets.not_moved
+        assert parts.keys() == {None} | total["not_moved"].keys()
+        assert len(parts) > 1
+        for why, part in parts.items():
+            said = total["to_move"] if why is None else total["not_moved"][why]
+            size = part[name]
+            total_of = round(size.total, 2) if size.known else None
+            assert {"sum": total_of, "known": size.known, "unknown": size.unknown} == said, why
     told = out["dependency_analysis"]
     assert (found.edges.kept, found.edges.noise.total) == (told["without_noise"], told["noise"]["total"])
     assert found.edges.unknown_edges == told["unknown_endpoints"]
@@ -491,10 +506,16 @@ def test_the_page_tells_everything_and_needs_nothing(data: ReportData) -> None:
         "holds nothing that discovery uses",
         "a comment",
         "4 cores",
+        "they are the 4 of the API and the csv.",
+        "with the findings 4, as in the API and as csv",
         "Compared with the discovery flow-0, which had 9 assets; 7 are unchanged.",
         "web99",
     ):
         assert told in parsed.text, told
+    overview = page.partition('id="overview"')[2].partition("</section>")[0]
+    assert "<b>14</b>Cores to be moved</a><span>known of 3, unknown of 0</span>" in overview
+    assert "Not in what is to be moved: 1 machine with 32 cores and 512 GiB of memory, because server." in overview
+    assert "46" not in overview
     assert page.count("<svg ") == page.count("<title id=") == page.count("<desc id=")
     assert "default-src 'none'" in page
     assert "prefers-color-scheme:dark" in page
@@ -802,6 +823,21 @@ def test_the_workbook_has_every_row(data: ReportData, tmp_path: Path) -> None:
         ("completeness", 75, "3 of 4"),
     ]
     summary = list(rows_of(book, "Summary"))
+    told = [(row["what"], row["value"], row["more"]) for row in summary]
+    # the capacity stands first, before the files, and the two counts of issues add up
+    assert told[4:15] == [
+        ("to be moved, machines", 3, None),
+        ("to be moved, cpu_cores", 14, "known of 3, unknown of 0"),
+        ("to be moved, memory_gb", 80, "known of 2, unknown of 1"),
+        ("to be moved, storage_gb", 100.5, "known of 1, unknown of 2"),
+        ("not moved, machines", 1, "server"),
+        ("not moved, cpu_cores", 32, "server; known of 1, unknown of 0"),
+        ("not moved, memory_gb", 512, "server; known of 1, unknown of 0"),
+        ("not moved, storage_gb", None, "server; known of 0, unknown of 1"),
+        ("issues in the API and as csv", 4, "issues for the owners and findings"),
+        ("of them findings", 1, None),
+        ("of them issues for the owners", 3, None),
+    ]
     assert {"what": "rows of Noise", "value": 1, "more": None, "sheet": "Noise"} in summary
     assert {
         "what": "memory_gb",

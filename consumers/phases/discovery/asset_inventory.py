@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LATEST, NONE = "latest", "none"
 MAX_LISTED = 10
+SIZES = {"cpu_cores": "cores", "memory_gb": "GiB of memory", "storage_gb": "GiB of storage"}
 # an output that discovery 1.0 did not have: its assets have other fields, all of which would seem to have changed
 COMPARABLE = "reviews"
 SIDES = ("before", "after")
@@ -151,8 +152,21 @@ def _sentence(figures: Mapping[str, Any], assets: int, reviews: int) -> str:
     return (
         f"{counted(figures['rows'], 'row')}: {figures['rows_in_assets']} make {counted(assets, 'asset')}{aside};"
         f" {counted(figures['with_conflicts'], 'asset has', 'assets have')} conflicting values,"
-        f" {counted(reviews, 'match is', 'matches are')} to be reviewed"
+        f" {counted(reviews, 'match is', 'matches are')} to be reviewed{_capacity(figures['totals'])}"
     )
+
+
+def _capacity(totals: Mapping[str, Any]) -> str:
+    """What is to be moved, and how many machines are not; nothing where there are none."""
+    parts = {unit: totals[name]["to_move"] for name, unit in SIZES.items()}
+    machines = totals["cpu_cores"]["to_move"]["known"] + totals["cpu_cores"]["to_move"]["unknown"]
+    stay = sum(one["known"] + one["unknown"] for one in totals["cpu_cores"]["not_moved"].values())
+    told = []
+    for unit, one in parts.items():
+        partly = f" (known of {one['known']})" if one["unknown"] and one["known"] else ""
+        told.append(f"{one['sum']:.12g} {unit}{partly}" if one["known"] else f"{unit.rpartition(' ')[2]} unknown")
+    moved = f"; to be moved: {counted(machines, 'machine')}, {', '.join(told)}" if machines else ""
+    return moved + (f"; not moved and not in these sizes: {counted(stay, 'machine')}" if stay else "")
 
 
 def _told(changed: Mapping[str, Any]) -> str:
