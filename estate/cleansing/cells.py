@@ -10,8 +10,10 @@ from typing import Any
 
 import orjson
 
-from estate import dates, numbers
+from estate import dates
 from estate.clean import Use
+from estate.cleansing.figures import NUMBERS, number_cleaner, port
+from estate.cleansing.outcome import NOTHING, Cleaner, Outcome, quoted
 from estate.roles import SOFTWARE
 from estate.tables import Cell
 from estate.vocabulary import (
@@ -41,11 +43,6 @@ MAX_CHARACTERS = 2_000
 """A longer text is cut, and told."""
 MAX_LIST_CHARACTERS = 100_000
 """A longer list is cut, and told."""
-SIZES = frozenset({"memory_gb", "storage_gb", "memory_used_gb", "storage_used_gb"})
-RATES = frozenset({"disk_mb_per_s", "network_mb_per_s"})
-COUNTS = frozenset({"cpu_cores", "port", "users_count", "bytes", "connections"})
-NUMBERS = SIZES | RATES | COUNTS | {"disk_iops", "licence_quantity"}
-NEVER_ZERO = frozenset({"cpu_cores", "memory_gb", "storage_gb"})
 DATES = frozenset({"last_seen", "first_seen", "observed_at", "measured_at", "end_of_support", "licence_expires"})
 DAYS = frozenset({"end_of_support", "licence_expires"})
 LISTS = frozenset({"technologies", "software", "depends_on", "hosts", "databases"})
@@ -54,11 +51,6 @@ _SORTS = {"is_template": is_template_type, "is_hypervisor": is_hypervisor_type}
 FLAGS = frozenset({"is_template", "is_placeholder", "has_database", "is_physical"})
 NAMES = frozenset({"name", "hostname", "fqdn", "source_name", "target_name", "runs_on"})
 
-Outcome = tuple[Any, str | None, str | None]
-"""The clean value (None = unknown), the rule that changed it, and what is doubtful about it."""
-Cleaner = Callable[[Cell], Outcome]
-
-_NOTHING: Outcome = (None, "placeholder_to_null", None)
 _INVISIBLE = re.compile(
     "[\u0000-\u0008\u000e-\u001f\u007f-\u0084\u0086-\u009f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
@@ -93,12 +85,6 @@ class Cleaned:
     """Values of further targets that the same cells tell (`443/tcp`)."""
 
 
-def quoted(cell: Any) -> str:
-    """A cell in a sentence, cut to 60 characters."""
-    text = str(cell)
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
-
-
 def clean_column(use: Use, distinct: list[Cell], role: str, *, part: bool = False) -> Cleaned:
     """Clean the distinct cells of a column; `distinct[0]` is the empty cell. `part`: the column is one of several that
     add up to a size, so its 0 says that this part is empty."""
@@ -129,7 +115,7 @@ def cleaner_of(use: Use, distinct: list[Cell], role: str, *, part: bool = False)
     """What cleans one cell of a column."""
     target = use.target
     if target in NUMBERS or target.endswith("_percent"):
-        return _port if target == "port" else _number(target, use.unit, use.number_format, part=part)
+        return port if target == "port" else number_cleaner(target, use.unit, use.number_format, part=part)
     if target in DATES:
         return _date(use.date_order, day_only=target in DAYS)
     if target in LISTS:
@@ -213,7 +199,7 @@ def _text(cell: Cell) -> Outcome:
         return str(int(cell)), "number_as_text", None
     clean, rule = _seen(str(cell))
     if is_placeholder(clean):
-        return _NOTHING
+        return NOTHING
     if clean in _MINUS_ONE:
         return None, "minus_one_to_null", None
     if len(clean) > MAX_CHARACTERS:
@@ -247,7 +233,7 @@ def _unless(said: frozenset[str]) -> Cleaner:
         value, rule, doubt = _text(cell)
         lower = value.lower() if value is not None else ""
         if lower in said or (len(lower) > 1 and len(set(lower)) == 1 and not lower[0].isalpha()):
-            return _NOTHING
+            return NOTHING
         return value, rule, doubt
 
     return clean
@@ -282,7 +268,7 @@ def _boolean(target: str) -> Cleaner:
         if value is not None:
             return value, None, None
         if is_placeholder(str(cell)):
-            return _NOTHING
+            return NOTHING
         return None, "not_a_boolean_to_null", f"{quoted(cell)} is neither yes nor no"
 
     return clean
@@ -308,7 +294,7 @@ def _attribute_text(cell: str) -> Outcome:
     visible = _INVISIBLE.sub(lambda found: found[0] if found[0] in "\u200c\u200d" else "", cell)
     text = visible.strip()
     if is_placeholder(text):
-        return _NOTHING
+        return NOTHING
     if text in _MINUS_ONE:
         return None, "minus_one_to_null", None
     if len(text) > MAX_CHARACTERS:
@@ -364,7 +350,7 @@ def _list(divide: Divide | None) -> Cleaner:
         tidy = (_seen(part.strip().strip("\"'"))[0] for part in parts)
         found = list(dict.fromkeys(part for part in tidy if part and not is_placeholder(part)))
         if not found:
-            return _NOTHING
+            return NOTHING
         return found, (rule if found == [text] else "list_split"), doubt
 
     return clean
@@ -374,7 +360,7 @@ def _text_of_list(cell: Cell) -> Outcome:
     """As a text, lines kept."""
     text = _INVISIBLE.sub("", str(cell)).strip()
     if is_placeholder(text):
-        return _NOTHING
+        return NOTHING
     if len(text) > MAX_LIST_CHARACTERS:
         doubt = f"{len(text):,} characters, only the first {MAX_LIST_CHARACTERS:,} are read"
         return text[:MAX_LIST_CHARACTERS], "cut_to_100000_characters", doubt
@@ -401,7 +387,7 @@ def _addresses(cell: Cell) -> Outcome:
     if alone is not None and not says_nothing(alone):
         return [alone], (None if alone == text else "address_list"), None
     if is_placeholder(clean):
-        return _NOTHING
+        return NOTHING
     found, doubt = _all_addresses(clean)
     addresses = [address for address in found if not says_nothing(address)]
     if not addresses:
@@ -418,7 +404,7 @@ def _ends(cell: Cell) -> Outcome:
         return [text], None, None
     clean, _ = _seen(text)
     if is_placeholder(clean):
-        return _NOTHING
+        return NOTHING
     addresses, doubt = _all_addresses(clean)
     if not addresses:
         return None, "no_address_to_null", doubt
@@ -458,147 +444,6 @@ def _macs(cell: Cell) -> Outcome:
     return macs, (None if macs == [text] else "address_list"), doubt
 
 
-# --- numbers ----------------------------------------------------------------------------------------------------
-
-_USED_OF = re.compile(r"^(.+?\d.*?)\s*(?:/|\bof\b|\bvon\b)\s*(\d.*)$", re.IGNORECASE)
-
-
-def _tidy(number: float) -> float | int:
-    """Whole numbers as integers (of 64 bits), others with six decimals, below 1 with six digits."""
-    if number.is_integer() and abs(number) < 1 << 62:
-        return int(number)
-    return round(number, 6) if number >= 1 else float(f"{number:.6g}")
-
-
-def _number(target: str, unit: str | None, number_format: str | None, *, part: bool = False) -> Cleaner:
-    factors = numbers.GIB if target in SIZES or target == "bytes" else numbers.MB_PER_S if target in RATES else None
-    percent = target.endswith("_percent")
-
-    # most cells of a size are whole numbers in the column's unit
-    factor = numbers.GIB[unit] if target in SIZES and unit in numbers.GIB else None
-    factor_rule = None if factor == 1 else f"{(unit or '').lower()}_to_gib"
-
-    def clean(cell: Cell) -> Outcome:
-        if factor is not None and type(cell) is int and 0 < cell < 1 << 53:
-            return _tidy(cell * factor), factor_rule, None
-        own = None
-        said: Cell = cell
-        if type(cell) is str and not cell.isdigit():
-            if is_placeholder(cell):
-                return _NOTHING
-            if target in SIZES and len(cell) <= numbers.MAX_CHARACTERS and (both := _USED_OF.match(cell)) is not None:
-                said = _of_both(target, both[1], both[2], number_format)
-            said, own = numbers.split_unit(said)
-        number = numbers.parse(said, number_format)
-        if number is None:
-            return None, "not_a_number_to_null", _no_number(cell, number_format)
-        if number == -1:
-            return None, "minus_one_to_null", None
-        if number < 0:
-            return None, "negative_to_null", f"{quoted(cell)} is negative"
-        if number == 0 and target in NEVER_ZERO and not part:
-            return None, "zero_size_to_null", None
-        if factors is not None:
-            number, rule = _converted(target, number, own, unit, factors)
-        elif percent:
-            number, rule = _share(number, own, unit)
-        else:
-            rule = "unit_unknown_to_null" if own in numbers.GIB or own in {"%", "MHz", "GHz"} else None
-        if rule == "unit_unknown_to_null":
-            return None, rule, _no_unit(target, cell, own or unit)
-        return _fitting(target, _tidy(number), cell, rule, said is not cell and own is None)
-
-    return clean
-
-
-def _of_both(target: str, used: str, whole: str, number_format: str | None) -> Cell:
-    """`61.2 GiB / 127 GiB`: what is in use of what there is; None when it cannot be that."""
-    sizes = []
-    for text in (used, whole):
-        bare, unit = numbers.split_unit(text.strip())
-        number = numbers.parse(bare, number_format)
-        if number is None or unit not in numbers.GIB:
-            return None
-        sizes.append(number * numbers.GIB[unit])
-    if sizes[0] > sizes[1]:
-        return None
-    return (used if "_used_" in target else whole).strip()
-
-
-def _no_number(cell: Cell, number_format: str | None) -> str:
-    if isinstance(cell, str) and any(numbers.parse(cell, other) is not None for other in (None, *numbers.FORMATS)):
-        written = {None: "with a decimal dot and no separators", numbers.DOUBTFUL: "in a way that can be read twice"}
-        return f"{quoted(cell)} does not fit the column, whose numbers are written {written.get(number_format, f'as {number_format!r}')}"
-    return f"{quoted(cell)} is no number"
-
-
-def _no_unit(target: str, cell: Cell, unit: str | None) -> str:
-    if unit is None or unit == "in value":
-        return f"{quoted(cell)} has no unit"
-    return f"{quoted(cell)} in {unit} cannot be turned into {_MEASURES.get(target, 'a share' if '_percent' in target else 'a count')}"
-
-
-_MEASURES = dict.fromkeys(SIZES, "GiB") | dict.fromkeys(RATES, "MB/s") | {"bytes": "bytes"}
-
-
-def _converted(
-    target: str, number: float, own: str | None, unit: str | None, factors: dict[str, float]
-) -> tuple[float, str | None]:
-    """In the target's own measure, by the unit the cell says, else by the column's."""
-    base = "MB/s" if target in RATES else "B" if target == "bytes" else "GiB"
-    given = own or unit or (base if target == "bytes" else None)
-    if given is None or given not in factors:
-        return number, "unit_unknown_to_null"
-    factor = factors[given] / factors[base]
-    made = {"GiB": "gib", "MB/s": "mb_per_s", "B": "bytes"}[base]
-    rule = None if factor == 1 and not own else f"{given.lower().replace('/s', '_per_s')}_to_{made}"
-    return number * factor, rule
-
-
-def _share(number: float, own: str | None, unit: str | None) -> tuple[float, str | None]:
-    """In percent."""
-    if own is not None and own != "%":
-        return number, "unit_unknown_to_null"
-    if unit == "fraction" and own is None:
-        return number * 100, "fraction_to_percent"
-    return number, (None if unit in {None, "%", "fraction", "in value"} else "unit_unknown_to_null")
-
-
-def _fitting(target: str, number: float | int, cell: Cell, rule: str | None, taken_apart: bool) -> Outcome:
-    """The number if the target can have it."""
-    if target.endswith("_percent") and number > 100:
-        return None, "out_of_range_to_null", f"{number:g} is more than 100 percent"
-    if target in COUNTS:
-        if number >= 1 << 62:
-            return None, "out_of_range_to_null", f"{quoted(cell)} is more than can be counted"
-        if not isinstance(number, int):
-            return None, "not_whole_to_null", f"{quoted(cell)} is no whole number"
-        if target == "port" and not 0 < number < 65536:
-            return None, "out_of_range_to_null", f"{quoted(cell)} is no port"
-    if rule is None:
-        if taken_apart:
-            rule = "used_and_total_taken_apart"
-        elif isinstance(cell, str) and cell != str(number) and not cell.endswith(".0"):
-            rule = "number_format"
-        elif type(cell) is float and cell != number:
-            rule = "rounded"
-    return number, rule, None
-
-
-def _port(cell: Cell) -> Outcome:
-    text = str(cell).strip()
-    both = re.match(r"^(\d+)\s*[/ ]\s*(tcp|udp)$|^(tcp|udp)\s*[/: ]\s*(\d+)$", text, re.IGNORECASE)
-    if both:
-        number = int(both.group(1) or both.group(4))
-        if 0 < number < 65536:
-            return number, "port_and_protocol", None
-        return None, "out_of_range_to_null", f"{quoted(cell)} is no port"
-    return _plain_port(cell)
-
-
-_plain_port = _number("port", None, None)
-
-
 # --- dates ------------------------------------------------------------------------------------------------------
 
 
@@ -610,7 +455,7 @@ def _date(order: str | None, *, day_only: bool) -> Cleaner:
             return None, "not_a_date_to_null", f"{quoted(cell)} is a bare number, not a date"
         text, rule = _seen(cell)
         if is_placeholder(text) or text.startswith("0000-00-00"):
-            return _NOTHING
+            return NOTHING
         found = dates.parse(text, known)
         if found is None:
             if known is None and dates.is_date(text):
@@ -621,7 +466,7 @@ def _date(order: str | None, *, day_only: bool) -> Cleaner:
                 )
             return None, "not_a_date_to_null", f"{quoted(cell)} is no date"
         if found.startswith(_NO_DATES) and found[10:19] in {"", "T00:00:00"}:
-            return _NOTHING
+            return NOTHING
         if day_only:
             found = found[:10]
         return found, (rule if found == text else "date_format"), None

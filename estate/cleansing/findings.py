@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from estate.clean import CleanColumn
-from estate.cleansing.cells import quoted
+from estate.cleansing.outcome import quoted
 from estate.cleansing.rows import in_words, places_of
 from estate.issues import issue
 from estate.tables import Cell, Codes, source

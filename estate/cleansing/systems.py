@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from estate.clean import CleanColumn, Use
-from estate.cleansing.cells import quoted
+from estate.cleansing.outcome import quoted
 from estate.cleansing.rows import Changed
 from estate.tables import Cell, Codes
 from estate.vocabulary import OperatingSystem, parse_os
