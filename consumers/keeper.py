@@ -36,6 +36,7 @@ from domain.commands import (
 from domain.errors import MfoError, RunNotCurrent, Unavailable
 from domain.flow import Flow, Run
 from domain.flow_types import FlowTypes, PhaseConfig
+from domain.words import SYSTEM_USER
 from eventstore.committer import Answer
 from eventstore.database import connect
 from eventstore.definitions import remember
@@ -50,7 +51,6 @@ POLL_SECONDS = 1.0
 IDLE_SECONDS = 5.0
 # what is due and cannot be helped yet must not keep the loop busy
 SOON_SECONDS = 0.05
-SYSTEM_USER = "mfo"
 
 # refusals of a result that say: the flow has no use for it any more
 NO_LONGER_OURS = frozenset({"run_not_current", "flow_not_found"})

@@ -95,6 +95,13 @@ class CreateOptions(ExecutionOptions):
         strict=True,
         description="Start the first phase at once and each next phase after the one before.",
     )
+    priority: int | None = Field(
+        default=None,
+        ge=1,
+        le=5,
+        strict=True,
+        description="1 (first) to 5 (last) among the tenant's own flows that wait for a place (default 3).",
+    )
     notification_emails: tuple[Name, ...] = Field(default=(), description="Who is told about the flow's end.")
 
 

@@ -34,7 +34,7 @@ from domain.events import (
     RunReassigned,
     StepsCompleted,
 )
-from domain.words import PhaseStatus, Status
+from domain.words import SYSTEM_USER, PhaseStatus, Status
 
 Json = dict[str, Any]
 
@@ -119,6 +119,17 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: float
 
 
+class Timer(msgspec.Struct, frozen=True, kw_only=True):
+    """Something the flow wants to be told when its time has come: `delay_seconds` after the commit, or at `due_at`.
+
+    The timer's token tells a firing of this one from that of another under the same name.
+    """
+
+    token: int
+    delay_seconds: float = 0.0
+    due_at: datetime | None = None
+
+
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
     """Who paused the flow, when and why."""
 
@@ -183,6 +194,18 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
         return self.paused is not None and self.run is not None
 
     @property
+    def timers(self) -> dict[str, Timer]:
+        """The timers that are set, by name: a flow has at most one of a name."""
+        if self.retry is None:
+            return {}
+        return {self.retry.timer: Timer(token=self.retry.timer_token, delay_seconds=self.retry.delay_seconds)}
+
+    @property
+    def priority(self) -> int:
+        """1 (first) to 5 (last) among the flows of its tenant."""
+        return int(self.options.get("priority", DEFAULT_PRIORITY))
+
+    @property
     def next_phase(self) -> Phase | None:
         """The first phase that is neither completed nor skipped."""
         for phase in self.phases:
@@ -213,6 +236,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
         raise KeyError(name)
 
 
+DEFAULT_PRIORITY = 3
 KEPT_ERRORS = 10
 KEPT_TRANSITIONS = 100
 IN_HAND = frozenset({PhaseStatus.RUNNING, PhaseStatus.WAITING})
@@ -247,7 +271,8 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
             flow,
             version=recorded.version,
             updated_at=meta.at,
-            updated_by=meta.user_id,
+            # work goes on in the name of the person who asked for it, also after a timer or a takeover
+            updated_by=flow.updated_by if meta.user_id == SYSTEM_USER else meta.user_id,
             correlation_id=meta.correlation_id,
         )
     match fact:

@@ -93,6 +93,15 @@ SENSITIVE_KEYS = frozenset(
 )
 
 
+SYSTEM_USER = "mfo"
+"""The actor of what the service does by itself: timers that fire, runs taken over."""
+
+
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """A number and what it counts: `1 row`, `2 rows`, `2 matches`."""
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
 def status_of(text: str) -> Status:
     """The status a caller means; raises ValueError with the allowed words."""
     word = text.strip().lower().replace("-", "_")

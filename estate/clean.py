@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from estate.bulk import bulk
-from estate.tables import Codes, pack, pack_codes, unpack, unpack_codes
+from estate.tables import Codes, pack, pack_codes, place_of, unpack, unpack_codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class CleanTable:
     @property
     def place(self) -> str:
         """The table's name in a sentence."""
-        return f"{self.file}, sheet {self.sheet}" if self.sheet is not None else self.file
+        return place_of(self.file, self.sheet)
 
     @bulk
     def dump(self) -> bytes:

@@ -345,3 +345,14 @@ def unit_of(text: str) -> str | None:
     if rate is not None and rate[1].isupper():
         return f"{rate[1]}bit/s"
     return _UNITS.get(word.lower())
+
+
+def lower_median(weighted: Iterable[tuple[float, int]]) -> float:
+    """The lower median of values with how often each stands there; not a number where there are none."""
+    ordered = sorted(weighted)
+    half, passed = sum(times for _, times in ordered) / 2, 0
+    for value, times in ordered:
+        passed += times
+        if passed >= half:
+            return value
+    return math.nan

@@ -147,7 +147,7 @@ class Table:
     @property
     def place(self) -> str:
         """The table's name in a sentence."""
-        return f"{self.file}, sheet {self.sheet}" if self.sheet is not None else self.file
+        return place_of(self.file, self.sheet)
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -237,6 +237,11 @@ class Workbook:
     def used_rows(self) -> int:
         """Data rows of the tables that discovery uses."""
         return sum(len(table) for table in self.tables if table.role != IGNORED)
+
+
+def place_of(file: str, sheet: str | None) -> str:
+    """The name of a table in a sentence: its file, and its sheet where it has one."""
+    return f"{file}, sheet {sheet}" if sheet is not None else file
 
 
 def source(file: str, sheet: str | None, row: int | None) -> dict[str, Any]:

@@ -40,9 +40,9 @@ APPEND = (
                 "text[]",
             ),
             *("text[]", "text[]", "bigint[]", "text[]", "text[]", "bytea[]"),
-            *("int[]", "uuid[]", "text[]", "text[]", "int[]", "bigint[]", "text[]", "float8[]"),
+            *("int[]", "uuid[]", "text[]", "text[]", "int[]", "bigint[]", "text[]", "float8[]", "int[]"),
             *("int[]", "uuid[]"),
-            *("int[]", "text[]", "bigint[]", "float8[]"),
+            *("int[]", "text[]", "bigint[]", "float8[]", "timestamptz[]"),
             *("int[]", "text[]"),
             "float8",
         )
@@ -257,8 +257,9 @@ async def append(
     commands = [(n, row) for n, decision in numbered for row in decision.commands]
     begun = [(n, d) for n, d in numbered if _begins_run(d)]
     ended = [(n, d.before.run) for n, d in numbered if d.before.run is not None and _ends_run(d)]
-    timed = [(n, d.after.retry) for n, d in numbered if d.after.retry is not None and d.after.retry != d.before.retry]
-    untimed = [(n, d.before.retry) for n, d in numbered if d.before.retry is not None and d.after.retry is None]
+    timers = [(n, d.before.timers, d.after.timers) for n, d in numbered if d.before.timers or d.after.timers]
+    timed = [(n, name, one) for n, before, after in timers for name, one in after.items() if one != before.get(name)]
+    untimed = [(n, name) for n, before, after in timers for name in before if name not in after]
     parameters: tuple[Any, ...] = (
         [d.after.id for d in decisions],
         [d.before.version for d in decisions],
@@ -297,14 +298,16 @@ async def append(
         [d.after.run.token for _, d in begun if d.after.run],
         [d.owner for _, d in begun],
         [d.after.run.timeout_seconds for _, d in begun if d.after.run],
+        [d.after.priority for _, d in begun],
         [n for n, _ in ended],
         [run.run_id for _, run in ended],
-        [n for n, _ in timed],
-        [retry.timer for _, retry in timed],
-        [retry.timer_token for _, retry in timed],
-        [retry.delay_seconds for _, retry in timed],
+        [n for n, _name, _timer in timed],
+        [name for _n, name, _timer in timed],
+        [timer.token for _n, _name, timer in timed],
+        [timer.delay_seconds for _n, _name, timer in timed],
+        [timer.due_at for _n, _name, timer in timed],
         [n for n, _ in untimed],
-        [retry.timer for _, retry in untimed],
+        [name for _, name in untimed],
         LEASE_SECONDS,
     )
     cursor = await connection.execute(APPEND, parameters, binary=True)

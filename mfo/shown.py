@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
+from domain.words import counted
 from mfo.commands.imports import read_as
-from mfo.commands.output import counted, facts, plain, short, table
+from mfo.commands.output import facts, plain, short, table
 from mfo.commands.reports import difference
 
 Json = dict[str, Any]

@@ -13,7 +13,8 @@ from estate.clean import CleanColumn
 from estate.cleansing.outcome import quoted
 from estate.cleansing.rows import in_words, places_of
 from estate.issues import issue
-from estate.tables import Cell, Codes, source
+from estate.numbers import lower_median
+from estate.tables import Cell, Codes, place_of, source
 
 MAX_ISSUES = 500
 """Issues of one kind for one column; then one that says how many more."""
@@ -33,7 +34,7 @@ class Findings:
 
     def __init__(self, namespace: UUID, file: str, sheet: str | None) -> None:
         self._namespace, self._file, self._sheet = namespace, file, sheet
-        self.place = f"{file}, sheet {sheet}" if sheet is not None else file
+        self.place = place_of(file, sheet)
         self.issues: list[dict[str, Any]] = []
 
     def add(self, kind: str, severity: str, message: str, row: int | None, field: str | None = None) -> None:
@@ -159,8 +160,8 @@ def _far(column: CleanColumn) -> list[tuple[int, float, float]]:
     count = sum(rows[code] for code in logs)
     if count < MIN_ROWS:
         return []
-    median = _median([(log, rows[code]) for code, log in logs.items()], count)
-    spread = _median([(abs(log - median), rows[code]) for code, log in logs.items()], count)
+    median = lower_median([(log, rows[code]) for code, log in logs.items()])
+    spread = lower_median([(abs(log - median), rows[code]) for code, log in logs.items()])
     if spread <= 0:
         return []
     found = []
@@ -169,13 +170,3 @@ def _far(column: CleanColumn) -> list[tuple[int, float, float]]:
         if abs(score) > FAR and abs(log - median) > math.log(FAR_TIMES):
             found.append((code, score, math.exp(median)))
     return found
-
-
-def _median(weighted: list[tuple[float, int]], count: int) -> float:
-    """The lower median of values with their counts."""
-    seen = 0
-    for value, times in sorted(weighted):
-        seen += times
-        if seen * 2 >= count:
-            return value
-    return math.nan

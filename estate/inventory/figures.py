@@ -34,26 +34,34 @@ _of_application = attrgetter(*OF_APPLICATIONS)
 
 
 @dataclass(slots=True)
-class _Sum:
-    """A sum over those that tell a size."""
+class Size:
+    """A sum over those that tell a size; `unknown` tell nothing and count nothing."""
 
     total: float = 0
     known: int = 0
     unknown: int = 0
 
+    @property
+    def count(self) -> int:
+        """How many there are, whether they tell it or not."""
+        return self.known + self.unknown
+
     def add(self, value: float | None) -> None:
+        """Count one."""
         if value is None:
             self.unknown += 1
         else:
             self.total += value
             self.known += 1
 
-    def join(self, other: _Sum) -> None:
+    def join(self, other: Size) -> None:
+        """Count what another sum has counted."""
         self.total += other.total
         self.known += other.known
         self.unknown += other.unknown
 
     def told(self) -> dict[str, Any]:
+        """As JSON: `{sum, known, unknown}`, the sum null where nothing is known."""
         return {"sum": round(self.total, 2) if self.known else None, "known": self.known, "unknown": self.unknown}
 
 
@@ -69,7 +77,7 @@ class Tally:
         self.not_migratable = 0
         self._kinds: Counter[_Kind] = Counter()
         """How many assets are alike in what is counted, and lack the same."""
-        self._sums: dict[str, defaultdict[_Part, _Sum]] = {target: defaultdict(_Sum) for target in SUMMED}
+        self._sums: dict[str, defaultdict[_Part, Size]] = {target: defaultdict(Size) for target in SUMMED}
         self._known: Counter[str] = Counter()
         self._lacking: Counter[str] = Counter()
         self._full: set[tuple[bool, _Lacking]] = set()
@@ -180,9 +188,9 @@ class Tally:
         }
 
     def _total(self, target: str) -> dict[str, Any]:
-        whole, to_move = _Sum(), _Sum()
-        by_type: defaultdict[str, _Sum] = defaultdict(_Sum)
-        not_moved: defaultdict[str, _Sum] = defaultdict(_Sum)
+        whole, to_move = Size(), Size()
+        by_type: defaultdict[str, Size] = defaultdict(Size)
+        not_moved: defaultdict[str, Size] = defaultdict(Size)
         for (asset_type, reason), one in self._sums[target].items():
             for part in (whole, by_type[asset_type], to_move if reason is None else not_moved[reason]):
                 part.join(one)

@@ -16,7 +16,7 @@ from estate.mapping.units import ASKS, conversion, settle
 from estate.numbers import FORMATS
 from estate.profile import Profile
 from estate.roles import APPLICATIONS, CONNECTIONS, DETAIL, IGNORED, MACHINES, PERFORMANCE, SOFTWARE, TAGS
-from estate.tables import Table
+from estate.tables import Table, place_of
 from estate.targets import (
     ADDED_TARGETS,
     DATE_TARGETS,
@@ -239,7 +239,7 @@ def _unsettled(made: Suggestion) -> list[Missing]:
     if doubtful is None or made.target_field is None:
         return []
     key = doubtful.replace(" ", "_")
-    place = f"{made.source_file}, sheet {made.source_sheet}" if made.source_sheet is not None else made.source_file
+    place = place_of(made.source_file, made.source_sheet)
     sentence = (
         f"{place}: the {doubtful} of {made.source_field!r} cannot be told from its values"
         f"{f' ({why_doubtful(made)})' if '; ' in made.reason else ''}; give "

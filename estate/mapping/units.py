@@ -13,7 +13,7 @@ from typing import Any
 from estate import dates
 from estate.lexicon import header_key, unit_in_header, words
 from estate.mapping.suggestion import DOUBTFUL, Suggestion
-from estate.numbers import FORMATS, GIB, both_readings, parse, split_unit, unit_of
+from estate.numbers import FORMATS, GIB, both_readings, lower_median, parse, split_unit, unit_of
 from estate.profile import Profile
 from estate.roles import DETAIL
 from estate.tables import Cell, Column, Table
@@ -444,16 +444,6 @@ def _same(unit: str, other: str) -> bool:
     return unit.replace("i", "") == other.replace("i", "")
 
 
-def _median(found: list[tuple[float, int]]) -> float:
-    half = sum(count for _, count in found) / 2
-    passed = 0
-    for number, count in found:
-        passed += count
-        if passed >= half:
-            return number
-    return found[-1][0]
-
-
 def _weight(found: list[tuple[float, int]], least: float, most: float) -> float:
     """The share of rows with a number in [least, most]."""
     total = sum(count for _, count in found)
@@ -465,7 +455,7 @@ def memory_unit(found: list[tuple[float, int]]) -> tuple[str | None, str]:
 
     Memory of machines is 0.5 GiB to 24 TiB, and mostly a multiple of 128 MiB.
     """
-    middle = _median(found)
+    middle = lower_median(found)
     steps = sum(count for number, count in found if number % 128 == 0) / sum(count for _, count in found)
     if middle <= 256 and found[-1][0] <= 24 * _KIBI:
         if _weight(found, 2 * _KIBI, 24 * _KIBI) >= _SMALL_SHARE:
@@ -484,7 +474,7 @@ def memory_unit(found: list[tuple[float, int]]) -> tuple[str | None, str]:
 
 def storage_unit(found: list[tuple[float, int]]) -> tuple[str | None, str]:
     """(unit, why) of storage sizes by their magnitude; storage of machines is 1 GiB to some TiB."""
-    middle = _median(found)
+    middle = lower_median(found)
     if middle <= 4 * _KIBI:
         if _weight(found, 100 * _KIBI, float("inf")) >= _SMALL_SHARE:
             return None, "are of two magnitudes, GiB and MiB"
@@ -503,7 +493,7 @@ def storage_unit(found: list[tuple[float, int]]) -> tuple[str | None, str]:
 def _few(found: list[tuple[float, int]]) -> bool:
     """Storage of less than 16 that is broken, or of 4 at most: hardly gibibytes."""
     broken = any(number != int(number) for number, _ in found)
-    return found[-1][0] <= 4 or (_median(found) < 16 and broken)
+    return found[-1][0] <= 4 or (lower_median(found) < 16 and broken)
 
 
 _FORMATS = {

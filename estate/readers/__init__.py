@@ -13,7 +13,7 @@ from estate.readers.notation import unseen
 from estate.readers.remedies import AGAIN
 from estate.tables import Table, Warned, Workbook
 
-__all__ = ["check_readable", "read", "require_rows"]
+__all__ = ["check_readable", "read"]
 
 _EXTENSIONS = {
     "csv": {"csv", "tsv", "txt", "psv", "tab", "dat", ""},
@@ -31,7 +31,7 @@ def read(path: Path, filename: str | None = None, options: ImportOptions | None 
 
     Raises EstateError with one of the codes `empty_file, unreadable_file, not_a_table, format_not_supported,
     encrypted_workbook, too_large, too_deep, cell_too_large, unterminated_quote, mixed_delimiters, no_header_row,
-    unsafe_xml`. A file with a header and no rows is read (its table has no rows); see `require_rows`.
+    unsafe_xml`. A file with a header and no rows is read (its table has no rows).
     The files of a zip are tables of one workbook, each with `file` "<zip name>/<name in the zip>".
     """
     name = filename or path.name
@@ -132,15 +132,3 @@ def check_readable(path: Path, filename: str) -> str:
     bound to.
     """
     return container(path, filename, path_head(path, filename))
-
-
-def require_rows(workbooks: list[Workbook]) -> None:
-    """Raise EstateError `no_rows` when none of the files holds a single data row."""
-    if any(book.row_count for book in workbooks):
-        return
-    names = ", ".join(book.file for book in workbooks)
-    raise EstateError(
-        "no_rows",
-        f"{names}: there is no row of data below the header; export the inventory again, with its rows.",
-        file=workbooks[0].file if workbooks else None,
-    )

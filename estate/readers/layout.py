@@ -17,7 +17,7 @@ from estate.readers.limits import MAX_TABLES
 from estate.readers.remedies import DIVIDE
 from estate.readers.rows import Block
 from estate.roles import IGNORED
-from estate.tables import Cell, SetAside, Table, Warned
+from estate.tables import Cell, SetAside, Table, Warned, place_of
 
 Row = tuple[int, list[Cell]]
 """Row number as a spreadsheet shows it, and the cells from column A on; blank rows may be left out."""
@@ -247,7 +247,7 @@ class _Stretch:
 
     def _place(self) -> str:
         sheet = self._sheet
-        return f"{sheet.file}, sheet {sheet.name}" if sheet.name is not None else sheet.file
+        return place_of(sheet.file, sheet.name)
 
     def _start(self, header: Header) -> Block:
         """Take the rows up to the header off, and begin its table."""

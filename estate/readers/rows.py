@@ -30,7 +30,7 @@ from estate.readers.limits import (
     MAX_WARNINGS_OF_A_KIND,
 )
 from estate.readers.remedies import DIVIDE
-from estate.tables import Cell, SetAside, Table, TableBuilder, Warned
+from estate.tables import Cell, SetAside, Table, TableBuilder, Warned, place_of
 
 SHORTEST_ASIDE = 2048
 """Set-apart rows wider than this keep their filled cells only."""
@@ -75,7 +75,7 @@ class Block:
         return len(self._builder)
 
     def _place(self) -> str:
-        return f"{self.file}, sheet {self.sheet}" if self.sheet is not None else self.file
+        return place_of(self.file, self.sheet)
 
     def learn(self, sample: Sequence[Sequence[Cell]]) -> None:
         """Look at the first rows below the header: columns of numbers, columns beyond the last name."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import IO, Any
 
+from estate.inventory.figures import Size
 from estate.report import charts
 from estate.report.cells import as_text
 from estate.report.columns import place
 from estate.report.data import ReportData
 from estate.report.doubts import changes, quality, reviews
-from estate.report.figures import AssetFigures, Figures, Row, Size, Tally, figures
+from estate.report.figures import AssetFigures, Figures, Row, Tally, figures
 from estate.report.page import HEAD, STYLE, Figure, Html, Page, figure, link, mask
 from estate.report.sections import conflicts, debt, dependencies, issues, sizing, unread
 

@@ -9,6 +9,7 @@ from heapq import nlargest
 from typing import Any
 
 from estate.bulk import bulk
+from estate.inventory.figures import Size
 from estate.issues import SEVERITIES
 from estate.report.charts import Span
 from estate.report.data import ReportData
@@ -54,28 +55,6 @@ class Tally:
         """The values with their counts, the most frequent first, equal ones by name, unknown last."""
         ranked = sorted(self.counts.items(), key=lambda item: (item[0] == UNKNOWN, -item[1], item[0]))
         return dict(ranked[:count])
-
-
-@dataclass(slots=True)
-class Size:
-    """A sum over the assets that tell it; `unknown` tell nothing and count nothing."""
-
-    total: float = 0
-    known: int = 0
-    unknown: int = 0
-
-    @property
-    def count(self) -> int:
-        """Assets, whether they tell it or not."""
-        return self.known + self.unknown
-
-    def add(self, value: float | None) -> None:
-        """Count an asset."""
-        if value is None:
-            self.unknown += 1
-        else:
-            self.total += value
-            self.known += 1
 
 
 @dataclass(slots=True)

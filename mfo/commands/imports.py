@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from domain.words import counted
 from mfo.client import UNREAD, Client
 from mfo.commands.connection import talk
 from mfo.commands.given import ImportOptions, object_of
-from mfo.commands.output import AsJson, Code, counted, give, plain, say, short, table
+from mfo.commands.output import AsJson, Code, give, plain, say, short, table
 
 Json = dict[str, Any]
 

@@ -97,11 +97,6 @@ def plain(value: Any) -> str:
     return " ".join(str(value).split())
 
 
-def counted(number: int, one: str, several: str | None = None) -> str:
-    """A number and what it counts: `1 row`, `2 rows`, `2 matches`."""
-    return f"{number} {one if number == 1 else several or one + 's'}"
-
-
 def short(text: str, most: int) -> str:
     """A text of at most so many characters, cut at a blank where there is one near, `…` for what was cut."""
     if len(text) <= most:

@@ -10,8 +10,9 @@ from domain.commands import Command, CompletePhase, ReassignRun
 from domain.errors import RunNotCurrent
 from domain.events import CheckpointCreated, PhaseCompleted, RunReassigned
 from domain.flow import Flow
+from domain.words import SYSTEM_USER
 from tests.examples import CANCEL, CREATE, CREATED, DELETE, EXECUTE, FLOW_ID, PAUSE, RUN_ID, STARTED
-from tests.spec import Given, after, ask, complete, fail, given
+from tests.spec import Given, after, ask, complete, fail, given, meta
 
 
 def test_a_stale_result_does_not_count() -> None:
@@ -30,6 +31,14 @@ def test_a_run_that_is_taken_over_answers_under_the_next_token() -> None:
     taken.when(CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1)).then_refused(RunNotCurrent)
     assert taken.when(CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=2)).facts
     taken.when(ReassignRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1)).then_refused(RunNotCurrent)
+
+
+def test_work_that_is_taken_over_goes_on_in_the_name_of_the_person_who_asked_for_it() -> None:
+    taken = given(CREATED, STARTED).when(
+        ReassignRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1), asked=meta(user_id=SYSTEM_USER)
+    )
+    assert taken.facts == [RunReassigned(phase_name="first", run_id=RUN_ID, token=2)]
+    assert taken.flow.updated_by == "maria"
 
 
 @pytest.mark.parametrize("said", [complete, fail, ask])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from domain.errors import FieldError, MfoError, PhaseOutOfOrder
-from domain.words import STATUS_ALIASES, Status, status_of
+from domain.words import STATUS_ALIASES, Status, counted, status_of
 
 
 def test_statuses_are_known_by_other_names_on_input_only() -> None:
@@ -35,3 +35,7 @@ def test_every_status_is_known_by_its_own_name(status: Status) -> None:
 
 def test_another_name_is_never_a_status_itself() -> None:
     assert not set(STATUS_ALIASES) & set(Status)
+
+
+def test_a_number_says_what_it_counts() -> None:
+    assert [counted(0, "row"), counted(1, "row"), counted(2, "match", "matches")] == ["0 rows", "1 row", "2 matches"]

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import xlsxwriter
 
+from consumers.context import Permanent
 from estate.errors import EstateError
 from estate.formats import recognise
 from estate.inspect import inspect
 from estate.options import ImportOptions
-from estate.readers import read, require_rows
+from estate.readers import read
 from estate.tables import Cell, Table, dump_table, load_table
+from tests.estate.support import Discovery
 from tests.estate.xlsb import binary_workbook
 
 
@@ -236,11 +238,11 @@ def test_the_place_of_a_fault_is_named(tmp_path: Path) -> None:
     assert "row 3" in caught.value.detail
 
 
-def test_a_header_without_rows_is_read_and_then_refused(tmp_path: Path) -> None:
-    book = read(write(tmp_path, "name,os\n"))
-    assert book.row_count == 0
-    with pytest.raises(EstateError) as caught:
-        require_rows([book])
+async def test_a_header_without_rows_is_read_and_then_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "name,os\n")
+    assert read(path).row_count == 0
+    with pytest.raises(Permanent) as caught:
+        await Discovery(path).run("data_import")
     assert caught.value.code == "no_rows"
 
 

@@ -10,8 +10,9 @@ from uuid import UUID
 import msgspec
 
 from consumers.context import Invalid, Outputs, Permanent, PhaseContext
-from consumers.phases.discovery.handover import IssueRows, Rows, clean_table, counted, keep, of_phase
+from consumers.phases.discovery.handover import IssueRows, Rows, clean_table, keep, of_phase
 from domain.errors import ArtifactNotFound
+from domain.words import counted
 
 if TYPE_CHECKING:
     from estate.assets import Asset

@@ -9,13 +9,13 @@ from consumers.context import Outputs, Permanent, PhaseContext
 from consumers.phases.discovery.handover import (
     IssueRows,
     Rows,
-    counted,
     keep_clean,
     listed,
     of_phase,
     raw_table,
     reference_date,
 )
+from domain.words import counted
 
 
 async def cleanse_records(ctx: PhaseContext) -> Outputs:

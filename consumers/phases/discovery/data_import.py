@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from consumers.context import ImportFile, Invalid, Outputs, Permanent, PhaseContext
 from consumers.limits import memory_limit
-from consumers.phases.discovery.handover import IssueRows, Rows, counted, keep, listed, place_of
+from consumers.phases.discovery.handover import IssueRows, Rows, keep, listed, place_of
 from domain.errors import NotHere
+from domain.words import counted
 
 if TYPE_CHECKING:
     from estate.options import ImportOptions

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from consumers.context import Outputs, PhaseContext
-from consumers.phases.discovery.handover import IssueRows, Rows, clean_table, counted, keep, of_phase
+from consumers.phases.discovery.handover import IssueRows, Rows, clean_table, keep, of_phase
+from domain.words import counted
 
 if TYPE_CHECKING:
     from estate.clean import CleanTable

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from consumers.context import Invalid, NeedsInput, Outputs, Permanent, PhaseContext
-from consumers.phases.discovery.handover import IssueRows, Rows, counted, of_phase, place_of, raw_table
+from consumers.phases.discovery.handover import IssueRows, Rows, of_phase, place_of, raw_table
+from domain.words import counted
 
 if TYPE_CHECKING:
     from estate.mapping import Decision, Suggestion

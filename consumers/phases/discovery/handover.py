@@ -170,11 +170,6 @@ async def reference_date_valid(ctx: PhaseContext) -> list[Invalid]:
     return []
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
 def listed(counts: Mapping[str, int]) -> str:
     """`3 totals_row, 1 comment`, the most frequent first."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from consumers.context import Invalid, Outputs, Permanent, PhaseContext
-from consumers.phases.discovery.handover import IssueRows, Rows, counted, of_phase, reference_date
+from consumers.phases.discovery.handover import IssueRows, Rows, of_phase, reference_date
+from domain.words import counted
 
 DEFAULT_COMFORT = 1.3
 MAX_COMFORT = 10.0

@@ -1,0 +1,3 @@
+-- Circuit breakers, shared by all workers.
+
+select 1;

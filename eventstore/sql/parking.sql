@@ -1,0 +1,3 @@
+-- Commands that wait behind a parked flow.
+
+select 1;
