@@ -404,10 +404,10 @@ def _beside(alias: _Alias, rest: tuple[str, ...], role: str) -> tuple[float, str
 
 
 def _almost(header: tuple[str, ...], alias: tuple[str, ...]) -> bool:
-    return all(
-        a == b or (min(len(a), len(b)) >= 4 and not _longer(a, b) and fuzz.ratio(a, b, score_cutoff=_ALMOST) >= _ALMOST)
-        for a, b in zip(header, alias, strict=True)
-    )
+    for a, b in zip(header, alias, strict=True):
+        if a != b and (len(a) < 4 or len(b) < 4 or not fuzz.ratio(a, b, score_cutoff=_ALMOST) or _longer(a, b)):
+            return False
+    return True
 
 
 def _longer(word: str, other: str) -> bool:
