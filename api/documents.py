@@ -476,3 +476,22 @@ class Ready(Document):
     kafka: KafkaHealth
     relay: RelayHealth
     projections: ProjectionsHealth
+
+
+class DoctorFinding(Document):
+    """One kind of trouble: what, why, and what mends it."""
+
+    code: str
+    severity: Literal["info", "warning", "critical"]
+    message: str
+    mend: str = Field(description="What to do about it.")
+    count: int = Field(description="How many subjects there are.")
+    repairable: bool = Field(description="Whether `mfo doctor --repair` does it.")
+    subjects: list[dict[str, Any]] = Field(description="At most 20 of them, by their ids.")
+
+
+class Doctor(Document):
+    """What the quick checks find, the worst first."""
+
+    status: Literal["well", "ailing"]
+    findings: list[DoctorFinding]

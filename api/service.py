@@ -17,10 +17,12 @@ from starlette.responses import Response
 
 from api.answers import Json
 from api.asking import DOOR, Asking, Service
-from api.documents import FlowType, FlowTypeList, Live, ProjectionList, Ready
+from api.documents import Doctor, FlowType, FlowTypeList, Live, ProjectionList, Ready
 from api.openapi import answers
 from api.problems import FlowTypeNotFound
-from domain.errors import TypeUnknown
+from domain.errors import StoreUnavailable, TypeUnknown
+from eventstore.doctor import examine
+from eventstore.doctor.metrics import shown
 from eventstore.service import WriteSide
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["service"])
@@ -31,6 +33,9 @@ CHECK_SECONDS = 2.0
 KAFKA_CHECKED_FOR_SECONDS = 3.0
 SILENT_SECONDS = 10.0
 SMALL_LAG = 1000
+EXAMINED_WITHIN_SECONDS = 10.0
+# the door of health asks nobody who they are
+OPEN_TO_ALL = ("flow_id", "run_id", "name", "projection", "phase_name", "seconds", "lacks")
 # a projection that lives says so every second
 RUNNING = frozenset({"live", "catching_up"})
 
@@ -95,6 +100,28 @@ async def ready(request: Request) -> Response:
     parts = {"database": database, "kafka": broker, "relay": relay, "projections": projections}
     good = all(part["state"] == UP for part in parts.values())
     return Json({"status": "ready" if good else "not_ready", **parts}, 200 if good else 503)
+
+
+@root.get("/health/doctor", summary="What is stuck, and why?", responses=answers(200, Doctor, 503))
+async def doctor(request: Request) -> Response:
+    """What the quick checks of `mfo doctor` find in the whole store: the worst first, each with its cause and its cure.
+
+    Subjects are named by ids alone. The answer is 200 also where something is wrong: `status` says so.
+    """
+    service: Service = request.app.state.service
+    try:
+        async with asyncio.timeout(EXAMINED_WITHIN_SECONDS), service.side.pool.connection() as connection:
+            found = await examine(connection)
+    except (psycopg.Error, PoolTimeout, PoolClosed, TimeoutError) as error:
+        raise StoreUnavailable from error
+    shown(found)
+    ailing = any(finding.severity != "info" for finding in found)
+    findings = [
+        msgspec.to_builtins(finding)
+        | {"subjects": [{name: one[name] for name in OPEN_TO_ALL if name in one} for one in finding.subjects]}
+        for finding in found
+    ]
+    return Json({"status": "ailing" if ailing else "well", "findings": findings})
 
 
 @root.get(

@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
-from mfo.commands import data, flows, imports, reports, services
+from mfo.commands import data, doctor, flows, imports, reports, services
 from mfo.commands.output import Code, give, say, sentence
 from mfo.settings import load_settings
 
@@ -37,6 +37,7 @@ app.command()(services.api)
 app.command()(services.consumers)
 app.add_typer(services.projections, name="projections")
 app.command()(services.migrate)
+app.command()(doctor.doctor)
 app.command("import")(imports.import_file)
 app.command()(imports.preview)
 app.command()(imports.imports)

@@ -23,6 +23,8 @@ from eventstore.artifacts import ArtifactStore
 from eventstore.codec import split
 from eventstore.database import Connection, pool
 from eventstore.definitions import flow_types, modules, remember
+from eventstore.doctor import examine
+from eventstore.doctor.metrics import shown
 from eventstore.health import Parts, health_door
 from eventstore.service import ServiceConfig
 from projections.consumer import Runner
@@ -35,6 +37,7 @@ from projections.projection import Projection
 log = structlog.get_logger()
 
 MEASURE_SECONDS = 5.0
+EXAMINE_SECONDS = 30.0
 OPEN_SECONDS = 15.0
 RUNNING = frozenset({"live", "catching_up"})
 
@@ -91,6 +94,7 @@ async def run(config: ServiceConfig) -> None:
         gc.set_threshold(50_000, 20, 100)
         tasks = [asyncio.create_task(runner.run(), name=f"projection {runner.name}") for runner in runners]
         tasks.append(asyncio.create_task(_measure(connections, runners), name="projection figures"))
+        tasks.append(asyncio.create_task(_examine(connections), name="doctor"))
         stopping = asyncio.create_task(stop.wait(), name="projections stop")
         try:
             await stack.enter_async_context(health_door(config.http_host, config.health_port, partial(_parts, runners)))
@@ -135,6 +139,15 @@ async def _measure(connections: AsyncConnectionPool[Connection], runners: Sequen
             rows[runner.name] = runner.rows
         then = now
         await asyncio.sleep(MEASURE_SECONDS)
+
+
+async def _examine(connections: AsyncConnectionPool[Connection]) -> None:
+    """Keep the doctor's figures true; they are asked for here because the consumers are among the patients."""
+    while True:
+        with suppress(psycopg.Error, PoolTimeout, OSError):
+            async with connections.connection() as connection:
+                shown(await examine(connection))
+        await asyncio.sleep(EXAMINE_SECONDS)
 
 
 async def figures(connections: AsyncConnectionPool[Connection]) -> None:

@@ -34,7 +34,7 @@ def no_usual_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
 
 
-@pytest.mark.parametrize("word", ["nonsense", "audit", "doctor", "replay", "legacy", "parked", "dlq", "schedule"])
+@pytest.mark.parametrize("word", ["nonsense", "audit", "surgeon", "replay", "legacy", "parked", "dlq", "schedule"])
 def test_an_unknown_command_is_wrong_usage(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([word]) == 2
     assert capsys.readouterr().out == ""

@@ -1,0 +1,52 @@
+"""What a check says: one finding for each kind of trouble, with examples."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Json = dict[str, Any]
+Severity = Literal["info", "warning", "critical"]
+
+EXAMPLES = 20
+"""Subjects that a finding names; the rest is counted."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of trouble. `message` says what and why, `mend` what to do; `repairable`: `mfo doctor --repair` does it.
+
+    `subjects` are examples, at most 20: `{flow_id?, run_id?, name?, ...}`; `count` is how many there are.
+    """
+
+    code: str
+    severity: Severity
+    message: str
+    mend: str
+    count: int = 1
+    repairable: bool = False
+    subjects: tuple[Json, ...] = ()
+
+
+CODES: dict[str, str] = {
+    "run_overdue": "Runs past their deadline that nobody has ended",
+    "lease_lapsed": "Runs whose worker is silent and that nobody has taken over",
+    "run_waiting": "Runs that have waited for a place for minutes",
+    "timer_overdue": "Timers that are due and have not fired",
+    "flow_stuck": "Flows that are processing with nothing under way: no run, no timer, nobody asked",
+    "stray_run": "Rows of runs that their flow does not know",
+    "relay_silent": "No relay tells Kafka what happens",
+    "relay_behind": "The relay does not keep up with the history",
+    "topic_behind": "Kafka lacks events that the relay has told it",
+    "projection_silent": "A read model that no process keeps",
+    "projection_behind": "A read model that is behind while history grows",
+    "flow_set_aside": "Flows that a read model could not follow",
+    "import_waiting": "Uploads that nobody has described",
+    "log_partition_missing": "The command log lacks the partition of this month",
+    "clock_shifted": "The store's clock is not the machine's",
+    "version_gap": "Histories with a version missing",
+    "head_wrong": "Flows whose head is not the end of their history",
+    "hash_broken": "Histories whose hash chain does not hold",
+    "read_model_differs": "Rows of the read model that are not at their flow's version",
+}
+"""Every code with what it means."""

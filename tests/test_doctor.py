@@ -1,0 +1,297 @@
+"""What the doctor finds, and what it mends: each trouble is made in the tables, as a fault would leave it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from prometheus_client import REGISTRY
+
+from eventstore.doctor import CODES, Finding, examine
+from eventstore.doctor.metrics import shown
+from mfo.doctoring import look, mend
+from projections.app import read_side
+from projections.told import from_store
+from tests.eventstore.house import House, config_for, open_house
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+async def house(database_url: str) -> AsyncIterator[House]:
+    async with open_house(database_url) as house:
+        yield house
+
+
+async def project(house: House) -> None:
+    """Bring every read model up to the end of the log, as the service leaves them."""
+    events = [from_store(event) for event in await house.side.store.tail(0, 100_000)]
+    async with read_side(house.side.config) as (connections, known):
+        for name, projection in known.items():
+            async with connections.connection() as connection, connection.transaction():
+                told = [event for event in events if projection.topics is None or event.topic in projection.topics]
+                await projection.apply(connection, told)
+                await connection.execute(
+                    "insert into projections (name, version, state, position, updated_at)"
+                    " values (%s, 1, 'live', (select max(notification_id) from stored_events), mfo_now())"
+                    " on conflict (name) do update set position = excluded.position, updated_at = excluded.updated_at",
+                    (name,),
+                )
+
+
+async def told_to_kafka(house: House) -> None:
+    """The relay's row as a relay that has told everything leaves it."""
+    await house.rows(
+        "insert into relay (name, position, moved_at) select 'kafka', max(notification_id), mfo_now() from stored_events"
+        " on conflict (name) do update set position = excluded.position, moved_at = excluded.moved_at"
+    )
+
+
+async def served(house: House) -> None:
+    await project(house)
+    await told_to_kafka(house)
+
+
+async def found(house: House, *, deep: bool = False) -> dict[str, Finding]:
+    if deep:
+        from eventstore.doctor import examine_deeply
+
+        async with house.side.pool.connection() as connection:
+            return {finding.code: finding for finding in await examine_deeply(connection)}
+    async with house.side.pool.connection() as connection:
+        return {finding.code: finding for finding in await examine(connection)}
+
+
+async def mended(house: House, finding: Finding, *, deep: bool = False) -> list[Json]:
+    return await mend(house.side.config, [finding], deep=deep, user_id="olga")
+
+
+def flows_of(finding: Finding) -> list[str]:
+    return [subject["flow_id"] for subject in finding.subjects]
+
+
+async def test_a_store_that_is_served_is_well(house: House) -> None:
+    for _ in range(3):
+        await house.complete((await house.begin()).id)
+    await served(house)
+    assert await found(house) == {}
+    assert await found(house, deep=True) == {}
+
+
+async def test_an_empty_store_is_well(house: House) -> None:
+    assert await found(house) == {}
+    assert await found(house, deep=True) == {}
+
+
+async def test_a_run_past_its_deadline_is_found_and_ended(house: House) -> None:
+    flow = await house.begin()
+    await house.rows(
+        "update runs set state = 'running', owner = 'gone', lease_until = mfo_now() - interval '60 s',"
+        " deadline = mfo_now() - interval '60 s' where flow_id = %s",
+        flow.id,
+    )
+    await served(house)
+    trouble = await found(house)
+    assert set(trouble) == {"run_overdue"}
+    assert flows_of(trouble["run_overdue"]) == [str(flow.id)]
+    (done,) = await mended(house, trouble["run_overdue"])
+    assert (done["command"], done["outcome"]) == ("FailPhase", "accepted")
+    assert "PhaseFailed" in await house.facts(flow.id)
+    assert "run_overdue" not in await found(house)
+    source, actor = (await house.rows("select source, user_id from command_log where command = 'FailPhase'"))[0]
+    assert (source, actor) == ("doctor", "olga")
+
+
+async def test_a_run_whose_worker_is_silent_is_found_and_done_anew(house: House) -> None:
+    flow = await house.begin()
+    await house.rows(
+        "update runs set state = 'running', owner = 'gone', lease_until = mfo_now() - interval '60 s',"
+        " deadline = mfo_now() + interval '60 s' where flow_id = %s",
+        flow.id,
+    )
+    await served(house)
+    trouble = await found(house)
+    assert set(trouble) == {"lease_lapsed"}
+    await mended(house, trouble["lease_lapsed"])
+    assert (await house.facts(flow.id))[-1] == "RunReassigned"
+    assert await house.one("select state from runs where flow_id = %s", flow.id) == "queued"
+
+
+async def test_a_timer_that_nobody_fires_is_found_and_fired(house: House) -> None:
+    flow = await house.begin()
+    await house.fail(flow.id)
+    await house.rows("update timers set due_at = mfo_now() - interval '1 h'")
+    await served(house)
+    trouble = await found(house)
+    assert set(trouble) == {"timer_overdue"}
+    await mended(house, trouble["timer_overdue"])
+    assert (await house.facts(flow.id))[-1] == "PhaseStarted"
+    assert await found(house) == {}
+
+
+@pytest.mark.parametrize(
+    ("lost", "lacks", "then"), [("runs", "run", "RunReassigned"), ("timers", "timer", "PhaseStarted")]
+)
+async def test_a_flow_with_nothing_under_way_is_found_and_goes_on(
+    house: House, lost: str, lacks: str, then: str
+) -> None:
+    flow = await house.begin()
+    if lost == "timers":
+        await house.fail(flow.id)
+    await house.rows(f"delete from {lost} where flow_id = %s", flow.id)
+    await project(house)
+    await house.shift_clock(3600)
+    await house.rows("update projections set updated_at = mfo_now()")
+    await told_to_kafka(house)
+    trouble = await found(house)
+    assert set(trouble) == {"flow_stuck", "clock_shifted"}
+    assert trouble["flow_stuck"].subjects[0]["lacks"] == lacks
+    await mended(house, trouble["flow_stuck"])
+    assert (await house.facts(flow.id))[-1] == then
+    assert await house.one("select count(*) from runs where flow_id = %s", flow.id) == 1
+    assert "flow_stuck" not in await found(house)
+
+
+async def test_who_is_silent_is_named(house: House) -> None:
+    await house.begin()
+    await served(house)
+    await house.rows("update projections set updated_at = mfo_now() - interval '1 min' where name = 'inventory'")
+    await house.rows("update relay set moved_at = mfo_now() - interval '1 min'")
+    trouble = await found(house)
+    names = [subject["name"] for subject in trouble["projection_silent"].subjects]
+    assert set(trouble) == {"projection_silent", "relay_silent"}
+    assert len(names) == 1
+    shown(trouble.values())
+    figures = {code: REGISTRY.get_sample_value("mfo_doctor_findings", {"code": code}) for code in CODES}
+    assert {code for code, figure in figures.items() if figure} == set(trouble)
+
+
+async def test_a_read_model_that_stands_still_is_found_by_the_age_of_what_it_lacks(house: House) -> None:
+    await house.shift_clock(-120)
+    # the committer learns of the clock with a commit
+    await house.begin()
+    await served(house)
+    await house.begin()
+    await house.shift_clock(120)
+    await told_to_kafka(house)
+    await house.rows("update projections set updated_at = mfo_now()")
+    assert set(await found(house)) == {"projection_behind"}
+
+
+async def test_what_waits_for_minutes_is_named(house: House) -> None:
+    flow = await house.begin()
+    await served(house)
+    await house.rows("update runs set queued_at = queued_at - interval '1 h' where flow_id = %s", flow.id)
+    await house.rows(
+        "insert into imports (id, client_account_id, engagement_id, filename, sha256, size_bytes, created_by, created_at)"
+        " values (%s, %s, %s, 'a.csv', %s, 3, 'maria', mfo_now() - interval '1 h')",
+        uuid4(),
+        house.tenant.client_account_id,
+        house.tenant.engagement_id,
+        bytes(32),
+    )
+    trouble = await found(house)
+    assert set(trouble) == {"run_waiting", "import_waiting"}
+    assert flows_of(trouble["run_waiting"]) == [str(flow.id)]
+
+
+async def test_a_flow_that_was_set_aside_is_told_once_more(house: House) -> None:
+    flow = await house.begin()
+    await served(house)
+    await house.rows(
+        "insert into parked_flows (projection, flow_id, version, error, since)"
+        " values ('crewai_flow_state_extensions', %s, 1, 'no such column', mfo_now())",
+        flow.id,
+    )
+    trouble = await found(house)
+    assert set(trouble) == {"flow_set_aside"}
+    (done,) = await mended(house, trouble["flow_set_aside"])
+    assert (done["outcome"], done["flow_id"]) == ("accepted", str(flow.id))
+    assert await found(house) == {}
+
+
+async def ended(house: House) -> UUID:
+    """A flow that has ended, and another beside it that stays whole."""
+    flow_id = (await house.begin()).id
+    for _ in range(3):
+        await house.complete(flow_id)
+    await house.begin()
+    return flow_id
+
+
+@pytest.mark.parametrize(
+    ("deed", "code"),
+    [
+        ("delete from stored_events where originator_id = %s and originator_version = 2", "version_gap"),
+        (
+            "update stored_events set state = state || ' ' where originator_id = %s and originator_version = 3",
+            "hash_broken",
+        ),
+        ("update heads set version = version - 1 where id = %s", "head_wrong"),
+        ("delete from heads where id = %s", "head_wrong"),
+    ],
+)
+async def test_a_history_that_somebody_changed_is_found_and_never_mended_in_silence(
+    house: House, deed: str, code: str
+) -> None:
+    flow_id = await ended(house)
+    await served(house)
+    await house.rows(deed, flow_id)
+    trouble = await found(house, deep=True)
+    assert code in trouble
+    assert set(trouble) <= {code, "read_model_differs"}
+    assert flows_of(trouble[code]) == [str(flow_id)]
+    assert not trouble[code].repairable
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "update flow_state_extensions_v1 set version = version - 1 where flow_id = %s",
+        "delete from flow_state_extensions_v1 where flow_id = %s",
+    ],
+)
+async def test_a_row_that_differs_from_history_is_found_and_told_anew(house: House, deed: str) -> None:
+    flow_id = await ended(house)
+    await served(house)
+    before = await house.rows("select * from crewai_flow_state_extensions where flow_id = %s", flow_id)
+    await house.rows(deed, flow_id)
+    trouble = await found(house, deep=True)
+    assert set(trouble) == {"read_model_differs"}
+    await mended(house, trouble["read_model_differs"], deep=True)
+    assert await house.rows("select * from crewai_flow_state_extensions where flow_id = %s", flow_id) == before
+    assert await found(house, deep=True) == {}
+
+
+async def test_a_stray_run_is_refused_and_removed(house: House) -> None:
+    flow_id = await ended(house)
+    await served(house)
+    await house.rows(
+        "insert into runs (id, flow_id, client_account_id, engagement_id, flow_type, phase_name, attempt, token, state,"
+        " timeout_seconds, queued_at) values (%s, %s, %s, %s, 'inline', 'first', 1, 1, 'queued', 300,"
+        " mfo_now() - interval '1 h')",
+        uuid4(),
+        flow_id,
+        house.tenant.client_account_id,
+        house.tenant.engagement_id,
+    )
+    trouble = await found(house, deep=True)
+    assert set(trouble) == {"stray_run"}
+    (done,) = await mended(house, trouble["stray_run"], deep=True)
+    assert (done["command"], done["outcome"]) == ("FailPhase", "refused")
+    assert await found(house, deep=True) == {}
+
+
+async def test_a_topic_that_has_lost_what_it_was_told_is_told_anew(
+    database_url: str, kafka: str, topic_prefix: str
+) -> None:
+    config = config_for(database_url, kafka_bootstrap=kafka, topic_prefix=topic_prefix)
+    async with open_house(database_url, kafka_bootstrap=kafka, topic_prefix=topic_prefix) as house:
+        await house.begin()
+        await served(house)
+        trouble = {finding.code: finding for finding in await look(config, deep=True)}
+        assert set(trouble) == {"topic_behind"}
+        await mend(config, list(trouble.values()), deep=True, user_id="olga")
+        assert await house.one("select position from relay") == 0
