@@ -35,7 +35,8 @@ RELAY_LEADER = Gauge("mfo_relay_leader", "1 where this process tells Kafka")
 RELAYED = Counter("mfo_relayed_events_total", "Events told to Kafka")
 
 BATCH = 1000
-POLL_SECONDS = 0.5
+# every commit wakes the leader; this is for a notice that was lost, and how often an idle one shows that it is alive
+POLL_SECONDS = 2.0
 TAKE_OVER_SECONDS = 1.0
 LOCK_CLASS = 2
 
@@ -134,6 +135,7 @@ class Relay:
             assert row is not None
             epoch, position = int(row[0]), int(row[1])
             listener = asyncio.create_task(self._listen(), name="relay listener")
+            listener.add_done_callback(lambda _: self._wake.set())
             kafka = producer(self._config.kafka_bootstrap)
             try:
                 await kafka.start()

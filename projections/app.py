@@ -147,19 +147,25 @@ async def _examine(connections: AsyncConnectionPool[Connection]) -> None:
         with suppress(psycopg.Error, PoolTimeout, OSError):
             async with connections.connection() as connection:
                 shown(await examine(connection))
+            await active_flows(connections)
         await asyncio.sleep(EXAMINE_SECONDS)
 
 
 async def figures(connections: AsyncConnectionPool[Connection]) -> None:
-    """Read lag, parked and active flows into the gauges. Every process of the service reports the same figures."""
+    """Read lag and parked flows into the gauges. Every process of the service reports the same figures."""
     async with connections.connection() as connection:
         found = await (await connection.execute(FIGURES)).fetchall()
-        active = await (await connection.execute(ACTIVE_FLOWS)).fetchall()
     for name, position, parked, end, oldest in found:
         LAG_EVENTS.labels(name).set(max(0, end - position))
         age = (datetime.now(UTC) - split(oldest)[0].at).total_seconds() if oldest is not None else 0.0
         LAG_SECONDS.labels(name).set(max(0.0, age))
         PARKED.labels(name).set(parked)
+
+
+async def active_flows(connections: AsyncConnectionPool[Connection]) -> None:
+    """Count the flows that have not ended; it reads each of them, so it is not asked often."""
+    async with connections.connection() as connection:
+        active = await (await connection.execute(ACTIVE_FLOWS)).fetchall()
     ACTIVE.clear()
     for flow_type, flows in active:
         ACTIVE.labels(flow_type).set(flows)

@@ -35,7 +35,7 @@ BATCH = 2000
 STORE_BATCH = 4000
 STORE_BATCH_BYTES = 8 << 20
 MEASURE_SECONDS = 0.05
-IDLE_SECONDS = 1.0
+IDLE_SECONDS = 3.0
 PAUSES = (0.1, 5.0)
 LOCK_CLASS = 3
 RELAY = "kafka"
@@ -383,7 +383,8 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._marks.pop(partition, None)
             elif partition in self._reached:
                 known[partition.partition] = self._reached[partition]
-        await connection.execute(KNOWN, (list(known), list(known.values()), self.name, self.topic))
+        if self.position < max(known.values(), default=0):
+            await connection.execute(KNOWN, (list(known), list(known.values()), self.name, self.topic))
         count = len(self._consumer.partitions_for_topic(self.topic) or going_on)
         cursor = await connection.execute(MARK, {"name": self.name, "topic": self.topic, "partitions": count})
         row = await cursor.fetchone()
