@@ -13,6 +13,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -25,6 +26,7 @@ from eventstore.codec import split, split_text
 from eventstore.database import Connection, connect, conninfo
 from eventstore.service import ServiceConfig
 from eventstore.store import Stored, tail
+from eventstore.topic import told_upto
 
 log = structlog.get_logger()
 
@@ -38,6 +40,8 @@ BATCH = 1000
 # every commit wakes the leader; this is for a notice that was lost, and how often an idle one shows that it is alive
 POLL_SECONDS = 2.0
 TAKE_OVER_SECONDS = 1.0
+# how often an idle leader looks whether the topic still holds what it was told
+TOPIC_CHECK_SECONDS = 15.0
 LOCK_CLASS = 2
 
 LEAD = """
@@ -103,6 +107,7 @@ class Relay:
         self._name = name
         self._who = f"{socket.gethostname()}:{os.getpid()}"
         self._wake = asyncio.Event()
+        self._offsets: dict[int, int] = {}
         self.leading = False
 
     async def run(self) -> None:
@@ -139,6 +144,8 @@ class Relay:
             kafka = producer(self._config.kafka_bootstrap)
             try:
                 await kafka.start()
+                position = await self._held(position)
+                self._offsets.clear()
                 self.leading = True
                 RELAY_LEADER.set(1)
                 log.info("relay leads", epoch=epoch, position=position)
@@ -161,6 +168,16 @@ class Relay:
         row = await cursor.fetchone()
         return bool(row and row[0])
 
+    async def _held(self, position: int) -> int:
+        """Where to go on: at `position`, or from the beginning for a topic that has lost what it was told."""
+        if not position:
+            return 0
+        newest = await told_upto(self._config.kafka_bootstrap, self._config.topics.events)
+        if newest is None or newest >= position:
+            return position
+        log.warning("the topic lacks what it was told; all of it is told once more", told=position, newest=newest)
+        return 0
+
     async def _listen(self) -> None:
         """Wake the leader at every commit; a second connection, so that waiting never holds up the first."""
         connection = await connect(self._config.database_url, self._config.shard)
@@ -180,12 +197,13 @@ class Relay:
         position: int,
         listener: asyncio.Task[None],
     ) -> None:
+        checked = monotonic()
         while True:
             self._wake.clear()
             events = await tail(connection, position, BATCH)
             if events:
-                await self._produce(kafka, events)
-                position = events[-1].position
+                whole = await self._produce(kafka, events)
+                position = events[-1].position if whole else 0
                 moved = await connection.execute(MOVE, (position, self._name, epoch))
                 if moved.rowcount == 0:
                     log.warning("relay was superseded", epoch=epoch)
@@ -205,18 +223,31 @@ class Relay:
             except TimeoutError:
                 # an idle leader shows that it is alive
                 if not events:
+                    if monotonic() - checked > TOPIC_CHECK_SECONDS:
+                        position, checked = await self._held(position), monotonic()
                     alive = await connection.execute(MOVE, (position, self._name, epoch))
                     if alive.rowcount == 0:
                         return
 
-    async def _produce(self, kafka: AIOKafkaProducer, events: Sequence[Stored]) -> None:
-        """Send a batch and wait for every confirmation; a failure leaves the position where it was."""
+    async def _produce(self, kafka: AIOKafkaProducer, events: Sequence[Stored]) -> bool:
+        """Send a batch and wait for every confirmation; a failure leaves the position where it was.
+
+        False where a partition begins anew: the topic was deleted and made again, and holds nothing from before.
+        """
         topic = self._config.topics.events
         futures = []
         for event in events:
             key, value, headers = message(event, self._config.shard)
             futures.append(await kafka.send(topic, value, key=key, headers=headers))
-        await asyncio.gather(*futures)
+        begins_anew = False
+        for kept in await asyncio.gather(*futures):
+            if kept.offset <= self._offsets.get(kept.partition, -1):
+                begins_anew = True
+            self._offsets[kept.partition] = kept.offset
+        if begins_anew:
+            log.warning("the topic was made anew; everything is told once more", topic=topic)
+            self._offsets.clear()
+        return not begins_anew
 
     def _measure(self, events: Sequence[Stored], *, full: bool) -> None:
         RELAY_LAG.set(len(events) if full else 0)

@@ -27,7 +27,6 @@ import psycopg
 from domain.errors import MfoError
 from eventstore.database import DEFAULT_SHARD
 from eventstore.migrate import upgrade
-from eventstore.relay import tell_anew
 from mfo.client import ready
 from mfo.embedded import Kafka, Postgres, choose_kafka, ensure_topics
 from mfo.embedded.processes import (
@@ -302,7 +301,6 @@ class Dev:
             database_url, bootstrap = _both(database, broker)
         if self._stop.is_set():
             return False
-        self._tell_anew(database_url)
         self._environment = self._variables(database_url, bootstrap, key)
         for service in self._services:
             service.start(self._child_environment())
@@ -327,17 +325,6 @@ class Dev:
             asyncio.run(ensure_topics(bootstrap))
         self._tell(f"Kafka is up at {bootstrap}: {self._kafka_reason}")
         return bootstrap
-
-    def _tell_anew(self, database_url: str) -> None:
-        """A broker that keeps nothing has lost what was told; so has a real one what only the other was told."""
-        in_memory = self._folder.path / "topics-in-memory"
-        if self._kafka and self._kafka.kind == "builtin":
-            in_memory.touch()
-        elif not in_memory.exists():
-            return
-        else:
-            in_memory.unlink()
-        tell_anew(database_url, DEFAULT_SHARD)
 
     def _variables(self, database_url: str, bootstrap: str, key: Path) -> dict[str, str]:
         patience = {"MFO_KAFKA_FETCH_WAIT_MS": "5"} if self._kafka and self._kafka.kind == "builtin" else {}
@@ -401,7 +388,6 @@ class Dev:
             if self._kafka is not None:
                 self._kafka.stop()
             found = {"MFO_KAFKA_BOOTSTRAP": self._start_kafka()}
-            self._tell_anew(self._environment["MFO_DATABASE_URL"])
         if found.items() <= self._environment.items():
             return
         # it came back under another address, which the services have to be told
