@@ -125,6 +125,7 @@ class Keeper:
         self._apart: dict[tuple[str, str], float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
+        self._over = False
         self._queued = True
         self._side: WriteSide | None = None
         self._pool: WorkerPool | None = None
@@ -163,6 +164,7 @@ class Keeper:
             self._tell(active)
         while (left := end - asyncio.get_running_loop().time()) > 0 and (running := self._running()):
             await asyncio.wait(running, timeout=left)
+        self._over = True
         for task in self._tasks:
             task.cancel()
         unfinished = [active for active in self._active.values() if not active.lost]
@@ -456,7 +458,7 @@ class Keeper:
             try:
                 answer = await self._side.committer.submit(command, envelope)
             except Unavailable:
-                if self._draining:
+                if self._over:
                     return None
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
