@@ -69,7 +69,8 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             side, pool, Workshop(work, side.artifacts, side.imports, side.keyring, Past(side.pool, side.store))
         )
         keeper.start()
-        stack.push_async_callback(keeper.stop)
+        # whoever is told to stop drains; whoever is cancelled is in a hurry
+        stack.push_async_callback(lambda: keeper.stop(*[config.drain_seconds] if stop.is_set() else []))
         relay = Relay(config)
         tasks = [
             asyncio.create_task(relay.run(), name="relay"),

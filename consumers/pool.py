@@ -50,6 +50,8 @@ STILL_SECONDS = 15.0
 # how long the other runs of a child with a thread that does not end may go on
 STUCK_SECONDS = 30.0
 CLOSE_SECONDS = 5.0
+# how many suspects are done again at once, each in a child of its own
+APART = 4
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.1, 5.0
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
@@ -110,6 +112,7 @@ class _Child:
         self.ready = asyncio.Event()
         self.retire = asyncio.Event()
         self.leaving = False
+        self.killed = False
         self.gone = asyncio.Event()
 
     @property
@@ -122,6 +125,10 @@ class _Child:
             self.process.stdin.write(frame(message))
 
     def kill(self, why: str, kind: str = "stopped", culprit: UUID | None = None) -> None:
+        # once: signalling a process that has ended would take its exit code away from whoever waits for it
+        if self.killed or self.gone.is_set():
+            return
+        self.killed = True
         if not self.why:
             self.why, self.kind, self.culprit = why, kind, culprit
         with suppress(ProcessLookupError):
@@ -173,7 +180,7 @@ class WorkerPool:
         self._words: dict[UUID, Asked | None] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._free = asyncio.Condition()
-        self._alone = asyncio.Semaphore(size)
+        self._alone = asyncio.Semaphore(APART)
         self._closing = False
 
     async def start(self) -> bool:
@@ -402,10 +409,7 @@ class WorkerPool:
             self._remove(child)
             self._apart.discard(child)
             del self._serving[child]
-            with suppress(ProcessLookupError):
-                child.process.kill()
-            code = await asyncio.shield(child.process.wait())
-            self._lose(child, code)
+            self._lose(child, await _ended(child))
             child.gone.set()
 
     def _lose(self, child: _Child, code: int) -> None:
@@ -478,6 +482,15 @@ class WorkerPool:
             child.kill(f"its loop stood still for {STILL_SECONDS:g} s", "still")
         else:
             self._look_at(child)
+
+
+async def _ended(child: _Child) -> int:
+    """The exit code of a child that says nothing any more."""
+    try:
+        return await asyncio.wait_for(child.process.wait(), STOP_GRACE_SECONDS)
+    except TimeoutError:
+        child.kill("it closed its pipe and went on")
+        return await child.process.wait()
 
 
 async def _either(*events: asyncio.Event) -> None:
