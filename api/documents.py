@@ -227,6 +227,29 @@ class MappingSuggestion(BaseModel):
     unit: str | None
 
 
+class RunProgress(Document):
+    """What the handler last said of its work, about two seconds old at most."""
+
+    done: int
+    total: int
+    message: str
+    percentage: float | None = Field(description="100 x done / total, at most 100; none where the total is 0.")
+
+
+class RunShown(Document):
+    """The attempt that is under way, or waits for a worker."""
+
+    run_id: UUID
+    phase_name: str
+    attempt: int
+    max_attempts: int
+    state: Literal["queued", "running"] | None = Field(description="None for a moment while it ends.")
+    started_at: datetime
+    timeout_seconds: float
+    deadline: datetime | None = Field(description="When it ends as a timeout; none while it is queued.")
+    progress: RunProgress | None = Field(description="None until the handler says something.")
+
+
 class FlowStatusAnswer(Document):
     """Where a flow stands."""
 
@@ -238,6 +261,7 @@ class FlowStatusAnswer(Document):
     progress: Progress
     performance: Performance
     next_action: NextAction
+    run: RunShown | None
     phases: list[PhaseView]
     draining: bool
     input_request: Json | None

@@ -20,6 +20,7 @@ from api.openapi import DELETE_FLOW, NDJSON, answers, takes
 from api.problems import problem
 from api.reading import Consistency, MinPosition, MinVersion, WaitMs, aware, flow_row, list_is_due, words
 from api.rows import FLOWS, FlowFilter, Row
+from api.runs import run_shown
 from domain.commands import CreateFlow, DeleteFlow
 from domain.decide import next_action
 from domain.errors import BodyInvalid, FieldError, ParameterInvalid, ReadModelBehind
@@ -249,6 +250,7 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
             "phase_times": performance.get("phase_times", {}),
         },
         "next_action": row["next_action"],
+        "run": await run_shown(asking.rows, metadata.get("run")),
         "phases": row["phases"],
         "draining": row["draining"],
         "input_request": waiting,

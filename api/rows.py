@@ -89,6 +89,16 @@ class Rows:
         """The flow's row in the read model with its `log_position`; none where it has not got there yet."""
         return await self._one(ONE_FLOW_TEXT, {"flow_id": flow_id})
 
+    async def run(self, run_id: UUID) -> Row | None:
+        """The row of an attempt that is queued or under way: `{state, deadline, progress}`, the last as JSON text."""
+        return await self._one(
+            sql.SQL(
+                "select state, deadline, progress from runs where id = %(run_id)s"
+                " and client_account_id = %(client)s and engagement_id = %(engagement)s"
+            ),
+            {"run_id": run_id},
+        )
+
     async def replayed(self, flow_id: UUID) -> tuple[Flow, Row]:
         """The flow as its history tells it, and the row the read model will show of it; raises FlowNotFound."""
         history = await self._side.store.history(flow_id)

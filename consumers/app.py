@@ -57,6 +57,8 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             config.workers,
             begin,
             memory_mb=config.worker_memory_mb,
+            max_runs=config.worker_max_runs,
+            recycle_mb=config.worker_recycle_mb,
             on_progress=keeper.on_progress,
             on_steps=keeper.on_steps,
         )
@@ -67,7 +69,8 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             side, pool, Workshop(work, side.artifacts, side.imports, side.keyring, Past(side.pool, side.store))
         )
         keeper.start()
-        stack.push_async_callback(keeper.stop)
+        # whoever is told to stop drains; whoever is cancelled is in a hurry
+        stack.push_async_callback(lambda: keeper.stop(*[config.drain_seconds] if stop.is_set() else []))
         relay = Relay(config)
         tasks = [
             asyncio.create_task(relay.run(), name="relay"),
@@ -100,7 +103,9 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         if ready is not None:
             ready.set()
         await _until_one_ends(stop, [*tasks, *keeper.tasks])
-        log.info("consumers stop")
+        log.info("consumers stop", runs=keeper.active, drain_seconds=config.drain_seconds)
+        # the store and the relay stay until the last result is kept
+        await asyncio.gather(_quietly(intake.broker.stop), keeper.stop(config.drain_seconds))
 
 
 async def _until_one_ends(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:

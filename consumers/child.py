@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
 import structlog
 
 from consumers.frames import (
+    Alive,
+    Asked,
     Begin,
     Describe,
     Ended,
@@ -27,7 +31,8 @@ from consumers.frames import (
 )
 from consumers.limits import memory_limit
 from consumers.phases import PhaseWork
-from consumers.work import Workshop, log_fault, presentable
+from consumers.signals import Signals
+from consumers.work import RunStuck, Workshop, log_fault, presentable, signals_of
 from domain.commands import Tenant
 from estate.parent import end_with_parent
 from eventstore.artifacts import ArtifactStore
@@ -39,7 +44,34 @@ from eventstore.past import Past
 from eventstore.scratch import scratch
 from eventstore.store import Store
 
+ALIVE_SECONDS = 2.0
+PROGRESS_SECONDS = 0.5
 STOPPED = {"class": "retryable", "code": "stopped", "message": "the run was stopped", "retryable": True}
+
+
+class _Words:
+    """What a run says of its progress: the first word at once, then the newest one at most twice a second."""
+
+    def __init__(self, say: Callable[[Progress], Awaitable[None]]) -> None:
+        self._say = say
+        self._newest: Progress | None = None
+        self._telling: asyncio.Task[None] | None = None
+
+    def put(self, word: Progress) -> None:
+        self._newest = word
+        if self._telling is None:
+            self._telling = asyncio.create_task(self._tell())
+
+    def close(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+
+    async def _tell(self) -> None:
+        while self._newest is not None:
+            word, self._newest = self._newest, None
+            await self._say(word)
+            await asyncio.sleep(PROGRESS_SECONDS)
+        self._telling = None
 
 
 class Child:
@@ -48,6 +80,7 @@ class Child:
     def __init__(self, answers: asyncio.StreamWriter) -> None:
         self._answers = answers
         self._tasks: dict[Any, asyncio.Task[None]] = {}
+        self._signals: dict[Any, Signals] = {}
         self._committing: dict[tuple[Any, int], asyncio.Future[bool]] = {}
         self._imports: ImportStore | None = None
         self._workshop: Workshop | None = None
@@ -71,6 +104,7 @@ class Child:
         )
         self._memory_mb = begin.memory_mb
         await self._say(Ready(pid=os.getpid()))
+        alive = asyncio.create_task(self._alive())
         while (order := await _read(orders)) is not None:
             match order:
                 case Job():
@@ -81,13 +115,25 @@ class Child:
                     told = self._committing.pop((order.run_id, order.number), None)
                     if told is not None and not told.done():
                         told.set_result(order.ours)
+                case Asked():
+                    if order.run_id in self._signals:
+                        self._signals[order.run_id].hear(order)
                 case Stop():
+                    if order.run_id in self._signals:
+                        self._signals[order.run_id].hear(Asked(run_id=order.run_id, cancelled=True))
                     task = self._tasks.get(order.run_id)
                     if task is not None:
                         task.cancel()
                 case Begin():
                     raise RuntimeError("a child begins once")
+        alive.cancel()
         await connections.close()
+
+    async def _alive(self) -> None:
+        """Say so for as long as the loop goes round."""
+        while True:
+            await self._say(Alive())
+            await asyncio.sleep(ALIVE_SECONDS)
 
     def _begin(self, run_id: Any, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -95,8 +141,11 @@ class Child:
         task.add_done_callback(lambda _: self._tasks.pop(run_id, None))
 
     async def _do(self, job: Job) -> None:
+        words = _Words(self._say)
+        signals = self._signals[job.run_id] = signals_of(job)
+
         async def progress(done: int, total: int, message: str) -> None:
-            await self._say(Progress(run_id=job.run_id, done=done, total=total, message=message[:500]))
+            words.put(Progress(run_id=job.run_id, done=done, total=total, message=message))
 
         numbers = count(1)
 
@@ -109,10 +158,15 @@ class Child:
 
         assert self._workshop is not None
         try:
-            ended = await self._workshop.run(job, progress, keep)
+            ended = await self._workshop.run(job, progress, keep, signals)
+        except RunStuck:
+            ended = Ended(run_id=job.run_id, how="failed", error=STOPPED, stuck=True)
         except asyncio.CancelledError:
             # told to stop, or stopped by its own doing: either way the run has an end
             ended = Ended(run_id=job.run_id, how="failed", error=STOPPED)
+        finally:
+            words.close()
+            del self._signals[job.run_id]
         await self._say(ended)
 
     async def _describe(self, order: Describe) -> None:
@@ -155,6 +209,9 @@ async def main() -> None:
     """Connect the pipes and serve. Standard output is kept for answers: a stray print goes to standard error."""
     # one that is busy reading does not hear that nobody waits for it any more
     end_with_parent()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        # meant for the service, which lets its children come to an end; not ignored, or their own children would inherit that
+        signal.signal(sign, lambda *_: None)
     loop = asyncio.get_running_loop()
     answers_fd = os.dup(1)
     os.dup2(2, 1)

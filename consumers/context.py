@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID, uuid5
 
 import structlog
 
+from consumers.signals import Signals
+from consumers.threads import Threads
+
 Outputs = dict[str, Any]
+T = TypeVar("T")
+
+MAX_COUNT = 2**53
+MAX_PROGRESS_MESSAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,42 @@ class PhaseContext:
     memory_mb: int | None = None
     log: Any = field(default_factory=structlog.get_logger)
     progress: Callable[[int, int, str], Awaitable[None]] | None = None
+    signals: Signals = field(default_factory=Signals)
+    threads: Threads = field(default_factory=Threads)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the flow has no use for this run any more. An async handler is cancelled a second later; a plain one has
+        to end by itself."""
+        return self.signals.cancelled
+
+    @property
+    def paused(self) -> bool:
+        """Whether the flow was paused. The handler may go on to its end, or raise HandBack to go on when it is resumed."""
+        return self.signals.paused
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the handler had better come to an end: `cancelled`, `paused`, or the process stops."""
+        return self.signals.stopping
+
+    @property
+    def deadline(self) -> dt.datetime:
+        """When the run ends as `timeout`, by the store's clock; aware, in UTC or as the store gives it."""
+        return self.signals.deadline
+
+    def seconds_left(self) -> float:
+        """Seconds until the deadline, 0 after it."""
+        return self.signals.seconds_left()
+
+    async def asked_to_stop(self, within: float | None = None) -> bool:
+        """Wait until the handler had better come to an end, at most `within` seconds (none: for ever); whether it had."""
+        return await self.signals.asked_to_stop(within)
+
+    @property
+    def sync(self) -> Sync:
+        """The same for plain functions, which run in a thread and cannot await."""
+        return Sync(self)
 
     @property
     def idempotency_key(self) -> str:
@@ -133,24 +176,66 @@ class PhaseContext:
         """Do a part of the work once: its result is committed, and the next attempt gets it back instead of doing it again.
 
         `work(*arguments)` may be async or plain (it runs in a thread); its result must be JSON. Between the end of the work
-        and its commit a crash repeats it: hand `key(name)` to outside systems.
+        and its commit a crash repeats it: hand `key(name)` to outside systems. Raises RunCancelled once the run has no use.
         """
+        self.signals.check()
         return await self.steps.step(name, work, *arguments)
 
     async def map(
         self, name: str, items: Iterable[Any], work: Callable[[Any], Any], *, at_most: int = 8, retries: int = 2
     ) -> list[Any]:
         """Do a step for each item, `at_most` at a time; the results in order. Steps that have a result are not done again."""
+        self.signals.check()
         return await self.steps.map(name, items, work, at_most=at_most, retries=retries)
 
-    async def heartbeat(self, done: int, total: int, message: str = "") -> None:
-        """Say how far the work is: `done` of `total` units, and a sentence."""
+    async def heartbeat(self, done: int, total: int, message: str = "") -> bool:
+        """Say how far the work is: `done` of `total` units (0: not known), and a sentence of at most 500 characters, shown in
+        the flow's status some two seconds later. May be said as often as wanted. Answers `stopping`.
+
+        Raises RunCancelled once the run has no use any more, Permanent `heartbeat_invalid` for what is no number of units.
+        """
+        self.signals.check()
+        if not all(isinstance(count, int) and 0 <= count <= MAX_COUNT for count in (done, total)):
+            raise Permanent("heartbeat_invalid", f"done and total are whole numbers from 0, not {done!r} and {total!r}")
         if self.progress is not None:
-            await self.progress(done, total, message)
+            clean = str(message)[:MAX_PROGRESS_MESSAGE].replace("\x00", "\ufffd")
+            await self.progress(int(done), int(total), clean.encode("utf-8", "replace").decode())
+        return self.signals.stopping
 
 
-Handler = Callable[[PhaseContext], Awaitable[Outputs]]
-Validator = Callable[[PhaseContext], Awaitable[list["Invalid"]]]
+class Sync:
+    """What a handler may use, for plain functions: `heartbeat`, `step` and `map` as they are in PhaseContext, without
+    await. `wait(ctx.artifacts.get(ref))` does the same for everything else that is awaited."""
+
+    def __init__(self, context: PhaseContext) -> None:
+        self._context = context
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Wait for something async; raises what it raises, and RunCancelled once the run has no use any more."""
+        return self._context.threads.wait(coroutine)
+
+    def heartbeat(self, done: int, total: int, message: str = "") -> bool:
+        """As `PhaseContext.heartbeat`."""
+        return self.wait(self._context.heartbeat(done, total, message))
+
+    def step(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        """As `PhaseContext.step`."""
+        return self.wait(self._context.step(name, work, *arguments))
+
+    def map(
+        self, name: str, items: Iterable[Any], work: Callable[[Any], Any], *, at_most: int = 8, retries: int = 2
+    ) -> list[Any]:
+        """As `PhaseContext.map`."""
+        return self.wait(self._context.map(name, items, work, at_most=at_most, retries=retries))
+
+    def asked_to_stop(self, within: float | None = None) -> bool:
+        """As `PhaseContext.asked_to_stop`: in a loop, `if ctx.sync.asked_to_stop(1.0)` is a sleep that can be ended."""
+        return self.wait(self._context.asked_to_stop(within))
+
+
+Handler = Callable[[PhaseContext], Awaitable[Outputs] | Outputs]
+Validator = Callable[[PhaseContext], Awaitable[list["Invalid"]] | list["Invalid"]]
+"""Async, or plain: a plain one runs in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +258,11 @@ class NeedsInput(Exception):
         self.message = message
         self.fields = fields
         self.suggestions = dict(suggestions or {})
+
+
+class HandBack(Exception):
+    """The handler gives way unfinished, because it was asked to (`ctx.stopping`): no attempt is counted, and the phase goes
+    on with the steps that have results, when the flow is resumed or in another process."""
 
 
 class Retryable(Exception):

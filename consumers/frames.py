@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
@@ -41,6 +42,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     validate_inputs: bool = True
     validate_outputs: bool = True
     output_schema: Json | None = None
+    deadline: datetime | None = None
+    seconds_left: float = 86_400.0
+    paused: bool = False
 
 
 class Describe(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -68,6 +72,17 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     run_id: UUID
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What is asked of a run: to end for good, to give way to a pause, or to let its process stop; and by when it ends."""
+
+    run_id: UUID
+    cancelled: bool = False
+    paused: bool = False
+    draining: bool = False
+    deadline: datetime | None = None
+    seconds_left: float | None = None
+
+
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """How far a run is."""
 
@@ -86,10 +101,11 @@ class StepsDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """How a run ended: `completed` with outputs, `failed` with an error, `input` with what is asked for."""
+    """How a run ended: `completed` with outputs, `failed` with an error, `input` with what is asked for, `handed_back` to go
+    on later. `stuck`: a thread of its has not ended, so the child has to."""
 
     run_id: UUID
-    how: Literal["completed", "failed", "input"]
+    how: Literal["completed", "failed", "input", "handed_back"]
     outputs: Json = {}
     validation_results: Json = {}
     resource_usage: Json = {}
@@ -98,6 +114,11 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     message: str = ""
     suggestions: Json = {}
     execution_time_ms: int = 0
+    stuck: bool = False
+
+
+class Alive(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The child's loop goes round."""
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -106,8 +127,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     pid: int
 
 
-ToChild = Begin | Job | Describe | Kept | Stop
-FromChild = Ready | Progress | StepsDone | Ended
+ToChild = Begin | Job | Describe | Kept | Asked | Stop
+FromChild = Ready | Alive | Progress | StepsDone | Ended
 
 _encoder = msgspec.json.Encoder()
 to_child = msgspec.json.Decoder(ToChild)

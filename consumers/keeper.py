@@ -11,24 +11,28 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
-from consumers.frames import Ended, Job, Progress, StepsDone
+from consumers.frames import Asked, Ended, Job, Progress, StepsDone
 from consumers.metrics import RUNS, RUNS_ACTIVE, TIMERS_FIRED
 from consumers.phases import Mode
-from consumers.pool import WorkerLost, WorkerPool
-from consumers.work import Workshop
+from consumers.pool import Deaf, WorkerLost, WorkerPool, named
+from consumers.signals import Signals
+from consumers.work import Workshop, signals_of
 from domain.commands import (
     Command,
     CompletePhase,
     Envelope,
     FailPhase,
     FireTimer,
+    HandBackRun,
     ReassignRun,
     RecordSteps,
     RequestInput,
@@ -41,7 +45,7 @@ from eventstore.committer import Answer
 from eventstore.database import connect
 from eventstore.definitions import remember
 from eventstore.faults import lived_through
-from eventstore.runs import DueTimer, RunRow
+from eventstore.runs import Beat, DueTimer, RunRow, Wish
 from eventstore.service import WriteSide
 
 log = structlog.get_logger()
@@ -49,6 +53,14 @@ log = structlog.get_logger()
 HEARTBEAT_SECONDS = 2.0
 POLL_SECONDS = 1.0
 IDLE_SECONDS = 5.0
+# signals that come together are answered by one heartbeat
+SIGNAL_GAP_SECONDS = 0.1
+# how long a handler has to clean up after it was told that its run is cancelled
+CANCEL_GRACE_SECONDS = 1.0
+# and how long after it was told that its process ends now
+LAST_GRACE_SECONDS = 1.0
+# a phase that has ended its worker is kept apart from others for this long
+APART_SECONDS = 600.0
 # what is due and cannot be helped yet must not keep the loop busy
 SOON_SECONDS = 0.05
 
@@ -59,7 +71,7 @@ NO_LONGER_OURS = frozenset({"run_not_current", "flow_not_found"})
 class _Active:
     """A run in hand."""
 
-    __slots__ = ("after", "flow", "lost", "mode", "run", "task")
+    __slots__ = ("after", "asked", "ends", "flow", "lost", "mode", "progress", "run", "seen", "signals", "task", "told")
 
     def __init__(self, flow: Flow, run: Run, mode: Mode) -> None:
         self.flow = flow
@@ -68,6 +80,33 @@ class _Active:
         self.task: asyncio.Task[None] | None = None
         self.after: asyncio.Task[None] | None = None
         self.lost = False
+        self.ends = asyncio.get_running_loop().time() + run.timeout_seconds
+        # how far the flow's history was seen, and what was asked of the run by then
+        self.seen = flow.version
+        self.asked = Asked(run_id=run.run_id, paused=flow.paused is not None)
+        # of a run that is done in this process
+        self.signals: Signals | None = None
+        # the newest word on how far it is, as JSON, and the one that the store has
+        self.progress: str | None = None
+        self.told: str | None = None
+
+    @property
+    def seconds_left(self) -> float:
+        return max(0.0, self.ends - asyncio.get_running_loop().time())
+
+    def beat(self) -> Beat:
+        """What the next heartbeat says of it."""
+        return Beat(self.run.token, self.seen, self.progress if self.progress != self.told else None)
+
+    def heard(self, beat: Beat, wish: Wish) -> bool:
+        """Take the answer to a heartbeat; whether the handler is to be told of it."""
+        self.seen = max(self.seen, wish.version)
+        self.told = beat.progress or self.told
+        paused = self.asked.paused if wish.paused is None else wish.paused
+        if (paused, wish.deadline) == (self.asked.paused, self.asked.deadline):
+            return False
+        self.asked = replace(self.asked, paused=paused, deadline=wish.deadline, seconds_left=wish.seconds_left)
+        return True
 
 
 class Keeper:
@@ -81,8 +120,12 @@ class Keeper:
         self._reserved: dict[UUID, Mode] = {}
         self._wake_claims = asyncio.Event()
         self._wake_due = asyncio.Event()
+        self._wake_leases = asyncio.Event()
+        self._suspects: set[UUID] = set()
+        self._apart: dict[tuple[str, str], float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
+        self._over = False
         self._queued = True
         self._side: WriteSide | None = None
         self._pool: WorkerPool | None = None
@@ -110,21 +153,41 @@ class Keeper:
             self._tasks.append(asyncio.create_task(loop, name=name))
 
     async def stop(self, grace_seconds: float = 1.5) -> None:
-        """Take no more, give work in hand a moment to end, hand the rest back to the queue."""
+        """Take no more, give work in hand this long to end, and hand the rest to others, who begin it at once.
+
+        What is handed over has stopped here before: nobody does the same run beside us.
+        """
         self._draining = True
-        running = [active.task for active in self._active.values() if active.task is not None]
-        if running:
-            await asyncio.wait(running, timeout=grace_seconds)
-        left = [run_id for run_id, active in self._active.items() if not active.lost]
+        end = asyncio.get_running_loop().time() + grace_seconds
+        for active in self._active.values():
+            active.asked = replace(active.asked, draining=True)
+            self._tell(active)
+        while (left := end - asyncio.get_running_loop().time()) > 0 and (running := self._running()):
+            await asyncio.wait(running, timeout=left)
+        self._over = True
+        for task in self._tasks:
+            task.cancel()
+        unfinished = [active for active in self._active.values() if not active.lost]
+        if unfinished:
+            log.info("runs are handed back", runs=[str(active.run.run_id) for active in unfinished])
         for active in self._active.values():
             active.lost = True
             if active.task is not None:
                 active.task.cancel()
-        for task in self._tasks:
-            task.cancel()
-        if left and self._side is not None:
-            with lived_through("handing runs back"):
-                await self._side.runs.hand_back(self.owner, left)
+        if running := self._running():
+            await asyncio.wait(running, timeout=LAST_GRACE_SECONDS)
+        if self._running() and self._pool is not None:
+            await self._pool.stop()
+        await asyncio.gather(*(self._hand_back(active) for active in unfinished), return_exceptions=True)
+
+    def _running(self) -> list[asyncio.Task[None]]:
+        return [active.task for active in self._active.values() if active.task is not None and not active.task.done()]
+
+    async def _hand_back(self, active: _Active) -> None:
+        """Queue a run again, under the next token, so that what it left behind here counts for nothing."""
+        flow, run = active.flow, active.run
+        again = ReassignRun(flow_id=flow.id, run_id=run.run_id, token=run.token, reason="handed_back")
+        await self._report_as(active, again)
 
     @property
     def healthy(self) -> bool:
@@ -224,14 +287,17 @@ class Keeper:
     async def _outcome(self, active: _Active) -> Command | None:
         flow, run = active.flow, active.run
         try:
-            job = self._job(flow, run)
+            job = self._job(active)
         except MfoError as error:
             return self._failure(flow, run, "permanent", error.code, error.detail, retryable=False)
         try:
             ended = await self._work(job, active)
         except WorkerLost as lost:
-            text = f"the worker process was lost: {lost.why}"
-            return self._failure(flow, run, "resource", "worker_lost", text, retryable=True)
+            return self._without_worker(active, job, lost)
+        except Deaf:
+            deaf = self._timeout(flow.id, run.run_id, run.token, run.phase_name, run.timeout_seconds)
+            deaf.error["message"] += f"; {named(job)} did not end when it was told to, and its worker was ended"
+            return deaf
         except TimeoutError:
             return self._timeout(flow.id, run.run_id, run.token, run.phase_name, run.timeout_seconds)
         RUNS.labels(flow.flow_type, run.phase_name, ended.how).inc()
@@ -240,12 +306,41 @@ class Keeper:
     async def _work(self, job: Job, active: _Active) -> Ended:
         assert self._workshop is not None
         if active.mode == "inline":
-            async with asyncio.timeout(active.run.timeout_seconds):
-                return await self._workshop.run(job, keep=self._keeping(active))
-        assert self._pool is not None
-        return await self._pool.run(job, exclusive=active.mode == "exclusive", within=active.run.timeout_seconds)
 
-    def _job(self, flow: Flow, run: Run) -> Job:
+            async def progress(done: int, total: int, message: str) -> None:
+                await self.on_progress(Progress(run_id=job.run_id, done=done, total=total, message=message))
+
+            active.signals = signals_of(job)
+            async with asyncio.timeout(active.seconds_left):
+                return await self._workshop.run(job, progress, self._keeping(active), active.signals)
+        assert self._pool is not None
+        return await self._pool.run(
+            job,
+            exclusive=active.mode == "exclusive",
+            within=active.seconds_left,
+            alone=self._is_apart(active.flow, active.run),
+        )
+
+    def _without_worker(self, active: _Active, job: Job, lost: WorkerLost) -> Command:
+        """A run that ended its worker has failed; one that was beside it goes on elsewhere and has lost nothing but time."""
+        flow, run = active.flow, active.run
+        if lost.guilty:
+            self._apart[flow.flow_type, run.phase_name] = asyncio.get_running_loop().time() + APART_SECONDS
+            text = f"the worker process was lost in {named(job)}: {lost.why}"
+            return self._failure(flow, run, "resource", "worker_lost", text, retryable=True)
+        if lost.suspect:
+            self._suspects.add(run.run_id)
+        return ReassignRun(flow_id=flow.id, run_id=run.run_id, token=run.token, reason="worker_lost")
+
+    def _is_apart(self, flow: Flow, run: Run) -> bool:
+        """Whether a run has a worker of its own, because it may have ended one, or its phase has."""
+        if run.run_id in self._suspects:
+            self._suspects.remove(run.run_id)
+            return True
+        return asyncio.get_running_loop().time() < self._apart.get((flow.flow_type, run.phase_name), 0.0)
+
+    def _job(self, active: _Active) -> Job:
+        flow, run = active.flow, active.run
         config = self._phase(flow, run)
         return Job(
             run_id=run.run_id,
@@ -265,7 +360,15 @@ class Keeper:
             validate_inputs=bool(run.options.get("validate_inputs", True)),
             validate_outputs=bool(run.options.get("validate_outputs", True)),
             output_schema=config.output_schema,
+            deadline=self._deadline(active),
+            seconds_left=active.seconds_left,
+            paused=active.asked.paused,
         )
+
+    def _deadline(self, active: _Active) -> datetime:
+        """As good as this process knows it; the heartbeat brings the store's."""
+        assert self._side is not None
+        return self._side.committer.now() + timedelta(seconds=active.seconds_left)
 
     def _command(self, flow: Flow, run: Run, ended: Ended) -> Command:
         if ended.how == "completed":
@@ -287,6 +390,10 @@ class Keeper:
                 message=ended.message,
                 suggestions=ended.suggestions,
                 execution_time_ms=ended.execution_time_ms,
+            )
+        if ended.how == "handed_back":
+            return HandBackRun(
+                flow_id=flow.id, run_id=run.run_id, token=run.token, execution_time_ms=ended.execution_time_ms
             )
         return FailPhase(
             flow_id=flow.id,
@@ -351,7 +458,7 @@ class Keeper:
             try:
                 answer = await self._side.committer.submit(command, envelope)
             except Unavailable:
-                if self._draining:
+                if self._over:
                     return None
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
@@ -427,15 +534,45 @@ class Keeper:
     async def _leases(self) -> None:
         assert self._side is not None
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            mine = {run_id: active.run.token for run_id, active in self._active.items()}
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake_leases.wait(), HEARTBEAT_SECONDS - SIGNAL_GAP_SECONDS)
+            await asyncio.sleep(SIGNAL_GAP_SECONDS)
+            self._wake_leases.clear()
             with lived_through("renewing leases"):
-                for run_id in await self._side.runs.heartbeat(self.owner, mine):
-                    active = self._active.get(run_id)
-                    # a run that has just been reported has no row any more, and no task to stop
-                    if active is not None and active.run.token == mine[run_id] and active.task is not None:
-                        active.lost = True
-                        active.task.cancel()
+                await self._beat()
+
+    async def _beat(self) -> None:
+        """Renew the leases, and pass on what the flows want of their runs."""
+        assert self._side is not None
+        beats = {run_id: active.beat() for run_id, active in self._active.items()}
+        wishes, gone = await self._side.runs.heartbeat(self.owner, beats)
+        for run_id, beat in beats.items():
+            active = self._active.get(run_id)
+            # a run that has just been reported has no row any more, and no task to stop
+            if active is None or active.run.token != beat.token:
+                continue
+            if run_id in gone:
+                self._lose(active)
+            elif run_id in wishes and active.heard(beat, wishes[run_id]):
+                self._tell(active)
+
+    def _tell(self, active: _Active) -> None:
+        """Pass on to the handler what is asked of its run."""
+        if active.signals is not None:
+            active.signals.hear(active.asked)
+        elif self._pool is not None:
+            self._pool.tell(active.asked)
+        # which is true only now
+        active.asked = replace(active.asked, seconds_left=None)
+
+    def _lose(self, active: _Active) -> None:
+        """The run is not ours any more: its handler is told, and stopped a moment later."""
+        if active.lost or active.task is None:
+            return
+        active.lost = True
+        active.asked = replace(active.asked, cancelled=True)
+        self._tell(active)
+        asyncio.get_running_loop().call_later(CANCEL_GRACE_SECONDS, active.task.cancel)
 
     async def _due(self) -> None:
         assert self._side is not None
@@ -513,10 +650,13 @@ class Keeper:
                 try:
                     await connection.execute("listen mfo_runs")
                     await connection.execute("listen mfo_timers")
+                    await connection.execute("listen mfo_signals")
                     async for notice in connection.notifies():
                         if notice.channel == "mfo_runs":
                             self._queued = True
                             self._wake_claims.set()
+                        elif notice.channel == "mfo_signals":
+                            self._wake_leases.set()
                         else:
                             self._wake_due.set()
                 finally:
@@ -552,15 +692,11 @@ class Keeper:
         return answer is not None and answer.error is None
 
     async def on_progress(self, progress: Progress) -> None:
-        """Keep how far a run is, where status can show it."""
+        """Note how far a run is; the next heartbeat takes it to where status can show it."""
         active = self._active.get(progress.run_id)
-        if active is None or self._side is None:
-            return
-        text = msgspec.json.encode(
-            {"done": progress.done, "total": progress.total, "message": progress.message}
-        ).decode()
-        with lived_through("keeping progress"):
-            await self._side.runs.progress(progress.run_id, active.run.token, text)
+        if active is not None:
+            said = {"done": progress.done, "total": progress.total, "message": progress.message}
+            active.progress = msgspec.json.encode(said).decode()
 
 
 def _known(value: UUID | None) -> UUID:

@@ -6,6 +6,10 @@ from prometheus_client import Counter, Gauge
 
 RUNS = Counter("mfo_runs_total", "Runs ended, by how", ["flow_type", "phase", "how"])
 RUNS_ACTIVE = Gauge("mfo_runs_active", "Runs in hand in this process")
+WORKERS_ENDED = Counter("mfo_workers_ended_total", "Worker processes that ended, by why", ["why"])
+HANDLER_FAULTS = Counter(
+    "mfo_handler_faults_total", "Handlers that did harm to their worker process", ["flow_type", "phase", "fault"]
+)
 TIMERS_FIRED = Counter("mfo_timers_fired_total", "Timers fired")
 TAKEN_IN = Counter("mfo_commands_taken_in_total", "Commands taken in from Kafka, by what became of them", ["outcome"])
 IMPORTS_DESCRIBED = Counter("mfo_imports_described_total", "Uploads described, by result", ["state"])

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from consumers.context import Permanent, RateLimited, Retryable
+from consumers.threads import Threads
 
 T = TypeVar("T")
 
@@ -25,8 +26,9 @@ class Steps:
     Results that come together are committed together: while one commit is under way the next ones gather.
     """
 
-    def __init__(self, done: Mapping[str, Any], keep: Keep | None) -> None:
+    def __init__(self, done: Mapping[str, Any], keep: Keep | None, threads: Threads | None = None) -> None:
         self._done = dict(done)
+        self._threads = threads or Threads()
         self._keep = keep
         self._waiting: dict[str, Any] = {}
         self._told: list[asyncio.Future[None]] = []
@@ -42,7 +44,7 @@ class Steps:
             raise Permanent("step_invalid", f"the name of a step has 1 to {MAX_NAME} characters, not {len(name)}")
         if name in self._done:
             return self._done[name]
-        value = await _call(work, *arguments)
+        value = await self._threads.do(work, *arguments)
         try:
             value = msgspec.json.decode(msgspec.json.encode(value))
         except (TypeError, ValueError) as error:
@@ -69,7 +71,7 @@ class Steps:
                 if failed:
                     return None
                 try:
-                    return await self.step(f"{name}[{place}]", _tried, work, item, retries)
+                    return await self.step(f"{name}[{place}]", self._tried, work, item, retries)
                 except Exception as error:
                     failed.append(error)
 
@@ -78,6 +80,18 @@ class Steps:
         if failed:
             raise failed[0]
         return [task.result() for task in tasks]
+
+    async def _tried(self, work: Callable[[T], Any], item: T, retries: int) -> Any:
+        pause = FIRST_PAUSE_SECONDS
+        for left in range(retries, -1, -1):
+            try:
+                return await self._threads.do(work, item)
+            except Retryable as error:
+                if not left:
+                    raise
+                await asyncio.sleep(max(pause, error.after_seconds if isinstance(error, RateLimited) else 0))
+                pause *= 2
+        raise AssertionError("unreachable")
 
     async def _commit(self, name: str, value: Any) -> None:
         if self._keep is None:
@@ -112,23 +126,3 @@ def _fail(told: asyncio.Future[None], error: BaseException) -> None:
         told.cancel()
     else:
         told.set_exception(error)
-
-
-async def _call(work: Callable[..., Any], *arguments: Any) -> Any:
-    if asyncio.iscoroutinefunction(work):
-        return await work(*arguments)
-    value = await asyncio.to_thread(work, *arguments)
-    return await value if isinstance(value, Awaitable) else value
-
-
-async def _tried(work: Callable[[T], Any], item: T, retries: int) -> Any:
-    pause = FIRST_PAUSE_SECONDS
-    for left in range(retries, -1, -1):
-        try:
-            return await _call(work, item)
-        except Retryable as error:
-            if not left:
-                raise
-            await asyncio.sleep(max(pause, error.after_seconds if isinstance(error, RateLimited) else 0))
-            pause *= 2
-    raise AssertionError("unreachable")

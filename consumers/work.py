@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import jsonschema
@@ -17,10 +17,12 @@ import msgspec
 import psycopg
 import structlog
 
-from consumers.context import ImportFile, Invalid, NeedsInput, Outputs, Permanent, PhaseContext, Retryable
+from consumers.context import HandBack, ImportFile, Invalid, NeedsInput, Outputs, Permanent, PhaseContext, Retryable
 from consumers.frames import Ended, Job, Json
 from consumers.phases import PhaseWork
+from consumers.signals import RunCancelled, Signals
 from consumers.steps import Steps
+from consumers.threads import Threads, exited
 from domain.commands import Tenant
 from domain.errors import MfoError, NotHere, Unavailable
 from estate.errors import EstateError
@@ -35,6 +37,12 @@ log = structlog.get_logger()
 # what a handler says about its end goes into one event, of 256 KiB at most
 MAX_MESSAGE = 2000
 MAX_FIELDS = 50
+# how long a thread has to notice that its run was given up
+THREAD_SECONDS = 1.0
+
+
+class RunStuck(RunCancelled):
+    """The run was given up, and a thread of its has not noticed."""
 
 
 class RunFolder:
@@ -53,6 +61,16 @@ class RunFolder:
     def close(self) -> None:
         """Remove it with everything in it."""
         self._open.close()
+
+
+class _Line(NamedTuple):
+    """What a run hangs on: its folder and threads, and how it and the service talk to each other."""
+
+    folder: RunFolder
+    threads: Threads
+    signals: Signals
+    progress: Any
+    keep: Any
 
 
 class TenantArtifacts:
@@ -149,25 +167,40 @@ class Workshop:
         self._past = past
         self._memory_mb = memory_mb
 
-    async def run(self, job: Job, progress: Any = None, keep: Any = None) -> Ended:
-        """Do the run; never raises but for cancellation. `keep(results)` commits results of steps under the run's token."""
+    async def run(self, job: Job, progress: Any = None, keep: Any = None, signals: Signals | None = None) -> Ended:
+        """Do the run; never raises but for cancellation: RunStuck where a thread of the run goes on all the same.
+
+        `keep(results)` commits results of steps under the run's token.
+        """
         began, cpu = perf_counter(), process_time()
-        folder = RunFolder()
+        folder, threads = RunFolder(), Threads()
         try:
-            ended = await self._asked(job, folder, progress, keep)
+            ended = await self._asked(job, _Line(folder, threads, signals or signals_of(job), progress, keep))
         except asyncio.CancelledError:
+            threads.close()
+            if not await threads.ended(THREAD_SECONDS):
+                raise RunStuck from None
             raise
+        except (SystemExit, KeyboardInterrupt) as error:
+            ended = Ended(run_id=job.run_id, how="failed", error=describe(exited(error), job))
         except Exception as error:
             ended = Ended(run_id=job.run_id, how="failed", error=describe(error, job))
         finally:
             folder.close()
+        threads.close()
+        if not await threads.ended(THREAD_SECONDS):
+            ended = msgspec.structs.replace(ended, stuck=True)
         took = int((perf_counter() - began) * 1000)
         usage = {"cpu_seconds": round(process_time() - cpu, 3), "peak_memory_mb": round(_peak_mb(), 1)}
         return presentable(_with_usage(ended, took, usage))
 
-    async def _asked(self, job: Job, folder: RunFolder, progress: Any, keep: Any) -> Ended:
+    async def _asked(self, job: Job, line: _Line) -> Ended:
         try:
-            return await self._handle(job, await self._context(job, folder, progress, keep))
+            return await self._handle(job, await self._context(job, line))
+        except HandBack:
+            if line.signals.ever_asked:
+                return Ended(run_id=job.run_id, how="handed_back")
+            raise Retryable("the handler handed its run back, though nobody had asked it to stop") from None
         except NeedsInput as wanted:
             return Ended(
                 run_id=job.run_id,
@@ -182,7 +215,7 @@ class Workshop:
         sealed, _ = await self._keyring.seal(job.client_account_id, value)
         return await self._artifacts.spill(job.client_account_id, sealed)
 
-    async def _context(self, job: Job, folder: RunFolder, progress: Any, keep: Any) -> PhaseContext:
+    async def _context(self, job: Job, line: _Line) -> PhaseContext:
         account = job.client_account_id
         tenant = Tenant(account, job.engagement_id, job.user_id)
         whole = await self._artifacts.unspill(account, job.inputs)
@@ -194,7 +227,7 @@ class Workshop:
         steps = await self._keyring.unseal(account, await self._artifacts.unspill(account, job.steps))
 
         async def commit(results: Json) -> None:
-            await keep(await self._small(job, results))
+            await line.keep(await self._small(job, results))
 
         return PhaseContext(
             flow_id=job.flow_id,
@@ -207,14 +240,16 @@ class Workshop:
             user_id=job.user_id,
             inputs=inputs,
             outputs=outputs,
-            artifacts=TenantArtifacts(self._artifacts, account, folder),
-            imports=TenantImports(self._imports, tenant, folder),
+            artifacts=TenantArtifacts(self._artifacts, account, line.folder),
+            imports=TenantImports(self._imports, tenant, line.folder),
             past=TenantPast(self._past, self._artifacts, tenant, job.flow_id),
-            folder=folder.path,
-            steps=Steps(steps, commit if keep is not None else None),
+            folder=line.folder.path,
+            steps=Steps(steps, commit if line.keep is not None else None, line.threads),
+            signals=line.signals,
+            threads=line.threads,
             memory_mb=self._memory_mb,
             log=log.bind(flow_id=str(job.flow_id), phase=job.phase_name, run_id=str(job.run_id)),
-            progress=progress,
+            progress=line.progress,
         )
 
     async def _handle(self, job: Job, context: PhaseContext) -> Ended:
@@ -222,19 +257,24 @@ class Workshop:
         if job.validate_inputs and job.validators:
             objections: list[Invalid] = []
             for name in job.validators:
-                found = await self.work.validators[name](context)
+                found = await context.threads.do(self.work.validators[name], context)
                 results[name] = [{"field": one.field, "message": one.message} for one in found] or "passed"
                 objections.extend(found)
             if objections:
                 raise _Objection(objections)
         outputs: Outputs = {}
         for name in job.handlers:
-            outputs.update(await self.work.handlers[name](context))
+            outputs.update(await context.threads.do(self.work.handlers[name], context))
         if job.validate_outputs and job.output_schema is not None:
             jsonschema.validate(outputs, job.output_schema)
             results["outputs"] = "passed"
         small = await self._small(job, outputs) if outputs else outputs
         return Ended(run_id=job.run_id, how="completed", outputs=small, validation_results=results)
+
+
+def signals_of(job: Job) -> Signals:
+    """What was asked of a run when it was handed out."""
+    return Signals(job.deadline, job.seconds_left, paused=job.paused)
 
 
 def presentable(ended: Ended) -> Ended:
@@ -346,18 +386,7 @@ def _fields(objections: list[Invalid]) -> list[Json]:
 
 
 def _with_usage(ended: Ended, took: int, usage: Json) -> Ended:
-    return Ended(
-        run_id=ended.run_id,
-        how=ended.how,
-        outputs=ended.outputs,
-        validation_results=ended.validation_results,
-        resource_usage=usage,
-        error=ended.error,
-        fields=ended.fields,
-        message=ended.message,
-        suggestions=ended.suggestions,
-        execution_time_ms=took,
-    )
+    return msgspec.structs.replace(ended, resource_usage=usage, execution_time_ms=took)
 
 
 def _peak_mb() -> float:

@@ -7,7 +7,7 @@ are never taken from outside.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -226,11 +226,20 @@ class RequestInput(Command):
     execution_time_ms: int = 0
 
 
-class ReassignRun(Command):
-    """The keeper of runs: the lease lapsed, another worker takes the run over. `token` is the lapsed one."""
+class HandBackRun(Command):
+    """A worker: the run gives way unfinished, to a pause or because its process stops."""
 
     run_id: UUID
     token: int
+    execution_time_ms: int = 0
+
+
+class ReassignRun(Command):
+    """The keeper of runs: another worker takes the run over. `token` is that of the worker which no longer has it."""
+
+    run_id: UUID
+    token: int
+    reason: Literal["lapsed", "worker_lost", "handed_back"] = "lapsed"
 
 
 class FireTimer(Command):
@@ -257,7 +266,7 @@ PUBLIC: dict[str, type[Command]] = {
 }
 INTERNAL: dict[str, type[Command]] = {
     command.__name__: command
-    for command in (CompletePhase, RecordSteps, FailPhase, RequestInput, ReassignRun, FireTimer)
+    for command in (CompletePhase, RecordSteps, FailPhase, RequestInput, HandBackRun, ReassignRun, FireTimer)
 }
 
 

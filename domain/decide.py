@@ -21,6 +21,7 @@ from domain.commands import (
     ExecutePhase,
     FailPhase,
     FireTimer,
+    HandBackRun,
     PauseFlow,
     ProvideInput,
     ReassignRun,
@@ -69,6 +70,7 @@ from domain.events import (
     PhaseSkipped,
     PhaseStarted,
     PlannedPhase,
+    RunHandedBack,
     RunReassigned,
     StepsCompleted,
 )
@@ -161,11 +163,8 @@ def _answer(story: Story, command: Command) -> None:
             _cancel(story, command)
         case DeleteFlow():
             _delete(story, command)
-        case ReassignRun():
-            _current_run(story, command.run_id, command.token)
-            story.tell(
-                RunReassigned(phase_name=story.flow.current_phase or "", run_id=command.run_id, token=command.token + 1)
-            )
+        case HandBackRun() | ReassignRun():
+            _let_go(story, command)
         case FireTimer():
             _fire(story, command)
         case SkipPhase() | RollbackFlow() | StartIteration():
@@ -516,9 +515,24 @@ def _resume(story: Story, command: ResumeFlow) -> None:
         _retry(story)
         return
     following = flow.next_phase
+    if following is not None and following.interrupted:
+        _start(story, story.type.phase(following.name), {}, following.options, attempt=following.attempt)
+        return
     answered = following is not None and following.status is PhaseStatus.WAITING
     if answered or following is None or flow.auto_execute:
         _go_on(story)
+
+
+def _let_go(story: Story, command: HandBackRun | ReassignRun) -> None:
+    """Another worker goes on at once; but what gives way to a pause waits until the flow is resumed."""
+    _current_run(story, command.run_id, command.token)
+    phase = story.flow.current_phase or ""
+    if isinstance(command, HandBackRun) and story.flow.paused is not None:
+        spent = command.execution_time_ms
+        story.tell(RunHandedBack(phase_name=phase, run_id=command.run_id, execution_time_ms=spent))
+        return
+    reason = "handed_back" if isinstance(command, HandBackRun) else command.reason
+    story.tell(RunReassigned(phase_name=phase, run_id=command.run_id, token=command.token + 1, reason=reason))
 
 
 def _retry(story: Story) -> None:

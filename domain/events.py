@@ -52,11 +52,21 @@ class PhaseStarted(Event, frozen=True, kw_only=True):
 
 
 class RunReassigned(Event, frozen=True, kw_only=True):
-    """The worker of a run fell silent and another takes it over under the next token."""
+    """A run goes to another worker, under the next token: its own fell silent (`lapsed`), was lost (`worker_lost`), or gave
+    it back unfinished (`handed_back`)."""
 
     phase_name: str
     run_id: UUID
     token: int
+    reason: str = "lapsed"
+
+
+class RunHandedBack(Event, frozen=True, kw_only=True):
+    """Work gave way to a pause. Resuming goes on with the same attempt, and with the steps that have results."""
+
+    phase_name: str
+    run_id: UUID
+    execution_time_ms: int = 0
 
 
 class PhaseCompleted(Event, frozen=True, kw_only=True):
@@ -164,6 +174,7 @@ FlowEvent = (
     FlowCreated
     | PhaseStarted
     | RunReassigned
+    | RunHandedBack
     | StepsCompleted
     | PhaseCompleted
     | CheckpointCreated
@@ -184,6 +195,7 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     FlowCreated,
     PhaseStarted,
     RunReassigned,
+    RunHandedBack,
     StepsCompleted,
     PhaseCompleted,
     CheckpointCreated,

@@ -31,6 +31,7 @@ from domain.events import (
     PhaseRetryScheduled,
     PhaseSkipped,
     PhaseStarted,
+    RunHandedBack,
     RunReassigned,
     StepsCompleted,
 )
@@ -80,6 +81,11 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     validation_results: Json = {}
     resource_usage: Json = {}
     agent_insights: tuple[Json, ...] = ()
+
+    @property
+    def interrupted(self) -> bool:
+        """Begun, and handed back unfinished."""
+        return self.status is PhaseStatus.PENDING and self.attempt > 0
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -282,6 +288,11 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
             return _started(flow, fact, meta)
         case RunReassigned():
             return replace(flow, run=replace(flow.run, token=fact.token)) if flow.run else flow
+        case RunHandedBack():
+            phase = flow.phase(fact.phase_name)
+            spent = phase.execution_time_ms + fact.execution_time_ms
+            begun = replace(phase, status=PhaseStatus.PENDING, execution_time_ms=spent)
+            return replace(_moved(flow, begun, meta), run=None)
         case StepsCompleted():
             phase = flow.phase(fact.phase_name)
             kept = replace(phase, steps={**phase.steps, **fact.results})

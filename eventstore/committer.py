@@ -40,6 +40,7 @@ from eventstore.artifacts import ArtifactStore
 from eventstore.codec import FIRST_HASH, encode, encode_meta
 from eventstore.database import Connection
 from eventstore.definitions import remember
+from eventstore.faults import lived_through
 from eventstore.keys import Keyring
 from eventstore.metrics import (
     COMMANDS,
@@ -48,6 +49,7 @@ from eventstore.metrics import (
     CONFLICTS,
     GROUP_SIZE,
 )
+from eventstore.signals import SIGNAL, concerns_work
 from eventstore.store import (
     CommandRow,
     Decision,
@@ -308,6 +310,10 @@ class Committer:
                 _reject(asked, StoreBusy("the flow is changed by others too fast; try again"))
             else:
                 self._waiting.appendleft(asked)
+        if any(concerns_work(decisions[n].before, decisions[n].after) for n in winners):
+            # without it the next heartbeat tells them
+            with lived_through("telling workers"):
+                await connection.execute(SIGNAL)
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed or self._connection.broken:

@@ -13,6 +13,7 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool
 
 from eventstore.database import Connection
+from eventstore.signals import PAUSED, PAUSED_OR_NOT
 from eventstore.store import LEASE_SECONDS
 
 CLAIM = """
@@ -26,13 +27,25 @@ from due where r.id = due.id
 returning r.id, r.flow_id, r.client_account_id, r.engagement_id, r.phase_name, r.token
 """
 
+# the flow's head says how far it was seen, so that the next look at its history begins there
 HEARTBEAT = """
 with mine as (
-    select r.id from runs r join unnest(%b::uuid[], %b::bigint[]) as h(id, token) on r.id = h.id and r.token = h.token
+    select r.id, h.seen, h.progress
+    from runs r join unnest(%b::uuid[], %b::bigint[], %b::bigint[], %b::text[]) as h(id, token, seen, progress)
+        on r.id = h.id and r.token = h.token
     where r.owner = %b and r.state = 'running' order by r.id for update of r skip locked
+),
+renewed as (
+    update runs r set lease_until = mfo_now() + make_interval(secs => %b),
+           progress = coalesce(mine.progress, r.progress)
+    from mine where r.id = mine.id returning r.id, r.flow_id, r.deadline, mine.seen
 )
-update runs r set lease_until = mfo_now() + make_interval(secs => %b)
-from mine where r.id = mine.id returning r.id
+select n.id, coalesce(h.version, n.seen),
+       (select e.topic = %b from stored_events e
+        where e.originator_id = n.flow_id and e.originator_version > n.seen and e.topic = any(%b::text[])
+        order by e.originator_version desc limit 1),
+       n.deadline, extract(epoch from n.deadline - mfo_now())::float8
+from renewed n left join heads h on h.id = n.flow_id
 """
 
 STILL_MINE = """
@@ -50,11 +63,6 @@ select id, flow_id, client_account_id, engagement_id, phase_name, token from run
 where state = 'running' and deadline < mfo_now() order by deadline limit %s
 """
 
-HAND_BACK = """
-update runs set state = 'queued', owner = null, lease_until = null, deadline = null
-where owner = %s and state = 'running' and id = any(%s)
-"""
-
 
 class RunRow(NamedTuple):
     """A run as its row names it."""
@@ -65,6 +73,26 @@ class RunRow(NamedTuple):
     engagement_id: UUID
     phase_name: str
     token: int
+
+
+class Beat(NamedTuple):
+    """What a process says of a run in its hands: its token, how far it has seen the flow's history, and how far the work
+    is, as JSON, where that has changed."""
+
+    token: int
+    seen: int
+    progress: str | None = None
+
+
+class Wish(NamedTuple):
+    """What the flow wants of a run that is still ours: paused or not (none: nothing new), ended by its deadline.
+
+    `version` is how far the flow's history has been looked at."""
+
+    version: int
+    paused: bool | None
+    deadline: datetime
+    seconds_left: float
 
 
 class DueTimer(NamedTuple):
@@ -91,21 +119,27 @@ class Runs:
         """
         return [RunRow(*row) for row in await self._rows(CLAIM, (list(phases), among, limit, owner, LEASE_SECONDS))]
 
-    async def heartbeat(self, owner: str, runs: Mapping[UUID, int]) -> set[UUID]:
-        """Renew the leases of all runs (id to token) in one statement; answers those that are no longer ours.
+    async def heartbeat(self, owner: str, beats: Mapping[UUID, Beat]) -> tuple[dict[UUID, Wish], set[UUID]]:
+        """Renew the leases of all runs in one statement and keep their progress; answers what is wanted of those that were
+        renewed, and which are no longer ours: their flow is over, or somebody else has them.
 
-        A row that somebody holds a lock on is passed over and counts as ours until a plain read says otherwise.
+        A row that somebody holds a lock on is passed over, and is in neither unless a plain read says that it is not ours.
         """
-        if not runs:
-            return set()
-        renewed = {
-            row[0] for row in await self._rows(HEARTBEAT, (list(runs), list(runs.values()), owner, LEASE_SECONDS))
-        }
-        doubtful = [run_id for run_id in runs if run_id not in renewed]
+        if not beats:
+            return {}, set()
+        said = (
+            list(beats),
+            [beat.token for beat in beats.values()],
+            [beat.seen for beat in beats.values()],
+            [beat.progress for beat in beats.values()],
+        )
+        asked = (*said, owner, LEASE_SECONDS, PAUSED, PAUSED_OR_NOT)
+        wishes = {row[0]: Wish(*row[1:]) for row in await self._rows(HEARTBEAT, asked)}
+        doubtful = [run_id for run_id in beats if run_id not in wishes]
         if not doubtful:
-            return set()
-        tokens = [runs[run_id] for run_id in doubtful]
-        return set(doubtful) - {row[0] for row in await self._rows(STILL_MINE, (doubtful, tokens, owner))}
+            return wishes, set()
+        tokens = [beats[run_id].token for run_id in doubtful]
+        return wishes, set(doubtful) - {row[0] for row in await self._rows(STILL_MINE, (doubtful, tokens, owner))}
 
     async def lapsed(self, in_hand: Collection[UUID], limit: int = 100) -> list[RunRow]:
         """Runs whose lease has run out, but for those that the caller has in hand.
@@ -117,19 +151,6 @@ class Runs:
     async def overdue(self, limit: int = 100) -> list[RunRow]:
         """Runs past their deadline, whoever owns them."""
         return [RunRow(*row) for row in await self._rows(OVERDUE, (limit,))]
-
-    async def hand_back(self, owner: str, run_ids: Sequence[UUID]) -> None:
-        """Queue our runs again, unfinished, for others to claim."""
-        async with self._pool.connection() as connection, connection.transaction():
-            await connection.execute(HAND_BACK, (owner, list(run_ids)))
-            await connection.execute("select pg_notify('mfo_runs', current_schema())")
-
-    async def progress(self, run_id: UUID, token: int, text: str) -> None:
-        """Keep how far a run is, as JSON."""
-        async with self._pool.connection() as connection:
-            await connection.execute(
-                "update runs set progress = %s where id = %s and token = %s", (text, run_id, token)
-            )
 
     async def due_timers(self, limit: int = 500) -> list[DueTimer]:
         """Timers whose time has come, oldest first."""

@@ -41,6 +41,9 @@ class ServiceConfig:
     max_upload_bytes: int = 512 << 20
     workers: int = 2
     worker_memory_mb: int = 1024
+    worker_recycle_mb: int = 0
+    worker_max_runs: int = 0
+    drain_seconds: float = 10.0
     slots: int = 64
 
     @property

@@ -236,7 +236,7 @@ class Client:
         return await self.request("GET", f"/flows/{flow_id}", params={"min_version": min_version})
 
     async def status(self, flow_id: str, *, min_version: int | None = None, wait_ms: int | None = None) -> Json:
-        """Where a flow stands: `{status, current_phase, progress, performance, next_action, version, phases}`."""
+        """Where a flow stands: `{status, current_phase, progress, performance, next_action, run, version, phases}`."""
         params = {"min_version": min_version, "wait_ms": wait_ms}
         return await self.request("GET", f"/flows/{flow_id}/status", params=params)
 

@@ -53,6 +53,7 @@ DEATHS_BEFORE_READY = 3
 BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 4.0, 8.0)
 STEADY_SECONDS = 30.0
 SERVICE_STOP_SECONDS = 4.5
+DRAIN_SECONDS = "1.5"
 LOG_BYTES_KEPT = 32 << 20
 QUIET_LEVELS = frozenset({"debug", "info"})
 
@@ -342,6 +343,8 @@ class Dev:
     def _child_environment(self) -> dict[str, str]:
         given = {name: value for name, value in os.environ.items() if name != "MFO_MASTER_KEY"}
         given.setdefault("MFO_LOG_FORMAT", "json")
+        # all of it ends within SERVICE_STOP_SECONDS
+        given["MFO_DRAIN_SECONDS"] = DRAIN_SECONDS
         # the children must find this very code, wherever they are started from
         code = str(Path(__file__).resolve().parents[1])
         paths = [code, *filter(None, given.get("PYTHONPATH", "").split(os.pathsep))]

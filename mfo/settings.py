@@ -114,6 +114,22 @@ class Settings(BaseSettings):
     )
     workers: int = Field(2, ge=1, le=256, description="Child processes of `mfo consumers` that do the work of phases.")
     worker_memory_mb: int = Field(1024, ge=128, description="Most memory one such child may use, in MiB.")
+    worker_recycle_mb: int | None = Field(
+        None,
+        ge=0,
+        description="A child that holds more than this many MiB is replaced when it is idle, its successor being up before; "
+        "0 never does. Not set: three quarters of `MFO_WORKER_MEMORY_MB`.",
+    )
+    worker_max_runs: int = Field(
+        1000, ge=0, description="A child is replaced the same way after this many runs; 0 never does."
+    )
+    drain_seconds: float = Field(
+        10.0,
+        ge=0,
+        le=3600,
+        description="How long `mfo consumers`, told to stop, lets runs in hand come to their end before others get them, "
+        "in seconds. What ends the process must have more patience than that, by 5 s. `mfo dev` uses 1.5.",
+    )
     slots: int = Field(64, ge=1, le=10_000, description="Phases that one `mfo consumers` has in hand at once.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
@@ -158,6 +174,19 @@ class Settings(BaseSettings):
         if self.master_key and self.master_key_file:
             raise PydanticCustomError("master_key", "set only one of MFO_MASTER_KEY and MFO_MASTER_KEY_FILE")
         return self
+
+    @model_validator(mode="after")
+    def _recycled_before_it_is_ended(self) -> Self:
+        if self._recycle_mb > self.worker_memory_mb:
+            raise PydanticCustomError(
+                "worker_recycle_mb",
+                "MFO_WORKER_RECYCLE_MB must not be above MFO_WORKER_MEMORY_MB, where a child is ended",
+            )
+        return self
+
+    @property
+    def _recycle_mb(self) -> int:
+        return self.worker_memory_mb * 3 // 4 if self.worker_recycle_mb is None else self.worker_recycle_mb
 
     def master_key_bytes(self) -> bytes:
         """The 32 bytes of the master key, from wherever it was given; raises SettingsError."""
@@ -205,6 +234,9 @@ class Settings(BaseSettings):
             max_upload_bytes=self.max_upload_bytes,
             workers=self.workers,
             worker_memory_mb=self.worker_memory_mb,
+            worker_recycle_mb=self._recycle_mb,
+            worker_max_runs=self.worker_max_runs,
+            drain_seconds=self.drain_seconds,
             slots=self.slots,
         )
 

@@ -16,6 +16,7 @@ from domain.commands import (
     ExecutePhase,
     FailPhase,
     FireTimer,
+    HandBackRun,
     PauseFlow,
     ProvideInput,
     ReassignRun,
@@ -44,6 +45,7 @@ from domain.events import (
     PhaseSkipped,
     PhaseStarted,
     PlannedPhase,
+    RunHandedBack,
     RunReassigned,
     StepsCompleted,
 )
@@ -124,7 +126,8 @@ COMMANDS: tuple[Command, ...] = (
     RecordSteps(flow_id=FLOW_ID, run_id=RUN_ID, token=1, results={"fetch": {"rows": 3}}),
     FailPhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, error={"class": "timeout", "retryable": True}),
     RequestInput(flow_id=FLOW_ID, run_id=RUN_ID, token=1, fields=("answer",), message="please"),
-    ReassignRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1),
+    HandBackRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1, execution_time_ms=4),
+    ReassignRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1, reason="worker_lost"),
     FireTimer(flow_id=FLOW_ID, timer="retry", token=4),
 )
 
@@ -150,7 +153,8 @@ STARTED = PhaseStarted(
     inputs={"hint": "left"},
     options={"save_checkpoints": True, "validate_inputs": True, "validate_outputs": True},
 )
-REASSIGNED = RunReassigned(phase_name="first", run_id=RUN_ID, token=2)
+REASSIGNED = RunReassigned(phase_name="first", run_id=RUN_ID, token=2, reason="worker_lost")
+HANDED_BACK = RunHandedBack(phase_name="first", run_id=RUN_ID, execution_time_ms=4)
 STEPS = StepsCompleted(phase_name="first", run_id=RUN_ID, results={"fetch": {"rows": 3}})
 COMPLETED = PhaseCompleted(
     phase_name="first",
@@ -200,6 +204,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     CREATED,
     STARTED,
     REASSIGNED,
+    HANDED_BACK,
     STEPS,
     COMPLETED,
     CHECKPOINT,

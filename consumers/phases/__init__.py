@@ -7,9 +7,10 @@ the service's own loop.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from consumers.context import Handler, Validator
 from consumers.phases import discovery
@@ -17,12 +18,13 @@ from domain.errors import RegistrationError
 from domain.flow_types import PhaseConfig
 
 Mode = Literal["inline", "shared", "exclusive"]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def runs(mode: Mode) -> Callable[[Handler], Handler]:
+def runs(mode: Mode) -> Callable[[F], F]:
     """Declare how a handler runs."""
 
-    def declare(handler: Handler) -> Handler:
+    def declare(handler: F) -> F:
         handler.__dict__["mode"] = mode
         return handler
 
@@ -50,8 +52,10 @@ class PhaseWork:
         return set(phase.handlers) <= set(self.handlers) and set(phase.validators) <= set(self.validators)
 
     def mode(self, phase: PhaseConfig) -> Mode:
-        """How a phase runs: as its most demanding handler does; one with validators never runs inline."""
+        """How a phase runs: as its most demanding handler does; one with validators or plain functions never runs inline."""
         modes = {getattr(self.handlers[name], "mode", "exclusive") for name in phase.handlers}
+        if not all(inspect.iscoroutinefunction(self.handlers[name]) for name in phase.handlers):
+            modes.add("shared")
         if "exclusive" in modes:
             return "exclusive"
         return "shared" if "shared" in modes or phase.validators else "inline"

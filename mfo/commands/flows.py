@@ -292,7 +292,9 @@ def shown() -> Iterator[Any]:
 
         def show_status(found: Json) -> None:
             lines(found)
-            doing = found.get("current_phase") if found["status"] == Status.PROCESSING else found["status"]
+            doing = run_line(found.get("run")) or (
+                found.get("current_phase") if found["status"] == Status.PROCESSING else found["status"]
+            )
             progress.update(
                 task, completed=float((found.get("progress") or {}).get("percentage") or 0), description=str(doing)
             )
@@ -330,6 +332,22 @@ def phase_line(phase: Json) -> str:
         parts.append(f"(attempt {phase['attempt']})")
     message = (phase.get("outputs") or {}).get("message") or (phase.get("error") or {}).get("message")
     return " ".join(parts) + (f" - {message}" if message else "")
+
+
+def run_line(run: Json | None) -> str | None:
+    """The attempt in hand in a line: which one it is, how far, and what its handler says of it."""
+    if not run:
+        return None
+    parts = [run["phase_name"]]
+    if run["attempt"] > 1:
+        parts.append(f"attempt {run['attempt']} of {run['max_attempts']}")
+    if run.get("state") == "queued":
+        parts.append("waits for a worker")
+    if said := run.get("progress"):
+        parts.append(f"{said['done']} of {said['total']}" if said["total"] else f"{said['done']} done")
+        if said["message"]:
+            parts.append(said["message"])
+    return ", ".join(parts)
 
 
 def reason_of(found: Json) -> str:
@@ -404,6 +422,8 @@ def _status(found: Json) -> str:
             "status": found["status"],
             "progress": f"{progress.get('percentage') or 0:g} %",
             "current_phase": found.get("current_phase"),
+            "run": run_line(found.get("run")),
+            "deadline": (found.get("run") or {}).get("deadline"),
             "next_action": f"{action.get('type')} {action.get('phase') or ''}".strip(),
             "message": action.get("message"),
             "version": found.get("version"),

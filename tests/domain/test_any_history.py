@@ -21,6 +21,7 @@ from domain.commands import (
     ExecutePhase,
     FailPhase,
     FireTimer,
+    HandBackRun,
     PauseFlow,
     ProvideInput,
     ReassignRun,
@@ -40,6 +41,7 @@ from tests.spec import TYPES, Given, meta
 KINDS = (
     *("create", "execute", "execute_with", "complete", "complete_with", "fail", "fail_for_good"),
     *("invalid", "ask", "answer", "answer_wrong", "pause", "resume", "cancel", "delete", "reassign", "stale", "timer"),
+    "hand_back",
 )
 # a word is any kind at all, or the n-th of what would be likely now, so that histories grow long
 words = st.lists(st.sampled_from(KINDS) | st.integers(0, 9) | st.integers(0, 9), min_size=5, max_size=30)
@@ -49,7 +51,7 @@ Word = str | int
 def likely(flow: Flow) -> list[str]:
     """What may well be asked of a flow that stands here."""
     if flow.paused is not None:
-        more = ["complete"] if flow.run else ["answer"] if flow.waiting else ["timer"]
+        more = ["complete", "hand_back"] if flow.run else ["answer"] if flow.waiting else ["timer"]
         return ["resume", "resume", *more]
     if flow.run is not None:
         return ["complete", "complete_with", "complete", "complete_with", "fail", "ask", "invalid", "pause", "reassign"]
@@ -84,6 +86,7 @@ def command(kind: str, flow: Flow) -> Command:
         "cancel": CancelFlow(flow_id=FLOW_ID),
         "delete": DeleteFlow(flow_id=FLOW_ID),
         "reassign": ReassignRun(**run),
+        "hand_back": HandBackRun(**run),
         "stale": CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=99),
         "timer": FireTimer(flow_id=FLOW_ID, timer="retry", token=timer),
     }

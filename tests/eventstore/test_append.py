@@ -12,13 +12,23 @@ import msgspec
 import psycopg
 import pytest
 
-from domain.commands import CancelFlow, ExecutePhase, FireTimer, PauseFlow, ReassignRun, ResumeFlow
+from domain.commands import (
+    CancelFlow,
+    ExecutePhase,
+    FireTimer,
+    HandBackRun,
+    PauseFlow,
+    ReassignRun,
+    RecordSteps,
+    ResumeFlow,
+)
 from domain.errors import BodyTooLarge
 from domain.events import InputRequested
 from domain.flow import Meta, Recorded
 from eventstore.codec import FIRST_HASH, decode, encode, encode_meta, plain
 from eventstore.committer import Answer
 from eventstore.database import connect
+from eventstore.runs import Beat, Wish
 from eventstore.store import append
 from tests.eventstore.house import House, config_for, create, started
 from tests.waiting import until
@@ -193,7 +203,7 @@ async def test_a_claimed_run_keeps_its_token_and_one_taken_over_gets_the_next(ho
     again = await house.ask(ReassignRun(flow_id=flow.id, run_id=lapsed.run_id, token=1), "later")
     assert again.error is not None
     assert again.error["code"] == "run_not_current"
-    assert await house.side.runs.heartbeat("me", {lapsed.run_id: 1}) == {lapsed.run_id}
+    assert await house.side.runs.heartbeat("me", {lapsed.run_id: Beat(1, 0)}) == ({}, {lapsed.run_id})
 
 
 async def test_claims_are_taken_by_kind(house: House) -> None:
@@ -206,27 +216,64 @@ async def test_claims_are_taken_by_kind(house: House) -> None:
 async def test_a_run_that_somebody_holds_a_lock_on_is_not_lost(house: House) -> None:
     await house.begin()
     await house.begin()
-    mine = {row.run_id: row.token for row in await house.side.runs.claim("me", 5, [], among=False)}
+    mine = {row.run_id: Beat(row.token, 0) for row in await house.side.runs.claim("me", 5, [], among=False)}
     locked, free = sorted(mine)
     before = dict(await house.rows("select id, lease_until from runs"))
     async with await psycopg.AsyncConnection.connect(house.side.config.database_url) as other:
         await other.execute("set search_path = mfo")
         await other.execute("select from runs where id = %s for update", (locked,))
-        assert await house.side.runs.heartbeat("me", mine) == set()
+        wishes, gone = await house.side.runs.heartbeat("me", mine)
+        assert (list(wishes), gone) == ([free], set())
     after = dict(await house.rows("select id, lease_until from runs"))
     assert after[locked] == before[locked]
     assert after[free] > before[free]
-    assert await house.side.runs.heartbeat("me", {**mine, (gone := uuid4()): 1}) == {gone}
-    assert await house.side.runs.heartbeat("me", {locked: 2}) == {locked}
+    unknown = uuid4()
+    wishes, gone = await house.side.runs.heartbeat("me", {**mine, unknown: Beat(1, 0)})
+    assert (set(wishes), gone) == ({locked, free}, {unknown})
+    assert await house.side.runs.heartbeat("me", {locked: Beat(2, 0)}) == ({}, {locked})
 
 
-async def test_what_is_handed_back_is_queued_again(house: House) -> None:
-    await house.begin()
+async def test_a_heartbeat_keeps_progress_and_tells_what_is_wanted(house: House) -> None:
+    flow = await house.begin(options={"auto_execute": True, "timeout_seconds": 60})
     [row] = await house.side.runs.claim("me", 5, [], among=False)
-    await house.side.runs.hand_back("other", [row.run_id])
-    assert await house.one("select state from runs") == "running"
-    await house.side.runs.hand_back("me", [row.run_id])
-    assert await house.rows("select state, owner, lease_until, deadline from runs") == [("queued", None, None, None)]
+
+    async def beat(seen: int, progress: str | None = None) -> Wish:
+        wishes, _ = await house.side.runs.heartbeat("me", {row.run_id: Beat(row.token, seen, progress)})
+        return wishes[row.run_id]
+
+    quiet = await beat(flow.version, '{"done": 1}')
+    assert (quiet.version, quiet.paused) == (flow.version, None)
+    assert 0 < quiet.seconds_left <= 60
+    await house.ask(PauseFlow(flow_id=flow.id))
+    await house.ask(RecordSteps(flow_id=flow.id, run_id=row.run_id, token=row.token, results={"a": 1}))
+    paused = await beat(quiet.version)
+    assert (paused.version, paused.paused, paused.deadline) == (flow.version + 2, True, quiet.deadline)
+    assert (await beat(paused.version)).paused is None
+    await house.ask(ResumeFlow(flow_id=flow.id))
+    assert (await beat(paused.version)).paused is False
+    assert await house.one("select progress from runs") == '{"done": 1}'
+
+
+async def test_what_is_handed_back_is_queued_again_under_the_next_token(house: House) -> None:
+    flow = await house.begin()
+    [row] = await house.side.runs.claim("me", 5, [], among=False)
+    await house.ask(HandBackRun(flow_id=flow.id, run_id=row.run_id, token=row.token))
+    kept = await house.rows("select state, owner, token, lease_until, deadline from runs")
+    assert kept == [("queued", None, 2, None, None)]
+
+
+async def test_workers_are_told_when_somebody_stops_their_work(house: House) -> None:
+    config = house.side.config
+    async with await connect(config.database_url, config.shard) as listening:
+        await listening.execute("listen mfo_signals")
+        running, between = await house.begin(), await house.begin(options={})
+        await house.complete(running.id)
+        await house.ask(CancelFlow(flow_id=between.id))
+        assert [notice async for notice in listening.notifies(timeout=0.2)] == []
+        await house.ask(PauseFlow(flow_id=running.id))
+        assert [notice.channel async for notice in listening.notifies(timeout=10, stop_after=1)] == ["mfo_signals"]
+        await house.ask(CancelFlow(flow_id=running.id))
+        assert [notice.channel async for notice in listening.notifies(timeout=10, stop_after=1)] == ["mfo_signals"]
 
 
 async def test_deadlines_pass_by_the_stores_clock(house: House) -> None:
