@@ -34,6 +34,7 @@ IDLE_SECONDS = 5.0
 GAP_SECONDS = 0.03
 # the others' looks, and how long after its time they may see a timer that is on its way
 ASIDE_SECONDS = 1.0
+ASIDE_IDLE_SECONDS = 10.0
 BATCH = 500
 MAX_IN_FLIGHT = 2000
 # a batch is waited for so long before the next look; what takes longer goes on beside it
@@ -233,7 +234,8 @@ class Firing:
             waits = [IDLE_SECONDS, found.next_seconds, self._held.soonest(), 0.0 if more else None]
         else:
             gap = ASIDE_SECONDS
-            waits = [IDLE_SECONDS, ASIDE_SECONDS + (0.0 if found.timers else found.next_seconds or IDLE_SECONDS)]
+            coming = 0.0 if found.timers else found.next_seconds
+            waits = [ASIDE_IDLE_SECONDS, None if coming is None else coming + ASIDE_SECONDS]
         await asyncio.sleep(gap)
         left = min(wait for wait in waits if wait is not None) - gap
         if left > 0:
