@@ -56,6 +56,28 @@ class NextAction(Document):
     required_inputs: list[str]
     message: str
     estimated_duration_seconds: float | None
+    until: datetime | None = Field(
+        description="When the flow goes on by itself: its start, the next attempt, the end of the time for an answer."
+    )
+
+
+class WaitedFor(Document):
+    """Something that happens to a flow when its time has come."""
+
+    name: Literal["start", "retry", "input", "deadline"]
+    due_at: datetime | None = Field(description="Empty while the flow is paused, but for a start at a given time.")
+    remaining_seconds: float | None = Field(description="While the flow is paused: what is left of it.")
+
+
+class FailedAttempt(Document):
+    """How an attempt of a phase ended that did not work."""
+
+    attempt: int
+    started_at: datetime | None
+    failed_at: datetime
+    kind: str | None = Field(alias="class")
+    code: str | None
+    message: str
 
 
 class FlowMade(Document):
@@ -270,6 +292,10 @@ class FlowStatusAnswer(Document):
     )
     errors: list[Json]
     error: Json | None
+    timers: list[WaitedFor] = Field(description="What the flow waits for, the nearest first.")
+    attempts: list[FailedAttempt] = Field(
+        description="How the attempts of the current phase ended that did not work, since it was last begun afresh."
+    )
     allowed: list[str]
     created_at: datetime
     updated_at: datetime

@@ -257,6 +257,8 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
         SUGGESTIONS: suggestions,
         "errors": row["error_log"],
         "error": metadata.get("error"),
+        "timers": metadata.get("timers", []),
+        "attempts": metadata.get("attempts", []),
         "allowed": metadata.get("allowed", []),
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],

@@ -1,4 +1,4 @@
-"""`python -m bench [flows|estate] [--json] [--flows N] [--only NAME]`: measure, and print what it ran on."""
+"""`python -m bench [flows|estate|timers] [--json] [--flows N] [--only NAME]`: measure, and print what it ran on."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ import json
 import sys
 from typing import Any
 
-from bench import estate, flows
+from bench import estate, flows, timers
 
 
 def main() -> int:
     """Run one measurement and print it; 0 when it came to an end."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements of the whole service.")
-    parser.add_argument("name", nargs="?", default="flows", choices=["flows", "estate"])
+    parser.add_argument("name", nargs="?", default="flows", choices=["flows", "estate", "timers"])
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--flows", type=int, default=flows.FLOWS, help="how many flows to measure")
     parser.add_argument("--only", action="append", help="one of the estates; may be given more than once")
     given = parser.parse_args()
-    result = flows.run(given.flows) if given.name == "flows" else estate.run(given.only)
+    measured = {"flows": lambda: flows.run(given.flows), "estate": lambda: estate.run(given.only), "timers": timers.run}
+    result = measured[given.name]()
     if given.json:
         json.dump(result, sys.stdout, indent=2)
         print()
         return 0
-    (_show if given.name == "flows" else _show_estates)(result)
+    {"flows": _show, "estate": _show_estates, "timers": _show_timers}[given.name](result)
     return 0
 
 
@@ -42,6 +43,16 @@ def _show(result: dict[str, Any]) -> None:
         f" synchronous_commit {first['synchronous_commit']}), Kafka: {first['kafka']}"
     )
     print(f"  ratios: {result['ratios']}")
+
+
+def _show_timers(result: dict[str, Any]) -> None:
+    print(result["what"])
+    for figures in result["runs"]:
+        print(
+            f"  {figures['pending']:,} pending, {figures['due_a_second']} due/s, {figures['fired']:,} fired:"
+            f" p50 {figures['p50_ms']} ms, p99 {figures['p99_ms']} ms, max {figures['max_ms']} ms"
+        )
+        print(f"  on {figures['cores']} cores, Python {figures['python']}, PostgreSQL {figures['postgresql']}")
 
 
 def _show_estates(result: dict[str, Any]) -> None:

@@ -113,7 +113,7 @@ async def measure(where: Running, *, flows: int, alone: int, save_checkpoints: b
         await load.many(min(WARM_UP, flows), IN_FLIGHT)
         rate, took = await load.many(flows, IN_FLIGHT)
         single = sorted([await load.flow() for _ in range(alone)])
-        versions = await _versions(where)
+        versions = await versions_of(where)
     return {
         "flows": flows,
         "in_flight": IN_FLIGHT,
@@ -126,7 +126,8 @@ async def measure(where: Running, *, flows: int, alone: int, save_checkpoints: b
     }
 
 
-async def _versions(where: Running) -> dict[str, Any]:
+async def versions_of(where: Running) -> dict[str, Any]:
+    """What a measurement ran on."""
     async with await psycopg.AsyncConnection.connect(where.environment["MFO_DATABASE_URL"]) as connection:
         row = await (
             await connection.execute(

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import count
+from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
@@ -21,17 +22,17 @@ import structlog
 from msgspec.structs import replace
 
 from consumers.frames import Asked, Ended, Job, Progress, StepsDone
-from consumers.metrics import RUNS, RUNS_ACTIVE, TIMERS_FIRED
+from consumers.metrics import RUNS, RUNS_ACTIVE
 from consumers.phases import Mode
 from consumers.pool import Deaf, WorkerLost, WorkerPool, named
 from consumers.signals import Signals
+from consumers.timers import Backoff, Firing, StoreClock
 from consumers.work import Workshop, signals_of
 from domain.commands import (
     Command,
     CompletePhase,
     Envelope,
     FailPhase,
-    FireTimer,
     HandBackRun,
     ReassignRun,
     RecordSteps,
@@ -45,7 +46,7 @@ from eventstore.committer import Answer
 from eventstore.database import connect
 from eventstore.definitions import remember
 from eventstore.faults import lived_through
-from eventstore.runs import Beat, DueTimer, RunRow, Wish
+from eventstore.runs import Beat, RunRow, Wish
 from eventstore.service import WriteSide
 
 log = structlog.get_logger()
@@ -63,6 +64,7 @@ LAST_GRACE_SECONDS = 1.0
 APART_SECONDS = 600.0
 # what is due and cannot be helped yet must not keep the loop busy
 SOON_SECONDS = 0.05
+TAKEN_AT_ONCE = 100
 
 # refusals of a result that say: the flow has no use for it any more
 NO_LONGER_OURS = frozenset({"run_not_current", "flow_not_found"})
@@ -123,6 +125,9 @@ class Keeper:
         self._wake_leases = asyncio.Event()
         self._suspects: set[UUID] = set()
         self._apart: dict[tuple[str, str], float] = {}
+        self._clock = StoreClock()
+        self._left_alone = Backoff()
+        self._firing: Firing | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._draining = False
         self._over = False
@@ -135,6 +140,7 @@ class Keeper:
     def attach(self, side: WriteSide, pool: WorkerPool, workshop: Workshop) -> None:
         """Give the keeper what it works with; before this it has no free place."""
         self._side, self._pool, self._workshop = side, pool, workshop
+        self._firing = Firing(side.config, self._ask)
         self._exclusive_phases = [
             f"{config.name}/{phase.name}"
             for config in side.types.all()
@@ -144,10 +150,12 @@ class Keeper:
 
     def start(self) -> None:
         """Begin claiming, renewing leases and firing timers."""
+        assert self._firing is not None
         for name, loop in (
             ("claims", self._claims()),
             ("leases", self._leases()),
             ("due", self._due()),
+            ("timers", self._firing.run()),
             ("hints", self._hints()),
         ):
             self._tasks.append(asyncio.create_task(loop, name=name))
@@ -575,56 +583,37 @@ class Keeper:
         asyncio.get_running_loop().call_later(CANCEL_GRACE_SECONDS, active.task.cancel)
 
     async def _due(self) -> None:
-        assert self._side is not None
         while True:
             wait = POLL_SECONDS
-            with lived_through("seeing to what is due"):
-                await self._fire()
-                await self._take_over()
-                due = await self._side.runs.next_due()
-                wait = IDLE_SECONDS if due is None else min(max(due, SOON_SECONDS), IDLE_SECONDS)
             self._wake_due.clear()
+            with lived_through("seeing to what is due"):
+                wait = await self._take_over()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake_due.wait(), wait)
+                await asyncio.wait_for(self._wake_due.wait(), max(wait, SOON_SECONDS))
 
-    async def _fire(self) -> None:
+    async def _take_over(self) -> float:
+        """See to runs that nobody holds; answers the seconds until there may be others."""
         assert self._side is not None
-        timers = await self._side.runs.due_timers()
-        asked: list[Coroutine[Any, Any, Answer | None]] = [
-            self._ask(
-                FireTimer(flow_id=timer.flow_id, timer=timer.name, token=timer.token),
-                command_id=str(uuid5(timer.flow_id, f"{timer.name}:{timer.token}")),
-                client_account_id=timer.client_account_id,
-                engagement_id=timer.engagement_id,
-                user_id=SYSTEM_USER,
-                source="timer",
+        asked = monotonic()
+        found = await self._side.runs.unattended(self._active.keys(), TAKEN_AT_ONCE)
+        waits = [IDLE_SECONDS, found.next_seconds]
+        if not self._clock.believed(asked, found.now, monotonic()):
+            waits.append(self._clock.doubted_for if found.runs else None)
+            return min(wait for wait in waits if wait is not None)
+        due = [(row, overdue) for row, overdue in found.runs if not self._left_alone.holds((row.run_id, row.token))]
+        await asyncio.gather(*(self._take(row, overdue=overdue) for row, overdue in due))
+        waits.append(0.0 if len(due) == TAKEN_AT_ONCE else self._left_alone.soonest())
+        return min(wait for wait in waits if wait is not None)
+
+    async def _take(self, row: RunRow, *, overdue: bool) -> None:
+        self._left_alone.hold((row.run_id, row.token))
+        if overdue:
+            await self._ask_about(
+                row, self._timeout(row.flow_id, row.run_id, row.token, row.phase_name, None), "overdue"
             )
-            for timer in timers
-        ]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        for timer, answer in zip(timers, answers, strict=True):
-            if answer is None or isinstance(answer, BaseException):
-                self._not_fired(timer, answer)
-                continue
-            TIMERS_FIRED.inc()
-            # the flow removed it with its decision; one that it let pass (it is paused) has no further use
-            await self._side.runs.drop_timer(timer)
-
-    def _not_fired(self, timer: DueTimer, error: BaseException | None) -> None:
-        """A timer that could not fire stays, and is asked again in the next round."""
-        if error is not None:
-            log.error("timer could not fire", flow_id=str(timer.flow_id), timer=timer.name, exc_info=error)
-
-    async def _take_over(self) -> None:
-        assert self._side is not None
-        for row in await self._side.runs.overdue():
-            if row.run_id in self._active:
-                continue
-            command: Command = self._timeout(row.flow_id, row.run_id, row.token, row.phase_name, None)
-            await self._ask_about(row, command, "overdue")
-        for row in await self._side.runs.lapsed(self._active.keys()):
-            log.warning("lease lapsed", run_id=str(row.run_id), phase=row.phase_name, flow_id=str(row.flow_id))
-            await self._ask_about(row, ReassignRun(flow_id=row.flow_id, run_id=row.run_id, token=row.token), "lapsed")
+            return
+        log.warning("lease lapsed", run_id=str(row.run_id), phase=row.phase_name, flow_id=str(row.flow_id))
+        await self._ask_about(row, ReassignRun(flow_id=row.flow_id, run_id=row.run_id, token=row.token), "lapsed")
 
     async def _ask_about(self, row: RunRow, command: Command, what: str) -> None:
         try:
@@ -643,6 +632,7 @@ class Keeper:
     async def _hints(self) -> None:
         """Wake the loops when the store says that something was queued or set."""
         assert self._side is not None
+        assert self._firing is not None
         config = self._side.config
         while True:
             with lived_through("listening"):
@@ -651,6 +641,7 @@ class Keeper:
                     await connection.execute("listen mfo_runs")
                     await connection.execute("listen mfo_timers")
                     await connection.execute("listen mfo_signals")
+                    self._firing.wake()
                     async for notice in connection.notifies():
                         if notice.channel == "mfo_runs":
                             self._queued = True
@@ -658,7 +649,7 @@ class Keeper:
                         elif notice.channel == "mfo_signals":
                             self._wake_leases.set()
                         else:
-                            self._wake_due.set()
+                            self._firing.wake()
                 finally:
                     await connection.close()
             await asyncio.sleep(POLL_SECONDS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 RUNS = Counter("mfo_runs_total", "Runs ended, by how", ["flow_type", "phase", "how"])
 RUNS_ACTIVE = Gauge("mfo_runs_active", "Runs in hand in this process")
@@ -11,5 +11,6 @@ HANDLER_FAULTS = Counter(
     "mfo_handler_faults_total", "Handlers that did harm to their worker process", ["flow_type", "phase", "fault"]
 )
 TIMERS_FIRED = Counter("mfo_timers_fired_total", "Timers fired")
+TIMER_DELAY = Histogram("mfo_timer_delay_seconds", "From the time of a timer to what it brought about")
 TAKEN_IN = Counter("mfo_commands_taken_in_total", "Commands taken in from Kafka, by what became of them", ["outcome"])
 IMPORTS_DESCRIBED = Counter("mfo_imports_described_total", "Uploads described, by result", ["state"])

@@ -7,11 +7,12 @@ are never taken from outside.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from domain.errors import TenantMissing
 
@@ -48,6 +49,19 @@ def _not_blank(value: str) -> str:
     return value
 
 
+def _moment(value: Any) -> datetime:
+    """A time with its zone, in UTC; numbers and times without a zone leave open what is meant."""
+    try:
+        at = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError("write it as ISO 8601 with its zone, such as 2026-11-20T12:00:00+01:00")
+
+
+MAX_WAIT_SECONDS = 10 * 366 * 86_400
+Moment = Annotated[datetime, BeforeValidator(_moment)]
 Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nul), AfterValidator(_not_blank)]
 Text = Annotated[str, Field(max_length=4000), AfterValidator(_no_nul)]
 Tag = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_no_nul)]
@@ -85,6 +99,13 @@ class ExecutionOptions(BaseModel):
     validate_outputs: bool | None = Field(
         default=None, strict=True, description="Check outputs against the phase's schema (default true)."
     )
+    input_timeout_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_WAIT_SECONDS,
+        strict=True,
+        description="How long a question waits for its answer, in seconds; then what the phase says follows (default: for ever).",
+    )
 
 
 class CreateOptions(ExecutionOptions):
@@ -102,7 +123,27 @@ class CreateOptions(ExecutionOptions):
         strict=True,
         description="1 (first) to 5 (last) among the tenant's own flows that wait for a place (default 3).",
     )
+    start_at: Moment | None = Field(
+        default=None,
+        description="Start the first phase at this time, ISO 8601 with its zone; one that is past: at once.",
+    )
+    start_after_seconds: float | None = Field(
+        default=None, gt=0, le=MAX_WAIT_SECONDS, strict=True, description="Start the first phase after so many seconds."
+    )
+    flow_timeout_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        le=MAX_WAIT_SECONDS,
+        strict=True,
+        description="Deadline of the whole flow in seconds from its start, pauses not counted (default: none).",
+    )
     notification_emails: tuple[Name, ...] = Field(default=(), description="Who is told about the flow's end.")
+
+    @model_validator(mode="after")
+    def _one_start(self) -> CreateOptions:
+        if self.start_at is not None and self.start_after_seconds is not None:
+            raise ValueError("give start_at or start_after_seconds, not both")
+        return self
 
 
 class CreateFlow(Command):

@@ -7,6 +7,8 @@ id and version.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any, assert_never
 from uuid import UUID, uuid5
 
@@ -75,14 +77,25 @@ from domain.events import (
     StepsCompleted,
 )
 from domain.failures import Resolution, resolution_of
-from domain.flow import DONE, Flow, Meta, Phase, Recorded, Run, evolve
+from domain.flow import (
+    DEADLINE_TIMER,
+    DONE,
+    INPUT_TIMER,
+    RETRY_TIMER,
+    START_TIMER,
+    Flow,
+    Meta,
+    Phase,
+    Recorded,
+    Run,
+    evolve,
+)
 from domain.flow_types import FlowTypeConfig, FlowTypes, PhaseConfig, RetryConfig
 from domain.words import Action, PhaseStatus, Resolve, Status
 
 Json = dict[str, Any]
 
 OVER = frozenset({Status.COMPLETED, Status.CANCELLED, Status.DELETED})
-RETRY_TIMER = "retry"
 
 
 class Story:
@@ -193,7 +206,9 @@ def _create(story: Story, command: CreateFlow) -> None:
             errors=[FieldError(name, "not supported yet") for name in unsupported],
         )
     config = story.types.get(command.flow_type)
-    given = command.options.model_dump(exclude_none=True, exclude={"auto_execute", "notification_emails"})
+    given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute", "notification_emails"})
+    if config.flow_timeout_seconds is not None:
+        given.setdefault("flow_timeout_seconds", config.flow_timeout_seconds)
     story.tell(
         FlowCreated(
             flow_type=config.name,
@@ -207,7 +222,11 @@ def _create(story: Story, command: CreateFlow) -> None:
             auto_execute=command.options.auto_execute,
         )
     )
-    if command.options.auto_execute:
+    start = story.flow.start
+    if start is None:
+        if command.options.auto_execute:
+            _go_on(story)
+    elif not start.left(story.meta.at):
         _go_on(story)
 
 
@@ -280,7 +299,9 @@ def _options(story: Story, config: PhaseConfig, call: Json) -> Json:
     retries = given.get("max_retries")
     attempts = (configured or RetryConfig()).max_attempts if retries is None else int(retries) + 1
     retried = given.get("retry_on_failure", True)
+    patience = given.get("input_timeout_seconds") or config.input_timeout_seconds or story.type.input_timeout_seconds
     return {
+        **({"input_timeout_seconds": patience} if patience else {}),
         "timeout_seconds": given.get("timeout_seconds") or config.timeout_seconds or story.type.timeout_seconds,
         "max_attempts": attempts if retried else 1,
         # where nobody set a limit, each class of failure has its own
@@ -322,6 +343,7 @@ def _go_on(story: Story) -> None:
                 phase_name=config.name,
                 fields=tuple(missing),
                 message=f"{config.display_name} needs {', '.join(missing)}",
+                expires_after_seconds=options.get("input_timeout_seconds"),
             )
         )
         return
@@ -406,7 +428,14 @@ def _fail(story: Story, command: FailPhase) -> None:
     match action:
         case Resolve.WAIT_FOR_INPUT:
             fields = tuple(dict.fromkeys(str(field["field"]).partition(".")[0] for field in error.get("fields", ())))
-            story.tell(InputRequested(phase_name=run.phase_name, fields=fields, message=str(error.get("message", ""))))
+            story.tell(
+                InputRequested(
+                    phase_name=run.phase_name,
+                    fields=fields,
+                    message=str(error.get("message", "")),
+                    expires_after_seconds=run.options.get("input_timeout_seconds"),
+                )
+            )
         case Resolve.RETRY:
             _schedule_retry(story, run, retry, most, float(error.get("after_seconds") or 0))
         case Resolve.PAUSE:
@@ -419,7 +448,13 @@ def _fail(story: Story, command: FailPhase) -> None:
             if story.flow.paused is None and (story.flow.next_phase is None or story.flow.auto_execute):
                 _go_on(story)
         case _:
-            story.tell(FlowFailed(phase_name=run.phase_name, error=error, attempts=run.attempt))
+            _give_up(story, run.phase_name, error)
+
+
+def _give_up(story: Story, phase_name: str, error: Json) -> None:
+    """The flow fails at a phase, and may be executed again from there."""
+    phase = story.flow.phase(phase_name)
+    story.tell(FlowFailed(phase_name=phase_name, error=error, attempts=phase.attempt, chain=phase.failures))
 
 
 def _retry_config(story: Story, config: PhaseConfig, resolution: Resolution) -> RetryConfig:
@@ -461,6 +496,7 @@ def _request_input(story: Story, command: RequestInput) -> None:
             suggestions=command.suggestions,
             run_id=command.run_id,
             execution_time_ms=command.execution_time_ms,
+            expires_after_seconds=flow.run.options.get("input_timeout_seconds"),
         )
     )
 
@@ -511,8 +547,11 @@ def _resume(story: Story, command: ResumeFlow) -> None:
     flow = story.flow
     if flow.run is not None or flow.waiting is not None:
         return
-    if flow.retry is not None:
-        _retry(story)
+    waits = flow.timers.get(START_TIMER) or flow.timers.get(RETRY_TIMER)
+    if waits is not None:
+        # what was left of it when the flow was paused is still to pass
+        if not waits.left(story.meta.at):
+            (_go_on if flow.retry is None else _retry)(story)
         return
     following = flow.next_phase
     if following is not None and following.interrupted:
@@ -543,11 +582,59 @@ def _retry(story: Story) -> None:
 
 
 def _fire(story: Story, command: FireTimer) -> None:
-    retry = story.flow.retry
-    if retry is None or (retry.timer, retry.timer_token) != (command.timer, command.token):
-        return
-    if story.flow.paused is None:
-        _retry(story)
+    timer = story.flow.timers.get(command.timer)
+    if timer is not None and timer.token == command.token:
+        FIRED[command.timer](story)
+
+
+def _input_expired(story: Story) -> None:
+    waiting = story.flow.waiting
+    assert waiting is not None
+    config = story.type.phase(waiting.phase_name)
+    reason = f"nobody answered within {waiting.expires_after_seconds:g} s"
+    known = story.flow.known_inputs
+    defaults = {name: config.input_defaults[name] for name in waiting.fields if name in config.input_defaults}
+    if config.on_input_timeout == "skip":
+        story.tell(PhaseSkipped(phase_name=config.name, reason=reason))
+        if story.flow.next_phase is None or story.flow.auto_execute:
+            _go_on(story)
+    # a phase that has its defaults and asks all the same would ask for ever
+    elif any(name not in known or known[name] != value for name, value in defaults.items()):
+        story.tell(InputProvided(phase_name=config.name, values=defaults, reason=reason))
+        _go_on(story)
+    else:
+        message = f"{config.display_name} asked for {', '.join(waiting.fields)}; {reason}"
+        _give_up(
+            story, config.name, {"class": "timeout", "code": "input_expired", "message": message, "retryable": False}
+        )
+
+
+def _flow_timed_out(story: Story) -> None:
+    flow = story.flow
+    run, phase_name = flow.run, flow.current_phase
+    assert phase_name is not None
+    message = f"the flow did not end within {flow.options['flow_timeout_seconds']:g} s"
+    error = {"class": "timeout", "code": "flow_timeout", "message": message, "retryable": False}
+    if run is not None:
+        told = {
+            "action": str(Resolve.FAIL),
+            "severity": "high",
+            "message": "The time of the flow is up; execute it again to give it as much anew, or cancel it.",
+            "needs_person": True,
+            "notify": True,
+        }
+        story.tell(
+            PhaseFailed(phase_name=phase_name, run_id=run.run_id, attempt=run.attempt, error=error, resolution=told)
+        )
+    _give_up(story, phase_name, error)
+
+
+FIRED: dict[str, Callable[[Story], None]] = {
+    START_TIMER: _go_on,
+    RETRY_TIMER: _retry,
+    INPUT_TIMER: _input_expired,
+    DEADLINE_TIMER: _flow_timed_out,
+}
 
 
 def _cancel(story: Story, command: CancelFlow) -> None:
@@ -594,7 +681,10 @@ def _can_pause(flow: Flow, types: FlowTypes) -> bool:
 
 
 def next_action(flow: Flow, types: FlowTypes) -> Json:
-    """What the flow needs next: `{type, phase, required_inputs, message, estimated_duration_seconds}`."""
+    """What the flow needs next: `{type, phase, required_inputs, message, estimated_duration_seconds, until}`.
+
+    `until` (ISO 8601) is when the flow goes on by itself: the start, the next attempt, the end of the time for an answer.
+    """
     phase: Phase | None = flow.next_phase
     config = types.version(flow.flow_type, flow.flow_version).phase(phase.name) if phase is not None else None
     title = config.display_name if config else ""
@@ -609,20 +699,38 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
         return _action(Action.RESUME, name, [], message, None)
     if flow.waiting is not None:
         kind = Action.APPROVE if "approval" in flow.waiting.fields else Action.PROVIDE_INPUT
-        return _action(kind, flow.waiting.phase_name, list(flow.waiting.fields), flow.waiting.message, None)
+        wanted, until = list(flow.waiting.fields), _until(flow, INPUT_TIMER)
+        return _action(kind, flow.waiting.phase_name, wanted, flow.waiting.message, None, until=until)
     if flow.retry is not None:
-        return _action(Action.WAIT, name, [], f"{title} will be tried again", flow.retry.delay_seconds)
+        until = _until(flow, RETRY_TIMER)
+        return _action(Action.WAIT, name, [], f"{title} will be tried again", flow.retry.delay_seconds, until=until)
+    if flow.start is not None:
+        return _action(Action.WAIT, name, [], f"{title} will be started", seconds, until=_until(flow, START_TIMER))
     if flow.run is not None:
         return _action(Action.WAIT, name, [], f"Processing {title}", seconds)
     missing = _missing(flow, config, {}) if config else []
     return _action(Action.EXECUTE_PHASE, name, missing, f"Execute {title}", seconds)
 
 
-def _action(kind: Action, phase: str | None, inputs: list[str], message: str, seconds: float | None) -> Json:
+def _until(flow: Flow, name: str) -> datetime | None:
+    timer = flow.timers.get(name)
+    return timer.fires_at if timer is not None else None
+
+
+def _action(
+    kind: Action,
+    phase: str | None,
+    inputs: list[str],
+    message: str,
+    seconds: float | None,
+    *,
+    until: datetime | None = None,
+) -> Json:
     return {
         "type": str(kind),
         "phase": phase,
         "required_inputs": inputs,
         "message": message,
         "estimated_duration_seconds": seconds,
+        "until": until.isoformat() if until is not None else None,
     }

@@ -129,12 +129,15 @@ class PhaseSkipped(Event, frozen=True, kw_only=True):
 
 
 class InputRequested(Event, frozen=True, kw_only=True):
+    """The flow waits for somebody; with `expires_after_seconds` no longer than that, pauses not counted."""
+
     phase_name: str
     fields: tuple[str, ...]
     message: str
     suggestions: Json = {}
     run_id: UUID | None = None
     execution_time_ms: int = 0
+    expires_after_seconds: float | None = None
 
 
 class InputProvided(Event, frozen=True, kw_only=True):
@@ -157,9 +160,15 @@ class FlowCompleted(Event, frozen=True, kw_only=True):
 
 
 class FlowFailed(Event, frozen=True, kw_only=True):
+    """The flow came to rest at a phase that did not work; it may be executed again from there.
+
+    `chain` is how its attempts ended, oldest first: `{attempt, started_at, failed_at, class, code, message}`.
+    """
+
     phase_name: str
     error: Json
     attempts: int
+    chain: tuple[Json, ...] = ()
 
 
 class FlowCancelled(Event, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import reduce
 from typing import Any, assert_never
 from uuid import UUID
@@ -81,11 +81,45 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     validation_results: Json = {}
     resource_usage: Json = {}
     agent_insights: tuple[Json, ...] = ()
+    failures: tuple[Json, ...] = ()
 
     @property
     def interrupted(self) -> bool:
         """Begun, and handed back unfinished."""
         return self.status is PhaseStatus.PENDING and self.attempt > 0
+
+
+class Timer(msgspec.Struct, frozen=True, kw_only=True):
+    """Something the flow wants to be told when its time has come: `delay_seconds` after the commit, or at `due_at`.
+
+    The timer's token tells a firing of this one from that of another under the same name. `since` is when the delay
+    began.
+    """
+
+    token: int
+    delay_seconds: float = 0.0
+    due_at: datetime | None = None
+    since: datetime | None = None
+
+    @property
+    def fires_at(self) -> datetime | None:
+        """When it is due; of a delay, to within the time that its commit took."""
+        if self.due_at is not None or self.since is None:
+            return self.due_at
+        return self.since + timedelta(seconds=self.delay_seconds)
+
+    def left(self, at: datetime) -> float:
+        """Seconds from `at` until it is due, 0 when it is; of a delay never more than the whole, whatever a clock does."""
+        if self.due_at is not None:
+            return max((self.due_at - at).total_seconds(), 0.0)
+        passed = (at - self.since).total_seconds() if self.since is not None else 0.0
+        return round(min(max(self.delay_seconds - passed, 0.0), self.delay_seconds), 3)
+
+    def again(self, token: int, stopped_at: datetime, at: datetime) -> Timer:
+        """The same after it stood still since `stopped_at`: what was left of a delay counts from `at`, a time stays."""
+        if self.due_at is not None:
+            return replace(self, token=token)
+        return replace(self, token=token, delay_seconds=self.left(stopped_at), since=at)
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +143,8 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     suggestions: Json
     requested_at: datetime
+    expires_after_seconds: float | None = None
+    timer: Timer | None = None
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,16 +160,10 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     options: Json
     timeout_seconds: float
 
-
-class Timer(msgspec.Struct, frozen=True, kw_only=True):
-    """Something the flow wants to be told when its time has come: `delay_seconds` after the commit, or at `due_at`.
-
-    The timer's token tells a firing of this one from that of another under the same name.
-    """
-
-    token: int
-    delay_seconds: float = 0.0
-    due_at: datetime | None = None
+    @property
+    def as_timer(self) -> Timer:
+        """What it waits for."""
+        return Timer(token=self.timer_token, delay_seconds=self.delay_seconds, since=self.scheduled_at)
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +219,8 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     iteration_number: int = 1
     errors: tuple[Json, ...] = ()
     transitions: tuple[Json, ...] = ()
+    start: Timer | None = None
+    deadline: Timer | None = None
 
     @property
     def exists(self) -> bool:
@@ -201,10 +233,20 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def timers(self) -> dict[str, Timer]:
-        """The timers that are set, by name: a flow has at most one of a name."""
-        if self.retry is None:
-            return {}
-        return {self.retry.timer: Timer(token=self.retry.timer_token, delay_seconds=self.retry.delay_seconds)}
+        """The timers that are set, by name: a flow has at most one of a name, and none while it is paused."""
+        return {} if self.paused is not None else self.alarms
+
+    @property
+    def alarms(self) -> dict[str, Timer]:
+        """The timers that are set, or would be if the flow were not paused."""
+        retry, waiting = self.retry, self.waiting
+        set_now = {
+            START_TIMER: self.start,
+            RETRY_TIMER: retry.as_timer if retry is not None else None,
+            INPUT_TIMER: waiting.timer if waiting is not None else None,
+            DEADLINE_TIMER: self.deadline,
+        }
+        return {name: timer for name, timer in set_now.items() if timer is not None}
 
     @property
     def priority(self) -> int:
@@ -243,7 +285,13 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 DEFAULT_PRIORITY = 3
+START_TIMER = "start"
+RETRY_TIMER = "retry"
+INPUT_TIMER = "input"
+DEADLINE_TIMER = "deadline"
 KEPT_ERRORS = 10
+KEPT_FAILURES = 20
+KEPT_MESSAGE = 500
 KEPT_TRANSITIONS = 100
 IN_HAND = frozenset({PhaseStatus.RUNNING, PhaseStatus.WAITING})
 DONE = frozenset({PhaseStatus.COMPLETED, PhaseStatus.SKIPPED})
@@ -353,11 +401,11 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
         case FlowPaused():
             return replace(flow, status=Status.PAUSED, paused=Pause(by=meta.user_id, at=meta.at, reason=fact.reason))
         case FlowResumed():
-            return _resumed(flow)
+            return _resumed(_wound(flow, meta.at))
         case FlowCompleted():
-            return replace(flow, status=Status.COMPLETED, completed_at=meta.at, paused=None)
+            return replace(flow, status=Status.COMPLETED, completed_at=meta.at, paused=None, deadline=None)
         case FlowFailed():
-            return replace(flow, status=Status.FAILED, error=fact.error, paused=None, retry=None, run=None)
+            return _failed(flow, fact, meta)
         case FlowCancelled():
             return _ended(flow, Status.CANCELLED, meta)
         case FlowDeleted():
@@ -388,7 +436,29 @@ def _created(flow: Flow, recorded: Recorded, fact: FlowCreated) -> Flow:
         options=fact.options,
         initial_data=fact.initial_data,
         phases=tuple(Phase(name=phase.name, weight=phase.weight) for phase in fact.phases),
+        start=(start := _start_of(fact.options, recorded.version, meta.at)),
+        deadline=None if start is not None else _deadline_of(fact.options, recorded.version, meta.at),
     )
+
+
+def _start_of(options: Json, token: int, at: datetime) -> Timer | None:
+    if "start_at" in options:
+        return Timer(token=token, due_at=datetime.fromisoformat(options["start_at"]))
+    if "start_after_seconds" in options:
+        return Timer(token=token, delay_seconds=options["start_after_seconds"], since=at)
+    return None
+
+
+def _deadline_of(options: Json, token: int, at: datetime) -> Timer | None:
+    seconds = options.get("flow_timeout_seconds")
+    return Timer(token=token, delay_seconds=seconds, since=at) if seconds else None
+
+
+def _under_way(flow: Flow, at: datetime) -> Flow:
+    """The flow as it sets out: its deadline counts from its start, and anew when a failed flow is taken up again."""
+    if flow.start is None and flow.status is not Status.FAILED:
+        return flow
+    return replace(flow, start=None, deadline=_deadline_of(flow.options, flow.version, at))
 
 
 def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
@@ -402,6 +472,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         started_at=meta.at,
         options=fact.options,
     )
+    flow = _under_way(flow, meta.at)
     phase = flow.phase(fact.phase_name)
     running = replace(
         phase,
@@ -411,6 +482,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         inputs={**phase.inputs, **fact.inputs},
         options={**fact.options, "timeout_seconds": fact.timeout_seconds, "max_attempts": fact.max_attempts},
         error=None,
+        failures=phase.failures if fact.attempt > 1 else (),
     )
     return replace(
         _moved(flow, running, meta),
@@ -430,6 +502,7 @@ def _failed_attempt(flow: Flow, fact: PhaseFailed, meta: Meta) -> Flow:
         status=PhaseStatus.FAILED,
         error=fact.error,
         execution_time_ms=phase.execution_time_ms + fact.execution_time_ms,
+        failures=_with_failure(flow, phase, fact, meta),
     )
     entry = {"timestamp": meta.at.isoformat(), "phase": fact.phase_name, "attempt": fact.attempt, **fact.error}
     if fact.resolution:
@@ -439,6 +512,40 @@ def _failed_attempt(flow: Flow, fact: PhaseFailed, meta: Meta) -> Flow:
         retry=None,
         attempts_failed=flow.attempts_failed + 1,
         errors=(*flow.errors, entry)[-KEPT_ERRORS:],
+    )
+
+
+def _with_failure(flow: Flow, phase: Phase, fact: PhaseFailed, meta: Meta) -> tuple[Json, ...]:
+    """How the phase's attempts ended, with this one: the first and the last of them."""
+    failure = {
+        "attempt": fact.attempt,
+        "started_at": flow.run.started_at.isoformat() if flow.run else None,
+        "failed_at": meta.at.isoformat(),
+        "class": fact.error.get("class"),
+        "code": fact.error.get("code"),
+        "message": str(fact.error.get("message", ""))[:KEPT_MESSAGE],
+    }
+    first, others = phase.failures[:1], phase.failures[1:]
+    return (*first, *others[2 - KEPT_FAILURES :], failure)
+
+
+def _failed(flow: Flow, fact: FlowFailed, meta: Meta) -> Flow:
+    phase = flow.phase(fact.phase_name)
+    if phase.error != fact.error:
+        # no attempt ended with it: the time of the flow, or for an answer, was up
+        entry = {"timestamp": meta.at.isoformat(), "phase": phase.name, "attempt": phase.attempt, **fact.error}
+        lost = replace(phase, status=PhaseStatus.FAILED, error=fact.error)
+        flow = replace(_moved(flow, lost, meta), errors=(*flow.errors, entry)[-KEPT_ERRORS:])
+    return replace(
+        flow,
+        status=Status.FAILED,
+        error=fact.error,
+        paused=None,
+        retry=None,
+        run=None,
+        waiting=None,
+        start=None,
+        deadline=None,
     )
 
 
@@ -461,6 +568,8 @@ def _retry_scheduled(flow: Flow, fact: PhaseRetryScheduled, meta: Meta) -> Flow:
 
 
 def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:
+    flow = _under_way(flow, meta.at)
+    seconds = fact.expires_after_seconds
     phase = flow.phase(fact.phase_name)
     # whoever asks again because an answer was wrong still means what was suggested before
     suggestions = fact.suggestions or phase.suggestions
@@ -470,6 +579,8 @@ def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:
         message=fact.message,
         suggestions=suggestions,
         requested_at=meta.at,
+        expires_after_seconds=seconds,
+        timer=Timer(token=flow.version, delay_seconds=seconds, since=meta.at) if seconds else None,
     )
     asking = replace(
         phase,
@@ -483,6 +594,19 @@ def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:
         waiting=waiting,
         run=None,
     )
+
+
+def _wound(flow: Flow, at: datetime) -> Flow:
+    """The flow with its timers going again after a pause."""
+    stopped_at = flow.paused.at if flow.paused is not None else at
+    again = {name: timer.again(flow.version, stopped_at, at) for name, timer in flow.alarms.items()}
+    retry, waiting = flow.retry, flow.waiting
+    if retry is not None:
+        timer = again[RETRY_TIMER]
+        retry = replace(retry, timer_token=timer.token, delay_seconds=timer.delay_seconds, scheduled_at=at)
+    if waiting is not None:
+        waiting = replace(waiting, timer=again.get(INPUT_TIMER))
+    return replace(flow, retry=retry, waiting=waiting, start=again.get(START_TIMER), deadline=again.get(DEADLINE_TIMER))
 
 
 def _resumed(flow: Flow) -> Flow:
@@ -502,7 +626,7 @@ def _between(flow: Flow, just: PhaseStatus | None) -> Status:
     """
     if flow.paused is not None:
         return Status.PAUSED
-    if flow.auto_execute:
+    if flow.auto_execute and flow.start is None:
         return Status.PROCESSING
     touched = just is not None or any(phase.status is not PhaseStatus.PENDING for phase in flow.phases)
     return Status.WAITING_FOR_INPUT if touched else Status.INITIALIZED
@@ -519,7 +643,7 @@ def _ended(flow: Flow, status: Status, meta: Meta) -> Flow:
                 "retryable": False,
             }
             flow = _moved(flow, replace(phase, status=PhaseStatus.FAILED, error=error), meta)
-    return replace(flow, status=status, run=None, waiting=None, retry=None, paused=None)
+    return replace(flow, status=status, run=None, waiting=None, retry=None, paused=None, start=None, deadline=None)
 
 
 def _with(flow: Flow, changed: Phase) -> Flow:

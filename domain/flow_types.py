@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from domain.errors import PhaseUnknown, RegistrationError, TypeUnknown
-from domain.words import FailureClass, Resolve
+from domain.words import SENSITIVE_KEYS, FailureClass, Resolve
 
 Json = dict[str, Any]
 
@@ -17,6 +17,8 @@ Json = dict[str, Any]
 MAX_NAME = 50
 ELSEWISE = (Resolve.RETRY, Resolve.FAIL, Resolve.PAUSE, Resolve.CONTINUE)
 """What a phase may do about a failure instead of what the table says; only a handler can ask for input."""
+UNANSWERED = ("fail", "defaults", "skip")
+"""What a phase may do when nobody answered in time."""
 
 
 class RetryConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +46,9 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     `asks_for_inputs`: the handler itself asks for the required inputs that are missing, with suggestions, so the phase
     may start without them. `input_alternatives` names inputs that satisfy a required one. `on_failure` says by class of
     failure (`domain/failures.py`) what is done about it here, where that is not what the table says.
+
+    `input_timeout_seconds` is how long the phase waits for an answer (none: for ever), `on_input_timeout` what follows
+    when none came: `fail`, `skip` the phase, or go on with the `defaults` in `input_defaults`.
     """
 
     name: str
@@ -63,6 +68,9 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     expected_seconds: float = 5.0
     on_failure: dict[str, str] = {}
     output_schema: Json | None = None
+    input_timeout_seconds: float | None = None
+    on_input_timeout: str = "fail"
+    input_defaults: Json = {}
 
 
 class FlowCapabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +88,7 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A flow type: its phases in order and what holds for all of them.
 
     With the default `retry_config` each class of failure has its own limits (`domain/failures.py`). `crew_class` names the crew that takes part (none: the deterministic handlers alone), `output_schema` is JSON Schema.
+    `flow_timeout_seconds` is how long a whole flow may take, pauses not counted (none: for ever).
     """
 
     name: str
@@ -92,6 +101,8 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: FlowCapabilities = FlowCapabilities()
     retry_config: RetryConfig = RetryConfig()
     timeout_seconds: float = 300.0
+    input_timeout_seconds: float | None = None
+    flow_timeout_seconds: float | None = None
     phase_aliases: dict[str, str] = {}
     metadata: Json = {}
 
@@ -145,6 +156,7 @@ class FlowTypes:
             if name not in names or alias in names:
                 raise RegistrationError(f"{where}: alias {alias!r} must stand for one of {', '.join(names)}")
         _can_try(where, config.retry_config, config.timeout_seconds)
+        _can_wait(where, config.input_timeout_seconds, config.flow_timeout_seconds)
         known = self._versions.get((config.name, config.version))
         if known is not None and known.digest() != config.digest():
             raise RegistrationError(
@@ -168,6 +180,18 @@ class FlowTypes:
         if phase.weight <= 0:
             raise RegistrationError(f"{where} must have a weight above 0")
         _can_try(where, phase.retry_config, phase.timeout_seconds)
+        _can_wait(where, phase.input_timeout_seconds)
+        if phase.on_input_timeout not in UNANSWERED:
+            raise RegistrationError(
+                f"{where}: on_input_timeout says {phase.on_input_timeout!r}; use one of {', '.join(UNANSWERED)}"
+            )
+        if phase.on_input_timeout == "skip" and not phase.can_skip:
+            raise RegistrationError(f"{where}: on_input_timeout says 'skip', but the phase cannot be skipped")
+        if (phase.on_input_timeout == "defaults") is not bool(phase.input_defaults):
+            raise RegistrationError(f"{where}: input_defaults and on_input_timeout='defaults' need each other")
+        secret = sorted(SENSITIVE_KEYS & {_word(name) for name in _names(phase.input_defaults)})
+        if secret:
+            raise RegistrationError(f"{where}: input_defaults must hold no secret, such as {secret[0]}")
         _all_known(where, "handler", phase.handlers, handlers)
         _all_known(where, "validator", phase.validators, validators)
 
@@ -209,10 +233,23 @@ def _can_try(where: str, retry: RetryConfig | None, timeout_seconds: float | Non
         raise RegistrationError(f"{where} must have a timeout above 0 seconds")
 
 
+def _can_wait(where: str, *seconds: float | None) -> None:
+    if any(limit is not None and limit <= 0 for limit in seconds):
+        raise RegistrationError(f"{where} must have time limits above 0 seconds; leave them out for none")
+
+
 def _all_known(where: str, kind: str, wanted: Iterable[str], known: Collection[str]) -> None:
     missing = sorted(set(wanted) - set(known))
     if missing:
         raise RegistrationError(f"{where} names the unknown {kind} {', '.join(missing)}")
+
+
+def _names(value: Any) -> Iterable[str]:
+    """The names in a JSON value, at any depth."""
+    if isinstance(value, dict):
+        yield from value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        yield from _names(inner)
 
 
 def _word(text: str) -> str:

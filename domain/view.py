@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from domain.decide import allowed, next_action
-from domain.flow import DONE, Flow, Phase, progress
+from domain.flow import DONE, INPUT_TIMER, Flow, Phase, progress
 from domain.flow_types import FlowTypes
 from domain.words import PhaseStatus, Status
 
@@ -98,6 +98,8 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "error": flow.error,
             "run": msgspec.to_builtins(flow.run),
             "retry": msgspec.to_builtins(flow.retry),
+            "timers": timers(flow),
+            "attempts": attempts(flow),
             "estimated_completion": estimated_completion(flow, types),
         },
         "created_at": flow.created_at,
@@ -109,8 +111,41 @@ def row(flow: Flow, types: FlowTypes) -> Json:
         "draining": flow.draining,
         "next_action": next_action(flow, types),
         "phases": [phase_view(flow, phase, types) for phase in flow.phases],
-        "input_request": msgspec.to_builtins(flow.waiting),
+        "input_request": input_request(flow),
     }
+
+
+def timers(flow: Flow) -> list[Json]:
+    """What the flow waits for, the nearest first: `{name, due_at, remaining_seconds}`.
+
+    While the flow is paused `due_at` is empty, but for a time that was given as such, and `remaining_seconds` is what is
+    left of it.
+    """
+    stopped = flow.paused
+    found = [
+        {
+            "name": name,
+            "due_at": _iso(timer.due_at if stopped else timer.fires_at),
+            "remaining_seconds": timer.left(stopped.at) if stopped else None,
+        }
+        for name, timer in flow.alarms.items()
+    ]
+    return sorted(found, key=lambda each: (each["due_at"] or "", each["remaining_seconds"] or 0.0))
+
+
+def attempts(flow: Flow) -> list[Json]:
+    """How the attempts of the phase in hand ended that did not work, oldest first; see `FlowFailed.chain`."""
+    return list(flow.phase(flow.current_phase).failures) if flow.current_phase else []
+
+
+def input_request(flow: Flow) -> Json | None:
+    """What the flow asks for, with the end of the time for an answer: `expires_at`, empty while the flow is paused."""
+    if flow.waiting is None:
+        return None
+    asked: Json = msgspec.to_builtins(flow.waiting)
+    asked.pop("timer")
+    running = flow.timers.get(INPUT_TIMER)
+    return asked | {"expires_at": _iso(running.fires_at) if running else None}
 
 
 def phase_result(flow: Flow, phase: Phase) -> Json:

@@ -1,4 +1,4 @@
-"""Runs on the store's side: claimed, kept alive by their lease, found when they lapse or pass their deadline.
+"""Runs on the store's side: claimed, kept alive by their lease, found when it lapses.
 
 A run row exists while an attempt is queued or under way. Times are the store's (`mfo_now()`).
 """
@@ -53,14 +53,21 @@ select r.id from runs r join unnest(%b::uuid[], %b::bigint[]) as h(id, token) on
 where r.owner = %b and r.state = 'running'
 """
 
-LAPSED = """
-select id, flow_id, client_account_id, engagement_id, phase_name, token from runs
-where state = 'running' and lease_until < mfo_now() and id <> all(%s) order by lease_until limit %s
-"""
-
-OVERDUE = """
-select id, flow_id, client_account_id, engagement_id, phase_name, token from runs
-where state = 'running' and deadline < mfo_now() order by deadline limit %s
+# a lease that ends later than any that is given now is one from before the clock went back
+UNATTENDED = """
+with at as materialized (select mfo_now() as now)
+select at.now, extract(epoch from soon.lease_until - at.now)::float8, r.deadline < at.now,
+       r.id, r.flow_id, r.client_account_id, r.engagement_id, r.phase_name, r.token
+from at
+cross join lateral (
+    select min(lease_until) as lease_until from runs where state = 'running' and lease_until >= at.now
+) soon
+left join lateral (
+    select * from runs
+    where state = 'running' and id <> all(%s)
+      and (lease_until < at.now or lease_until > at.now + make_interval(secs => %s))
+    order by lease_until limit %s
+) r on true
 """
 
 
@@ -95,19 +102,19 @@ class Wish(NamedTuple):
     seconds_left: float
 
 
-class DueTimer(NamedTuple):
-    """A timer whose time has come."""
+class Unattended(NamedTuple):
+    """Runs whose lease has run out, and whether their deadline has passed too.
 
-    flow_id: UUID
-    name: str
-    token: int
-    client_account_id: UUID
-    engagement_id: UUID
-    due_at: datetime
+    `now` is the store's time at that moment, `next_seconds` the time until the next lease may run out (none: none is held).
+    """
+
+    now: datetime
+    next_seconds: float | None
+    runs: list[tuple[RunRow, bool]]
 
 
 class Runs:
-    """The statements about runs and timers."""
+    """The statements about runs."""
 
     def __init__(self, pool: AsyncConnectionPool[Connection]) -> None:
         self._pool = pool
@@ -141,47 +148,16 @@ class Runs:
         tokens = [beats[run_id].token for run_id in doubtful]
         return wishes, set(doubtful) - {row[0] for row in await self._rows(STILL_MINE, (doubtful, tokens, owner))}
 
-    async def lapsed(self, in_hand: Collection[UUID], limit: int = 100) -> list[RunRow]:
-        """Runs whose lease has run out, but for those that the caller has in hand.
+    async def unattended(self, in_hand: Collection[UUID], limit: int = 100) -> Unattended:
+        """Runs that nobody holds, whoever owned them, but for those that the caller has in hand.
 
-        A row may name us and yet not be in hand: the acknowledgement of the commit, or of the claim, was lost.
+        A row may name us and yet not be in hand: the acknowledgement of the commit, or of the claim, was lost. Who holds a
+        run ends it himself at its deadline.
         """
-        return [RunRow(*row) for row in await self._rows(LAPSED, (list(in_hand), limit))]
+        rows = await self._rows(UNATTENDED, (list(in_hand), LEASE_SECONDS + 1.0, limit))
+        now, next_seconds = rows[0][:2]
+        return Unattended(now, next_seconds, [(RunRow(*row[3:]), bool(row[2])) for row in rows if row[3] is not None])
 
-    async def overdue(self, limit: int = 100) -> list[RunRow]:
-        """Runs past their deadline, whoever owns them."""
-        return [RunRow(*row) for row in await self._rows(OVERDUE, (limit,))]
-
-    async def due_timers(self, limit: int = 500) -> list[DueTimer]:
-        """Timers whose time has come, oldest first."""
-        return [
-            DueTimer(*row)
-            for row in await self._rows(
-                "select flow_id, name, token, client_account_id, engagement_id, due_at from timers"
-                " where due_at <= mfo_now() order by due_at limit %s",
-                (limit,),
-            )
-        ]
-
-    async def next_due(self) -> float | None:
-        """Seconds until something of ours is due: a timer, a lease that may lapse, a deadline; none: nothing is."""
-        rows = await self._rows(
-            "select extract(epoch from least((select min(due_at) from timers),"
-            " (select min(least(lease_until, deadline)) from runs where state = 'running')) - mfo_now())::float8",
-            (),
-        )
-        return None if rows[0][0] is None else max(0.0, rows[0][0])
-
-    async def drop_timer(self, timer: DueTimer) -> None:
-        """Remove a timer that has fired and that its flow no longer holds."""
-        await self._execute(
-            "delete from timers where flow_id = %s and name = %s and token = %s",
-            (timer.flow_id, timer.name, timer.token),
-        )
-
-    async def _execute(self, statement: str, parameters: tuple[Any, ...]) -> None:
-        async with self._pool.connection() as connection:
-            await connection.execute(statement, parameters)
 
     async def _rows(self, statement: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         async with self._pool.connection() as connection:

@@ -193,7 +193,11 @@ class Client:
         tags: tuple[str, ...] = (),
         key: str | None = None,
     ) -> Json:
-        """Begin a flow; `{flow_id, status, current_phase, next_action, version, position, ...}`."""
+        """Begin a flow; `{flow_id, status, current_phase, next_action, version, position, ...}`.
+
+        `options` hold `auto_execute`, `priority`, `start_at` (ISO 8601 with its zone) or `start_after_seconds`,
+        `flow_timeout_seconds`, `input_timeout_seconds` and how phases run (`timeout_seconds, max_retries, ...`).
+        """
         body: Json = {"flow_type": flow_type, "flow_name": flow_name}
         if initial_data:
             body["initial_data"] = dict(initial_data)
@@ -236,7 +240,7 @@ class Client:
         return await self.request("GET", f"/flows/{flow_id}", params={"min_version": min_version})
 
     async def status(self, flow_id: str, *, min_version: int | None = None, wait_ms: int | None = None) -> Json:
-        """Where a flow stands: `{status, current_phase, progress, performance, next_action, run, version, phases}`."""
+        """Where a flow stands: `{status, current_phase, progress, performance, next_action, run, timers, attempts, version, phases}`."""
         params = {"min_version": min_version, "wait_ms": wait_ms}
         return await self.request("GET", f"/flows/{flow_id}/status", params=params)
 

@@ -99,7 +99,25 @@ STEADY = FlowTypeConfig(
     timeout_seconds=45.0,
     capabilities=FlowCapabilities(supports_pause_resume=False),
 )
-FLOW_TYPES = (TWO_STEPS, FORGIVING, PATIENT, STEADY)
+ASKING = FlowTypeConfig(
+    name="asking",
+    display_name="Asking",
+    description="Its phases wait an hour for an answer, then each goes on in its own way; a flow takes a day at most",
+    phases=(
+        _phase("optional", can_skip=True, on_input_timeout="skip"),
+        _phase("assumed", input_timeout_seconds=60.0, on_input_timeout="defaults", input_defaults={"answer": 42}),
+        _phase("needed"),
+    ),
+    input_timeout_seconds=3600.0,
+    flow_timeout_seconds=86_400.0,
+)
+WHIM = FlowTypeConfig(
+    name="whim",
+    display_name="Whim",
+    description="Its only phase may be left out",
+    phases=(_phase("only", can_skip=True, input_timeout_seconds=5.0, on_input_timeout="skip"),),
+)
+FLOW_TYPES = (TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM)
 
 CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")
 CREATE_AUTO = CREATE.model_copy(update={"options": CreateOptions(auto_execute=True)})
@@ -191,12 +209,27 @@ ASKED = InputRequested(
     suggestions={"best": 42},
     run_id=RUN_ID,
     execution_time_ms=2,
+    expires_after_seconds=3600.0,
 )
 ANSWERED = InputProvided(phase_name="first", values={"answer": 42}, reason="known")
 PAUSED = FlowPaused(reason="lunch", draining=True)
 RESUMED = FlowResumed(reason="back")
 FINISHED = FlowCompleted()
-FAILED = FlowFailed(phase_name="first", error=FAILED_ATTEMPT.error, attempts=2)
+FAILED = FlowFailed(
+    phase_name="first",
+    error=FAILED_ATTEMPT.error,
+    attempts=2,
+    chain=(
+        {
+            "attempt": 2,
+            "started_at": "2026-11-20T11:59:59+00:00",
+            "failed_at": "2026-11-20T12:00:00+00:00",
+            "class": "network",
+            "code": "io_failed",
+            "message": "the wire is cut",
+        },
+    ),
+)
 CANCELLED = FlowCancelled(reason="no longer wanted")
 DELETED = FlowDeleted(reason="made by mistake")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from domain.commands import Command, CompletePhase, FailPhase, RequestInput
+from domain.commands import Command, CompletePhase, FailPhase, FireTimer, RequestInput
 from domain.decide import Story, decide
 from domain.errors import MfoError
 from domain.events import FlowEvent
@@ -37,10 +37,16 @@ def types() -> FlowTypes:
 TYPES = types()
 
 
-def meta(user_id: str = "maria", client: UUID = examples.CLIENT, engagement: UUID = examples.ENGAGEMENT) -> Meta:
-    """Who asks, at midday."""
+def meta(
+    user_id: str = "maria",
+    client: UUID = examples.CLIENT,
+    engagement: UUID = examples.ENGAGEMENT,
+    *,
+    seconds: float = 0,
+) -> Meta:
+    """Who asks, at midday or so many seconds later."""
     return Meta(
-        at=MIDDAY,
+        at=MIDDAY + timedelta(seconds=seconds),
         client_account_id=client,
         engagement_id=engagement,
         user_id=user_id,
@@ -140,6 +146,11 @@ def after(*steps: Command) -> Given:
     for step in steps:
         flow = decide(flow, step, meta(), TYPES).flow
     return Given(flow)
+
+
+def fire(flow: Flow, name: str) -> FireTimer:
+    """The word that a timer of the flow is due."""
+    return FireTimer(flow_id=FLOW_ID, timer=name, token=flow.alarms[name].token)
 
 
 def complete(flow: Flow, **outputs: Any) -> CompletePhase:

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from domain.words import Status
 from mfo.client import OVER, Client, Verb
 from mfo.commands.connection import talk
-from mfo.commands.given import object_in
+from mfo.commands.given import duration, object_in
 from mfo.commands.output import AsJson, Code, facts, give, say, seconds, table
 
 Json = dict[str, Any]
@@ -32,6 +32,10 @@ Inputs = Annotated[
     ),
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until nothing happens any more; progress on stderr.")]
+
+InputTimeout = Annotated[
+    str | None, typer.Option(metavar="TIME", help="How long a question waits for its answer: 90, 15m, 2h, 1d.")
+]
 
 RESTING = OVER | {Status.WAITING_FOR_INPUT, Status.INITIALIZED}
 
@@ -67,11 +71,28 @@ def create(
     wait: Wait = False,
     description: Annotated[str | None, typer.Option(help="What it is about.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; may be repeated.")] = None,
+    start_at: Annotated[
+        str | None, typer.Option(help="Run the first phase at this time, such as 2026-11-20T12:00:00+01:00.")
+    ] = None,
+    start_after: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Run the first phase after so long: 90, 15m, 2h, 1d.")
+    ] = None,
+    flow_timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Fail the flow when it takes longer, pauses not counted.")
+    ] = None,
+    input_timeout: InputTimeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin a flow, with --file on an inventory uploaded first; --wait ends with 0 only if it completed."""
     data = values(inputs)
     files = list(file or ())
+    options = {
+        "auto_execute": auto or None,
+        "start_at": start_at,
+        "start_after_seconds": duration(start_after, "--start-after"),
+        "flow_timeout_seconds": duration(flow_timeout, "--flow-timeout"),
+        "input_timeout_seconds": duration(input_timeout, "--input-timeout"),
+    }
 
     async def converse(client: Client) -> Json:
         uploads = []
@@ -84,7 +105,7 @@ def create(
             flow_type,
             name or " ".join([flow_type, *(path.name for path in files[:3])])[:255],
             initial_data=named | data,
-            options={"auto_execute": True} if auto else None,
+            options={name: value for name, value in options.items() if value is not None},
             description=description,
             tags=tuple(tag or ()),
         )
@@ -172,17 +193,21 @@ def history(
 
 @app.command()
 def execute(
+    *,
     flow_id: FlowId,
     phase: Annotated[str | None, typer.Argument(help="Left out: the next one.")] = None,
     inputs: Inputs = None,
     wait: Wait = False,
+    input_timeout: InputTimeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the next phase of a flow, or the one named; with --wait ends with 1 if it failed or asks for something."""
     given = values(inputs)
+    patience = duration(input_timeout, "--input-timeout")
+    options = {"input_timeout_seconds": patience} if patience is not None else None
 
     async def converse(client: Client) -> Json:
-        started = await client.execute(flow_id, phase, inputs=given)
+        started = await client.execute(flow_id, phase, inputs=given, options=options)
         return await wait_for(client, flow_id, int(started["version"])) if wait else started
 
     answer = talk(converse)
@@ -268,6 +293,8 @@ async def wait_for(client: Client, flow_id: str, version: int) -> Json:
     with shown() as show_status:
         async for found in client.follow(flow_id, min_version=version):
             show_status(found)
+            if (found.get("next_action") or {}).get("type") == "wait":
+                continue
             if found["status"] in RESTING or (found["status"] == Status.PAUSED and not found.get("draining")):
                 break
     return found
@@ -407,6 +434,7 @@ def _brief(flow: Json) -> str:
             "status": flow.get("status"),
             "current_phase": flow.get("current_phase"),
             "next_action": action.get("type"),
+            "until": action.get("until"),
             "message": action.get("message"),
             "version": flow.get("version"),
         }
@@ -426,10 +454,20 @@ def _status(found: Json) -> str:
             "deadline": (found.get("run") or {}).get("deadline"),
             "next_action": f"{action.get('type')} {action.get('phase') or ''}".strip(),
             "message": action.get("message"),
+            "waits for": ", ".join(waits_for(one) for one in found.get("timers") or []) or None,
             "version": found.get("version"),
         }
     )
     return head + "\n\n" + _phases(found)
+
+
+def waits_for(timer: Json) -> str:
+    """A timer of a flow in words: when it is due or, while the flow is paused, what is left of it."""
+    return (
+        f"{timer['name']} at {timer['due_at']}"
+        if timer["due_at"]
+        else (f"{timer['name']} with {seconds(timer['remaining_seconds'] * 1000)} left")
+    )
 
 
 def _phases(found: Json) -> str:

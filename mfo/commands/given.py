@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,19 @@ ImportOptions = Annotated[
         help='How to read it where that is not detected right, such as {"delimiter": ";", "header_row": 3}; {} for none.',
     ),
 ]
+
+
+UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def duration(text: str | None, option: str) -> float | None:
+    """The seconds in a text such as `90`, `15m`, `2h` or `1d`; raises a usage error that names the option."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([smhd]?)", text.strip().lower())
+    if found is None:
+        raise typer.BadParameter(f"{option} {text!r} is no time such as 90, 15m, 2h or 1d")
+    return float(found[1]) * UNITS[found[2]]
 
 
 def object_in(file: Path, option: str) -> Json:

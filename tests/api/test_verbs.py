@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 
 from api import documents
+from domain.commands import FireTimer
 from tests.api.conftest import Api, config_for, problem, started
 
 VERBS = ("pause", "resume", "cancel", "rollback", "skip", "input", "iterate")
@@ -227,3 +229,79 @@ async def test_nobody_waits_for_a_service_that_ends(shared_database_url: str) ->
             await asyncio.sleep(0)
         api.service.watch.close()
         problem(await waiting, 504, "read_model_behind")
+
+
+async def test_when_all_attempts_have_failed_the_flow_tells_each_and_is_executed_again(api: Api) -> None:
+    made = await api.made(options={"auto_execute": True, "max_retries": 1})
+    path, flow_id = f"/flows/{made['flow_id']}", UUID(made["flow_id"])
+    error = {"class": "network", "code": "io_failed", "message": "the wire is cut", "retryable": True}
+    await api.fail(made["flow_id"], error)
+    waiting = documents.FlowStatusAnswer.model_validate((await api.get(f"{path}/status?consistency=strong")).json())
+    assert [(one.name, one.due_at) for one in waiting.timers] == [("retry", waiting.next_action.until)]
+    assert [attempt.code for attempt in waiting.attempts] == ["io_failed"]
+    retry = (await api.side.store.flow(flow_id)).timers["retry"]
+    await api.work(FireTimer(flow_id=flow_id, timer="retry", token=retry.token))
+    await api.fail(made["flow_id"], {**error, "message": "it is cut still"})
+    await api.project(made["flow_id"])
+
+    shown = (await api.get(f"{path}/status")).json()
+    failed = documents.FlowStatusAnswer.model_validate(shown)
+    assert (failed.status, failed.next_action.type, failed.error) == (
+        "failed",
+        "retry",
+        {**error, "message": "it is cut still"},
+    )
+    assert [(one.attempt, one.message) for one in failed.attempts] == [(1, "the wire is cut"), (2, "it is cut still")]
+    assert all(one.started_at is not None and one.started_at <= one.failed_at for one in failed.attempts)
+    assert (await api.get(f"{path}/status?consistency=strong")).json() == shown
+    event = (await api.get(f"{path}/history?limit=1000")).json()["events"][-1]
+    assert (event["type"], event["data"]["chain"]) == ("mfo.flow.FlowFailed.v1", shown["attempts"])
+
+    again = await api.post(f"{path}/execute")
+    assert (again.status_code, again.json()["phase_name"]) == (202, "data_import")
+    assert (await api.run_of(made["flow_id"])).attempt == 1
+
+
+async def test_a_question_says_until_when_it_waits(api: Api) -> None:
+    made = await api.made(options={"auto_execute": True, "input_timeout_seconds": 60})
+    path = f"/flows/{made['flow_id']}"
+    await api.complete(made["flow_id"])
+    await api.want(made["flow_id"], ("approval",), {})
+    await api.project(made["flow_id"])
+    asking = documents.FlowStatusAnswer.model_validate((await api.get(f"{path}/status")).json())
+    assert [one.name for one in asking.timers] == ["input"]
+    assert asking.next_action.until == asking.timers[0].due_at
+    await api.post(f"{path}/pause")
+    shown = (await api.get(f"{path}/status?consistency=strong")).json()
+    [paused] = documents.FlowStatusAnswer.model_validate(shown).timers
+    assert (paused.due_at, shown["next_action"]["until"], shown["input_request"]["expires_at"]) == (None, None, None)
+    assert paused.remaining_seconds is not None
+    assert 0 < paused.remaining_seconds <= 60
+
+
+async def test_a_flow_may_begin_later(api: Api) -> None:
+    made = documents.FlowMade.model_validate(await api.made(options={"start_at": "2126-11-20T12:00:00+01:00"}))
+    assert (made.status, made.next_action.type) == ("initialized", "wait")
+    assert made.next_action.until == datetime(2126, 11, 20, 11, tzinfo=UTC)
+    status = documents.FlowStatusAnswer.model_validate((await api.get(f"/flows/{made.flow_id}/status")).json())
+    assert [(one.name, one.due_at) for one in status.timers] == [("start", made.next_action.until)]
+    begun = await api.post(f"/flows/{made.flow_id}/execute")
+    assert (begun.status_code, begun.json()["phase_name"]) == (202, "data_import")
+    assert (await api.side.store.flow(made.flow_id)).timers == {}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"start_after_seconds": 0},
+        {"flow_timeout_seconds": 0},
+        {"input_timeout_seconds": 0},
+        {"start_at": "2126-11-20T12:00:00"},
+        {"start_at": 1700000000},
+        {"start_at": "2126-11-20T12:00:00Z", "start_after_seconds": 5},
+    ],
+)
+async def test_a_time_that_is_none_is_refused(api: Api, options: dict[str, object]) -> None:
+    body = {"flow_type": "discovery", "flow_name": "x", "options": options}
+    refused = problem(await api.post("/flows", body), 422, "body_invalid")
+    assert refused["errors"][0]["field"].startswith("options")

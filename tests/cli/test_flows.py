@@ -99,9 +99,40 @@ def test_phases_are_run_one_by_one(inventory: Path, environment: Environment) ->
     assert (over.code, over.document["status"]) == (1, "cancelled")
 
 
+def test_a_flow_that_begins_later_is_waited_for(inventory: Path, environment: Environment) -> None:
+    waiting = mfo(
+        *("flow", "create", "discovery", "--start-after", "1d", "--flow-timeout", "2h", "--json"),
+        environment=environment,
+    ).document
+    assert (waiting["status"], waiting["next_action"]["type"]) == ("initialized", "wait")
+    told = mfo("flow", "status", waiting["flow_id"], environment=environment)
+    assert f"start at {waiting['next_action']['until']}"[:28] in told.out
+    mfo("flow", "pause", waiting["flow_id"], environment=environment)
+    assert "start with 14" in mfo("flow", "status", waiting["flow_id"], environment=environment).out
+
+    begun = mfo(
+        *("flow", "create", "discovery", "--file", str(inventory), "--start-at", "2026-01-01T00:00:00Z", "--wait"),
+        *("--input-timeout", "1h", "--json"),
+        environment=environment,
+    )
+    assert begun.document["progress"]["phases_completed"] == ["data_import"], begun.err
+    soon = mfo(
+        *("flow", "create", "discovery", "--input", "import_file_id=none", "--start-after", "0.3s", "--wait", "--json"),
+        environment=environment,
+    )
+    assert soon.document["phases"][0]["attempt"] >= 1, soon.err
+
+
+@pytest.mark.parametrize("time", ["soon", "1w", "-5"])
+def test_a_time_that_is_none_is_a_wrong_usage(time: str, environment: Environment) -> None:
+    said = mfo("flow", "create", "discovery", f"--start-after={time}", environment=environment)
+    assert (said.code, time in said.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
+        (("flow", "create", "discovery", "--start-at", "2026-01-01T00:00:00"), "body_invalid"),
         (("flow", "status", "00000000-0000-4000-8000-000000000000"), "flow_not_found"),
         (("flow", "create", "no-such-type"), "flow_type_unknown"),
         (("flow", "rollback", "00000000-0000-4000-8000-000000000000"), "flow_not_found"),

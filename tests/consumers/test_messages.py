@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -120,6 +121,15 @@ def test_provided_values_are_the_body_itself() -> None:
 )
 def test_bodies_that_are_none(value: bytes | None, code: str) -> None:
     assert refused(binary(ATTRIBUTES), value).code == code
+
+
+def test_a_flow_may_be_told_when_to_begin() -> None:
+    body = {"flow_type": "discovery", "flow_name": "Later", "options": {"start_at": "2026-11-20T12:00:00+01:00"}}
+    command, _, _ = taken(binary(CREATE), json.dumps(body).encode())
+    assert command.options.start_at == datetime(2026, 11, 20, 11, tzinfo=UTC)
+    body["options"] = {"start_at": "2026-11-20T12:00:00"}
+    wrong = refused(binary(CREATE), json.dumps(body).encode())
+    assert [error.field for error in wrong.errors] == ["options.start_at"]
 
 
 def test_what_is_wrong_with_a_body_is_said_by_field() -> None:

@@ -42,6 +42,7 @@ KINDS = (
     *("create", "execute", "execute_with", "complete", "complete_with", "fail", "fail_for_good"),
     *("invalid", "ask", "answer", "answer_wrong", "pause", "resume", "cancel", "delete", "reassign", "stale", "timer"),
     "hand_back",
+    "deadline",
 )
 # a word is any kind at all, or the n-th of what would be likely now, so that histories grow long
 words = st.lists(st.sampled_from(KINDS) | st.integers(0, 9) | st.integers(0, 9), min_size=5, max_size=30)
@@ -56,17 +57,18 @@ def likely(flow: Flow) -> list[str]:
     if flow.run is not None:
         return ["complete", "complete_with", "complete", "complete_with", "fail", "ask", "invalid", "pause", "reassign"]
     if flow.waiting is not None:
-        return ["answer", "answer", "execute_with", "pause"]
-    return (
-        ["timer", "timer", "pause"] if flow.retry is not None else ["execute_with", "execute_with", "execute", "pause"]
-    )
+        return ["answer", "answer", "execute_with", "pause", "timer"]
+    if flow.retry is not None or flow.start is not None:
+        return ["timer", "timer", "pause"]
+    return ["execute_with", "execute_with", "execute", "pause"]
 
 
 def command(kind: str, flow: Flow) -> Command:
     """A command of this kind, fitting the flow as far as it can."""
     run_id, token = (flow.run.run_id, flow.run.token) if flow.run else (RUN_ID, 1)
     run: dict[str, Any] = {"flow_id": FLOW_ID, "run_id": run_id, "token": token}
-    timer = flow.retry.timer_token if flow.retry else 1
+    timer = next(iter(flow.alarms), "retry")
+    tokens = {name: each.token for name, each in flow.alarms.items()}
     error: dict[str, Any] = {"class": "network", "code": "io_failed", "message": "cut", "retryable": kind == "fail"}
     wrong = {**error, "class": "validation", "fields": [{"field": "answer", "message": "is wrong"}]}
     commands: dict[str, Command] = {
@@ -88,7 +90,8 @@ def command(kind: str, flow: Flow) -> Command:
         "reassign": ReassignRun(**run),
         "hand_back": HandBackRun(**run),
         "stale": CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=99),
-        "timer": FireTimer(flow_id=FLOW_ID, timer="retry", token=timer),
+        "timer": FireTimer(flow_id=FLOW_ID, timer=timer, token=tokens.get(timer, 1)),
+        "deadline": FireTimer(flow_id=FLOW_ID, timer="deadline", token=tokens.get("deadline", 1)),
     }
     return commands[kind]
 
@@ -103,6 +106,14 @@ STARTS: dict[str, CreateFlow] = {
     )
     for flow_type in TYPES.names()
     for auto in (False, True)
+} | {
+    f"{flow_type}, later": CreateFlow(
+        flow_id=FLOW_ID,
+        flow_type=flow_type,
+        flow_name="F",
+        options=CreateOptions(auto_execute=True, start_after_seconds=9, input_timeout_seconds=9),
+    )
+    for flow_type in ("asking", "two_steps")
 }
 starts = st.sampled_from(list(STARTS))
 
@@ -180,6 +191,9 @@ def test_the_parts_of_a_flow_agree_with_each_other(start: str, asked: list[Word]
             assert flow.run is None
             assert flow.waiting is None
             assert flow.retry is None
+            assert flow.alarms == {}
+        if flow.paused is not None:
+            assert flow.timers == {}
         if flow.run is not None:
             assert 1 <= flow.run.attempt <= flow.run.max_attempts
             assert flow.phase(flow.run.phase_name).status is PhaseStatus.RUNNING

@@ -9,7 +9,7 @@ from domain.errors import FlowExists, NotSupported, TypeUnknown
 from domain.events import FlowCreated, InputRequested, PhaseStarted, PlannedPhase
 from domain.words import Status
 from tests.examples import CLIENT, CREATE, CREATE_AUTO, CREATED, ENGAGEMENT, FLOW_ID
-from tests.spec import MIDDAY, given
+from tests.spec import MIDDAY, TYPES, given
 
 
 def test_a_flow_is_created_with_its_types_phases() -> None:
@@ -50,9 +50,7 @@ def test_an_id_that_is_taken_is_refused() -> None:
 
 def test_an_unknown_type_is_refused_naming_the_known_ones() -> None:
     unknown = CREATE.model_copy(update={"flow_type": "security_scan"})
-    given().when(unknown).then_refused(
-        TypeUnknown, allowed=["discovery", "forgiving", "patient", "steady", "two_steps"]
-    )
+    given().when(unknown).then_refused(TypeUnknown, allowed=TYPES.names())
 
 
 def test_what_is_not_supported_yet_is_refused_by_name() -> None:

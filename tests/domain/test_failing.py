@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from domain.commands import Command, CreateFlow, ExecutePhase, ExecutionOptions, FireTimer
-from domain.events import FlowFailed, InputProvided, InputRequested, PhaseFailed, PhaseRetryScheduled, PhaseStarted
+from domain.events import (
+    FlowFailed,
+    FlowResumed,
+    InputProvided,
+    InputRequested,
+    PhaseFailed,
+    PhaseRetryScheduled,
+    PhaseStarted,
+)
 from domain.flow_types import RetryConfig
 from domain.words import PhaseStatus, Status
 from tests.examples import ANSWER, CANCEL, CREATE, DELETE, EXECUTE, FLOW_ID, PAUSE, RESUME
@@ -86,9 +94,10 @@ def test_a_paused_flow_keeps_its_retry_until_it_is_resumed() -> None:
     flow = after(CREATE, EXECUTE)
     paused = Given(Given(flow.when(fail(flow.flow)).flow).when(PAUSE).flow)
     paused.when(timer_of(paused)).then_nothing()
-    resumed = paused.when(RESUME)
-    assert resumed.flow.run is not None
-    assert resumed.flow.run.attempt == 2
+    resumed = Given(paused.when(RESUME).then(FlowResumed).flow)
+    again = resumed.when(timer_of(resumed)).then(PhaseStarted).flow
+    assert again.run is not None
+    assert again.run.attempt == 2
 
 
 def test_a_failure_during_a_pause_is_retried_after_it() -> None:
@@ -143,7 +152,10 @@ def test_a_number_of_retries_is_one_attempt_more(retries: int) -> None:
         flow = Given(flow.when(timer_of(flow)).flow)
     failed = flow.when(fail(flow.flow)).then(PhaseFailed, FlowFailed)
     assert failed.flow.attempts_failed == retries + 1
-    assert failed.facts[-1] == FlowFailed(phase_name="first", error=failed.flow.error or {}, attempts=retries + 1)
+    ended = failed.facts[-1]
+    assert isinstance(ended, FlowFailed)
+    assert (ended.phase_name, ended.error, ended.attempts) == ("first", failed.flow.error, retries + 1)
+    assert [each["attempt"] for each in ended.chain] == list(range(1, retries + 2))
 
 
 def test_a_retry_runs_under_the_options_of_the_first_attempt() -> None:

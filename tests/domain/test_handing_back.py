@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from domain.commands import HandBackRun, ReassignRun, RecordSteps
+from domain.commands import FireTimer, HandBackRun, ReassignRun, RecordSteps
 from domain.errors import PhaseAlreadyRunning, RunNotCurrent
 from domain.events import FlowResumed, PhaseStarted, RunHandedBack, RunReassigned
 from domain.flow import Flow, Run
@@ -60,8 +60,10 @@ def test_steps_that_have_results_keep_them() -> None:
 
 def test_a_second_attempt_stays_the_second() -> None:
     running = after(CREATE, EXECUTE)
-    again = Given(Given(running.when(fail(running.flow)).flow).when(PAUSE).flow)
-    second = Given(Given(again.when(RESUME).flow).when(PAUSE).flow)
+    failed = Given(running.when(fail(running.flow)).flow)
+    retry = failed.flow.timers["retry"]
+    again = Given(failed.when(FireTimer(flow_id=FLOW_ID, timer="retry", token=retry.token)).flow)
+    second = Given(again.when(PAUSE).flow)
     back = Given(second.when(hand_back(second.flow)).flow)
     assert run_of(back.when(RESUME).flow).attempt == 2
 

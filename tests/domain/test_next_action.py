@@ -76,8 +76,10 @@ def test_the_next_action_names_what_is_wanted_and_how_long_it_takes() -> None:
         "required_inputs": [],
         "message": "Processing First",
         "estimated_duration_seconds": 5.0,
+        "until": None,
     }
     asking = next_action(running.when(ask(running.flow, "answer")).flow, TYPES)
     assert (asking["required_inputs"], asking["message"]) == (["answer"], "please")
     retrying = next_action(running.when(fail(running.flow)).flow, TYPES)
     assert (retrying["message"], retrying["estimated_duration_seconds"]) == ("First will be tried again", 1.0)
+    assert retrying["until"] == "2026-11-20T12:00:01+00:00"

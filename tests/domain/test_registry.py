@@ -12,7 +12,9 @@ from domain.decide import decide
 from domain.errors import PhaseUnknown, RegistrationError, TypeUnknown
 from domain.flow import Flow
 from domain.flow_types import FlowTypeConfig, FlowTypes, RetryConfig
+from domain.types import FLOW_TYPES
 from domain.types.discovery import DISCOVERY
+from tests import examples
 from tests.examples import CREATE, EXECUTE, FLOW_ID, TWO_STEPS
 from tests.spec import TYPES, meta, raises
 
@@ -103,7 +105,7 @@ def test_discovery_has_the_six_phases_in_order() -> None:
 
 
 def test_all_types_are_listed_by_name() -> None:
-    assert TYPES.names() == ["discovery", "forgiving", "patient", "steady", "two_steps"]
+    assert TYPES.names() == sorted(config.name for config in (*FLOW_TYPES, *examples.FLOW_TYPES))
     assert [config.name for config in TYPES.all()] == TYPES.names()
 
 

@@ -30,6 +30,7 @@ from eventstore.committer import Answer
 from eventstore.database import connect
 from eventstore.runs import Beat, Wish
 from eventstore.store import append
+from eventstore.timers import due
 from tests.eventstore.house import House, config_for, create, started
 from tests.waiting import until
 
@@ -192,10 +193,11 @@ async def test_a_claimed_run_keeps_its_token_and_one_taken_over_gets_the_next(ho
     claimed = await house.side.runs.claim("me", 5, [], among=False)
     assert [(row.flow_id, row.token) for row in claimed] == [(flow.id, 1)]
     assert await house.side.runs.claim("other", 5, [], among=False) == []
-    assert await house.side.runs.lapsed([]) == []
+    assert (await house.side.runs.unattended([])).runs == []
     await house.shift_clock(7)
-    assert await house.side.runs.lapsed([claimed[0].run_id]) == []
-    [lapsed] = await house.side.runs.lapsed([])
+    assert (await house.side.runs.unattended([claimed[0].run_id])).runs == []
+    [(lapsed, overdue)] = (await house.side.runs.unattended([])).runs
+    assert not overdue
     await house.ask(ReassignRun(flow_id=flow.id, run_id=lapsed.run_id, token=lapsed.token), "take-over")
     run = await house.run_of(flow.id)
     assert (run.run_id, run.token) == (lapsed.run_id, 2)
@@ -279,24 +281,48 @@ async def test_workers_are_told_when_somebody_stops_their_work(house: House) -> 
 async def test_deadlines_pass_by_the_stores_clock(house: House) -> None:
     flow = await house.begin(options={"auto_execute": True, "timeout_seconds": 60})
     [row] = await house.side.runs.claim("me", 1, [], among=False)
+    found = await house.side.runs.unattended([])
+    assert found.runs == []
+    assert found.next_seconds is not None
+    assert 0 < found.next_seconds <= 6
     await house.shift_clock(59)
-    assert await house.side.runs.overdue() == []
+    assert [overdue for _, overdue in (await house.side.runs.unattended([])).runs] == [False]
     await house.shift_clock(2)
-    assert [late.flow_id for late in await house.side.runs.overdue()] == [flow.id]
-    assert await house.side.runs.next_due() == 0
+    found = await house.side.runs.unattended([])
+    assert [(late.flow_id, overdue) for late, overdue in found.runs] == [(flow.id, True)]
+    assert found.next_seconds is None
     assert row.flow_id == flow.id
+
+
+async def test_a_run_that_somebody_holds_is_his_to_end_even_past_its_deadline(house: House) -> None:
+    await house.begin(options={"auto_execute": True, "timeout_seconds": 60})
+    [row] = await house.side.runs.claim("me", 1, [], among=False)
+    await house.shift_clock(3600)
+    assert await house.side.runs.heartbeat("me", {row.run_id: row.token}) == set()
+    assert (await house.side.runs.unattended([])).runs == []
+
+
+async def test_a_lease_from_before_the_clock_went_back_has_lapsed(house: House) -> None:
+    flow = await house.begin()
+    [row] = await house.side.runs.claim("me", 1, [], among=False)
+    await house.shift_clock(-3600)
+    assert [late.flow_id for late, _ in (await house.side.runs.unattended([])).runs] == [flow.id]
+    assert await house.side.runs.heartbeat("me", {row.run_id: row.token}) == set()
+    assert (await house.side.runs.unattended([])).runs == []
 
 
 async def test_a_retry_sets_a_timer_that_is_due_by_the_stores_clock(house: House) -> None:
     flow = await house.begin(flow_type="discovery", initial_data={"import_file_id": "f1"})
     await house.fail(flow.id)
-    assert await house.side.runs.due_timers() == []
-    due = await house.side.runs.next_due()
-    assert due is not None
-    assert 0 < due <= 1.5
-    await house.shift_clock(2)
-    [timer] = await house.side.runs.due_timers()
-    assert (timer.flow_id, timer.name) == (flow.id, "retry")
+    async with house.side.pool.connection() as connection:
+        before = await due(connection, 10)
+        await house.shift_clock(2)
+        [timer], following = await due(connection, 10)
+    assert before.timers == []
+    assert before.next_seconds is not None
+    assert 0 < before.next_seconds <= 1.5
+    assert (timer.flow_id, timer.name, following) == (flow.id, "retry", None)
+    assert timer.late_seconds > 0
     answer = await house.ask(FireTimer(flow_id=flow.id, timer=timer.name, token=timer.token))
     assert answer.flow is not None
     assert answer.flow.run is not None
@@ -304,16 +330,13 @@ async def test_a_retry_sets_a_timer_that_is_due_by_the_stores_clock(house: House
     assert await house.rows("select 1 from timers") == []
 
 
-async def test_a_timer_is_dropped_with_its_flow_and_kept_over_a_pause(house: House) -> None:
+async def test_a_timer_goes_with_its_flow_and_rests_with_it(house: House) -> None:
     flow = await house.begin(flow_type="discovery", initial_data={"import_file_id": "f1"})
     await house.fail(flow.id)
     await house.ask(PauseFlow(flow_id=flow.id))
-    assert len(await house.rows("select 1 from timers")) == 1
-    await house.ask(ResumeFlow(flow_id=flow.id))
     assert await house.rows("select 1 from timers") == []
-    assert (await house.run_of(flow.id)).attempt == 2
-    await house.fail(flow.id)
-    assert len(await house.rows("select 1 from timers")) == 1
+    resumed = await house.ask(ResumeFlow(flow_id=flow.id))
+    assert await house.rows("select name, token from timers") == [("retry", resumed.version)]
     await house.ask(CancelFlow(flow_id=flow.id))
     assert await house.rows("select 1 from timers") == []
 

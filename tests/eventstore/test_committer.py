@@ -353,7 +353,7 @@ async def test_a_run_whose_commit_was_not_acknowledged_is_taken_over_by_anybody(
     assert (places.free, places.begun) == (5, [])
     await house.shift_clock(7)
     # the row names this process, which does not have it in hand
-    [row] = await house.side.runs.lapsed([])
+    [(row, _)] = (await house.side.runs.unattended([])).runs
     assert await house.one("select owner from runs where id = %s", row.run_id) == "this process"
 
 
