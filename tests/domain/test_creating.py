@@ -51,7 +51,7 @@ def test_an_id_that_is_taken_is_refused() -> None:
 def test_an_unknown_type_is_refused_naming_the_known_ones() -> None:
     unknown = CREATE.model_copy(update={"flow_type": "security_scan"})
     given().when(unknown).then_refused(
-        TypeUnknown, allowed=["discovery", "forgiving", "patient", "steady", "two_steps"]
+        TypeUnknown, allowed=["discovery", "forgiving", "hooked", "patient", "steady", "two_steps"]
     )
 
 
