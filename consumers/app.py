@@ -63,9 +63,9 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         stack.push_async_callback(pool.stop)
         if await _unless(stop, pool.start()) is None:
             return
-        keeper.attach(
-            side, pool, Workshop(work, side.artifacts, side.imports, side.keyring, Past(side.pool, side.store))
-        )
+        past = Past(side.pool, side.store)
+        workshop = Workshop(work, side.artifacts, side.imports, side.keyring, past, breakers=side.breakers)
+        keeper.attach(side, pool, workshop)
         keeper.start()
         stack.push_async_callback(keeper.stop)
         relay = Relay(config)
