@@ -8,4 +8,6 @@ RUNS = Counter("mfo_runs_total", "Runs ended, by how", ["flow_type", "phase", "h
 RUNS_ACTIVE = Gauge("mfo_runs_active", "Runs in hand in this process")
 TIMERS_FIRED = Counter("mfo_timers_fired_total", "Timers fired")
 TAKEN_IN = Counter("mfo_commands_taken_in_total", "Commands taken in from Kafka, by what became of them", ["outcome"])
+TARGETS = Gauge("mfo_targets_not_closed", "Targets that are left alone or being tried, in the whole store")
+TARGET_STATE = Gauge("mfo_target_state", "1 for each target that is not closed", ["target", "scope", "state"])
 IMPORTS_DESCRIBED = Counter("mfo_imports_described_total", "Uploads described, by result", ["state"])
