@@ -255,6 +255,7 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
         SUGGESTIONS: suggestions,
         "errors": row["error_log"],
         "error": metadata.get("error"),
+        "advice": metadata.get("advice"),
         "allowed": metadata.get("allowed", []),
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],

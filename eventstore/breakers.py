@@ -11,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 from eventstore.database import Connection
 
 SHARED = "shared"
+STATES = ("closed", "open", "half_open")
 PROBE_SECONDS = 6.0
 FORGET_SECONDS = 30 * 86_400.0
 
@@ -67,7 +68,9 @@ FIELDS = """
 target, scope = 'shared' as shared, state, failures, last_class, last_failure_at, reason,
 case when state = 'open' then open_until end as open_until,
 case when state <> 'closed' then greatest(0, extract(epoch from open_until - mfo_now()))::float8 end as seconds_left,
-openings_ever as openings, opened_at, closed_at, changed_by, changed_at
+openings_ever as openings, opened_at, closed_at,
+-- who asked for a shared one is no business of other tenants
+case when scope <> 'shared' then changed_by end as asked_again_by, changed_at
 """
 LIST = f"""
 select {FIELDS} from breakers

@@ -219,7 +219,8 @@ async def test_somebody_may_have_it_tried_at_once(board: Board) -> None:
     assert not await board.breakers.ask_again(board.target, "maria")
     await board.open()
     assert await board.breakers.ask_again(board.target, "maria")
-    assert (await board.row())["changed_by"] == "maria"
+    assert await board.house.one("select changed_by from breakers where target = %s", board.target.target) == "maria"
+    assert (await board.row())["asked_again_by"] is None
     assert (await board.fail(await board.probed())).seconds == 10
 
 
