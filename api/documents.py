@@ -296,6 +296,7 @@ class FlowStatusAnswer(Document):
     attempts: list[FailedAttempt] = Field(
         description="How the attempts of the current phase ended that did not work, since it was last begun afresh."
     )
+    advice: Json | None = Field(description="What the type's error hooks say about the failure that stands.")
     allowed: list[str]
     created_at: datetime
     updated_at: datetime
@@ -482,6 +483,35 @@ class ProjectionList(Document):
     projections: list[ProjectionView]
     total: int
     next_cursor: None
+
+
+class TargetView(Document):
+    """Another system that handlers call, and its circuit breaker."""
+
+    target: str
+    shared: bool = Field(description="All tenants share it; else it is the client account's own.")
+    state: Literal["closed", "open", "half_open"] = Field(
+        description="`closed`: it is called; `open`: it is left alone; `half_open`: one call is trying it."
+    )
+    failures: int = Field(description="Failures that count against it now.")
+    last_class: str | None = Field(description="The class of its last failure.")
+    last_failure_at: datetime | None
+    reason: Literal["failures", "rate_limited"] | None = Field(description="Why it was opened; null while closed.")
+    open_until: datetime | None
+    seconds_left: float | None = Field(description="Until it may be tried; null while closed.")
+    openings: int = Field(description="How often it has been opened.")
+    opened_at: datetime | None
+    closed_at: datetime | None
+    asked_again_by: str | None = Field(description="Who had one of the client account's own tried again.")
+    changed_at: datetime
+
+
+class TargetList(Document):
+    """A page of targets."""
+
+    targets: list[TargetView]
+    total: int
+    next_cursor: str | None
 
 
 class Live(Document):

@@ -259,6 +259,7 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
         "error": metadata.get("error"),
         "timers": metadata.get("timers", []),
         "attempts": metadata.get("attempts", []),
+        "advice": metadata.get("advice"),
         "allowed": metadata.get("allowed", []),
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],

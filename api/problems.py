@@ -55,6 +55,12 @@ class FlowTypeNotFound(NotHere):
     code = "flow_type_not_found"
 
 
+class TargetNotFound(NotHere):
+    """There is no target with this name that has ever failed."""
+
+    code = "target_not_found"
+
+
 def status_of(code: str) -> int:
     """The HTTP status of an error code: that of the class with this code, 409 for a code that no class has."""
     for error in _tree(MfoError):

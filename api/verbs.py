@@ -78,8 +78,9 @@ async def _ended(asking: Caller, flow: Flow, run: Run, seconds: float) -> Respon
             return None
         flow = await store.flow(flow.id)
         phase = flow.phase(run.phase_name)
-        going_on = (flow.run is not None and flow.run.phase_name == phase.name) or (
-            flow.retry is not None and flow.retry.phase_name == phase.name
+        # hooks that run after the phase change nothing about its result
+        going_on = any(
+            part is not None and part.phase_name == phase.name and part.hook is None for part in (flow.run, flow.retry)
         )
         if not going_on:
             place = await asking.rows.place(flow.id, flow.version)

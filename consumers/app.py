@@ -17,9 +17,11 @@ from consumers.describer import Describer
 from consumers.frames import Begin
 from consumers.intake import Intake
 from consumers.keeper import Keeper
+from consumers.metrics import TARGET_STATE, TARGETS
 from consumers.phases import PhaseWork
 from consumers.pool import WorkerPool
 from consumers.work import Workshop
+from eventstore.breakers import Breakers
 from eventstore.definitions import modules
 from eventstore.faults import lived_through
 from eventstore.health import Parts, health_door
@@ -31,6 +33,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 HOUSEKEEPING_SECONDS = 3600.0
+TARGETS_SECONDS = 10.0
+MAX_TARGETS_SHOWN = 100
 
 
 async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> None:
@@ -65,9 +69,9 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         stack.push_async_callback(pool.stop)
         if await _unless(stop, pool.start()) is None:
             return
-        keeper.attach(
-            side, pool, Workshop(work, side.artifacts, side.imports, side.keyring, Past(side.pool, side.store))
-        )
+        past = Past(side.pool, side.store)
+        workshop = Workshop(work, side.artifacts, side.imports, side.keyring, past, breakers=side.breakers)
+        keeper.attach(side, pool, workshop)
         keeper.start()
         # whoever is told to stop drains; whoever is cancelled is in a hurry
         stack.push_async_callback(lambda: keeper.stop(*[config.drain_seconds] if stop.is_set() else []))
@@ -76,6 +80,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             asyncio.create_task(relay.run(), name="relay"),
             asyncio.create_task(Describer(side, pool).run(), name="describer"),
             asyncio.create_task(_housekeeping(side), name="housekeeping"),
+            asyncio.create_task(_measure_targets(side.breakers), name="target figures"),
         ]
         stack.push_async_callback(_cancel, tasks)
         kafka = await _unless(stop, _connected(config))
@@ -159,12 +164,29 @@ async def _start_intake(intake: Intake) -> Intake:
 
 
 async def _housekeeping(side: WriteSide) -> None:
-    """Make the command log's next partitions before they are needed."""
+    """Make the command log's next partitions before they are needed, and forget targets closed long ago."""
     while True:
         with lived_through("making partitions"):
             async with side.pool.connection() as connection:
                 await connection.execute("select command_log_partitions(2)")
+            await side.breakers.forget()
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+
+async def _measure_targets(breakers: Breakers) -> None:
+    while True:
+        with lived_through("counting targets"):
+            await targets_figures(breakers)
+        await asyncio.sleep(TARGETS_SECONDS)
+
+
+async def targets_figures(breakers: Breakers) -> None:
+    """Read which targets are not closed into the gauges. Every process of the service reports the same figures."""
+    found, total = await breakers.not_closed(MAX_TARGETS_SHOWN)
+    TARGETS.set(total)
+    TARGET_STATE.clear()
+    for scope, target, state in found:
+        TARGET_STATE.labels(target, scope, state).set(1)
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:

@@ -36,6 +36,7 @@ from consumers.work import RunStuck, Workshop, log_fault, presentable, signals_o
 from domain.commands import Tenant
 from estate.parent import end_with_parent
 from eventstore.artifacts import ArtifactStore
+from eventstore.breakers import Breakers
 from eventstore.database import pool
 from eventstore.definitions import modules
 from eventstore.imports import ImportStore
@@ -101,6 +102,7 @@ class Child:
             Keyring(begin.master_key, connections),
             Past(connections, Store(connections, begin.shard)),
             memory_mb=begin.memory_mb,
+            breakers=Breakers(connections),
         )
         self._memory_mb = begin.memory_mb
         await self._say(Ready(pid=os.getpid()))

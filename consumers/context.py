@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol, TypeVar
 from uuid import UUID, uuid5
 
@@ -94,6 +95,47 @@ class DurableSteps(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a target is left alone, and for how long.
+
+    `failures` within `window_seconds`, with no success between that was noticed, open it: for `first_seconds`, doubled each
+    time that it fails again, up to `most_seconds`.
+    """
+
+    failures: int = 5
+    window_seconds: float = 60.0
+    first_seconds: float = 5.0
+    most_seconds: float = 300.0
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Call(Protocol):
+    """One call of a target: entered and left, by `async with` or, in a thread, by `with`."""
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Targets(Protocol):
+    """The other systems that runs call, as the tenant's run names them (`consumers/breakers.py`)."""
+
+    def target(self, name: str, *, own: bool, limits: Limits) -> Call:
+        """A call of the target."""
+        ...
+
+
 def _today() -> dt.date:
     return dt.datetime.now(dt.UTC).date()
 
@@ -105,6 +147,8 @@ class PhaseContext:
     `inputs` are the flow's initial data and everything given since (the newest wins), sensitive values in clear.
     `outputs` are the outputs of the phases completed before, by phase name. `folder` answers a folder on local disk that
     is there as long as the run; `today` is the day (UTC) on which it began; `memory_mb` is how far the process may grow.
+    In a hook `hook` is `<moment>:<name>`, `outputs` holds those of its phase so far, and after a failure `error` is the
+    flow's error.
     """
 
     flow_id: UUID
@@ -128,6 +172,9 @@ class PhaseContext:
     progress: Callable[[int, int, str], Awaitable[None]] | None = None
     signals: Signals = field(default_factory=Signals)
     threads: Threads = field(default_factory=Threads)
+    targets: Targets | None = None
+    hook: str = ""
+    error: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def cancelled(self) -> bool:
@@ -165,12 +212,13 @@ class PhaseContext:
 
     @property
     def idempotency_key(self) -> str:
-        """The key to hand to every outside system this run calls."""
-        return str(self.run_id)
+        """The key to hand to every outside system this run, or this hook in it, calls."""
+        return str(uuid5(self.run_id, self.hook) if self.hook else self.run_id)
 
     def key(self, step: str) -> str:
         """The key to hand to an outside system for what this step does: the same in every attempt of the phase."""
-        return str(uuid5(self.flow_id, f"{self.phase}:{step}"))
+        place = f"{self.phase}:{self.hook}" if self.hook else self.phase
+        return str(uuid5(self.flow_id, f"{place}:{step}"))
 
     async def step(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do a part of the work once: its result is committed, and the next attempt gets it back instead of doing it again.
@@ -187,6 +235,17 @@ class PhaseContext:
         """Do a step for each item, `at_most` at a time; the results in order. Steps that have a result are not done again."""
         self.signals.check()
         return await self.steps.map(name, items, work, at_most=at_most, retries=retries)
+
+    def target(self, name: str, *, own: bool = False, limits: Limits = DEFAULT_LIMITS) -> Call:
+        """Call another system: `async with ctx.target("vcenter.example.com"):`, in a plain function `with`.
+
+        Failures inside of the classes network, timeout, database and Retryable count against it, for all workers and
+        tenants (`own`: for those of the client account alone). Raises TargetOpen on entering while it is left alone: let
+        it pass, and the phase waits. Raises Permanent `target_invalid` for a name or limits that cannot be used.
+        """
+        if self.targets is None:
+            raise Permanent("target_invalid", "there are no breakers here")
+        return self.targets.target(name, own=own, limits=limits)
 
     async def heartbeat(self, done: int, total: int, message: str = "") -> bool:
         """Say how far the work is: `done` of `total` units (0: not known), and a sentence of at most 500 characters, shown in
@@ -280,6 +339,18 @@ class RateLimited(Retryable):
 
     def __init__(self, detail: str, after_seconds: float = 1.0) -> None:
         super().__init__(detail)
+        self.after_seconds = after_seconds
+
+
+class TargetOpen(Exception):
+    """A target is left alone for a while; the phase waits for it, and its attempt is not used up."""
+
+    kind = "target_open"
+    code = "target_open"
+
+    def __init__(self, target: str, detail: str, after_seconds: float) -> None:
+        super().__init__(detail)
+        self.target = target
         self.after_seconds = after_seconds
 
 

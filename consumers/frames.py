@@ -23,7 +23,11 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Run a phase. Inputs and outputs are as the flow holds them: sealed, and large members moved aside."""
+    """Run a phase. Inputs and outputs are as the flow holds them: sealed, and large members moved aside.
+
+    `start`, `before` and `after` are hooks around its handlers. With `hook`, the name of a moment, the handlers are the hooks
+    of that moment, and no phase runs.
+    """
 
     run_id: UUID
     token: int
@@ -39,6 +43,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     handlers: tuple[str, ...]
     validators: tuple[str, ...]
     steps: Json = {}
+    start: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    hook: str = ""
+    error: Json = {}
     validate_inputs: bool = True
     validate_outputs: bool = True
     output_schema: Json | None = None

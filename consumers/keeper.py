@@ -22,6 +22,7 @@ import structlog
 from msgspec.structs import replace
 
 from consumers.frames import Asked, Ended, Job, Progress, StepsDone
+from consumers.hooks import work_of
 from consumers.metrics import RUNS, RUNS_ACTIVE
 from consumers.phases import Mode
 from consumers.pool import Deaf, WorkerLost, WorkerPool, named
@@ -40,7 +41,7 @@ from domain.commands import (
 )
 from domain.errors import MfoError, RunNotCurrent, Unavailable
 from domain.flow import Flow, Run
-from domain.flow_types import FlowTypes, PhaseConfig
+from domain.flow_types import FlowTypeConfig, FlowTypes, PhaseConfig
 from domain.words import SYSTEM_USER
 from eventstore.committer import Answer
 from eventstore.database import connect
@@ -145,7 +146,7 @@ class Keeper:
             f"{config.name}/{phase.name}"
             for config in side.types.all()
             for phase in config.phases
-            if workshop.work.mode(phase) == "exclusive"
+            if workshop.work.mode(phase, config.work_of(phase)) == "exclusive"
         ]
 
     def start(self) -> None:
@@ -214,7 +215,11 @@ class Keeper:
 
     def take(self, flow: Flow, run: Run) -> bool:
         """Reserve a place for a run that is about to be committed; none for work that only others can do."""
-        if self._draining or self._workshop is None or not self._workshop.work.offers(self._phase(flow, run)):
+        if (
+            self._draining
+            or self._workshop is None
+            or not self._workshop.work.offers(self._phase(flow, run), self._type(flow).work_of(self._phase(flow, run)))
+        ):
             return False
         mode = self._mode(flow, run)
         if mode == "exclusive":
@@ -250,10 +255,14 @@ class Keeper:
 
     def _mode(self, flow: Flow, run: Run) -> Mode:
         assert self._workshop is not None
-        return self._workshop.work.mode(self._phase(flow, run))
+        phase = self._phase(flow, run)
+        return self._workshop.work.mode(phase, self._type(flow).work_of(phase))
 
     def _phase(self, flow: Flow, run: Run) -> PhaseConfig:
-        return self._types.version(flow.flow_type, flow.flow_version).phase(run.phase_name)
+        return self._type(flow).phase(run.phase_name)
+
+    def _type(self, flow: Flow) -> FlowTypeConfig:
+        return self._types.version(flow.flow_type, flow.flow_version)
 
     @property
     def _types(self) -> FlowTypes:
@@ -349,7 +358,6 @@ class Keeper:
 
     def _job(self, active: _Active) -> Job:
         flow, run = active.flow, active.run
-        config = self._phase(flow, run)
         return Job(
             run_id=run.run_id,
             token=run.token,
@@ -362,15 +370,13 @@ class Keeper:
             user_id=flow.updated_by,
             inputs=flow.known_inputs,
             outputs={phase.name: phase.outputs for phase in flow.phases if phase.outputs},
-            steps=flow.phase(run.phase_name).steps,
-            handlers=config.handlers,
-            validators=config.validators,
+            steps={**flow.start_steps, **flow.phase(run.phase_name).steps},
             validate_inputs=bool(run.options.get("validate_inputs", True)),
             validate_outputs=bool(run.options.get("validate_outputs", True)),
-            output_schema=config.output_schema,
             deadline=self._deadline(active),
             seconds_left=active.seconds_left,
             paused=active.asked.paused,
+            **work_of(self._type(flow), flow, run),
         )
 
     def _deadline(self, active: _Active) -> datetime:

@@ -7,6 +7,7 @@ import resource
 import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, NamedTuple
@@ -17,8 +18,20 @@ import msgspec
 import psycopg
 import structlog
 
-from consumers.context import HandBack, ImportFile, Invalid, NeedsInput, Outputs, Permanent, PhaseContext, Retryable
+from consumers.breakers import Targets, TenantTargets
+from consumers.context import (
+    HandBack,
+    ImportFile,
+    Invalid,
+    NeedsInput,
+    Outputs,
+    Permanent,
+    PhaseContext,
+    Retryable,
+    TargetOpen,
+)
 from consumers.frames import Ended, Job, Json
+from consumers.hooks import Hooks, InHook
 from consumers.phases import PhaseWork
 from consumers.signals import RunCancelled, Signals
 from consumers.steps import Steps
@@ -27,6 +40,7 @@ from domain.commands import Tenant
 from domain.errors import MfoError, NotHere, Unavailable
 from estate.errors import EstateError
 from eventstore.artifacts import ArtifactStore
+from eventstore.breakers import Breakers
 from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
 from eventstore.past import Past
@@ -159,8 +173,10 @@ class Workshop:
         past: Past,
         *,
         memory_mb: int | None = None,
+        breakers: Breakers | None = None,
     ) -> None:
         self.work = work
+        self._targets = Targets(breakers) if breakers is not None else None
         self._artifacts = artifacts
         self._imports = imports
         self._keyring = keyring
@@ -250,6 +266,8 @@ class Workshop:
             memory_mb=self._memory_mb,
             log=log.bind(flow_id=str(job.flow_id), phase=job.phase_name, run_id=str(job.run_id)),
             progress=line.progress,
+            targets=TenantTargets(self._targets, account, asyncio.get_running_loop()) if self._targets else None,
+            error=job.error,
         )
 
     async def _handle(self, job: Job, context: PhaseContext) -> Ended:
@@ -262,14 +280,24 @@ class Workshop:
                 objections.extend(found)
             if objections:
                 raise _Objection(objections)
+        hooks = Hooks(job, context, self.work.handlers)
+        if job.hook:
+            outputs = await hooks.run(job.hook, job.handlers)
+        else:
+            outputs = await hooks.around(partial(self._outputs, job))
+        if job.validate_outputs and job.output_schema is not None:
+            results["outputs"] = "passed"
+        small = await self._small(job, outputs) if outputs else outputs
+        return Ended(run_id=job.run_id, how="completed", outputs=small, validation_results=results)
+
+    async def _outputs(self, job: Job, context: PhaseContext) -> Outputs:
+        """What the handlers bring; it fits the phase's schema."""
         outputs: Outputs = {}
         for name in job.handlers:
             outputs.update(await context.threads.do(self.work.handlers[name], context))
         if job.validate_outputs and job.output_schema is not None:
             jsonschema.validate(outputs, job.output_schema)
-            results["outputs"] = "passed"
-        small = await self._small(job, outputs) if outputs else outputs
-        return Ended(run_id=job.run_id, how="completed", outputs=small, validation_results=results)
+        return outputs
 
 
 def signals_of(job: Job) -> Signals:
@@ -339,7 +367,23 @@ def log_fault(error: BaseException, what: str, **about: str) -> str | None:
 
 
 def describe(error: BaseException, job: Job) -> Json:
-    """An exception as the error of a FailPhase: `{class, code, message, retryable, fields?}`, by type, never by wording."""
+    """An exception as the error of a FailPhase, by type, never by wording: `{class, code, message, retryable, fields?}`.
+
+    One of a table says where (`place`), one of a hook which (`hook`, `moment`), and one that waits for a target for which.
+    """
+    if isinstance(error, InHook):
+        return describe(error.error, job) | {"hook": error.name, "moment": error.moment}
+    if isinstance(error, TargetOpen):
+        return _waiting_for(error)
+    described = _described(error, job)
+    if isinstance(error, EstateError):
+        known = {name: getattr(error, name) for name in ("file", "sheet", "row", "column")}
+        if place := {name: value for name, value in known.items() if value is not None}:
+            described["place"] = place
+    return described
+
+
+def _described(error: BaseException, job: Job) -> Json:
     kind, code, retryable = "execution", "handler_failed", True
     message = f"{type(error).__name__}: {error}"[:MAX_MESSAGE]
     fields: list[Json] = []
@@ -379,6 +423,17 @@ def describe(error: BaseException, job: Job) -> Json:
     if after := getattr(error, "after_seconds", None):
         described["after_seconds"] = after
     return described
+
+
+def _waiting_for(error: TargetOpen) -> Json:
+    return {
+        "class": error.kind,
+        "code": error.code,
+        "message": str(error),
+        "retryable": True,
+        "after_seconds": error.after_seconds,
+        "target": error.target,
+    }
 
 
 def _fields(objections: list[Invalid]) -> list[Json]:

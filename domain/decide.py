@@ -64,10 +64,14 @@ from domain.events import (
     FlowFailed,
     FlowPaused,
     FlowResumed,
+    HookCompleted,
+    HookFailed,
+    HookStarted,
     InputProvided,
     InputRequested,
     PhaseCompleted,
     PhaseFailed,
+    PhasePostponed,
     PhaseRetryScheduled,
     PhaseSkipped,
     PhaseStarted,
@@ -91,11 +95,12 @@ from domain.flow import (
     evolve,
 )
 from domain.flow_types import FlowTypeConfig, FlowTypes, PhaseConfig, RetryConfig
-from domain.words import Action, PhaseStatus, Resolve, Status
+from domain.words import Action, Moment, PhaseStatus, Resolve, Status
 
 Json = dict[str, Any]
 
 OVER = frozenset({Status.COMPLETED, Status.CANCELLED, Status.DELETED})
+THE_END = "The flow's end"
 
 
 class Story:
@@ -146,6 +151,8 @@ def decide(flow: Flow, command: Command, meta: Meta, types: FlowTypes, *, expect
             allowed=allowed(flow, types),
         )
     _answer(story, command)
+    if story.flow.status is Status.FAILED and flow.status is not Status.FAILED and story.type.hooks.error:
+        _start_hook(story, Moment.ERROR)
     return story
 
 
@@ -235,14 +242,15 @@ def _execute(story: Story, command: ExecutePhase) -> None:
     _not_over(story)
     if flow.paused is not None:
         raise FlowPausedNow(allowed=allowed(flow, story.types))
-    if flow.run is not None:
+    if flow.run is not None and flow.run.hook != Moment.ERROR:
         raise PhaseAlreadyRunning(
             f"phase {flow.run.phase_name} is running; wait for it, pause the flow or cancel it",
             allowed=allowed(flow, story.types),
         )
     following = flow.next_phase
     if following is None:
-        raise FlowIsOver(allowed=allowed(flow, story.types))
+        _execute_end(story, command)
+        return
     config = _phase_asked(story, command.phase_name) if command.phase_name else story.type.phase(following.name)
     if config.name != following.name:
         if flow.phase(config.name).status in DONE:
@@ -258,7 +266,36 @@ def _execute(story: Story, command: ExecutePhase) -> None:
                 f"phase {config.name} needs {', '.join(missing)}",
                 errors=[FieldError(f"inputs.{name}", "is required") for name in missing],
             )
+    _leave_error_hooks(story)
     _start(story, config, command.inputs, options)
+
+
+def _execute_end(story: Story, command: ExecutePhase) -> None:
+    """Run the end hooks, which are all that is left; their phase is the last one."""
+    if not story.type.hooks.end:
+        raise FlowIsOver(allowed=allowed(story.flow, story.types))
+    last = story.type.phases[-1]
+    if command.phase_name and (named := _phase_asked(story, command.phase_name).name) != last.name:
+        raise PhaseOutOfOrder(f"phase {named} has been completed; what is left is the flow's end", allowed=[last.name])
+    options = _options(story, last, command.options.model_dump(exclude_none=True))
+    _leave_error_hooks(story)
+    _start_hook(story, Moment.END, options=options, inputs=command.inputs)
+
+
+def _leave_error_hooks(story: Story) -> None:
+    """What the error hooks were about to say is about a failure that no longer stands."""
+    run = story.flow.run
+    if run is None:
+        return
+    error = {
+        "class": "cancelled",
+        "code": "flow_executed",
+        "message": "the flow was executed again before the hooks had ended",
+        "retryable": False,
+    }
+    story.tell(
+        HookFailed(moment=Moment.ERROR, phase_name=run.phase_name, run_id=run.run_id, attempt=run.attempt, error=error)
+    )
 
 
 def _phase_asked(story: Story, name: str) -> PhaseConfig:
@@ -287,6 +324,29 @@ def _start(story: Story, config: PhaseConfig, inputs: Json, options: Json, attem
             max_attempts=max_attempts,
             timeout_seconds=timeout,
             inputs=inputs,
+            options=resolved,
+        )
+    )
+
+
+def _start_hook(
+    story: Story, moment: str, *, options: Json | None = None, inputs: Json | None = None, attempt: int = 1
+) -> None:
+    """Run the hooks of the flow's end, or after its failure, under the limits of the phase in hand."""
+    phase = story.type.phase(story.flow.current_phase or "")
+    resolved = dict(options or _options(story, phase, {}))
+    timeout = float(resolved.pop("timeout_seconds"))
+    max_attempts = int(resolved.pop("max_attempts"))
+    story.tell(
+        HookStarted(
+            moment=str(moment),
+            phase_name=phase.name,
+            run_id=story.derived_id("run"),
+            token=1,
+            attempt=attempt,
+            max_attempts=max_attempts,
+            timeout_seconds=timeout,
+            inputs=inputs or {},
             options=resolved,
         )
     )
@@ -330,7 +390,10 @@ def _go_on(story: Story) -> None:
     """Start what comes next, or ask for what it lacks, or end the flow."""
     following = story.flow.next_phase
     if following is None:
-        story.tell(FlowCompleted())
+        if story.type.hooks.end and not story.flow.wrapped_up:
+            _start_hook(story, Moment.END)
+        else:
+            story.tell(FlowCompleted())
         return
     config = story.type.phase(following.name)
     # a phase that asked goes on as it was started
@@ -361,6 +424,9 @@ def _complete(story: Story, command: CompletePhase) -> None:
     _current_run(story, command.run_id, command.token)
     run = flow.run
     assert run is not None
+    if run.hook is not None:
+        _complete_hook(story, run, command)
+        return
     story.tell(
         PhaseCompleted(
             phase_name=run.phase_name,
@@ -386,6 +452,21 @@ def _complete(story: Story, command: CompletePhase) -> None:
         _go_on(story)
 
 
+def _complete_hook(story: Story, run: Run, command: CompletePhase) -> None:
+    story.tell(
+        HookCompleted(
+            moment=str(run.hook),
+            phase_name=run.phase_name,
+            run_id=run.run_id,
+            outputs=command.outputs,
+            execution_time_ms=command.execution_time_ms,
+            resource_usage=command.resource_usage,
+        )
+    )
+    if run.hook == Moment.END and story.flow.paused is None:
+        _go_on(story)
+
+
 def state_sha256(flow: Flow) -> str:
     """SHA-256 over the flow's inputs and its phases' outputs, as canonical JSON (keys sorted)."""
     state = {
@@ -403,7 +484,13 @@ def _fail(story: Story, command: FailPhase) -> None:
     config = story.type.phase(run.phase_name)
     error = command.error
     resolution = resolution_of(error)
-    action = Resolve(config.on_failure.get(str(error.get("class")), resolution.action))
+    elsewise = config.on_failure if run.hook is None else {}
+    action = Resolve(elsewise.get(str(error.get("class")), resolution.action))
+    if action is Resolve.WAIT:
+        _postpone(story, run, command)
+        return
+    if run.hook is not None and action is not Resolve.RETRY:
+        action = Resolve.FAIL
     told = {
         "action": str(action),
         "severity": resolution.severity,
@@ -415,6 +502,11 @@ def _fail(story: Story, command: FailPhase) -> None:
     most = run.max_attempts if run.options.get("limited", True) else max(retry.max_attempts, run.max_attempts)
     if action is Resolve.RETRY and run.attempt >= most:
         action, told["action"] = Resolve.FAIL, str(Resolve.FAIL)
+    if run.hook is not None:
+        _fail_hook(story, run, command, told)
+        if action is Resolve.RETRY:
+            _schedule_retry(story, run, retry, most, float(error.get("after_seconds") or 0))
+        return
     story.tell(
         PhaseFailed(
             phase_name=run.phase_name,
@@ -457,6 +549,45 @@ def _give_up(story: Story, phase_name: str, error: Json) -> None:
     story.tell(FlowFailed(phase_name=phase_name, error=error, attempts=phase.attempt, chain=phase.failures))
 
 
+def _fail_hook(story: Story, run: Run, command: FailPhase, told: Json) -> None:
+    """Failing end hooks fail the flow when no attempt is left; failing error hooks change nothing about it."""
+    final = told["action"] != Resolve.RETRY
+    story.tell(
+        HookFailed(
+            moment=str(run.hook),
+            phase_name=run.phase_name,
+            run_id=run.run_id,
+            attempt=run.attempt,
+            error=command.error,
+            execution_time_ms=command.execution_time_ms,
+            resolution=told,
+            final=final,
+        )
+    )
+    if final and run.hook == Moment.END:
+        story.tell(FlowFailed(phase_name=run.phase_name, error=command.error, attempts=run.attempt))
+
+
+def _postpone(story: Story, run: Run, command: FailPhase) -> None:
+    """The same attempt again when its target may be asked; those that wait for one are spread over a quarter of the time."""
+    error = command.error
+    timer_token = story.flow.version + 1
+    spread = uuid5(story.flow.id, f"jitter:{timer_token}").int % 1000 / 1000
+    after = float(error.get("after_seconds") or 1)
+    story.tell(
+        PhasePostponed(
+            phase_name=run.phase_name,
+            run_id=run.run_id,
+            attempt=run.attempt,
+            timer=RETRY_TIMER,
+            timer_token=timer_token,
+            delay_seconds=round(after * (1 + spread / 4), 3),
+            reason={name: error[name] for name in ("code", "message", "target") if name in error},
+            execution_time_ms=command.execution_time_ms,
+        )
+    )
+
+
 def _retry_config(story: Story, config: PhaseConfig, resolution: Resolution) -> RetryConfig:
     """How soon it is tried again: as the phase says, the type, the class of the failure, the default."""
     return _configured(story, config) or resolution.retry or RetryConfig()
@@ -488,6 +619,11 @@ def _request_input(story: Story, command: RequestInput) -> None:
     flow = story.flow
     _current_run(story, command.run_id, command.token)
     assert flow.run is not None
+    if flow.run.hook is not None:
+        message = f"a hook cannot ask for input: {command.message}"
+        error = {"class": "permanent", "code": "hook_asked", "message": message, "retryable": False}
+        _fail(story, FailPhase(flow_id=flow.id, run_id=command.run_id, token=command.token, error=error))
+        return
     story.tell(
         InputRequested(
             phase_name=flow.run.phase_name,
@@ -578,6 +714,9 @@ def _retry(story: Story) -> None:
     retry = story.flow.retry
     assert retry is not None
     options = {**retry.options, "timeout_seconds": retry.timeout_seconds, "max_attempts": retry.max_attempts}
+    if retry.hook is not None:
+        _start_hook(story, retry.hook, options=options, attempt=retry.attempt)
+        return
     _start(story, story.type.phase(retry.phase_name), {}, options, attempt=retry.attempt)
 
 
@@ -664,7 +803,7 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
     verbs: list[str] = []
     if flow.paused is not None:
         verbs.append("resume")
-    elif flow.run is None:
+    elif flow.run is None or flow.run.hook == Moment.ERROR:
         verbs.append("execute")
     if flow.waiting is not None:
         verbs.append("input")
@@ -687,13 +826,15 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
     """
     phase: Phase | None = flow.next_phase
     config = types.version(flow.flow_type, flow.flow_version).phase(phase.name) if phase is not None else None
-    title = config.display_name if config else ""
-    name = phase.name if phase else None
+    title = config.display_name if config else THE_END
+    last = flow.error is not None or flow.run is not None or flow.retry is not None
+    name = phase.name if phase else flow.current_phase if last else None
     seconds = config.expected_seconds if config else None
     if flow.status in OVER:
         return _action(Action.NONE, None, [], f"The flow is {flow.status}", None)
     if flow.status is Status.FAILED:
-        return _action(Action.RETRY, name, [], f"{title} failed; execute it again or cancel the flow", seconds)
+        advice = flow.advice.get("message") or "execute it again or cancel the flow"
+        return _action(Action.RETRY, name, [], f"{title} failed; {advice}", seconds)
     if flow.paused is not None:
         message = "The flow is paused; work in progress is draining" if flow.draining else "The flow is paused"
         return _action(Action.RESUME, name, [], message, None)
@@ -702,12 +843,14 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
         wanted, until = list(flow.waiting.fields), _until(flow, INPUT_TIMER)
         return _action(kind, flow.waiting.phase_name, wanted, flow.waiting.message, None, until=until)
     if flow.retry is not None:
+        why = flow.retry.reason
+        message = f"{title} waits: {why.get('message', '')}" if why else f"{title} will be tried again"
         until = _until(flow, RETRY_TIMER)
-        return _action(Action.WAIT, name, [], f"{title} will be tried again", flow.retry.delay_seconds, until=until)
+        return _action(Action.WAIT, name, [], message, flow.retry.delay_seconds, until=until)
     if flow.start is not None:
         return _action(Action.WAIT, name, [], f"{title} will be started", seconds, until=_until(flow, START_TIMER))
     if flow.run is not None:
-        return _action(Action.WAIT, name, [], f"Processing {title}", seconds)
+        return _action(Action.WAIT, name, [], "Ending the flow" if flow.run.hook else f"Processing {title}", seconds)
     missing = _missing(flow, config, {}) if config else []
     return _action(Action.EXECUTE_PHASE, name, missing, f"Execute {title}", seconds)
 

@@ -120,12 +120,66 @@ class PhaseRetryScheduled(Event, frozen=True, kw_only=True):
     max_attempts: int | None = None
 
 
+class PhasePostponed(Event, frozen=True, kw_only=True):
+    """A run met a target that is left alone for a while: it begins anew, as the same attempt, when the timer `timer` fires.
+
+    `reason` is `{code, message, target}`. Also told of a hook's run.
+    """
+
+    phase_name: str
+    run_id: UUID
+    attempt: int
+    timer: str
+    timer_token: int
+    delay_seconds: float
+    reason: Json
+    execution_time_ms: int = 0
+
+
 class PhaseSkipped(Event, frozen=True, kw_only=True):
     """A phase was left out, by somebody or because its failure does not matter; `outputs` stand in for its own."""
 
     phase_name: str
     reason: str | None = None
     outputs: Json = {}
+
+
+class HookStarted(Event, frozen=True, kw_only=True):
+    """An attempt of the hooks at a flow's end (`moment` is `end`) or after its failure (`error`) began."""
+
+    moment: str
+    phase_name: str
+    run_id: UUID
+    token: int
+    attempt: int
+    max_attempts: int
+    timeout_seconds: float
+    inputs: Json = {}
+    options: Json = {}
+
+
+class HookCompleted(Event, frozen=True, kw_only=True):
+    """The hooks are done. Outputs of end hooks join those of the phase; those of error hooks are the flow's advice."""
+
+    moment: str
+    phase_name: str
+    run_id: UUID
+    outputs: Json = {}
+    execution_time_ms: int = 0
+    resource_usage: Json = {}
+
+
+class HookFailed(Event, frozen=True, kw_only=True):
+    """An attempt of the hooks ended without a result; after a `final` one there is no further attempt."""
+
+    moment: str
+    phase_name: str
+    run_id: UUID
+    attempt: int
+    error: Json
+    execution_time_ms: int = 0
+    resolution: Json = {}
+    final: bool = True
 
 
 class InputRequested(Event, frozen=True, kw_only=True):
@@ -189,7 +243,11 @@ FlowEvent = (
     | CheckpointCreated
     | PhaseFailed
     | PhaseRetryScheduled
+    | PhasePostponed
     | PhaseSkipped
+    | HookStarted
+    | HookCompleted
+    | HookFailed
     | InputRequested
     | InputProvided
     | FlowPaused
@@ -210,7 +268,11 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     CheckpointCreated,
     PhaseFailed,
     PhaseRetryScheduled,
+    PhasePostponed,
     PhaseSkipped,
+    HookStarted,
+    HookCompleted,
+    HookFailed,
     InputRequested,
     InputProvided,
     FlowPaused,

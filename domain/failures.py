@@ -105,6 +105,11 @@ RESOLUTIONS: dict[FailureClass, Resolution] = {
     FailureClass.CANCELLED: Resolution(
         action=Resolve.FAIL, severity="low", message="The work was stopped.", needs_person=True
     ),
+    FailureClass.TARGET_OPEN: Resolution(
+        action=Resolve.WAIT,
+        severity="low",
+        message="Another system is left alone for a while; the phase waits for it, and no attempt is used up.",
+    ),
     FailureClass.UNKNOWN: Resolution(
         action=Resolve.RETRY, severity="high", message="The work failed; it is tried again.", notify=True
     ),

@@ -24,10 +24,14 @@ from domain.events import (
     FlowFailed,
     FlowPaused,
     FlowResumed,
+    HookCompleted,
+    HookFailed,
+    HookStarted,
     InputProvided,
     InputRequested,
     PhaseCompleted,
     PhaseFailed,
+    PhasePostponed,
     PhaseRetryScheduled,
     PhaseSkipped,
     PhaseStarted,
@@ -35,7 +39,7 @@ from domain.events import (
     RunReassigned,
     StepsCompleted,
 )
-from domain.words import SYSTEM_USER, PhaseStatus, Status
+from domain.words import SYSTEM_USER, Moment, PhaseStatus, Status
 
 Json = dict[str, Any]
 
@@ -123,7 +127,10 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """The attempt that is under way. `token` fences it: a result under another token does not count."""
+    """The attempt that is under way. `token` fences it: a result under another token does not count.
+
+    `hook` is `end` or `error` where it is not the phase that runs but the hooks of that moment.
+    """
 
     run_id: UUID
     phase_name: str
@@ -133,6 +140,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: float
     started_at: datetime
     options: Json
+    hook: str | None = None
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +156,10 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
-    """The next attempt, waiting for its timer."""
+    """The next attempt, waiting for its timer; `hook` as in Run.
+
+    `reason` says which target is waited for, where nothing has failed: `{code, message, target}`.
+    """
 
     phase_name: str
     attempt: int
@@ -159,6 +170,8 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     scheduled_at: datetime
     options: Json
     timeout_seconds: float
+    hook: str | None = None
+    reason: Json | None = None
 
     @property
     def as_timer(self) -> Timer:
@@ -185,7 +198,11 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
-    """What one flow's history adds up to. A flow that does not exist has version 0."""
+    """What one flow's history adds up to. A flow that does not exist has version 0.
+
+    `start_steps` are the results of start hooks, by step; `wrapped_up`: the end hooks are done; `advice` is what the error
+    hooks said about the failure that stands.
+    """
 
     id: UUID
     version: int = 0
@@ -221,6 +238,9 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     transitions: tuple[Json, ...] = ()
     start: Timer | None = None
     deadline: Timer | None = None
+    start_steps: Json = {}
+    wrapped_up: bool = False
+    advice: Json = {}
 
     @property
     def exists(self) -> bool:
@@ -289,6 +309,8 @@ START_TIMER = "start"
 RETRY_TIMER = "retry"
 INPUT_TIMER = "input"
 DEADLINE_TIMER = "deadline"
+HOOK_STEPS = "hook:"
+"""What the names of the steps begin with that hooks are: `hook:<moment>:...`."""
 KEPT_ERRORS = 10
 KEPT_FAILURES = 20
 KEPT_MESSAGE = 500
@@ -344,7 +366,8 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
         case StepsCompleted():
             phase = flow.phase(fact.phase_name)
             kept = replace(phase, steps={**phase.steps, **fact.results})
-            return _with(flow, kept)
+            started = {name: fact.results[name] for name in fact.results if _step_of(Moment.START, name)}
+            return replace(_with(flow, kept), start_steps={**flow.start_steps, **started})
         case PhaseCompleted():
             done = replace(
                 flow.phase(fact.phase_name),
@@ -373,6 +396,14 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
             return _failed_attempt(flow, fact, meta)
         case PhaseRetryScheduled():
             return _retry_scheduled(flow, fact, meta)
+        case PhasePostponed():
+            return _postponed(flow, fact, meta)
+        case HookStarted():
+            return _hook_started(flow, fact, meta)
+        case HookCompleted():
+            return _hook_completed(flow, fact)
+        case HookFailed():
+            return _hook_failed(flow, fact, meta)
         case PhaseSkipped():
             left = replace(
                 flow.phase(fact.phase_name),
@@ -492,6 +523,8 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         waiting=None,
         retry=None,
         error=None,
+        wrapped_up=False,
+        advice={},
     )
 
 
@@ -531,7 +564,7 @@ def _with_failure(flow: Flow, phase: Phase, fact: PhaseFailed, meta: Meta) -> tu
 
 def _failed(flow: Flow, fact: FlowFailed, meta: Meta) -> Flow:
     phase = flow.phase(fact.phase_name)
-    if phase.error != fact.error:
+    if phase.error != fact.error and phase.status not in DONE:
         # no attempt ended with it: the time of the flow, or for an answer, was up
         entry = {"timestamp": meta.at.isoformat(), "phase": phase.name, "attempt": phase.attempt, **fact.error}
         lost = replace(phase, status=PhaseStatus.FAILED, error=fact.error)
@@ -546,6 +579,7 @@ def _failed(flow: Flow, fact: FlowFailed, meta: Meta) -> Flow:
         waiting=None,
         start=None,
         deadline=None,
+        advice={},
     )
 
 
@@ -563,8 +597,90 @@ def _retry_scheduled(flow: Flow, fact: PhaseRetryScheduled, meta: Meta) -> Flow:
         scheduled_at=meta.at,
         options=run.options,
         timeout_seconds=run.timeout_seconds,
+        hook=run.hook,
     )
     return replace(flow, retry=retry, run=None)
+
+
+def _postponed(flow: Flow, fact: PhasePostponed, meta: Meta) -> Flow:
+    run = flow.run
+    if run is None:
+        return flow
+    retry = Retry(
+        phase_name=fact.phase_name,
+        attempt=fact.attempt,
+        max_attempts=run.max_attempts,
+        timer=fact.timer,
+        timer_token=fact.timer_token,
+        delay_seconds=fact.delay_seconds,
+        scheduled_at=meta.at,
+        options=run.options,
+        timeout_seconds=run.timeout_seconds,
+        hook=run.hook,
+        reason=fact.reason,
+    )
+    if run.hook is None:
+        phase = flow.phase(fact.phase_name)
+        took = phase.execution_time_ms + fact.execution_time_ms
+        flow = _moved(flow, replace(phase, status=PhaseStatus.WAITING, execution_time_ms=took), meta)
+    return replace(flow, retry=retry, run=None)
+
+
+def _hook_started(flow: Flow, fact: HookStarted, meta: Meta) -> Flow:
+    run = Run(
+        run_id=fact.run_id,
+        phase_name=fact.phase_name,
+        token=fact.token,
+        attempt=fact.attempt,
+        max_attempts=fact.max_attempts,
+        timeout_seconds=fact.timeout_seconds,
+        started_at=meta.at,
+        options=fact.options,
+        hook=fact.moment,
+    )
+    if fact.moment == Moment.ERROR:
+        return replace(flow, run=run, retry=None)
+    return replace(
+        flow,
+        status=Status.PROCESSING,
+        inputs={**flow.inputs, **fact.inputs},
+        run=run,
+        retry=None,
+        error=None,
+        advice={},
+    )
+
+
+def _hook_completed(flow: Flow, fact: HookCompleted) -> Flow:
+    flow = replace(_without_hook_steps(flow, fact.phase_name, fact.moment), run=None)
+    if fact.moment == Moment.ERROR:
+        return replace(flow, advice=fact.outputs)
+    phase = flow.phase(fact.phase_name)
+    return replace(_with(flow, replace(phase, outputs={**phase.outputs, **fact.outputs})), wrapped_up=True)
+
+
+def _hook_failed(flow: Flow, fact: HookFailed, meta: Meta) -> Flow:
+    entry = {
+        "timestamp": meta.at.isoformat(),
+        "phase": fact.phase_name,
+        "moment": fact.moment,
+        "attempt": fact.attempt,
+        **fact.error,
+        "resolution": fact.resolution,
+    }
+    flow = replace(flow, errors=(*flow.errors, entry)[-KEPT_ERRORS:], retry=None)
+    return replace(_without_hook_steps(flow, fact.phase_name, fact.moment), run=None) if fact.final else flow
+
+
+def _step_of(moment: str, name: str) -> bool:
+    return name.startswith(f"{HOOK_STEPS}{moment}:")
+
+
+def _without_hook_steps(flow: Flow, phase_name: str, moment: str) -> Flow:
+    """The flow without the results of these hooks: the next time they run anew."""
+    phase = flow.phase(phase_name)
+    left = {name: result for name, result in phase.steps.items() if not _step_of(moment, name)}
+    return _with(flow, replace(phase, steps=left))
 
 
 def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:

@@ -45,7 +45,8 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `asks_for_inputs`: the handler itself asks for the required inputs that are missing, with suggestions, so the phase
     may start without them. `input_alternatives` names inputs that satisfy a required one. `on_failure` says by class of
-    failure (`domain/failures.py`) what is done about it here, where that is not what the table says.
+    failure (`domain/failures.py`) what is done about it here, where that is not what the table says. `before` and `after`
+    name hooks of this phase alone.
 
     `input_timeout_seconds` is how long the phase waits for an answer (none: for ever), `on_input_timeout` what follows
     when none came: `fail`, `skip` the phase, or go on with the `defaults` in `input_defaults`.
@@ -71,6 +72,27 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     input_timeout_seconds: float | None = None
     on_input_timeout: str = "fail"
     input_defaults: Json = {}
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+class Hooks(msgspec.Struct, frozen=True, kw_only=True):
+    """Handlers that run around the phases of a type, by name.
+
+    `start`: once, before the handlers of the first phase; `before_phase` and `after_phase`: around the handlers of every
+    phase; `end`: after the last phase, before the flow is completed; `error`: when a flow has failed.
+    """
+
+    start: tuple[str, ...] = ()
+    before_phase: tuple[str, ...] = ()
+    after_phase: tuple[str, ...] = ()
+    end: tuple[str, ...] = ()
+    error: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """The names of all of them."""
+        return (*self.start, *self.before_phase, *self.after_phase, *self.end, *self.error)
 
 
 class FlowCapabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +127,31 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     flow_timeout_seconds: float | None = None
     phase_aliases: dict[str, str] = {}
     metadata: Json = {}
+    hooks: Hooks = Hooks()
+
+    @property
+    def handlers(self) -> tuple[str, ...]:
+        """The names of every handler and hook of the type."""
+        named = (name for phase in self.phases for name in (*phase.handlers, *phase.before, *phase.after))
+        return tuple(dict.fromkeys((*self.hooks.all, *named)))
+
+    def before(self, phase: PhaseConfig) -> tuple[str, ...]:
+        """The hooks before a phase: the type's, then the phase's own."""
+        return tuple(dict.fromkeys((*self.hooks.before_phase, *phase.before)))
+
+    def after(self, phase: PhaseConfig) -> tuple[str, ...]:
+        """The hooks after a phase: the phase's own, then the type's."""
+        return tuple(dict.fromkeys((*phase.after, *self.hooks.after_phase)))
+
+    def work_of(self, phase: PhaseConfig) -> tuple[str, ...]:
+        """The names of all that may run in this phase's name: its handlers, and hooks.
+
+        The start hooks run in the first phase that is not passed over.
+        """
+        place = self.phases.index(phase)
+        start = self.hooks.start if all(before.can_skip for before in self.phases[:place]) else ()
+        end = self.hooks.end if place == len(self.phases) - 1 else ()
+        return (*start, *self.before(phase), *phase.handlers, *self.after(phase), *end, *self.hooks.error)
 
     def phase(self, name: str) -> PhaseConfig:
         """The phase with this name or alias; raises PhaseUnknown with the valid names."""
@@ -157,6 +204,7 @@ class FlowTypes:
                 raise RegistrationError(f"{where}: alias {alias!r} must stand for one of {', '.join(names)}")
         _can_try(where, config.retry_config, config.timeout_seconds)
         _can_wait(where, config.input_timeout_seconds, config.flow_timeout_seconds)
+        _all_known(where, "hook", config.hooks.all, handlers)
         known = self._versions.get((config.name, config.version))
         if known is not None and known.digest() != config.digest():
             raise RegistrationError(
@@ -193,6 +241,7 @@ class FlowTypes:
         if secret:
             raise RegistrationError(f"{where}: input_defaults must hold no secret, such as {secret[0]}")
         _all_known(where, "handler", phase.handlers, handlers)
+        _all_known(where, "hook", (*phase.before, *phase.after), handlers)
         _all_known(where, "validator", phase.validators, validators)
 
     def remember(self, config: FlowTypeConfig) -> None:

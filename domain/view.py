@@ -96,6 +96,7 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "paused": msgspec.to_builtins(flow.paused),
             "checkpoints": msgspec.to_builtins(flow.checkpoints),
             "error": flow.error,
+            "advice": flow.advice or None,
             "run": msgspec.to_builtins(flow.run),
             "retry": msgspec.to_builtins(flow.retry),
             "timers": timers(flow),

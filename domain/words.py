@@ -71,6 +71,7 @@ class FailureClass(StrEnum):
     BUSINESS_LOGIC = "business_logic"
     PERMANENT = "permanent"
     CANCELLED = "cancelled"
+    TARGET_OPEN = "target_open"
     UNKNOWN = "unknown"
 
 
@@ -82,6 +83,17 @@ class Resolve(StrEnum):
     FAIL = "fail"
     PAUSE = "pause"
     CONTINUE = "continue"
+    WAIT = "wait"
+
+
+class Moment(StrEnum):
+    """When a hook of a flow type runs."""
+
+    START = "start"
+    BEFORE = "before"
+    AFTER = "after"
+    END = "end"
+    ERROR = "error"
 
 
 # at any depth, upper and lower case alike; the singulars are what people write

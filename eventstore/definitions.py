@@ -41,7 +41,7 @@ def flow_types(
     for module in extra:
         configs.extend(getattr(module, "FLOW_TYPES", ()))
     for config in configs:
-        named = [name for phase in config.phases for name in phase.handlers]
+        named = config.handlers
         checked = [name for phase in config.phases for name in phase.validators]
         types.register(
             config,

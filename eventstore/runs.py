@@ -158,7 +158,6 @@ class Runs:
         now, next_seconds = rows[0][:2]
         return Unattended(now, next_seconds, [(RunRow(*row[3:]), bool(row[2])) for row in rows if row[3] is not None])
 
-
     async def _rows(self, statement: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         async with self._pool.connection() as connection:
             cursor = await connection.execute(statement, parameters)

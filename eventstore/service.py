@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from domain.errors import SettingsError, StoreUnavailable
 from domain.flow_types import FlowTypes
 from eventstore.artifacts import ArtifactStore
+from eventstore.breakers import Breakers
 from eventstore.committer import Committer, Slots
 from eventstore.database import DEFAULT_SHARD, Connection, connect, pool
 from eventstore.definitions import flow_types, modules, remember
@@ -87,6 +88,7 @@ class WriteSide:
     imports: ImportStore
     runs: Runs
     committer: Committer
+    breakers: Breakers
 
 
 @asynccontextmanager
@@ -135,6 +137,7 @@ async def write_side(
                 ImportStore(connections, artifacts),
                 Runs(connections),
                 committer,
+                Breakers(connections),
             )
         finally:
             await committer.stop()

@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
-from mfo.commands import data, doctor, flows, imports, reports, services
+from mfo.commands import data, doctor, flows, imports, reports, services, targets
 from mfo.commands.output import Code, give, say, sentence
 from mfo.settings import load_settings
 
@@ -43,6 +43,7 @@ app.command()(imports.preview)
 app.command()(imports.imports)
 app.command()(data.sample)
 app.command("flow-types")(data.flow_types)
+app.add_typer(targets.app, name="target")
 for verb in reports.VERBS:
     flows.app.command()(verb)
 app.add_typer(flows.app, name="flow")

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
+from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
@@ -254,6 +255,17 @@ class Client:
             if not page.get("next_cursor"):
                 return
             given["cursor"] = page["next_cursor"]
+
+    async def targets(self, *, states: str | None = None) -> AsyncIterator[Json]:
+        """The other systems that have failed at some time; `states` is a comma list of closed, open, half_open."""
+        params = {"state": states} if states else None
+        async for target in self.pages("/targets", "targets", params=params):
+            yield target
+
+    async def retry_target(self, target: str, *, own: bool = False) -> Json:
+        """Have the next call of an open target try it, whatever its time; the target as it stands."""
+        params = {"own": "true"} if own else None
+        return await self.request("POST", f"/targets/{quote(target, safe='')}/retry", params=params)
 
     async def report(self, flow_id: str, written_as: ReportFormat, file: Path, *, masked: bool = True) -> Json:
         """Write a discovery's report to a file; `{path, format, size_bytes, sha256}`. Raises OSError."""

@@ -37,10 +37,14 @@ from domain.events import (
     FlowFailed,
     FlowPaused,
     FlowResumed,
+    HookCompleted,
+    HookFailed,
+    HookStarted,
     InputProvided,
     InputRequested,
     PhaseCompleted,
     PhaseFailed,
+    PhasePostponed,
     PhaseRetryScheduled,
     PhaseSkipped,
     PhaseStarted,
@@ -49,7 +53,7 @@ from domain.events import (
     RunReassigned,
     StepsCompleted,
 )
-from domain.flow_types import FlowCapabilities, FlowTypeConfig, PhaseConfig, RetryConfig
+from domain.flow_types import FlowCapabilities, FlowTypeConfig, Hooks, PhaseConfig, RetryConfig
 
 FLOW_ID = UUID("8a6e0804-2bd0-4672-b79d-d97027f9071a")
 RUN_ID = UUID("11111111-1111-4111-8111-111111111111")
@@ -117,7 +121,18 @@ WHIM = FlowTypeConfig(
     description="Its only phase may be left out",
     phases=(_phase("only", can_skip=True, input_timeout_seconds=5.0, on_input_timeout="skip"),),
 )
-FLOW_TYPES = (TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM)
+HOOKED = FlowTypeConfig(
+    name="hooked",
+    display_name="Hooked",
+    description="Two phases with work around them, at the flow's start, end and failure; the second may be passed over",
+    phases=(
+        _phase("opening", before=("greet",)),
+        _phase("closing", can_skip=True, on_failure={"permanent": "continue", "target_open": "fail"}),
+    ),
+    retry_config=RetryConfig(max_attempts=2, jitter=False),
+    hooks=Hooks(start=("look",), before_phase=("note",), after_phase=("tell",), end=("sum_up",), error=("advise",)),
+)
+FLOW_TYPES = (TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED)
 
 CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")
 CREATE_AUTO = CREATE.model_copy(update={"options": CreateOptions(auto_execute=True)})
@@ -201,6 +216,45 @@ FAILED_ATTEMPT = PhaseFailed(
 RETRY = PhaseRetryScheduled(
     phase_name="first", attempt=2, timer="retry", timer_token=4, delay_seconds=1.0, max_attempts=3
 )
+POSTPONED = PhasePostponed(
+    phase_name="first",
+    run_id=RUN_ID,
+    attempt=1,
+    timer="retry",
+    timer_token=4,
+    delay_seconds=12.5,
+    reason={"code": "target_open", "message": "vcenter is left alone", "target": "vcenter.example.com"},
+    execution_time_ms=2,
+)
+HOOK_STARTED = HookStarted(
+    moment="end",
+    phase_name="first",
+    run_id=RUN_ID,
+    token=1,
+    attempt=1,
+    max_attempts=2,
+    timeout_seconds=300.0,
+    inputs={"hint": "right"},
+    options={"save_checkpoints": True, "validate_inputs": True, "validate_outputs": True},
+)
+HOOK_COMPLETED = HookCompleted(
+    moment="end",
+    phase_name="first",
+    run_id=RUN_ID,
+    outputs={"summary": {"rows": 3}},
+    execution_time_ms=4,
+    resource_usage={"cpu_seconds": 0.1, "peak_memory_mb": 80.0},
+)
+HOOK_FAILED = HookFailed(
+    moment="error",
+    phase_name="first",
+    run_id=RUN_ID,
+    attempt=2,
+    error={"class": "network", "code": "io_failed", "message": "the wire is cut", "retryable": True},
+    execution_time_ms=3,
+    resolution=FAILED_ATTEMPT.resolution | {"action": "fail"},
+    final=True,
+)
 SKIPPED = PhaseSkipped(phase_name="first", reason="there is nothing to fetch", outputs={"rows": 0})
 ASKED = InputRequested(
     phase_name="first",
@@ -243,7 +297,11 @@ EVENTS: tuple[FlowEvent, ...] = (
     CHECKPOINT,
     FAILED_ATTEMPT,
     RETRY,
+    POSTPONED,
     SKIPPED,
+    HOOK_STARTED,
+    HOOK_COMPLETED,
+    HOOK_FAILED,
     ASKED,
     ANSWERED,
     PAUSED,

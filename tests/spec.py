@@ -28,7 +28,7 @@ def types() -> FlowTypes:
     for config in (*FLOW_TYPES, *examples.FLOW_TYPES):
         known.register(
             config,
-            handlers=[name for phase in config.phases for name in phase.handlers],
+            handlers=config.handlers,
             validators=[name for phase in config.phases for name in phase.validators],
         )
     return known

@@ -115,7 +115,7 @@ def test_every_handler_and_validator_of_a_flow_type_exists() -> None:
     work = PhaseWork()
     for config in FLOW_TYPES:
         for phase in config.phases:
-            assert set(phase.handlers) <= set(work.handlers)
+            assert work.offers(phase, config.work_of(phase))
             assert set(phase.validators) <= set(work.validators)
 
 

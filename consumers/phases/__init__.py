@@ -47,14 +47,17 @@ class PhaseWork:
                     raise RegistrationError(f"module {module.__name__} repeats the {kind} {', '.join(repeated)}")
                 known.update(further)
 
-    def offers(self, phase: PhaseConfig) -> bool:
-        """Whether all that a phase names is here; a newer process may have made the flow with more."""
-        return set(phase.handlers) <= set(self.handlers) and set(phase.validators) <= set(self.validators)
+    def offers(self, phase: PhaseConfig, hooks: Sequence[str] = ()) -> bool:
+        """Whether all that a phase names is here, and its hooks; a newer process may have made the flow with more."""
+        named = {*phase.handlers, *hooks}
+        return named <= set(self.handlers) and set(phase.validators) <= set(self.validators)
 
-    def mode(self, phase: PhaseConfig) -> Mode:
-        """How a phase runs: as its most demanding handler does; one with validators or plain functions never runs inline."""
-        modes = {getattr(self.handlers[name], "mode", "exclusive") for name in phase.handlers}
-        if not all(inspect.iscoroutinefunction(self.handlers[name]) for name in phase.handlers):
+    def mode(self, phase: PhaseConfig, hooks: Sequence[str] = ()) -> Mode:
+        """How a phase runs: as the most demanding of its handlers and hooks does; one with validators or plain functions
+        never runs inline."""
+        named = (*phase.handlers, *hooks)
+        modes = {getattr(self.handlers[name], "mode", "exclusive") for name in named}
+        if not all(inspect.iscoroutinefunction(self.handlers[name]) for name in named):
             modes.add("shared")
         if "exclusive" in modes:
             return "exclusive"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from domain.flow_types import FlowCapabilities, FlowTypeConfig, PhaseConfig
+from domain.flow_types import FlowCapabilities, FlowTypeConfig, Hooks, PhaseConfig
 
 DISCOVERY = FlowTypeConfig(
     name="discovery",
     display_name="Discovery Flow",
     description="Discover and catalog IT assets and their dependencies",
-    version="1.1.0",
+    version="1.2.0",
     phases=(
         PhaseConfig(
             name="data_import",
@@ -86,4 +86,7 @@ DISCOVERY = FlowTypeConfig(
         "tech_debt_analysis": "tech_debt_assessment",
     },
     metadata={"category": "data_ingestion", "tags": ["discovery", "data_import", "inventory"]},
+    hooks=Hooks(
+        start=("discovery_initialization",), end=("discovery_finalization",), error=("discovery_error_handler",)
+    ),
 )

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from domain.decide import decide
 from domain.errors import PhaseUnknown, RegistrationError, TypeUnknown
 from domain.flow import Flow
-from domain.flow_types import FlowTypeConfig, FlowTypes, RetryConfig
+from domain.flow_types import FlowTypeConfig, FlowTypes, Hooks, RetryConfig
 from domain.types import FLOW_TYPES
 from domain.types.discovery import DISCOVERY
 from tests import examples
@@ -35,6 +35,10 @@ def register(config: FlowTypeConfig, types: FlowTypes | None = None) -> FlowType
         (lambda c: replace(c, phases=(replace(FIRST, handlers=("magic",)),)), "unknown handler magic"),
         (lambda c: replace(c, phases=(replace(FIRST, validators=("magic",)),)), "unknown validator magic"),
         (lambda c: replace(c, phases=(replace(FIRST, handlers=()),)), "has no handler"),
+        (lambda c: replace(c, phases=(replace(FIRST, before=("magic",)),)), "unknown hook magic"),
+        (lambda c: replace(c, phases=(replace(FIRST, after=("magic",)),)), "unknown hook magic"),
+        (lambda c: replace(c, hooks=Hooks(start=("magic",))), "unknown hook magic"),
+        (lambda c: replace(c, hooks=Hooks(end=("work",), error=("magic", "spell"))), "unknown hook magic, spell"),
         (lambda c: replace(c, phases=(replace(FIRST, weight=0.0),)), "weight above 0"),
         (
             lambda c: replace(c, phases=(replace(FIRST, retry_config=RetryConfig(max_attempts=0)),)),

@@ -1,4 +1,4 @@
-"""The work of the six phases of discovery, by name."""
+"""The work of the six phases of discovery and around them, by name."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from consumers.phases.discovery.data_import import (
 from consumers.phases.discovery.dependency_analysis import analyse_dependencies
 from consumers.phases.discovery.field_mapping import apply_mappings, mappings_complete
 from consumers.phases.discovery.handover import reference_date_valid
+from consumers.phases.discovery.hooks import (
+    discovery_error_handler,
+    discovery_finalization,
+    discovery_initialization,
+)
 from consumers.phases.discovery.tech_debt_assessment import assess_tech_debt, comfort_factor_valid
 
 HANDLERS: dict[str, Handler] = {
@@ -23,6 +28,9 @@ HANDLERS: dict[str, Handler] = {
     "build_inventory": build_inventory,
     "analyse_dependencies": analyse_dependencies,
     "assess_tech_debt": assess_tech_debt,
+    "discovery_initialization": discovery_initialization,
+    "discovery_finalization": discovery_finalization,
+    "discovery_error_handler": discovery_error_handler,
 }
 
 VALIDATORS: dict[str, Validator] = {

@@ -298,6 +298,11 @@ def _options(inputs: Mapping[str, Any], uploads: list[ImportFile]) -> tuple[dict
     return options, objections
 
 
+def wanted_files(inputs: Mapping[str, Any]) -> list[str]:
+    """The ids of the import files that the inputs name; none where they cannot be read."""
+    return _wanted(inputs)[1]
+
+
 def _wanted(inputs: Mapping[str, Any]) -> tuple[str, list[str], str | None]:
     """(input field, import file ids, what is wrong with them)."""
     several: Any = inputs.get("import_file_ids")
