@@ -85,6 +85,13 @@ class ExecutionOptions(BaseModel):
     validate_outputs: bool | None = Field(
         default=None, strict=True, description="Check outputs against the phase's schema (default true)."
     )
+    priority: int | None = Field(
+        default=None,
+        ge=1,
+        le=5,
+        strict=True,
+        description="1 (first) to 5 (last) among the tenant's own flows that wait for a place, from now on (default 3).",
+    )
 
 
 class CreateOptions(ExecutionOptions):
@@ -94,13 +101,6 @@ class CreateOptions(ExecutionOptions):
         default=False,
         strict=True,
         description="Start the first phase at once and each next phase after the one before.",
-    )
-    priority: int | None = Field(
-        default=None,
-        ge=1,
-        le=5,
-        strict=True,
-        description="1 (first) to 5 (last) among the tenant's own flows that wait for a place (default 3).",
     )
     notification_emails: tuple[Name, ...] = Field(default=(), description="Who is told about the flow's end.")
 

@@ -79,6 +79,7 @@ class FlowCapabilities(msgspec.Struct, frozen=True, kw_only=True):
 class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A flow type: its phases in order and what holds for all of them.
 
+    `max_running`: most runs of the type in hand at once, over all processes and tenants (none: no limit).
     With the default `retry_config` each class of failure has its own limits (`domain/failures.py`). `crew_class` names the crew that takes part (none: the deterministic handlers alone), `output_schema` is JSON Schema.
     """
 
@@ -92,6 +93,7 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: FlowCapabilities = FlowCapabilities()
     retry_config: RetryConfig = RetryConfig()
     timeout_seconds: float = 300.0
+    max_running: int | None = None
     phase_aliases: dict[str, str] = {}
     metadata: Json = {}
 
@@ -145,6 +147,8 @@ class FlowTypes:
             if name not in names or alias in names:
                 raise RegistrationError(f"{where}: alias {alias!r} must stand for one of {', '.join(names)}")
         _can_try(where, config.retry_config, config.timeout_seconds)
+        if config.max_running is not None and config.max_running < 1:
+            raise RegistrationError(f"{where} must allow at least one run at once")
         known = self._versions.get((config.name, config.version))
         if known is not None and known.digest() != config.digest():
             raise RegistrationError(
@@ -193,6 +197,10 @@ class FlowTypes:
     def knows(self, name: str, version: str) -> bool:
         """Whether flows made with this definition can be decided here."""
         return (name, version) in self._versions
+
+    def versions(self) -> list[FlowTypeConfig]:
+        """Every definition that flows may have been made with, the older ones too."""
+        return list(self._versions.values())
 
     def names(self) -> list[str]:
         return sorted(self._current)

@@ -15,17 +15,6 @@ from psycopg_pool import AsyncConnectionPool
 from eventstore.database import Connection
 from eventstore.store import LEASE_SECONDS
 
-CLAIM = """
-with due as (
-    select id from runs where state = 'queued' and (flow_type || '/' || phase_name = any(%s)) = %s
-    order by queued_at, id limit %s for update skip locked
-)
-update runs r set state = 'running', owner = %s, lease_until = mfo_now() + make_interval(secs => %s),
-       deadline = mfo_now() + make_interval(secs => r.timeout_seconds)
-from due where r.id = due.id
-returning r.id, r.flow_id, r.client_account_id, r.engagement_id, r.phase_name, r.token
-"""
-
 HEARTBEAT = """
 with mine as (
     select r.id from runs r join unnest(%b::uuid[], %b::bigint[]) as h(id, token) on r.id = h.id and r.token = h.token
@@ -52,7 +41,8 @@ where state = 'running' and deadline < mfo_now() order by deadline limit %s
 
 HAND_BACK = """
 update runs set state = 'queued', owner = null, lease_until = null, deadline = null
-where owner = %s and state = 'running' and id = any(%s)
+where owner = %s and id = any(array(
+    select id from runs where owner = %s and state = 'running' and id = any(%s) for update skip locked))
 """
 
 
@@ -84,13 +74,6 @@ class Runs:
     def __init__(self, pool: AsyncConnectionPool[Connection]) -> None:
         self._pool = pool
 
-    async def claim(self, owner: str, limit: int, phases: Sequence[str], *, among: bool) -> list[RunRow]:
-        """Take up to `limit` queued runs, oldest first; their token stays the one they were born with.
-
-        `phases` are `<flow type>/<phase>`; only those are taken, or with `among=False` only the others.
-        """
-        return [RunRow(*row) for row in await self._rows(CLAIM, (list(phases), among, limit, owner, LEASE_SECONDS))]
-
     async def heartbeat(self, owner: str, runs: Mapping[UUID, int]) -> set[UUID]:
         """Renew the leases of all runs (id to token) in one statement; answers those that are no longer ours.
 
@@ -121,7 +104,10 @@ class Runs:
     async def hand_back(self, owner: str, run_ids: Sequence[UUID]) -> None:
         """Queue our runs again, unfinished, for others to claim."""
         async with self._pool.connection() as connection, connection.transaction():
-            await connection.execute(HAND_BACK, (owner, list(run_ids)))
+            # as whoever appends does it, so that the line of those who wait misses nobody
+            await connection.execute("select pg_advisory_xact_lock(hashtext(current_schema()), 1)")
+            await connection.execute(HAND_BACK, (owner, owner, list(run_ids)))
+            await connection.execute("select queue_up(%s)", (list(run_ids),))
             await connection.execute("select pg_notify('mfo_runs', current_schema())")
 
     async def progress(self, run_id: UUID, token: int, text: str) -> None:

@@ -115,6 +115,12 @@ class Settings(BaseSettings):
     workers: int = Field(2, ge=1, le=256, description="Child processes of `mfo consumers` that do the work of phases.")
     worker_memory_mb: int = Field(1024, ge=128, description="Most memory one such child may use, in MiB.")
     slots: int = Field(64, ge=1, le=10_000, description="Phases that one `mfo consumers` has in hand at once.")
+    tenant_runs: int | None = Field(
+        None,
+        ge=1,
+        description="Most phases that one tenant may have in hand at once, over all `mfo consumers`; give each the same. Without it: "
+        "no limit.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
     url: str = Field(
@@ -206,6 +212,7 @@ class Settings(BaseSettings):
             workers=self.workers,
             worker_memory_mb=self.worker_memory_mb,
             slots=self.slots,
+            tenant_runs=self.tenant_runs,
         )
 
 

@@ -16,6 +16,7 @@ from domain.commands import CancelFlow, ExecutePhase, FireTimer, PauseFlow, Reas
 from domain.errors import BodyTooLarge
 from domain.events import InputRequested
 from domain.flow import Meta, Recorded
+from eventstore.claims import Claims
 from eventstore.codec import FIRST_HASH, decode, encode, encode_meta, plain
 from eventstore.committer import Answer
 from eventstore.database import connect
@@ -179,9 +180,9 @@ async def test_runs_are_queued_where_there_is_no_place_and_gone_when_they_end(ho
 
 async def test_a_claimed_run_keeps_its_token_and_one_taken_over_gets_the_next(house: House) -> None:
     flow = await house.begin()
-    claimed = await house.side.runs.claim("me", 5, [], among=False)
+    claimed = await house.claim()
     assert [(row.flow_id, row.token) for row in claimed] == [(flow.id, 1)]
-    assert await house.side.runs.claim("other", 5, [], among=False) == []
+    assert await house.claim("other") == []
     assert await house.side.runs.lapsed([]) == []
     await house.shift_clock(7)
     assert await house.side.runs.lapsed([claimed[0].run_id]) == []
@@ -199,14 +200,16 @@ async def test_a_claimed_run_keeps_its_token_and_one_taken_over_gets_the_next(ho
 async def test_claims_are_taken_by_kind(house: House) -> None:
     await house.begin()
     await house.begin(flow_type="die")
-    assert [row.phase_name for row in await house.side.runs.claim("me", 5, ["die/die"], among=True)] == ["die"]
-    assert [row.phase_name for row in await house.side.runs.claim("me", 5, ["die/die"], among=False)] == ["count_0"]
+    offer = house.offer(exclusive=("die",))
+    exclusive, shared = await Claims(house.side.pool).claim(offer, exclusive=5, shared=5)
+    assert [row.phase_name for row in exclusive.runs] == ["die"]
+    assert [row.phase_name for row in shared.runs] == ["count_0"]
 
 
 async def test_a_run_that_somebody_holds_a_lock_on_is_not_lost(house: House) -> None:
     await house.begin()
     await house.begin()
-    mine = {row.run_id: row.token for row in await house.side.runs.claim("me", 5, [], among=False)}
+    mine = {row.run_id: row.token for row in await house.claim()}
     locked, free = sorted(mine)
     before = dict(await house.rows("select id, lease_until from runs"))
     async with await psycopg.AsyncConnection.connect(house.side.config.database_url) as other:
@@ -222,7 +225,7 @@ async def test_a_run_that_somebody_holds_a_lock_on_is_not_lost(house: House) -> 
 
 async def test_what_is_handed_back_is_queued_again(house: House) -> None:
     await house.begin()
-    [row] = await house.side.runs.claim("me", 5, [], among=False)
+    [row] = await house.claim()
     await house.side.runs.hand_back("other", [row.run_id])
     assert await house.one("select state from runs") == "running"
     await house.side.runs.hand_back("me", [row.run_id])
@@ -231,7 +234,7 @@ async def test_what_is_handed_back_is_queued_again(house: House) -> None:
 
 async def test_deadlines_pass_by_the_stores_clock(house: House) -> None:
     flow = await house.begin(options={"auto_execute": True, "timeout_seconds": 60})
-    [row] = await house.side.runs.claim("me", 1, [], among=False)
+    [row] = await house.claim(most=1)
     await house.shift_clock(59)
     assert await house.side.runs.overdue() == []
     await house.shift_clock(2)
