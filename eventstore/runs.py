@@ -39,6 +39,11 @@ select id, flow_id, client_account_id, engagement_id, phase_name, token from run
 where state = 'running' and deadline < mfo_now() order by deadline limit %s
 """
 
+NEXT_DUE = """
+select extract(epoch from least((select min(due_at) from timers),
+       (select min(least(lease_until, deadline)) from runs where state = 'running')) - mfo_now())::float8
+"""
+
 HAND_BACK = """
 update runs set state = 'queued', owner = null, lease_until = null, deadline = null
 where owner = %s and id = any(array(
@@ -130,11 +135,7 @@ class Runs:
 
     async def next_due(self) -> float | None:
         """Seconds until something of ours is due: a timer, a lease that may lapse, a deadline; none: nothing is."""
-        rows = await self._rows(
-            "select extract(epoch from least((select min(due_at) from timers),"
-            " (select min(least(lease_until, deadline)) from runs where state = 'running')) - mfo_now())::float8",
-            (),
-        )
+        rows = await self._rows(NEXT_DUE, ())
         return None if rows[0][0] is None else max(0.0, rows[0][0])
 
     async def drop_timer(self, timer: DueTimer) -> None:

@@ -185,8 +185,6 @@ create table keepers (
     shared_kinds text[] not null,
     exclusive_places int not null,
     shared_places int not null,
-    exclusive_free int not null,
-    shared_free int not null,
     tenant_runs int,
     limited_types text[] not null,
     limits int[] not null,
@@ -206,7 +204,7 @@ $$;
 
 -- note that a process lives; it is written every three seconds at most
 create function keeper_seen(
-    k_owner text, k_exclusive text[], k_shared text[], k_places int[], k_free int[], k_tenant_runs int, k_types text[], k_limits int[]
+    k_owner text, k_exclusive text[], k_shared text[], k_places int[], k_tenant_runs int, k_types text[], k_limits int[]
 ) returns void language plpgsql set enable_seqscan = off as $$
 declare
     at_time timestamptz := mfo_now();
@@ -214,13 +212,12 @@ begin
     if exists (select from keepers k where k.owner = k_owner and k.seen_at between at_time - interval '3 s' and at_time) then
         return;
     end if;
-    insert into keepers as k values (k_owner, k_exclusive, k_shared, k_places[1], k_places[2], k_free[1], k_free[2],
+    insert into keepers as k values (k_owner, k_exclusive, k_shared, k_places[1], k_places[2],
                                      k_tenant_runs, k_types, k_limits, at_time)
     on conflict (owner) do update set
         exclusive_kinds = case when k.exclusive_kinds = excluded.exclusive_kinds then k.exclusive_kinds else excluded.exclusive_kinds end,
         shared_kinds = case when k.shared_kinds = excluded.shared_kinds then k.shared_kinds else excluded.shared_kinds end,
         exclusive_places = excluded.exclusive_places, shared_places = excluded.shared_places,
-        exclusive_free = excluded.exclusive_free, shared_free = excluded.shared_free,
         tenant_runs = excluded.tenant_runs, limited_types = excluded.limited_types, limits = excluded.limits,
         seen_at = excluded.seen_at;
     delete from keepers k where k.owner = any (array(
@@ -522,7 +519,7 @@ language plpgsql set enable_seqscan = off
 as $claim$
 #variable_conflict use_column
 begin
-    perform keeper_seen(k_owner, k_exclusive, k_shared, k_places, k_free, k_tenant_runs, k_types, k_limits);
+    perform keeper_seen(k_owner, k_exclusive, k_shared, k_places, k_tenant_runs, k_types, k_limits);
     if cardinality(s_client) = 0 and not exists (select from queues) then
         return;
     end if;

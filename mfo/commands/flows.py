@@ -31,6 +31,10 @@ Inputs = Annotated[
         "--input", metavar="K=V|@FILE.json", help="A value (read as JSON if it is), or a file with a JSON object."
     ),
 ]
+Priority = Annotated[
+    int | None,
+    typer.Option(min=1, max=5, help="1 (first) to 5 (last) among this tenant's flows that wait for a place."),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until nothing happens any more; progress on stderr.")]
 
 RESTING = OVER | {Status.WAITING_FOR_INPUT, Status.INITIALIZED}
@@ -67,6 +71,7 @@ def create(
     wait: Wait = False,
     description: Annotated[str | None, typer.Option(help="What it is about.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A word to find it by; may be repeated.")] = None,
+    priority: Priority = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin a flow, with --file on an inventory uploaded first; --wait ends with 0 only if it completed."""
@@ -85,6 +90,7 @@ def create(
             name or " ".join([flow_type, *(path.name for path in files[:3])])[:255],
             initial_data=named | data,
             options={"auto_execute": True} if auto else None,
+            priority=priority,
             description=description,
             tags=tuple(tag or ()),
         )
@@ -172,17 +178,19 @@ def history(
 
 @app.command()
 def execute(
+    *,
     flow_id: FlowId,
     phase: Annotated[str | None, typer.Argument(help="Left out: the next one.")] = None,
     inputs: Inputs = None,
     wait: Wait = False,
+    priority: Priority = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the next phase of a flow, or the one named; with --wait ends with 1 if it failed or asks for something."""
     given = values(inputs)
 
     async def converse(client: Client) -> Json:
-        started = await client.execute(flow_id, phase, inputs=given)
+        started = await client.execute(flow_id, phase, inputs=given, priority=priority)
         return await wait_for(client, flow_id, int(started["version"])) if wait else started
 
     answer = talk(converse)
@@ -406,10 +414,23 @@ def _status(found: Json) -> str:
             "current_phase": found.get("current_phase"),
             "next_action": f"{action.get('type')} {action.get('phase') or ''}".strip(),
             "message": action.get("message"),
+            "waiting": waiting_line(found.get("waiting")),
             "version": found.get("version"),
         }
     )
     return head + "\n\n" + _phases(found)
+
+
+def waiting_line(wait: Json | None) -> str | None:
+    """What holds the next attempt, what is before it and since when, in a sentence or two."""
+    if not wait:
+        return None
+    parts = [wait["message"]]
+    if wait.get("until"):
+        parts.append(f"Until {wait['until']}.")
+    if wait.get("before"):
+        parts.append(f"Before it: {wait['before']} of this tenant (priority {wait.get('priority')}).")
+    return " ".join([*parts, f"Since {wait['since']}."])
 
 
 def _phases(found: Json) -> str:

@@ -99,6 +99,14 @@ def test_phases_are_run_one_by_one(inventory: Path, environment: Environment) ->
     assert (over.code, over.document["status"]) == (1, "cancelled")
 
 
+def test_a_flow_and_its_phases_are_given_a_priority(environment: Environment) -> None:
+    words = ("--input", "import_file_id=none", "--priority", "2", "--json")
+    flow = mfo("flow", "create", "discovery", *words, environment=environment).document
+    mfo("flow", "execute", flow["flow_id"], "--priority", "1", "--json", environment=environment)
+    events = mfo("flow", "history", flow["flow_id"], "--json", environment=environment).document["events"]
+    assert [event["data"]["options"]["priority"] for event in events[:2]] == [2, 1]
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
