@@ -1,4 +1,4 @@
-"""`python -m bench [flows|estate] [--json] [--flows N] [--only NAME]`: measure, and print what it ran on."""
+"""`python -m bench [flows|estate|queue] [--json] [--flows N] [--only NAME]`: measure, and print what it ran on."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ import json
 import sys
 from typing import Any
 
-from bench import estate, flows
+from bench import estate, flows, queue
 
 
 def main() -> int:
     """Run one measurement and print it; 0 when it came to an end."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements of the whole service.")
-    parser.add_argument("name", nargs="?", default="flows", choices=["flows", "estate"])
+    parser.add_argument("name", nargs="?", default="flows", choices=["flows", "estate", "queue"])
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--flows", type=int, default=flows.FLOWS, help="how many flows to measure")
     parser.add_argument("--only", action="append", help="one of the estates; may be given more than once")
     given = parser.parse_args()
-    result = flows.run(given.flows) if given.name == "flows" else estate.run(given.only)
+    if given.name == "queue":
+        result = queue.run()
+    else:
+        result = flows.run(given.flows) if given.name == "flows" else estate.run(given.only)
     if given.json:
         json.dump(result, sys.stdout, indent=2)
         print()
         return 0
-    (_show if given.name == "flows" else _show_estates)(result)
+    {"flows": _show, "estate": _show_estates, "queue": _show_queue}[given.name](result)
     return 0
 
 
@@ -42,6 +45,15 @@ def _show(result: dict[str, Any]) -> None:
         f" synchronous_commit {first['synchronous_commit']}), Kafka: {first['kafka']}"
     )
     print(f"  ratios: {result['ratios']}")
+
+
+def _show_queue(result: dict[str, Any]) -> None:
+    print(result["what"])
+    for name, figures in result["runs"].items():
+        print(
+            f"  {name:26} p50 {figures['p50_ms']:7.2f} ms, max {figures['max_ms']:7.2f} ms;"
+            f" processor p50 {figures['processor_p50_ms']:6.2f} ms"
+        )
 
 
 def _show_estates(result: dict[str, Any]) -> None:
