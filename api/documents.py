@@ -272,6 +272,25 @@ class RunShown(Document):
     progress: RunProgress | None = Field(description="None until the handler says something.")
 
 
+class WaitingFor(Document):
+    """What holds a flow's next attempt."""
+
+    reason: Literal[
+        "no_process", "flow_type_limit", "tenant_limit", "no_free_place", "others_first", "starting", "retry"
+    ] = Field(
+        description="no_process: nobody that runs offers the phase's handlers; flow_type_limit, tenant_limit: `running` of"
+        " `limit` are in hand; no_free_place: all `limit` places for such work are taken; others_first: `before`; starting: a"
+        " place is free; retry: the back-off ends at `until`."
+    )
+    message: str
+    since: datetime = Field(description="When the run was queued first, or the retry was scheduled.")
+    until: datetime | None
+    priority: int | None = Field(description="1 (first) to 5 among the tenant's own.")
+    before: int | None = Field(description="Runs of the same tenant that go first, counted up to 10,000.")
+    running: int | None
+    limit: int | None
+
+
 class FlowStatusAnswer(Document):
     """Where a flow stands."""
 
@@ -284,6 +303,9 @@ class FlowStatusAnswer(Document):
     performance: Performance
     next_action: NextAction
     run: RunShown | None
+    waiting: WaitingFor | None = Field(
+        description="Why the attempt that is due has not begun; null where one is in hand, or where a person is asked."
+    )
     phases: list[PhaseView]
     draining: bool
     input_request: Json | None

@@ -21,6 +21,7 @@ from api.problems import problem
 from api.reading import Consistency, MinPosition, MinVersion, WaitMs, aware, flow_row, list_is_due, words
 from api.rows import FLOWS, FlowFilter, Row
 from api.runs import run_shown
+from api.waiting import waiting
 from domain.commands import CreateFlow, DeleteFlow
 from domain.decide import next_action
 from domain.errors import BodyInvalid, FieldError, ParameterInvalid, ReadModelBehind
@@ -226,12 +227,12 @@ async def flow_status(
 
 async def _status(asking: Caller, row: Row) -> dict[str, Any]:
     done = row["phases_completed"]
-    waiting = row["input_request"]
+    asked = row["input_request"]
     suggestions: list[Any] = []
-    if waiting and waiting.get("suggestions"):
+    if asked and asked.get("suggestions"):
         artifacts = asking.side.artifacts
-        waiting = {**waiting, "suggestions": await artifacts.unspill(row["client_account_id"], waiting["suggestions"])}
-        suggestions = waiting["suggestions"].get(SUGGESTIONS, [])
+        asked = {**asked, "suggestions": await artifacts.unspill(row["client_account_id"], asked["suggestions"])}
+        suggestions = asked["suggestions"].get(SUGGESTIONS, [])
     performance, metadata = row["performance_metrics"], row["flow_metadata"]
     return {
         "flow_id": row["flow_id"],
@@ -251,9 +252,10 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
         },
         "next_action": row["next_action"],
         "run": await run_shown(asking.rows, metadata.get("run")),
+        "waiting": await waiting(asking, row),
         "phases": row["phases"],
         "draining": row["draining"],
-        "input_request": waiting,
+        "input_request": asked,
         SUGGESTIONS: suggestions,
         "errors": row["error_log"],
         "error": metadata.get("error"),

@@ -1,4 +1,4 @@
-"""`python -m bench [flows|estate|timers] [--json] [--flows N] [--only NAME]`: measure, and print what it ran on."""
+"""`python -m bench [flows|estate|timers|queue] [--json] [--flows N] [--only NAME]`: measure, and print what it ran on."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ import json
 import sys
 from typing import Any
 
-from bench import estate, flows, timers
+from bench import estate, flows, queue, timers
 
 
 def main() -> int:
     """Run one measurement and print it; 0 when it came to an end."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements of the whole service.")
-    parser.add_argument("name", nargs="?", default="flows", choices=["flows", "estate", "timers"])
+    parser.add_argument("name", nargs="?", default="flows", choices=list(SHOWN))
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--flows", type=int, default=flows.FLOWS, help="how many flows to measure")
     parser.add_argument("--only", action="append", help="one of the estates; may be given more than once")
     given = parser.parse_args()
-    measured = {"flows": lambda: flows.run(given.flows), "estate": lambda: estate.run(given.only), "timers": timers.run}
+    measured = {
+        "flows": lambda: flows.run(given.flows),
+        "estate": lambda: estate.run(given.only),
+        "timers": timers.run,
+        "queue": queue.run,
+    }
     result = measured[given.name]()
     if given.json:
         json.dump(result, sys.stdout, indent=2)
         print()
         return 0
-    {"flows": _show, "estate": _show_estates, "timers": _show_timers}[given.name](result)
+    SHOWN[given.name](result)
     return 0
 
 
@@ -55,6 +60,15 @@ def _show_timers(result: dict[str, Any]) -> None:
         print(f"  on {figures['cores']} cores, Python {figures['python']}, PostgreSQL {figures['postgresql']}")
 
 
+def _show_queue(result: dict[str, Any]) -> None:
+    print(result["what"])
+    for name, figures in result["runs"].items():
+        print(
+            f"  {name:26} p50 {figures['p50_ms']:7.2f} ms, max {figures['max_ms']:7.2f} ms;"
+            f" processor p50 {figures['processor_p50_ms']:6.2f} ms"
+        )
+
+
 def _show_estates(result: dict[str, Any]) -> None:
     print(result["what"])
     for figures in result["runs"]:
@@ -67,6 +81,9 @@ def _show_estates(result: dict[str, Any]) -> None:
         )
         for phase, spent in figures["phases"].items():
             print(f"    {phase:22} {spent['wall_s']:6.2f} s  CPU {spent['cpu_s']:6.2f} s  peak {spent['peak_mb']:5} MB")
+
+
+SHOWN = {"flows": _show, "estate": _show_estates, "timers": _show_timers, "queue": _show_queue}
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from consumers.frames import Asked, Ended, Job, Progress, StepsDone
 from consumers.hooks import work_of
 from consumers.metrics import RUNS, RUNS_ACTIVE
 from consumers.phases import Mode
+from consumers.places import Line, Meter, Place, offer_of
 from consumers.pool import Deaf, WorkerLost, WorkerPool, named
 from consumers.signals import Signals
 from consumers.timers import Backoff, Firing, StoreClock
@@ -39,16 +40,18 @@ from domain.commands import (
     RecordSteps,
     RequestInput,
 )
-from domain.errors import MfoError, RunNotCurrent, Unavailable
+from domain.errors import MfoError, RunNotCurrent, StoreUnavailable, Unavailable
 from domain.flow import Flow, Run
 from domain.flow_types import FlowTypeConfig, FlowTypes, PhaseConfig
 from domain.words import SYSTEM_USER
+from eventstore.claims import Claimed, Claims, Offer, Spent
 from eventstore.committer import Answer
 from eventstore.database import connect
 from eventstore.definitions import remember
 from eventstore.faults import lived_through
 from eventstore.runs import Beat, RunRow, Wish
 from eventstore.service import WriteSide
+from eventstore.store import Loaded
 
 log = structlog.get_logger()
 
@@ -66,6 +69,9 @@ APART_SECONDS = 600.0
 # what is due and cannot be helped yet must not keep the loop busy
 SOON_SECONDS = 0.05
 TAKEN_AT_ONCE = 100
+# how often those who wait are looked at while there is no place for them
+LOOK_SECONDS = 0.05
+DEFINITIONS_SECONDS = 10.0
 
 # refusals of a result that say: the flow has no use for it any more
 NO_LONGER_OURS = frozenset({"run_not_current", "flow_not_found"})
@@ -74,12 +80,17 @@ NO_LONGER_OURS = frozenset({"run_not_current", "flow_not_found"})
 class _Active:
     """A run in hand."""
 
-    __slots__ = ("after", "asked", "ends", "flow", "lost", "mode", "progress", "run", "seen", "signals", "task", "told")
+    __slots__ = (
+        *("after", "asked", "ends", "flow", "left", "lost", "mode", "place", "progress", "run", "seen", "signals"),
+        *("task", "told"),
+    )
 
-    def __init__(self, flow: Flow, run: Run, mode: Mode) -> None:
+    def __init__(self, flow: Flow, run: Run, place: Place) -> None:
         self.flow = flow
         self.run = run
-        self.mode = mode
+        self.mode = place.mode
+        self.place = place
+        self.left = False
         self.task: asyncio.Task[None] | None = None
         self.after: asyncio.Task[None] | None = None
         self.lost = False
@@ -116,12 +127,21 @@ class Keeper:
     """The places for runs in this process (`Slots` of the committer), and the loops that look after them."""
 
     def __init__(self, children: int, slots: int) -> None:
+        self._children = children
+        self._slots = slots
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._exclusive_free = children
         self._shared_free = slots
         self._active: dict[UUID, _Active] = {}
-        self._reserved: dict[UUID, Mode] = {}
+        self._reserved: dict[UUID, Place] = {}
+        self._kept: dict[UUID, Place] = {}
+        self._line = Line()
+        self._meter = Meter()
+        self._offer = Offer(owner=self.owner)
+        self._definitions = 0
+        self._look_at_definitions = monotonic() + DEFINITIONS_SECONDS
         self._wake_claims = asyncio.Event()
+        self._place_free = asyncio.Event()
         self._wake_due = asyncio.Event()
         self._wake_leases = asyncio.Event()
         self._suspects: set[UUID] = set()
@@ -136,18 +156,13 @@ class Keeper:
         self._side: WriteSide | None = None
         self._pool: WorkerPool | None = None
         self._workshop: Workshop | None = None
-        self._exclusive_phases: list[str] = []
+        self._queue: Claims | None = None
 
     def attach(self, side: WriteSide, pool: WorkerPool, workshop: Workshop) -> None:
         """Give the keeper what it works with; before this it has no free place."""
         self._side, self._pool, self._workshop = side, pool, workshop
         self._firing = Firing(side.config, self._ask)
-        self._exclusive_phases = [
-            f"{config.name}/{phase.name}"
-            for config in side.types.all()
-            for phase in config.phases
-            if workshop.work.mode(phase, config.work_of(phase)) == "exclusive"
-        ]
+        self._queue = Claims(side.pool)
 
     def start(self) -> None:
         """Begin claiming, renewing leases and firing timers."""
@@ -214,7 +229,8 @@ class Keeper:
     # the committer's side
 
     def take(self, flow: Flow, run: Run) -> bool:
-        """Reserve a place for a run that is about to be committed; none for work that only others can do."""
+        """Reserve a place for a run that is about to be committed; none for work that only others can do, nor where somebody
+        in the queue should go first, nor where a limit would have to be looked at."""
         if (
             self._draining
             or self._workshop is None
@@ -222,27 +238,38 @@ class Keeper:
         ):
             return False
         mode = self._mode(flow, run)
-        if mode == "exclusive":
-            if self._exclusive_free <= 0:
-                self._queued = True
-                return False
-            self._exclusive_free -= 1
-        else:
-            if self._shared_free <= 0:
-                self._queued = True
-                return False
-            self._shared_free -= 1
-        self._reserved[run.run_id] = mode
+        kept = self._kept.get(flow.id)
+        if not self._may_begin(flow, mode, kept):
+            self._queued = True
+            return False
+        if kept is not None and not kept.taken and kept.exclusive == (mode == "exclusive"):
+            kept.taken = True
+            self._reserved[run.run_id] = Place(flow, mode, kept.since)
+            return True
+        if (self._exclusive_free if mode == "exclusive" else self._shared_free) <= 0:
+            self._queued = True
+            return False
+        self._occupy(mode)
+        self._reserved[run.run_id] = Place(flow, mode)
         return True
+
+    def _may_begin(self, flow: Flow, mode: Mode, kept: Place | None) -> bool:
+        """Whether the flow's next run may begin without going through the queue: it goes on in the place that it has, or
+        nobody waits for one. A flow that goes on leaves every count as it is, so limits are looked at only for others."""
+        exclusive = mode == "exclusive"
+        if kept is not None:
+            return self._line.lets_go_on(flow, exclusive, kept.since)
+        return not self._offer.limits(flow.flow_type) and self._line.lets_in(exclusive)
 
     def give_back(self, run: Run) -> None:
         """A reserved place is free again."""
-        self._free(self._reserved.pop(run.run_id))
+        self._free(self._reserved.pop(run.run_id).mode)
 
     def hand_over(self, flow: Flow, run: Run) -> None:
         """A run was committed into a place of ours: begin it."""
-        mode = self._reserved.pop(run.run_id) if run.run_id in self._reserved else self._mode(flow, run)
-        active = _Active(flow, run, mode)
+        reserved = run.run_id in self._reserved
+        place = self._reserved.pop(run.run_id) if reserved else Place(flow, self._mode(flow, run))
+        active = _Active(flow, run, place)
         former = self._active.get(run.run_id)
         if former is not None and former.task is not None:
             # it was taken over while we still had it in hand, and came back to us under the next token
@@ -272,14 +299,11 @@ class Keeper:
     # one run
 
     async def _do(self, active: _Active) -> None:
-        freed = False
         try:
             if active.after is not None:
                 await asyncio.wait([active.after])
             command = await self._outcome(active)
-            # the place is free before the next phase is decided, so that it can be born into it
-            self._free(active.mode)
-            freed = True
+            self._keep_place(active)
             if command is not None and not active.lost:
                 await self._report(active, command)
         except asyncio.CancelledError:
@@ -290,14 +314,42 @@ class Keeper:
             if self._active.get(active.run.run_id) is active:
                 del self._active[active.run.run_id]
             RUNS_ACTIVE.set(len(self._active))
-            if not freed:
-                self._free(active.mode)
+            self._leave_place(active)
+
+    def _keep_place(self, active: _Active) -> None:
+        """The work is done. The place stays the flow's until the result is committed, so that its next phase can be born into
+        it; where others should have it, it is free at once."""
+        self._meter.read(active.place)
+        flow_id = active.flow.id
+        if flow_id not in self._kept and self._may_begin(active.flow, active.mode, active.place):
+            self._kept[flow_id] = active.place
+        else:
+            self._leave_place(active)
+
+    def _leave_place(self, active: _Active) -> None:
+        """The place is free, unless the flow's next run has it by now."""
+        if active.left:
+            return
+        active.left = True
+        if self._kept.get(active.flow.id) is active.place:
+            del self._kept[active.flow.id]
+        else:
+            self._meter.read(active.place)
+        if not active.place.taken:
+            self._free(active.mode)
+
+    def _occupy(self, mode: Mode) -> None:
+        if mode == "exclusive":
+            self._exclusive_free -= 1
+        else:
+            self._shared_free -= 1
 
     def _free(self, mode: Mode) -> None:
         if mode == "exclusive":
             self._exclusive_free += 1
         else:
             self._shared_free += 1
+        self._place_free.set()
         if self._queued:
             self._wake_claims.set()
 
@@ -484,46 +536,85 @@ class Keeper:
     # loops
 
     async def _claims(self) -> None:
-        assert self._side is not None
         while True:
             self._wake_claims.clear()
+            self._place_free.clear()
+            idle = False
             if not self._draining:
                 with lived_through("claiming runs"):
-                    await self._claim_all()
+                    await self._know_definitions()
+                    idle = not await self._claim_all() and self._line.anybody
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake_claims.wait(), POLL_SECONDS)
+            if idle:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._place_free.wait(), LOOK_SECONDS)
 
-    async def _claim_all(self) -> None:
-        """Fill the free places; what is left in the queue is remembered, so that the next free place asks again."""
-        self._queued = False
-        for limit, among in ((self._exclusive_free, True), (self._shared_free, False)):
-            if limit <= 0 or await self._claim(limit, among=among) == limit:
-                self._queued = True
-
-    async def _claim(self, limit: int, *, among: bool) -> int:
+    async def _know_definitions(self) -> None:
+        """Offer what can be run of every definition, those that other processes have brought too."""
         assert self._side is not None
+        assert self._queue is not None
+        assert self._workshop is not None
+        if monotonic() >= self._look_at_definitions:
+            self._look_at_definitions = monotonic() + DEFINITIONS_SECONDS
+            if await self._queue.definitions() > len(self._types.versions()):
+                await remember(self._side.pool, self._types)
+        known = len(self._types.versions())
+        if known != self._definitions:
+            self._offer = offer_of(
+                self.owner, self._side, self._workshop.work, children=self._children, slots=self._slots
+            )
+            self._definitions = known
+
+    async def _claim_all(self) -> int:
+        """Fill the free places and learn who still waits; answers how many runs were claimed.
+
+        What is left in the queue is remembered, so that the next free place asks again.
+        """
+        assert self._queue is not None
+        self._queued = False
         # the places are reserved first: a run may be born into one while the claim is on its way
-        if among:
-            self._exclusive_free -= limit
-        else:
-            self._shared_free -= limit
-        rows: list[RunRow] = []
+        exclusive, shared = max(self._exclusive_free, 0), max(self._shared_free, 0)
+        self._exclusive_free -= exclusive
+        self._shared_free -= shared
+        lanes = (Claimed([], []), Claimed([], []))
+        spent = self._spent()
         try:
-            rows = await self._side.runs.claim(self.owner, limit, self._exclusive_phases, among=among)
+            lanes = await self._queue.claim(self._offer, exclusive=exclusive, shared=shared, spent=spent)
+        except BaseException:
+            self._queued = True
+            self._meter.take_back(spent)
+            raise
         finally:
-            if among:
-                self._exclusive_free += limit - len(rows)
-            else:
-                self._shared_free += limit - len(rows)
-        if rows:
-            await self._begin_claimed(rows, among=among)
-        return len(rows)
+            claimed = [len(lane.runs) for lane in lanes]
+            self._exclusive_free += exclusive - claimed[0]
+            self._shared_free += shared - claimed[1]
+        self._line.seen(*lanes)
+        full = any(0 < places == taken for places, taken in zip((exclusive, shared), claimed, strict=True))
+        self._queued = self._queued or full or self._line.anybody
+        for lane, among in zip(lanes, (True, False), strict=True):
+            if lane.runs:
+                await self._begin_claimed(lane.runs, among=among)
+        return sum(claimed)
+
+    def _spent(self) -> list[Spent]:
+        """Running seconds to be told: at once while somebody waits, else now and then."""
+        if not (self._line.anybody or self._meter.due):
+            return []
+        for active in self._active.values():
+            if not active.left and active.flow.id not in self._kept:
+                self._meter.read(active.place)
+        return self._meter.tell()
 
     async def _begin_claimed(self, rows: list[RunRow], *, among: bool) -> None:
         """Begin what was claimed; a run that cannot begin here frees its place, and its lease lapses for others."""
+        assert self._side is not None
+        flows: dict[UUID, Loaded] = {}
+        with lived_through("reading the flows of claimed runs"):
+            flows = await self._side.store.load(row.flow_id for row in rows)
         for row in rows:
             try:
-                flow, run = await self._claimed(row)
+                flow, run = await self._claimed(row, flows[row.flow_id].flow if row.flow_id in flows else None)
                 self.hand_over(flow, run)
             except Exception as error:
                 self._free("exclusive" if among else "shared")
@@ -534,10 +625,11 @@ class Keeper:
                     why=f"{type(error).__name__}: {error}"[:300],
                 )
 
-    async def _claimed(self, row: RunRow) -> tuple[Flow, Run]:
+    async def _claimed(self, row: RunRow, flow: Flow | None) -> tuple[Flow, Run]:
         """The flow and run of a claimed row; raises RunNotCurrent where the flow has another."""
         assert self._side is not None
-        flow = await self._side.store.flow(row.flow_id)
+        if flow is None:
+            raise StoreUnavailable
         if not self._types.knows(flow.flow_type, flow.flow_version):
             await remember(self._side.pool, self._types)
         run = flow.run

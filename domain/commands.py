@@ -106,6 +106,13 @@ class ExecutionOptions(BaseModel):
         strict=True,
         description="How long a question waits for its answer, in seconds; then what the phase says follows (default: for ever).",
     )
+    priority: int | None = Field(
+        default=None,
+        ge=1,
+        le=5,
+        strict=True,
+        description="1 (first) to 5 (last) among the tenant's own flows that wait for a place, from now on (default 3).",
+    )
 
 
 class CreateOptions(ExecutionOptions):
@@ -115,13 +122,6 @@ class CreateOptions(ExecutionOptions):
         default=False,
         strict=True,
         description="Start the first phase at once and each next phase after the one before.",
-    )
-    priority: int | None = Field(
-        default=None,
-        ge=1,
-        le=5,
-        strict=True,
-        description="1 (first) to 5 (last) among the tenant's own flows that wait for a place (default 3).",
     )
     start_at: Moment | None = Field(
         default=None,

@@ -369,6 +369,8 @@ def _options(story: Story, config: PhaseConfig, call: Json) -> Json:
         "save_checkpoints": given.get("save_checkpoints", True),
         "validate_inputs": given.get("validate_inputs", True),
         "validate_outputs": given.get("validate_outputs", True),
+        # only what changes it is told
+        **({"priority": call["priority"]} if "priority" in call else {}),
     }
 
 

@@ -519,6 +519,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         _moved(flow, running, meta),
         status=Status.PROCESSING,
         inputs={**flow.inputs, **fact.inputs} if fact.inputs else flow.inputs,
+        options={**flow.options, "priority": fact.options["priority"]} if "priority" in fact.options else flow.options,
         run=run,
         waiting=None,
         retry=None,

@@ -109,6 +109,7 @@ class FlowCapabilities(msgspec.Struct, frozen=True, kw_only=True):
 class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A flow type: its phases in order and what holds for all of them.
 
+    `max_running`: most runs of the type in hand at once, over all processes and tenants (none: no limit).
     With the default `retry_config` each class of failure has its own limits (`domain/failures.py`). `crew_class` names the crew that takes part (none: the deterministic handlers alone), `output_schema` is JSON Schema.
     `flow_timeout_seconds` is how long a whole flow may take, pauses not counted (none: for ever).
     """
@@ -125,6 +126,7 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: float = 300.0
     input_timeout_seconds: float | None = None
     flow_timeout_seconds: float | None = None
+    max_running: int | None = None
     phase_aliases: dict[str, str] = {}
     metadata: Json = {}
     hooks: Hooks = Hooks()
@@ -205,6 +207,8 @@ class FlowTypes:
         _can_try(where, config.retry_config, config.timeout_seconds)
         _can_wait(where, config.input_timeout_seconds, config.flow_timeout_seconds)
         _all_known(where, "hook", config.hooks.all, handlers)
+        if config.max_running is not None and config.max_running < 1:
+            raise RegistrationError(f"{where} must allow at least one run at once")
         known = self._versions.get((config.name, config.version))
         if known is not None and known.digest() != config.digest():
             raise RegistrationError(
@@ -266,6 +270,10 @@ class FlowTypes:
     def knows(self, name: str, version: str) -> bool:
         """Whether flows made with this definition can be decided here."""
         return (name, version) in self._versions
+
+    def versions(self) -> list[FlowTypeConfig]:
+        """Every definition that flows may have been made with, the older ones too."""
+        return list(self._versions.values())
 
     def names(self) -> list[str]:
         return sorted(self._current)

@@ -5,7 +5,7 @@ A run row exists while an attempt is queued or under way. Times are the store's 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,17 +15,6 @@ from psycopg_pool import AsyncConnectionPool
 from eventstore.database import Connection
 from eventstore.signals import PAUSED, PAUSED_OR_NOT
 from eventstore.store import LEASE_SECONDS
-
-CLAIM = """
-with due as (
-    select id from runs where state = 'queued' and (flow_type || '/' || phase_name = any(%s)) = %s
-    order by queued_at, id limit %s for update skip locked
-)
-update runs r set state = 'running', owner = %s, lease_until = mfo_now() + make_interval(secs => %s),
-       deadline = mfo_now() + make_interval(secs => r.timeout_seconds)
-from due where r.id = due.id
-returning r.id, r.flow_id, r.client_account_id, r.engagement_id, r.phase_name, r.token
-"""
 
 # the flow's head says how far it was seen, so that the next look at its history begins there
 HEARTBEAT = """
@@ -118,13 +107,6 @@ class Runs:
 
     def __init__(self, pool: AsyncConnectionPool[Connection]) -> None:
         self._pool = pool
-
-    async def claim(self, owner: str, limit: int, phases: Sequence[str], *, among: bool) -> list[RunRow]:
-        """Take up to `limit` queued runs, oldest first; their token stays the one they were born with.
-
-        `phases` are `<flow type>/<phase>`; only those are taken, or with `among=False` only the others.
-        """
-        return [RunRow(*row) for row in await self._rows(CLAIM, (list(phases), among, limit, owner, LEASE_SECONDS))]
 
     async def heartbeat(self, owner: str, beats: Mapping[UUID, Beat]) -> tuple[dict[UUID, Wish], set[UUID]]:
         """Renew the leases of all runs in one statement and keep their progress; answers what is wanted of those that were

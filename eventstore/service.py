@@ -46,6 +46,7 @@ class ServiceConfig:
     worker_max_runs: int = 0
     drain_seconds: float = 10.0
     slots: int = 64
+    tenant_runs: int | None = None
 
     @property
     def topics(self) -> Topics:

@@ -192,13 +192,16 @@ class Client:
         options: Mapping[str, Any] | None = None,
         description: str | None = None,
         tags: tuple[str, ...] = (),
+        priority: int | None = None,
         key: str | None = None,
     ) -> Json:
         """Begin a flow; `{flow_id, status, current_phase, next_action, version, position, ...}`.
 
         `options` hold `auto_execute`, `priority`, `start_at` (ISO 8601 with its zone) or `start_after_seconds`,
         `flow_timeout_seconds`, `input_timeout_seconds` and how phases run (`timeout_seconds, max_retries, ...`).
+        `priority`: 1 (first) to 5 (last) among the tenant's own flows that wait for a place.
         """
+        options = _with_priority(options, priority)
         body: Json = {"flow_type": flow_type, "flow_name": flow_name}
         if initial_data:
             body["initial_data"] = dict(initial_data)
@@ -217,8 +220,13 @@ class Client:
         *,
         inputs: Mapping[str, Any] | None = None,
         options: Mapping[str, Any] | None = None,
+        priority: int | None = None,
     ) -> Json:
-        """Run the next phase, or the one named; `{flow_id, phase_name, run_id, status, version, position}`."""
+        """Run the next phase, or the one named; `{flow_id, phase_name, run_id, status, version, position}`.
+
+        `priority` holds for this phase and those that follow.
+        """
+        options = _with_priority(options, priority)
         body: Json = {}
         if phase_name:
             body["phase_name"] = phase_name
@@ -241,7 +249,8 @@ class Client:
         return await self.request("GET", f"/flows/{flow_id}", params={"min_version": min_version})
 
     async def status(self, flow_id: str, *, min_version: int | None = None, wait_ms: int | None = None) -> Json:
-        """Where a flow stands: `{status, current_phase, progress, performance, next_action, run, timers, attempts, version, phases}`."""
+        """Where a flow stands: `{status, current_phase, progress, performance, next_action, run, waiting, timers, attempts,
+        version, phases}`."""
         params = {"min_version": min_version, "wait_ms": wait_ms}
         return await self.request("GET", f"/flows/{flow_id}/status", params=params)
 
@@ -363,6 +372,10 @@ def ready(url: str, timeout: float = 3.0) -> tuple[bool, Json]:
     except httpx.HTTPError:
         return False, {}
     return answer.status_code == httpx.codes.OK, _problem(answer)
+
+
+def _with_priority(options: Mapping[str, Any] | None, priority: int | None) -> Mapping[str, Any] | None:
+    return options if priority is None else {**(options or {}), "priority": priority}
 
 
 async def _kept(answer: httpx.Response, file: Path) -> Json:

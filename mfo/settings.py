@@ -131,6 +131,12 @@ class Settings(BaseSettings):
         "in seconds. What ends the process must have more patience than that, by 5 s. `mfo dev` uses 1.5.",
     )
     slots: int = Field(64, ge=1, le=10_000, description="Phases that one `mfo consumers` has in hand at once.")
+    tenant_runs: int | None = Field(
+        None,
+        ge=1,
+        description="Most phases that one tenant may have in hand at once, over all `mfo consumers`; give each the same. Without it: "
+        "no limit.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
     url: str = Field(
@@ -238,6 +244,7 @@ class Settings(BaseSettings):
             worker_max_runs=self.worker_max_runs,
             drain_seconds=self.drain_seconds,
             slots=self.slots,
+            tenant_runs=self.tenant_runs,
         )
 
 

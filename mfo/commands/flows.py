@@ -31,6 +31,10 @@ Inputs = Annotated[
         "--input", metavar="K=V|@FILE.json", help="A value (read as JSON if it is), or a file with a JSON object."
     ),
 ]
+Priority = Annotated[
+    int | None,
+    typer.Option(min=1, max=5, help="1 (first) to 5 (last) among this tenant's flows that wait for a place."),
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until nothing happens any more; progress on stderr.")]
 
 InputTimeout = Annotated[
@@ -81,6 +85,7 @@ def create(
         str | None, typer.Option(metavar="TIME", help="Fail the flow when it takes longer, pauses not counted.")
     ] = None,
     input_timeout: InputTimeout = None,
+    priority: Priority = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin a flow, with --file on an inventory uploaded first; --wait ends with 0 only if it completed."""
@@ -106,6 +111,7 @@ def create(
             name or " ".join([flow_type, *(path.name for path in files[:3])])[:255],
             initial_data=named | data,
             options={name: value for name, value in options.items() if value is not None},
+            priority=priority,
             description=description,
             tags=tuple(tag or ()),
         )
@@ -199,6 +205,7 @@ def execute(
     inputs: Inputs = None,
     wait: Wait = False,
     input_timeout: InputTimeout = None,
+    priority: Priority = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the next phase of a flow, or the one named; with --wait ends with 1 if it failed or asks for something."""
@@ -207,7 +214,7 @@ def execute(
     options = {"input_timeout_seconds": patience} if patience is not None else None
 
     async def converse(client: Client) -> Json:
-        started = await client.execute(flow_id, phase, inputs=given, options=options)
+        started = await client.execute(flow_id, phase, inputs=given, options=options, priority=priority)
         return await wait_for(client, flow_id, int(started["version"])) if wait else started
 
     answer = talk(converse)
@@ -455,6 +462,7 @@ def _status(found: Json) -> str:
             "next_action": f"{action.get('type')} {action.get('phase') or ''}".strip(),
             "message": action.get("message"),
             "waits for": ", ".join(waits_for(one) for one in found.get("timers") or []) or None,
+            "waiting": waiting_line(found.get("waiting")),
             "version": found.get("version"),
         }
     )
@@ -468,6 +476,18 @@ def waits_for(timer: Json) -> str:
         if timer["due_at"]
         else (f"{timer['name']} with {seconds(timer['remaining_seconds'] * 1000)} left")
     )
+
+
+def waiting_line(wait: Json | None) -> str | None:
+    """What holds the next attempt, what is before it and since when, in a sentence or two."""
+    if not wait:
+        return None
+    parts = [wait["message"]]
+    if wait.get("until"):
+        parts.append(f"Until {wait['until']}.")
+    if wait.get("before"):
+        parts.append(f"Before it: {wait['before']} of this tenant (priority {wait.get('priority')}).")
+    return " ".join([*parts, f"Since {wait['since']}."])
 
 
 def _phases(found: Json) -> str:

@@ -129,6 +129,14 @@ def test_a_time_that_is_none_is_a_wrong_usage(time: str, environment: Environmen
     assert (said.code, time in said.err) == (2, True)
 
 
+def test_a_flow_and_its_phases_are_given_a_priority(environment: Environment) -> None:
+    words = ("--input", "import_file_id=none", "--priority", "2", "--json")
+    flow = mfo("flow", "create", "discovery", *words, environment=environment).document
+    mfo("flow", "execute", flow["flow_id"], "--priority", "1", "--json", environment=environment)
+    events = mfo("flow", "history", flow["flow_id"], "--json", environment=environment).document["events"]
+    assert [event["data"]["options"]["priority"] for event in events[:2]] == [2, 1]
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [

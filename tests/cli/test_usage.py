@@ -15,7 +15,7 @@ import pytest
 
 from mfo.cli import run
 from mfo.client import ServiceError
-from mfo.commands.flows import values
+from mfo.commands.flows import values, waiting_line
 from mfo.commands.output import plain, sentence, short, table
 from mfo.running import NOTE, Running
 from tests.cli.support import mfo
@@ -245,6 +245,15 @@ def test_a_number_loses_no_digit() -> None:
     assert [plain(one) for one in given] == [
         *("2", "2.171875", "1234567.25", "0.0000001", "1000000000000000000000", "0.1", "0", "-", "yes", "a, 1.5"),
     ]
+
+
+def test_what_holds_a_flow_is_told_in_sentences() -> None:
+    wait = {"message": "All 2 places for such work are taken.", "since": "12:00", "before": 3, "priority": 4}
+    assert waiting_line(wait) == (
+        "All 2 places for such work are taken. Before it: 3 of this tenant (priority 4). Since 12:00."
+    )
+    assert waiting_line({"message": "Again.", "since": "12:00", "until": "12:01"}) == "Again. Until 12:01. Since 12:00."
+    assert waiting_line(None) is None
 
 
 def test_a_text_is_cut_between_words() -> None:

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from consumers.context import (
     Handler,
     Invalid,
@@ -136,6 +138,12 @@ def entered(ledger: str, line: str) -> str:
 
 
 @runs("exclusive")
+async def nap(context: PhaseContext) -> Outputs:
+    await asyncio.sleep(context.inputs["seconds"])
+    return {"in": os.getpid()}
+
+
+@runs("exclusive")
 async def stepwise(context: PhaseContext) -> Outputs:
     """Three steps; the first attempt dies after the second, the second fails before the third."""
     ledger = context.inputs["ledger"]
@@ -194,7 +202,7 @@ HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
     for handler in (
         *(count, greet, compute, flaky, hang, wait, die, chatter, hoard, ask, refuse, wide, broad, secretive),
-        *(read_secret, slow, stepwise, spread, inline_steps, no_json, secret_step),
+        *(read_secret, slow, nap, stepwise, spread, inline_steps, no_json, secret_step),
     )
 }
 VALIDATORS: dict[str, Validator] = {"positive": positive}
@@ -225,6 +233,9 @@ FLOW_TYPES = (
     flow_type("broad", phase("broad")),
     flow_type("secretive", phase("secretive"), phase("read_secret")),
     flow_type("slow", phase("slow")),
+    flow_type("twice", *(phase(f"slow_{n}", handlers=("slow",)) for n in range(2))),
+    replace(flow_type("alone", phase("slow")), max_running=1),
+    flow_type("nap", phase("nap")),
     flow_type("stepwise", phase("stepwise")),
     flow_type("spread", phase("spread")),
     flow_type("inline_steps", phase("inline_steps")),

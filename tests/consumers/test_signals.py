@@ -183,7 +183,7 @@ async def test_a_handler_that_exits_fails_and_its_child_lives_on(yard: Yard, nam
 async def test_a_run_past_its_deadline_ends_when_its_worker_is_gone(database_url: str, tmp_path: Path) -> None:
     async with open_house(database_url, flow_type_modules=("tests.consumers.told",)) as house:
         flow = await house.begin(flow_type="where", options={"auto_execute": True, "timeout_seconds": 60})
-        await house.side.runs.claim("somebody who died", 1, [], among=False)
+        await house.claim("somebody who died", most=1)
         await house.shift_clock(61)
         async with open_yard(database_url, tmp_path) as yard:
             done = await yard.ended(flow.id)

@@ -212,7 +212,7 @@ async def test_a_question_that_nobody_answers_fails_the_flow_which_can_be_execut
 
 async def test_a_flow_whose_time_is_up_gives_its_run_up(house: House, module_url: str) -> None:
     flow = await house.begin(options=CreateOptions(auto_execute=True, flow_timeout_seconds=600, timeout_seconds=3600))
-    [run] = await house.side.runs.claim("somebody", 1, [], among=False)
+    [run] = await house.claim("somebody", most=1)
     async with keeping(module_url) as keeper:
         await house.shift_clock(601)
         await looked(keeper)
@@ -263,9 +263,9 @@ def plan_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 async def test_a_clock_that_jumps_takes_no_run_from_whoever_lives(house: House, module_url: str) -> None:
     living = await house.begin()
-    [mine] = await house.side.runs.claim("living", 1, [], among=False)
+    [mine] = await house.claim("living", most=1)
     dead = await house.begin()
-    assert len(await house.side.runs.claim("dead", 1, [], among=False)) == 1
+    assert len(await house.claim("dead", most=1)) == 1
     async with keeping(module_url, started=False) as keeper:
         await keeper._take_over()
         await house.side.runs.heartbeat("living", {mine.run_id: mine.token})

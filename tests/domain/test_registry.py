@@ -53,6 +53,7 @@ def register(config: FlowTypeConfig, types: FlowTypes | None = None) -> FlowType
         (lambda c: replace(c, phase_aliases={"The First": "first"}), "must be written 'the_first'"),
         (lambda c: replace(c, retry_config=RetryConfig(max_attempts=0)), "at least one attempt"),
         (lambda c: replace(c, timeout_seconds=0.0), "timeout above 0"),
+        (lambda c: replace(c, max_running=0), "at least one run at once"),
         (lambda c: replace(c, phases=(replace(FIRST, timeout_seconds=-1.0),)), "timeout above 0"),
     ],
 )
@@ -82,6 +83,7 @@ def test_older_versions_can_be_remembered_and_strange_ones_are_named() -> None:
     types.remember(older)
     assert types.version("two_steps", "0.9.0") is older
     assert types.knows("two_steps", "0.9.0")
+    assert types.versions() == [TWO_STEPS, older]
     assert not types.knows("two_steps", "0.1.0")
     with raises(RegistrationError, "0.1.0 is not known"):
         types.version("two_steps", "0.1.0")

@@ -18,8 +18,10 @@ from domain.commands import (
     Tenant,
 )
 from domain.flow import Flow, Run
+from eventstore.claims import Claims, Offer, kind
 from eventstore.committer import Answer, Committer
 from eventstore.database import connect
+from eventstore.runs import RunRow
 from eventstore.service import ServiceConfig, WriteSide, write_side
 
 Json = dict[str, Any]
@@ -89,6 +91,19 @@ class House:
         run = await self.run_of(flow_id)
         error = {"class": "network", "code": "io_failed", "message": "no", "retryable": retryable}
         return await self.ask(FailPhase(flow_id=flow_id, run_id=run.run_id, token=run.token, error=error))
+
+    def offer(self, owner: str = "me", exclusive: tuple[str, ...] = (), **limits: Any) -> Offer:
+        """A process that can run every phase there is; those of the types `exclusive` in places of their own."""
+        lanes: dict[bool, list[str]] = {True: [], False: []}
+        for config in self.side.types.versions():
+            kinds = [kind(config.name, config.version, phase.name) for phase in config.phases]
+            lanes[config.name in exclusive].extend(kinds)
+        return Offer(owner=owner, exclusive=lanes[True], shared=lanes[False], **limits)
+
+    async def claim(self, owner: str = "me", most: int = 5, **limits: Any) -> list[RunRow]:
+        """What a process with so many free places of the shared sort is given."""
+        _, shared = await Claims(self.side.pool).claim(self.offer(owner, **limits), exclusive=0, shared=most)
+        return shared.runs
 
     async def rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         async with self.side.pool.connection() as connection:

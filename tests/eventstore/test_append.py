@@ -25,6 +25,7 @@ from domain.commands import (
 from domain.errors import BodyTooLarge
 from domain.events import InputRequested
 from domain.flow import Meta, Recorded
+from eventstore.claims import Claims
 from eventstore.codec import FIRST_HASH, decode, encode, encode_meta, plain
 from eventstore.committer import Answer
 from eventstore.database import connect
@@ -190,9 +191,9 @@ async def test_runs_are_queued_where_there_is_no_place_and_gone_when_they_end(ho
 
 async def test_a_claimed_run_keeps_its_token_and_one_taken_over_gets_the_next(house: House) -> None:
     flow = await house.begin()
-    claimed = await house.side.runs.claim("me", 5, [], among=False)
+    claimed = await house.claim()
     assert [(row.flow_id, row.token) for row in claimed] == [(flow.id, 1)]
-    assert await house.side.runs.claim("other", 5, [], among=False) == []
+    assert await house.claim("other") == []
     assert (await house.side.runs.unattended([])).runs == []
     await house.shift_clock(7)
     assert (await house.side.runs.unattended([claimed[0].run_id])).runs == []
@@ -211,14 +212,16 @@ async def test_a_claimed_run_keeps_its_token_and_one_taken_over_gets_the_next(ho
 async def test_claims_are_taken_by_kind(house: House) -> None:
     await house.begin()
     await house.begin(flow_type="die")
-    assert [row.phase_name for row in await house.side.runs.claim("me", 5, ["die/die"], among=True)] == ["die"]
-    assert [row.phase_name for row in await house.side.runs.claim("me", 5, ["die/die"], among=False)] == ["count_0"]
+    offer = house.offer(exclusive=("die",))
+    exclusive, shared = await Claims(house.side.pool).claim(offer, exclusive=5, shared=5)
+    assert [row.phase_name for row in exclusive.runs] == ["die"]
+    assert [row.phase_name for row in shared.runs] == ["count_0"]
 
 
 async def test_a_run_that_somebody_holds_a_lock_on_is_not_lost(house: House) -> None:
     await house.begin()
     await house.begin()
-    mine = {row.run_id: Beat(row.token, 0) for row in await house.side.runs.claim("me", 5, [], among=False)}
+    mine = {row.run_id: Beat(row.token, 0) for row in await house.claim()}
     locked, free = sorted(mine)
     before = dict(await house.rows("select id, lease_until from runs"))
     async with await psycopg.AsyncConnection.connect(house.side.config.database_url) as other:
@@ -237,7 +240,7 @@ async def test_a_run_that_somebody_holds_a_lock_on_is_not_lost(house: House) -> 
 
 async def test_a_heartbeat_keeps_progress_and_tells_what_is_wanted(house: House) -> None:
     flow = await house.begin(options={"auto_execute": True, "timeout_seconds": 60})
-    [row] = await house.side.runs.claim("me", 5, [], among=False)
+    [row] = await house.claim()
 
     async def beat(seen: int, progress: str | None = None) -> Wish:
         wishes, _ = await house.side.runs.heartbeat("me", {row.run_id: Beat(row.token, seen, progress)})
@@ -258,7 +261,7 @@ async def test_a_heartbeat_keeps_progress_and_tells_what_is_wanted(house: House)
 
 async def test_what_is_handed_back_is_queued_again_under_the_next_token(house: House) -> None:
     flow = await house.begin()
-    [row] = await house.side.runs.claim("me", 5, [], among=False)
+    [row] = await house.claim()
     await house.ask(HandBackRun(flow_id=flow.id, run_id=row.run_id, token=row.token))
     kept = await house.rows("select state, owner, token, lease_until, deadline from runs")
     assert kept == [("queued", None, 2, None, None)]
@@ -280,7 +283,7 @@ async def test_workers_are_told_when_somebody_stops_their_work(house: House) -> 
 
 async def test_deadlines_pass_by_the_stores_clock(house: House) -> None:
     flow = await house.begin(options={"auto_execute": True, "timeout_seconds": 60})
-    [row] = await house.side.runs.claim("me", 1, [], among=False)
+    [row] = await house.claim(most=1)
     found = await house.side.runs.unattended([])
     assert found.runs == []
     assert found.next_seconds is not None
@@ -296,7 +299,7 @@ async def test_deadlines_pass_by_the_stores_clock(house: House) -> None:
 
 async def test_a_run_that_somebody_holds_is_his_to_end_even_past_its_deadline(house: House) -> None:
     await house.begin(options={"auto_execute": True, "timeout_seconds": 60})
-    [row] = await house.side.runs.claim("me", 1, [], among=False)
+    [row] = await house.claim("me", most=1)
     await house.shift_clock(3600)
     assert await house.side.runs.heartbeat("me", {row.run_id: row.token}) == set()
     assert (await house.side.runs.unattended([])).runs == []
@@ -304,7 +307,7 @@ async def test_a_run_that_somebody_holds_is_his_to_end_even_past_its_deadline(ho
 
 async def test_a_lease_from_before_the_clock_went_back_has_lapsed(house: House) -> None:
     flow = await house.begin()
-    [row] = await house.side.runs.claim("me", 1, [], among=False)
+    [row] = await house.claim("me", most=1)
     await house.shift_clock(-3600)
     assert [late.flow_id for late, _ in (await house.side.runs.unattended([])).runs] == [flow.id]
     assert await house.side.runs.heartbeat("me", {row.run_id: row.token}) == set()
