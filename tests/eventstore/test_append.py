@@ -301,7 +301,8 @@ async def test_a_run_that_somebody_holds_is_his_to_end_even_past_its_deadline(ho
     await house.begin(options={"auto_execute": True, "timeout_seconds": 60})
     [row] = await house.claim("me", most=1)
     await house.shift_clock(3600)
-    assert await house.side.runs.heartbeat("me", {row.run_id: row.token}) == set()
+    wishes, gone = await house.side.runs.heartbeat("me", {row.run_id: Beat(row.token, 0)})
+    assert (set(wishes), gone) == ({row.run_id}, set())
     assert (await house.side.runs.unattended([])).runs == []
 
 
@@ -310,7 +311,8 @@ async def test_a_lease_from_before_the_clock_went_back_has_lapsed(house: House) 
     [row] = await house.claim("me", most=1)
     await house.shift_clock(-3600)
     assert [late.flow_id for late, _ in (await house.side.runs.unattended([])).runs] == [flow.id]
-    assert await house.side.runs.heartbeat("me", {row.run_id: row.token}) == set()
+    wishes, gone = await house.side.runs.heartbeat("me", {row.run_id: Beat(row.token, 0)})
+    assert (set(wishes), gone) == ({row.run_id}, set())
     assert (await house.side.runs.unattended([])).runs == []
 
 
