@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -59,8 +60,12 @@ class Hooks:
         self._job = job
         self._context = context
         self._handlers = handlers
-        seen = msgspec.json.encode([job.inputs, job.error], order="sorted")
-        self._inputs = hashlib.sha256(seen).hexdigest()[:12]
+
+    @cached_property
+    def _inputs(self) -> str:
+        """What tells the inputs that the hooks see from others."""
+        seen = msgspec.json.encode([self._job.inputs, self._job.error], order="sorted")
+        return hashlib.sha256(seen).hexdigest()[:12]
 
     async def around(self, work: Callable[[PhaseContext], Awaitable[Outputs]]) -> Outputs:
         """The phase's work with the hooks before and after it. With hooks after it its outputs are a durable step too."""

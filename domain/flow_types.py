@@ -150,7 +150,9 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
         The start hooks run in the first phase that is not passed over.
         """
-        place = self.phases.index(phase)
+        if not (self.hooks.all or phase.before or phase.after):
+            return phase.handlers
+        place = [each.name for each in self.phases].index(phase.name)
         start = self.hooks.start if all(before.can_skip for before in self.phases[:place]) else ()
         end = self.hooks.end if place == len(self.phases) - 1 else ()
         return (*start, *self.before(phase), *phase.handlers, *self.after(phase), *end, *self.hooks.error)

@@ -43,7 +43,7 @@ def test_the_demo_shows_a_discovery_stays_up_when_asked_and_leaves_nothing_runni
     assert tuple(figures) == (500, 492, 2, 10, 5, 0, 485)
     assert str(report) in said
     assert report.read_text().startswith("<!doctype html>")
-    heard = re.findall(r"^(\d+)  +(Flow\w+|Phase\w+|Checkpoint\w+) ", said, re.MULTILINE)
+    heard = re.findall(r"^(\d+)  +(Flow\w+|Phase\w+|Checkpoint\w+|Steps\w+|Hook\w+) ", said, re.MULTILINE)
     assert [int(version) for version, _ in heard] == list(range(1, len(heard) + 1))
     assert (heard[0][1], heard[-1][1]) == ("FlowCreated", "FlowCompleted")
     assert _left(tmp_path) == []

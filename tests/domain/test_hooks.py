@@ -29,7 +29,7 @@ from domain.events import (
 from domain.flow import progress
 from domain.view import row
 from domain.words import PhaseStatus, Status
-from tests.examples import CANCEL, CREATE, EXECUTE, FLOW_ID, HOOKED, PAUSE, RESUME
+from tests.examples import CANCEL, CREATE, EXECUTE, FLOW_ID, HOOKED, PAUSE, RESUME, TWO_STEPS
 from tests.spec import TYPES, Given, Then, after, ask, complete, fail
 
 HOOKS = CREATE.model_copy(update={"flow_type": "hooked", "options": CreateOptions(auto_execute=True)})
@@ -251,6 +251,7 @@ def test_a_type_names_all_that_may_run_in_a_phases_name() -> None:
     opening, closing = HOOKED.phases
     assert HOOKED.work_of(opening) == ("look", "note", "greet", "work", "tell", "advise")
     assert HOOKED.work_of(closing) == ("note", "work", "tell", "sum_up", "advise")
+    assert TWO_STEPS.work_of(TWO_STEPS.phases[0]) == ("work",)
     assert set(HOOKED.handlers) == {"look", "note", "greet", "work", "tell", "sum_up", "advise"}
 
 
