@@ -54,14 +54,14 @@ async def test_a_child_that_has_done_its_share_is_replaced_and_ends_its_work_fir
         seen = {(await yard.finish("where")).phase("where").outputs["in"] for _ in range(2)}
         assert seen == {old}
         # its successor takes what comes, while the long run goes on where it is
-        await until(lambda: yard.children != [old] and yard.children, 30)
+        await until(lambda: yard.children != [old] and yard.children, 90)
         (new,) = yard.children
         assert (await yard.finish("where")).phase("where").outputs["in"] == new
         assert psutil.pid_exists(old)
         yard.open_gate()
         flow = await yard.ended(begun)
         assert (flow.phase("long").outputs["in"], flow.attempts_failed) == (old, 0)
-        await until(lambda: not psutil.pid_exists(old), 30)
+        await until(lambda: not psutil.pid_exists(old), 90)
 
 
 async def test_a_child_that_has_grown_is_replaced_when_it_is_idle(database_url: str, tmp_path: Path) -> None:
@@ -69,8 +69,8 @@ async def test_a_child_that_has_grown_is_replaced_when_it_is_idle(database_url: 
         (old,) = yard.children
         flow = await yard.finish("leaks")
         assert flow.phase("leaks").outputs["in"] == old
-        await until(lambda: yard.children not in ([old], []), 30)
-        await until(lambda: not psutil.pid_exists(old), 30)
+        await until(lambda: yard.children not in ([old], []), 90)
+        await until(lambda: not psutil.pid_exists(old), 90)
         assert (await yard.finish("where")).attempts_failed == 0
 
 
@@ -87,7 +87,7 @@ async def test_what_harms_its_worker_fails_alone_and_by_name(database_url: str, 
     async with open_yard(database_url, tmp_path) as yard:
         bystander = await with_a_bystander(yard)
         guilty = await yard.start("exits", go=str(tmp_path / "out"))
-        await until(lambda: len(yard.pool._children[0].runs) == 2, 30)
+        await until(lambda: len(yard.pool._children[0].runs) == 2, 90)
         (tmp_path / "out").touch()
         flow = await yard.ended(guilty, "failed")
         assert flow.error is not None
@@ -107,11 +107,11 @@ async def test_a_thread_that_does_not_end_costs_its_child_but_nobody_else(databa
         deaf = await yard.start("deaf_thread", go=str(tmp_path / "never"))
         await yard.noted("begun")
         await cancel(yard, deaf)
-        await until(lambda: yard.children not in ([old], []), 30)
+        await until(lambda: yard.children not in ([old], []), 90)
         assert faults("deaf_thread", "stuck") == 1
         assert (await unharmed(yard, bystander)).phase("bystander").outputs["in"] == old
         assert await yard.changed_hands(bystander) == []
-        await until(lambda: not psutil.pid_exists(old), 30)
+        await until(lambda: not psutil.pid_exists(old), 90)
 
 
 async def test_a_loop_that_is_blocked_when_its_run_is_given_up_is_ended(database_url: str, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ async def test_a_loop_that_is_blocked_when_its_run_is_given_up_is_ended(database
         deaf = await yard.start("blocks", go=str(tmp_path / "never"))
         await yard.noted("begun")
         await cancel(yard, deaf)
-        await until(lambda: yard.children not in ([old], []), 30)
+        await until(lambda: yard.children not in ([old], []), 90)
         assert faults("blocks", "deaf") == 1
         assert (await unharmed(yard, bystander)).phase("bystander").outputs["in"] != old
 

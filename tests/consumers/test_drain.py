@@ -26,7 +26,7 @@ async def test_a_service_that_stops_hands_over_what_it_cannot_end(database_url: 
         async with open_yard(database_url, tmp_path) as second:
             await first.keeper.stop(0.1)
             # begun there, not after the lease
-            await until(lambda: second.keeper.active == 1, 30)
+            await until(lambda: second.keeper.active == 1, 90)
             assert await second.changed_hands(flow_id) == ["handed_back"]
             second.open_gate()
             flow = await second.ended(flow_id)
@@ -40,7 +40,7 @@ async def test_a_handler_may_give_way_to_a_service_that_stops(database_url: str,
         await first.noted("between")
         async with open_yard(database_url, tmp_path) as second:
             await first.keeper.stop(60)
-            await until(lambda: first.lines().count("between") == 2, 30)
+            await until(lambda: first.lines().count("between") == 2, 90)
             second.open_gate()
             flow = await second.ended(flow_id)
     assert first.lines() == ["first", "between", "between", "second"]

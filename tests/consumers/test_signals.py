@@ -129,7 +129,7 @@ async def test_the_last_word_on_progress_is_kept_and_not_every_word(yard: Yard) 
     async def last() -> bool:
         return (await said()).get("done") == 2000
 
-    await until(last, 30)
+    await until(last, 90)
     assert await said() == {"done": 2000, "total": 2000, "message": "unit 2000\ufffd"}
     yard.open_gate()
     await yard.ended(flow_id)

@@ -16,7 +16,7 @@ from domain.flow_types import FlowTypeConfig
 from tests.consumers.flows import ONCE, entered, flow_type, phase
 from tests.waiting import until
 
-GATE_SECONDS = 60.0
+GATE_SECONDS = 180.0
 KEPT: list[bytearray] = []
 
 

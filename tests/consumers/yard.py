@@ -35,7 +35,7 @@ class Yard:
         given = {"ledger": str(self.folder / ledger), "go": str(self.folder / "go"), **initial_data}
         return (await self.house.begin(flow_type=flow_type, initial_data=given)).id
 
-    async def ended(self, flow_id: UUID, *statuses: str, within: float = 30) -> Flow:
+    async def ended(self, flow_id: UUID, *statuses: str, within: float = 90) -> Flow:
         return await ended(self.house, flow_id, *statuses, within=within)
 
     async def finish(self, flow_type: str, *statuses: str, **initial_data: Any) -> Flow:
@@ -52,7 +52,7 @@ class Yard:
 
     async def noted(self, line: str, ledger: str = "ledger") -> None:
         """Wait until a handler has written this."""
-        await until(lambda: line in self.lines(ledger), 30)
+        await until(lambda: line in self.lines(ledger), 90)
 
     def open_gate(self) -> None:
         (self.folder / "go").touch()
@@ -62,7 +62,7 @@ class Yard:
         return [child.process.pid for child in self.pool._children]
 
     async def quiet(self) -> None:
-        await until(lambda: self.keeper.active == 0, 30)
+        await until(lambda: self.keeper.active == 0, 90)
 
 
 @asynccontextmanager
