@@ -306,9 +306,7 @@ async def test_what_keeps_runs_alive_looks_at_no_queued_one(queue: Queue) -> Non
     await queue.put(new_tenant(), 20_000)
     await queue.claim(5)
     await queue.house.rows("analyze runs")
-    for statement, parameters in (
-        (statements.UNATTENDED, ([], 7.0, 100)),
-    ):
+    for statement, parameters in ((statements.UNATTENDED, ([], 7.0, 100)),):
         plan = "\n".join(row[0] for row in await queue.house.rows(f"explain {statement}", *parameters))
         assert "runs_running_idx" in plan, plan
         assert "Seq Scan on runs" not in plan, plan
