@@ -42,12 +42,14 @@ where r.owner = %b and r.state = 'running'
 
 LAPSED = """
 select id, flow_id, client_account_id, engagement_id, phase_name, token from runs
-where state = 'running' and lease_until < mfo_now() and id <> all(%s) order by lease_until limit %s
+where state = 'running' and lease_until < mfo_now() and id <> all(%s)
+  and not exists (select from parked_commands p where p.flow_id = runs.flow_id) order by lease_until limit %s
 """
 
 OVERDUE = """
 select id, flow_id, client_account_id, engagement_id, phase_name, token from runs
-where state = 'running' and deadline < mfo_now() order by deadline limit %s
+where state = 'running' and deadline < mfo_now()
+  and not exists (select from parked_commands p where p.flow_id = runs.flow_id) order by deadline limit %s
 """
 
 HAND_BACK = """
@@ -146,7 +148,8 @@ class Runs:
         """Seconds until something of ours is due: a timer, a lease that may lapse, a deadline; none: nothing is."""
         rows = await self._rows(
             "select extract(epoch from least((select min(due_at) from timers),"
-            " (select min(least(lease_until, deadline)) from runs where state = 'running')) - mfo_now())::float8",
+            " (select min(least(lease_until, deadline)) from runs where state = 'running'"
+            "  and not exists (select from parked_commands p where p.flow_id = runs.flow_id))) - mfo_now())::float8",
             (),
         )
         return None if rows[0][0] is None else max(0.0, rows[0][0])
