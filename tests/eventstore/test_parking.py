@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -19,49 +19,11 @@ from domain.commands import (
     Tenant,
 )
 from domain.errors import KeyReused, StoreUnavailable
-from domain.flow import Flow
 from eventstore.committer import Answer
 from eventstore.parking import FlowNotParked
+from tests.eventstore.breaking import accept_events, broken, readable, refuse_events, unreadable
 from tests.eventstore.house import House, create, new_tenant, started
 from tests.waiting import until
-
-TOPIC = "mfo.flow.FlowCreated.v1"
-
-
-async def broken(house: House, **fields: Any) -> Flow:
-    """A flow whose history nobody can read, as a newer version would leave it behind."""
-    flow = await house.begin(**fields)
-    await house.rows(
-        "update stored_events set topic = 'mfo.flow.FlowCloned.v1' where originator_id = %s and topic = %s",
-        flow.id,
-        TOPIC,
-    )
-    house.committer._cache.clear()
-    return flow
-
-
-async def mended(house: House, flow_id: UUID) -> None:
-    await house.rows(
-        "update stored_events set topic = %s where originator_id = %s and topic = 'mfo.flow.FlowCloned.v1'",
-        TOPIC,
-        flow_id,
-    )
-
-
-async def refuse_events(house: House, flow_id: UUID, code: str = "P0001") -> None:
-    """From now on the store takes no FlowPaused of this flow."""
-    await house.rows(
-        "create function refuse() returns trigger language plpgsql as $$ begin"
-        f" raise exception 'not this one' using errcode = '{code}'; end $$"
-    )
-    await house.rows(
-        "create trigger refuse before insert on stored_events for each row when"
-        f" (new.originator_id = '{flow_id}' and new.topic = 'mfo.flow.FlowPaused.v1') execute function refuse()"
-    )
-
-
-async def accept_events(house: House) -> None:
-    await house.rows("drop function if exists refuse cascade")
 
 
 async def all_of(house: House, *commands: Command) -> list[Answer]:
@@ -95,7 +57,7 @@ async def test_a_flow_that_cannot_be_read_waits_in_order_and_the_others_go_on(ho
 
     still = await house.committer.drain(flow.id)
     assert (still.applied, still.waiting, still.error and still.error["code"]) == (0, 3, "unknown_topic")
-    await mended(house, flow.id)
+    await readable(house, flow.id)
     drained = await house.committer.drain(flow.id)
     assert (drained.applied, drained.waiting, drained.error) == (3, 0, None)
     assert await house.facts(flow.id) == [
@@ -189,7 +151,7 @@ async def test_the_same_id_again_gets_the_same_answer_before_and_after(house: Ho
     for answer in (changed, taken):
         assert answer.error is not None
         assert (answer.outcome, answer.error["code"]) == ("refused", "idempotency_key_reused")
-    await mended(house, flow.id)
+    await readable(house, flow.id)
     await house.committer.drain(flow.id)
     after = await house.ask(PauseFlow(flow_id=flow.id), "pause")
     assert (after.outcome, after.version) == ("repeated", 3)
@@ -218,7 +180,7 @@ async def test_a_list_that_is_worked_off_at_two_places_while_it_grows_loses_and_
     ids = [f"verb {n:02}" for n in range(24)]
     for n, name in enumerate(ids[:10]):
         assert (await house.ask(verbs[n % 2], name)).outcome == "parked"
-    await mended(house, flow.id)
+    await readable(house, flow.id)
     async with started(house.another_committer()) as other:
 
         async def later() -> list[str]:
@@ -276,14 +238,13 @@ async def test_a_worker_s_result_waits_too_and_its_run_is_left_alone_meanwhile(h
     run = await house.run_of(flow.id)
     await house.rows("update runs set state = 'running', owner = 'me', lease_until = mfo_now(), deadline = mfo_now()")
     assert len(await house.side.runs.lapsed([])) == len(await house.side.runs.overdue()) == 1
-    await house.rows("update stored_events set topic = 'mfo.flow.FlowCloned.v1' where topic = %s", TOPIC)
-    house.committer._cache.clear()
+    await unreadable(house, flow.id)
     done = CompletePhase(flow_id=flow.id, run_id=run.run_id, token=run.token, outputs={"rows": 3})
     for _ in range(2):
         assert (await house.ask(done, "done", source="worker")).outcome == "parked"
     assert await house.side.runs.lapsed([]) == await house.side.runs.overdue() == []
     assert await house.side.runs.next_due() is None
-    await mended(house, flow.id)
+    await readable(house, flow.id)
     assert (await house.committer.drain(flow.id)).applied == 1
     assert await house.facts(flow.id) == [
         *("FlowCreated", "PhaseStarted", "PhaseCompleted", "CheckpointCreated", "PhaseStarted")
