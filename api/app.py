@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import flows, found, openapi, problems, report, service, uploads, verbs
+from api import flows, found, openapi, parked, problems, report, service, uploads, verbs
 from api.asking import Service
 from api.door import Door
 from api.service import KafkaCheck
@@ -61,7 +61,10 @@ def create_app(config: ServiceConfig) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
-    routers = (flows.router, verbs.router, found.router, report.router, uploads.router, service.router, service.root)
+    routers = (
+        *(flows.router, verbs.router, found.router, report.router, uploads.router, parked.router),
+        *(service.router, service.root),
+    )
     methods: dict[str, list[str]] = {}
     # in each router /flows itself stands before /flows/{flow_id}
     for router in routers:

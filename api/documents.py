@@ -404,6 +404,95 @@ class FlowType(BaseModel):
     capabilities: Json
 
 
+class CommandParked(Document):
+    """The command is kept and waits: the flow is parked, because this command or one before it could not be applied for no
+    fault of its own. The same `Idempotency-Key` again answers the same, and the outcome when there is one."""
+
+    flow_id: UUID
+    command_id: str
+    outcome: Literal["parked"]
+    status: Literal["parked"]
+    version: int = Field(description="The flow's, which the command has not changed; 0: none yet.")
+    position: None
+
+
+class ParkedReason(Document):
+    """Why something could not be done."""
+
+    code: str
+    detail: str
+
+
+class Parked(Document):
+    """A flow whose commands wait (`command`), or that a projection set aside (`projection`)."""
+
+    flow_id: UUID
+    kind: Literal["command", "projection"]
+    since: datetime
+    error: ParkedReason | None
+    waiting: int = Field(description="Commands that wait.")
+    command: str | None = Field(description="The first of them.")
+    command_id: str | None
+    attempts: int | None = Field(description="How often it was tried again by itself.")
+    retry_at: datetime | None = Field(description="When it is tried again by itself; null: next.")
+    projection: str | None
+    version: int | None = Field(description="The event that the projection could not follow.")
+
+
+class ParkedList(Document):
+    """The tenant's parked flows, the longest parked first."""
+
+    parked: list[Parked]
+    next_cursor: str | None
+
+
+class WaitingCommand(Document):
+    """A command that waits behind a parked flow. Sensitive values in its body are sealed."""
+
+    command_id: str
+    command: str
+    user_id: str
+    source: str
+    received_at: datetime
+    correlation_id: str
+    expected_version: int | None
+    error: ParkedReason | None
+    body: Json
+
+
+class ParkedDetail(Document):
+    """A parked flow with its waiting commands in order."""
+
+    flow_id: UUID
+    parked: list[Parked]
+    commands: list[WaitingCommand]
+    next_cursor: str | None
+
+
+class RetryAnswer(Document):
+    """What a retry came to."""
+
+    flow_id: UUID
+    state: Literal["parked", "free"] = Field(description="Whether commands wait still.")
+    applied: int = Field(description="Commands that have their outcome now.")
+    waiting: int
+    error: ParkedReason | None = Field(description="Why the first that waits could not be applied this time.")
+    projections: int = Field(description="Projections that are told the flow's history once more.")
+
+
+class DiscardAnswer(RetryAnswer):
+    """What was given up, and what came of those behind it."""
+
+    discarded: str = Field(description="The command's id; its outcome is `refused`, code `discarded`.")
+
+
+class DiscardParked(Document):
+    """Which waiting command is given up, and why."""
+
+    reason: str = Field(min_length=1, max_length=4000, description="Kept in the command log.")
+    command_id: str | None = Field(default=None, min_length=1, max_length=255, description="Left out: the first.")
+
+
 class ParkedFlow(Document):
     """A flow that a projection had to set aside."""
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from api.documents import Problem
+from api.documents import DiscardParked, Problem
 from domain.commands import PUBLIC, Command
 from domain.import_options import ImportOptions
 
@@ -120,6 +120,15 @@ UPLOAD: Json = {
     },
 }
 
+RETRY: Json = {"x-mfo-headers": ["IdempotencyKey"]}
+DISCARD: Json = {
+    "x-mfo-headers": ["IdempotencyKey"],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": f"{REF}DiscardParked"}}},
+    },
+}
+
 READ_ANEW: Json = {
     "requestBody": {
         "required": True,
@@ -144,7 +153,7 @@ READ_ANEW: Json = {
 
 def answers(
     done: int,
-    model: type[BaseModel] | None,
+    model: Any,
     *others: int,
     also: dict[int, type[BaseModel]] | None = None,
     extra: dict[int, Json] | None = None,
@@ -194,7 +203,7 @@ def document(app: FastAPI) -> Json:
     schemas: Json = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    models: tuple[type[BaseModel], ...] = (Problem, ImportOptions, *PUBLIC.values())
+    models: tuple[type[BaseModel], ...] = (Problem, ImportOptions, DiscardParked, *PUBLIC.values())
     for model in models:
         schemas.update(_schemas(model))
     components["parameters"] = PARAMETERS

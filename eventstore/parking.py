@@ -6,6 +6,7 @@ operator asks, when a consumers process starts (a newer version may know better)
 
 from __future__ import annotations
 
+import hashlib
 import traceback
 from collections.abc import Sequence
 from datetime import datetime
@@ -32,7 +33,8 @@ select place, became, version from wait_behind(
     %s::text[], %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s, %s) order by place
 """
 OPERATE = """
-select became, discarded from operate_parked(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+select became, discarded from operate_parked(
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 COLUMNS = (
     "n, flow_id, client_account_id, engagement_id, user_id, command_id, command, body, body_hash, source, correlation_id,"
@@ -269,18 +271,17 @@ class Parking:
 
     async def discard(
         self, flow_id: UUID, envelope: Envelope, reason: str | None, command_id: str | None = None
-    ) -> str | None:
+    ) -> str:
         """Give up the first waiting command, or the named one: its outcome is `refused`, code `discarded`.
 
-        Answers its id, none where this was asked under the same id before. Raises FlowNotParked and KeyReused.
+        Answers its id, the same where this was asked under the same id before. Raises FlowNotParked and KeyReused.
         """
         told = f"discarded by {envelope.user_id}" + (f": {reason}" if reason else "")
-        error = {"code": CommandDiscarded.code, "detail": told}
-        body = msgspec.json.encode({"command_id": command_id, "reason": reason})
+        refusal = {"code": CommandDiscarded.code, "detail": told}
         _, discarded = await self._operate(
-            "DiscardParked", flow_id, envelope, body=body, wanted=command_id, reason=error
+            "DiscardParked", flow_id, envelope, wanted=command_id, reason=reason, refusal=refusal
         )
-        return discarded
+        return str(discarded)
 
     async def _operate(
         self,
@@ -288,20 +289,15 @@ class Parking:
         flow_id: UUID,
         envelope: Envelope,
         *,
-        body: bytes = b"{}",
         wanted: str | None = None,
-        reason: dict[str, Any] | None = None,
+        reason: str | None = None,
+        refusal: dict[str, Any] | None = None,
     ) -> tuple[str, str | None]:
+        body_hash = hashlib.sha256(msgspec.json.encode([act, flow_id, wanted, reason])).digest()
         parameters = (
             *(act, flow_id, envelope.client_account_id, envelope.engagement_id, envelope.user_id, envelope.command_id),
-            *(
-                act.encode() + flow_id.bytes + body,
-                body,
-                envelope.correlation_id,
-                envelope.ip_address,
-                envelope.user_agent,
-            ),
-            *(wanted, msgspec.json.encode(reason).decode() if reason else None),
+            *(body_hash, envelope.correlation_id, envelope.ip_address, envelope.user_agent),
+            *(wanted, reason, msgspec.json.encode(refusal).decode() if refusal else None),
         )
         became, discarded = (await self._rows(OPERATE, parameters))[0]
         if became == "missing":

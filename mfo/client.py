@@ -231,6 +231,22 @@ class Client:
         """Hide a flow; its history stays."""
         await self.request("DELETE", f"/flows/{flow_id}", params={"reason": reason})
 
+    async def parked(self, flow_id: str) -> Json:
+        """Why a flow is parked and what waits there: `{flow_id, parked[], commands[], next_cursor}`. All parked flows are
+        `pages("/parked", "parked")`."""
+        return await self.request("GET", f"/parked/{flow_id}")
+
+    async def retry_parked(self, flow_id: str, *, key: str | None = None) -> Json:
+        """Try a parked flow again; `{flow_id, state, applied, waiting, error, projections}`."""
+        return await self.request("POST", f"/parked/{flow_id}/retry", key=key)
+
+    async def discard_parked(
+        self, flow_id: str, reason: str, *, command_id: str | None = None, key: str | None = None
+    ) -> Json:
+        """Give up the first waiting command, or the named one; `{discarded, ...}` and what `retry_parked` answers."""
+        body = {"reason": reason} | ({"command_id": command_id} if command_id else {})
+        return await self.request("POST", f"/parked/{flow_id}/discard", body=body, key=key)
+
     async def flow(self, flow_id: str, *, min_version: int | None = None) -> Json:
         """Everything about a flow: the row of the read model."""
         return await self.request("GET", f"/flows/{flow_id}", params={"min_version": min_version})
