@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import flows, found, openapi, parked, problems, report, service, uploads, verbs
+from api import dlq, flows, found, openapi, parked, problems, report, service, uploads, verbs
 from api.asking import Service
 from api.door import Door
 from api.service import KafkaCheck
@@ -63,6 +63,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
     routers = (
         *(flows.router, verbs.router, found.router, report.router, uploads.router, parked.router),
+        dlq.router,
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}

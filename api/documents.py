@@ -493,6 +493,64 @@ class DiscardParked(Document):
     command_id: str | None = Field(default=None, min_length=1, max_length=255, description="Left out: the first.")
 
 
+class DeadLetterLine(Document):
+    """A message that was no command. Texts are masked where they look like secrets."""
+
+    partition: int
+    offset: int
+    at: datetime
+    code: str | None = Field(description="Why it was no command.")
+    detail: str
+    source: dict[str, str | None] = Field(description="Where it came from: `topic`, `partition`, `offset`.")
+    size_bytes: int
+    replays: int = Field(description="How often it had been sent back before it came here.")
+    type: str | None
+    id: str | None
+    preview: str = Field(description="Its first 200 characters.")
+
+
+class DeadLetterList(Document):
+    """Dead letters, the newest first; from an offset on the oldest first."""
+
+    dead_letters: list[DeadLetterLine]
+    total: int | None
+    next_cursor: str | None
+
+
+class DeadLetterHeader(Document):
+    """A header of a message."""
+
+    name: str
+    value: str
+
+
+class DeadLetter(DeadLetterLine):
+    """A dead letter with its headers and body. What no text is, is escaped."""
+
+    key: str | None
+    headers: list[DeadLetterHeader]
+    body: str | None
+    complete: bool = Field(description="Whether `body` is all of it: long ones are cut, here at 64 KiB.")
+
+
+class DeadLetterReplay(Document):
+    """What is mended before a dead letter is sent back; what is left out stays as it came."""
+
+    headers: dict[str, str | None] | None = Field(
+        default=None, description="Take the place of those of their name; null: removed."
+    )
+    body: Json | str | None = Field(default=None, description="The whole value: a JSON object, or text as it is sent.")
+
+
+class DeadLetterReplayed(Document):
+    """Where the message lies now."""
+
+    topic: str
+    partition: int
+    offset: int
+    replays: int
+
+
 class ParkedFlow(Document):
     """A flow that a projection had to set aside."""
 

@@ -18,7 +18,7 @@ MfoError
 │   └── UploadInvalid · UploadTooLarge · ImportOptionsInvalid
 ├── NotHere                 there is nothing under that name for this tenant
 │   ├── ImportNotFound · ArtifactNotFound · RouteNotFound
-├── MethodNotAllowed
+├── MethodNotAllowed · OperatorOnly
 ├── Unavailable             not now; try again
 │   ├── StoreUnavailable · StoreBusy · ReadModelBehind
 └── SettingsError · RegistrationError · SchemaBehind     the service refuses to start
@@ -274,6 +274,13 @@ class ArtifactNotFound(NotHere):
     """There is no artifact with this hash."""
 
     code = "artifact_not_found"
+
+
+class OperatorOnly(MfoError):
+    """Only an operator may ask this; send X-MFO-Operator-Token, which the setting MFO_OPERATOR_TOKEN names."""
+
+    code = "operator_only"
+    status = 403
 
 
 class RouteNotFound(NotHere):

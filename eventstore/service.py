@@ -42,6 +42,7 @@ class ServiceConfig:
     workers: int = 2
     worker_memory_mb: int = 1024
     slots: int = 64
+    operator_token: str | None = None
 
     @property
     def topics(self) -> Topics:

@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
-from mfo.commands import data, flows, imports, parked, reports, services
+from mfo.commands import data, dlq, flows, imports, parked, reports, services
 from mfo.commands.output import Code, give, say, sentence
 from mfo.settings import load_settings
 
@@ -46,6 +46,7 @@ for verb in reports.VERBS:
     flows.app.command()(verb)
 app.add_typer(flows.app, name="flow")
 app.add_typer(parked.app, name="parked")
+app.add_typer(dlq.app, name="dlq")
 
 
 def _version(wanted: bool) -> None:

@@ -115,6 +115,12 @@ class Settings(BaseSettings):
     workers: int = Field(2, ge=1, le=256, description="Child processes of `mfo consumers` that do the work of phases.")
     worker_memory_mb: int = Field(1024, ge=128, description="Most memory one such child may use, in MiB.")
     slots: int = Field(64, ge=1, le=10_000, description="Phases that one `mfo consumers` has in hand at once.")
+    operator_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="What whoever asks for dead letters over HTTP must send as `X-MFO-Operator-Token`; without it they are not"
+        " served there. `mfo dlq` asks Kafka itself.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
     url: str = Field(
@@ -206,6 +212,7 @@ class Settings(BaseSettings):
             workers=self.workers,
             worker_memory_mb=self.worker_memory_mb,
             slots=self.slots,
+            operator_token=self.operator_token.get_secret_value() if self.operator_token else None,
         )
 
 
