@@ -615,6 +615,14 @@ class ProjectionsHealth(DatabaseHealth):
     parked: int = 0
 
 
+class CommandsHealth(DatabaseHealth):
+    """What waits in this process, and what is parked; `reason` says when it is worth a look, the part stays up."""
+
+    waiting: int
+    in_flight: int
+    parked_flows: int | None
+
+
 class Ready(Document):
     """Whether the whole of the service works, part by part."""
 
@@ -623,3 +631,4 @@ class Ready(Document):
     kafka: KafkaHealth
     relay: RelayHealth
     projections: ProjectionsHealth
+    commands: CommandsHealth

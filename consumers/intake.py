@@ -46,6 +46,9 @@ BATCH_MS = 10
 SESSION_MS = 6_000
 POLL_MS = 600_000
 GRACE_SECONDS = 2.0
+# a batch that takes longer pauses its partitions
+PATIENCE_SECONDS = 1.0
+FIRST_PAUSE_SECONDS = 0.02
 # the dead letters' topic takes 2 MiB, headers and reasons included
 MAX_DEAD_LETTER = (2 << 20) - (64 << 10)
 REPLY_NAMES = {ACCEPTED: "Accepted", REPEATED: "Repeated", REFUSED: "Refused", WAITS: "Parked"}
@@ -157,12 +160,11 @@ class Intake:
         self._resume(message.consumer)
         await message.ack()
 
-    async def _wait(self, consumer: Any, seconds: float) -> None:
-        """Let a batch wait with its partitions paused. What was fetched ahead is let go, and the group still hears of us."""
+    async def _pause(self, consumer: Any) -> None:
+        """Pause the partitions of a batch that waits. What was fetched ahead is let go, and the group still hears of us."""
         partitions = consumer.assignment()
         consumer.pause(*partitions)
         PARTITIONS_PAUSED.set(len(partitions))
-        await asyncio.sleep(seconds)
         if partitions:
             # paused partitions bring nothing; one that was assigned anew just now may, and is read again
             for partition, records in (await consumer.getmany(*partitions, timeout_ms=0)).items():
@@ -178,7 +180,7 @@ class Intake:
         """The answer to each, in order; what the store could not take now is asked again until it can."""
         results: list[Answer | MfoError | None] = [None] * len(incoming)
         left = list(range(len(incoming)))
-        pause = 0.05
+        pause = FIRST_PAUSE_SECONDS
         while left:
             futures: list[tuple[int, Any]] = []
             again: list[int] = []
@@ -193,6 +195,7 @@ class Intake:
                     break
                 except MfoError as error:
                     results[n] = error
+            await self._answered([future for _, future in futures], consumer)
             for n, future in futures:
                 try:
                     results[n] = await future
@@ -200,12 +203,24 @@ class Intake:
                     again.append(n)
                 except MfoError as error:
                     results[n] = error
+            if len(again) < len(left):
+                pause = FIRST_PAUSE_SECONDS
             left = sorted(again)
             self.waiting = bool(left)
             if left:
-                await self._wait(consumer, pause)
-                pause = min(pause * 2, 2.0)
+                await self._pause(consumer)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, PATIENCE_SECONDS)
         return [result for result in results if result is not None]
+
+    async def _answered(self, pending: Sequence[asyncio.Future[Answer]], consumer: Any) -> None:
+        """Wait until all are answered, which may take as long as the store is away."""
+        while pending:
+            _, left = await asyncio.wait(pending, timeout=PATIENCE_SECONDS)
+            pending = list(left)
+            if pending:
+                self.waiting = True
+                await self._pause(consumer)
 
     async def tell_late(self, replies: Sequence[LateReply]) -> None:
         """The outcomes of commands that had waited behind parked flows."""
@@ -248,7 +263,9 @@ class Intake:
             self.waiting = bool(outgoing)
             if outgoing:
                 log.warning("replies wait for Kafka", messages=len(outgoing))
-                await (asyncio.sleep(pause) if consumer is None else self._wait(consumer, pause))
+                if consumer is not None:
+                    await self._pause(consumer)
+                await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
 
     def _redirected(self, one: Outgoing, error: KafkaError) -> list[Outgoing]:

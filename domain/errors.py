@@ -20,7 +20,7 @@ MfoError
 │   ├── ImportNotFound · ArtifactNotFound · RouteNotFound
 ├── MethodNotAllowed · OperatorOnly
 ├── Unavailable             not now; try again
-│   ├── StoreUnavailable · StoreBusy · ReadModelBehind
+│   ├── StoreUnavailable · StoreBusy · Overloaded · ReadModelBehind
 └── SettingsError · RegistrationError · SchemaBehind     the service refuses to start
 """
 
@@ -313,6 +313,12 @@ class StoreBusy(Unavailable):
     """The event store is busy; nothing was recorded, try again."""
 
     code = "store_busy"
+
+
+class Overloaded(Unavailable):
+    """The service has as much to do as it can take; nothing was recorded, try again in a moment."""
+
+    code = "overloaded"
 
 
 class ReadModelBehind(Unavailable):

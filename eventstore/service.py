@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from domain.errors import SettingsError, StoreUnavailable
 from domain.flow_types import FlowTypes
 from eventstore.artifacts import ArtifactStore
-from eventstore.committer import Committer, Slots
+from eventstore.committer import MAX_QUEUE, MAX_QUEUE_BYTES, Committer, Slots
 from eventstore.database import DEFAULT_SHARD, Connection, connect, pool
 from eventstore.definitions import flow_types, modules, remember
 from eventstore.imports import ImportStore
@@ -43,6 +43,10 @@ class ServiceConfig:
     worker_memory_mb: int = 1024
     slots: int = 64
     operator_token: str | None = None
+    http_in_flight: int = 256
+    uploads_at_once: int = 8
+    max_queue: int = MAX_QUEUE
+    max_queue_bytes: int = MAX_QUEUE_BYTES
 
     @property
     def topics(self) -> Topics:
@@ -120,6 +124,8 @@ async def write_side(
             artifacts,
             partial(connect, config.database_url, config.shard, lock_timeout="5s"),
             slots=slots,
+            max_queue=config.max_queue,
+            max_queue_bytes=config.max_queue_bytes,
         )
         await committer.start()
         try:

@@ -115,6 +115,18 @@ class Settings(BaseSettings):
     workers: int = Field(2, ge=1, le=256, description="Child processes of `mfo consumers` that do the work of phases.")
     worker_memory_mb: int = Field(1024, ge=128, description="Most memory one such child may use, in MiB.")
     slots: int = Field(64, ge=1, le=10_000, description="Phases that one `mfo consumers` has in hand at once.")
+    max_queue: int = Field(
+        20_000,
+        ge=1,
+        description="Commands that one process lets wait for the store; more are answered 503, those from Kafka stay there.",
+    )
+    max_queue_bytes: int = Field(
+        64 * MIB, ge=1 * MIB, description="The same in bytes, and the most that HTTP bodies take."
+    )
+    http_in_flight: int = Field(
+        256, ge=1, le=100_000, description="Writes under way at once in one `mfo api`, and a quarter of the reads."
+    )
+    uploads_at_once: int = Field(8, ge=1, le=1000, description="Uploads under way at once in one `mfo api`.")
     operator_token: SecretStr | None = Field(
         None,
         min_length=16,
@@ -212,6 +224,10 @@ class Settings(BaseSettings):
             workers=self.workers,
             worker_memory_mb=self.worker_memory_mb,
             slots=self.slots,
+            max_queue=self.max_queue,
+            max_queue_bytes=self.max_queue_bytes,
+            http_in_flight=self.http_in_flight,
+            uploads_at_once=self.uploads_at_once,
             operator_token=self.operator_token.get_secret_value() if self.operator_token else None,
         )
 

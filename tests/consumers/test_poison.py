@@ -102,7 +102,7 @@ async def test_a_store_that_takes_nothing_pauses_the_partitions_and_the_group_st
     config: ServiceConfig, house: House, real_kafka: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert real_kafka
-    monkeypatch.setattr(intake, "POLL_MS", 1500)
+    monkeypatch.setattr(intake, "POLL_MS", 4000)
     closed = house.another_committer()
     await closed.start()
     await closed.stop()
@@ -115,8 +115,10 @@ async def test_a_store_that_takes_nothing_pauses_the_partitions_and_the_group_st
         await until(lambda: REGISTRY.get_sample_value("mfo_partitions_paused") == 4, 15)
         later = [await client.send("CreateFlow", uuid4(), CREATE) for _ in range(20)]
         # longer than a member may go without asking for more
-        await asyncio.sleep(3)
+        member = consumer._coordinator.generation
+        await asyncio.sleep(5)
         assert len(consumer.assignment()) == len(consumer.paused()) == 4
+        assert consumer._coordinator.generation == member
         assert await house.one("select count(*) from parked_commands") == 0
         door.committer = house.committer
         for command_id in (first, *later):
