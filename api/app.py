@@ -14,8 +14,9 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import flows, found, openapi, problems, report, service, targets, uploads, verbs
+from api import dlq, flows, found, openapi, parked, problems, report, service, targets, uploads, verbs
 from api.asking import Service
+from api.crowd import Crowd
 from api.door import Door
 from api.service import KafkaCheck
 from api.watch import Watch
@@ -62,7 +63,8 @@ def create_app(config: ServiceConfig) -> FastAPI:
     )
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
     routers = (
-        *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router),
+        *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
+        dlq.router,
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}
@@ -75,7 +77,15 @@ def create_app(config: ServiceConfig) -> FastAPI:
     app.state.methods = methods
     problems.install(app)
     openapi.install(app)
-    app.add_middleware(Door)
+    crowd = Crowd(
+        writes=config.http_in_flight,
+        uploads=config.uploads_at_once,
+        body_bytes=max(config.max_queue_bytes, config.max_body_bytes),
+        longest_body=config.max_body_bytes,
+        full=lambda: app.state.service.side.committer.full,
+    )
+    app.state.crowd = crowd
+    app.add_middleware(Door, crowd=crowd)
     return app
 
 

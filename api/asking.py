@@ -268,6 +268,7 @@ def build(kind: type[C], body: dict[str, Any], flow_id: UUID) -> C:
 async def submit(request: Request, asking: Caller, command: Command, *, command_id: str) -> Answer:
     """What became of a command; its position is looked up where the first answer did not keep one."""
     answer = await asking.side.committer.submit(command, asking.envelope(command_id, expected_version(request)))
+    request.state.place.wait()
     if answer.error is None and answer.position is None and answer.version:
         place = await asking.rows.place(answer.flow_id, answer.version)
         return replace(answer, position=asking.side.store.position(place))

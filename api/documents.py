@@ -477,6 +477,153 @@ class FlowType(BaseModel):
     capabilities: Json
 
 
+class CommandParked(Document):
+    """The command is kept and waits: the flow is parked, because this command or one before it could not be applied for no
+    fault of its own. The same `Idempotency-Key` again answers the same, and the outcome when there is one."""
+
+    flow_id: UUID
+    command_id: str
+    outcome: Literal["parked"]
+    status: Literal["parked"]
+    version: int = Field(description="The flow's, which the command has not changed; 0: none yet.")
+    position: None
+
+
+class ParkedReason(Document):
+    """Why something could not be done."""
+
+    code: str
+    detail: str
+
+
+class Parked(Document):
+    """A flow whose commands wait (`command`), or that a projection set aside (`projection`)."""
+
+    flow_id: UUID
+    kind: Literal["command", "projection"]
+    since: datetime
+    error: ParkedReason | None
+    waiting: int = Field(description="Commands that wait.")
+    command: str | None = Field(description="The first of them.")
+    command_id: str | None
+    attempts: int | None = Field(description="How often it was tried again by itself.")
+    retry_at: datetime | None = Field(description="When it is tried again by itself; null: next.")
+    projection: str | None
+    version: int | None = Field(description="The event that the projection could not follow.")
+
+
+class ParkedList(Document):
+    """The tenant's parked flows, the longest parked first."""
+
+    parked: list[Parked]
+    next_cursor: str | None
+
+
+class WaitingCommand(Document):
+    """A command that waits behind a parked flow. Sensitive values in its body are sealed."""
+
+    command_id: str
+    command: str
+    user_id: str
+    source: str
+    received_at: datetime
+    correlation_id: str
+    expected_version: int | None
+    error: ParkedReason | None
+    body: Json
+
+
+class ParkedDetail(Document):
+    """A parked flow with its waiting commands in order."""
+
+    flow_id: UUID
+    parked: list[Parked]
+    commands: list[WaitingCommand]
+    next_cursor: str | None
+
+
+class RetryAnswer(Document):
+    """What a retry came to."""
+
+    flow_id: UUID
+    state: Literal["parked", "free"] = Field(description="Whether commands wait still.")
+    applied: int = Field(description="Commands that have their outcome now.")
+    waiting: int
+    error: ParkedReason | None = Field(description="Why the first that waits could not be applied this time.")
+    projections: int = Field(description="Projections that are told the flow's history once more.")
+
+
+class DiscardAnswer(RetryAnswer):
+    """What was given up, and what came of those behind it."""
+
+    discarded: str = Field(description="The command's id; its outcome is `refused`, code `discarded`.")
+
+
+class DiscardParked(Document):
+    """Which waiting command is given up, and why."""
+
+    reason: str = Field(min_length=1, max_length=4000, description="Kept in the command log.")
+    command_id: str | None = Field(default=None, min_length=1, max_length=255, description="Left out: the first.")
+
+
+class DeadLetterLine(Document):
+    """A message that was no command. Texts are masked where they look like secrets."""
+
+    partition: int
+    offset: int
+    at: datetime
+    code: str | None = Field(description="Why it was no command.")
+    detail: str
+    source: dict[str, str | None] = Field(description="Where it came from: `topic`, `partition`, `offset`.")
+    size_bytes: int
+    replays: int = Field(description="How often it had been sent back before it came here.")
+    type: str | None
+    id: str | None
+    preview: str = Field(description="Its first 200 characters.")
+
+
+class DeadLetterList(Document):
+    """Dead letters, the newest first; from an offset on the oldest first."""
+
+    dead_letters: list[DeadLetterLine]
+    total: int | None
+    next_cursor: str | None
+
+
+class DeadLetterHeader(Document):
+    """A header of a message."""
+
+    name: str
+    value: str
+
+
+class DeadLetter(DeadLetterLine):
+    """A dead letter with its headers and body. What no text is, is escaped."""
+
+    key: str | None
+    headers: list[DeadLetterHeader]
+    body: str | None
+    complete: bool = Field(description="Whether `body` is all of it: long ones are cut, here at 64 KiB.")
+
+
+class DeadLetterReplay(Document):
+    """What is mended before a dead letter is sent back; what is left out stays as it came."""
+
+    headers: dict[str, str | None] | None = Field(
+        default=None, description="Take the place of those of their name; null: removed."
+    )
+    body: Json | str | None = Field(default=None, description="The whole value: a JSON object, or text as it is sent.")
+
+
+class DeadLetterReplayed(Document):
+    """Where the message lies now."""
+
+    topic: str
+    partition: int
+    offset: int
+    replays: int
+
+
 class ParkedFlow(Document):
     """A flow that a projection had to set aside."""
 
@@ -570,6 +717,14 @@ class ProjectionsHealth(DatabaseHealth):
     parked: int = 0
 
 
+class CommandsHealth(DatabaseHealth):
+    """What waits in this process, and what is parked; `reason` says when it is worth a look, the part stays up."""
+
+    waiting: int
+    in_flight: int
+    parked_flows: int | None
+
+
 class Ready(Document):
     """Whether the whole of the service works, part by part."""
 
@@ -578,6 +733,7 @@ class Ready(Document):
     kafka: KafkaHealth
     relay: RelayHealth
     projections: ProjectionsHealth
+    commands: CommandsHealth
 
 
 class DoctorFinding(Document):

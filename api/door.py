@@ -12,8 +12,9 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.crowd import Crowd, Place
 from api.problems import problem
-from domain.errors import MfoError
+from domain.errors import MfoError, Overloaded
 
 log = structlog.get_logger()
 
@@ -33,8 +34,9 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 class Door:
     """The outermost layer of the application, as plain ASGI."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, crowd: Crowd) -> None:
         self.app = app
+        self.crowd = crowd
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,6 +47,7 @@ class Door:
         state = scope.setdefault("state", {})
         state["correlation_id"] = correlation_id
         status = 0
+        place: Place | None = None
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -55,7 +58,11 @@ class Door:
 
         with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
             try:
+                if scope["path"] not in QUIET:
+                    place = state["place"] = self.crowd.admit(scope)
                 await self.app(scope, receive, answer)
+            except Overloaded as overloaded:
+                await problem(Request(scope), overloaded)(scope, receive, answer)
             except ClientDisconnect:
                 status = CLIENT_GONE
             except Exception:
@@ -65,6 +72,8 @@ class Door:
                 with suppress(ClientDisconnect):
                     await problem(Request(scope), MfoError())(scope, receive, answer)
             finally:
+                if place is not None:
+                    place.leave()
                 _note(scope, status or CLIENT_GONE, perf_counter() - began)
 
 

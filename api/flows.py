@@ -15,8 +15,9 @@ from api import cursors
 from api.answers import Json, etag, not_modified
 from api.asking import DOOR, Asking, Caller, OfFlow, command_id, command_of, json_body, submit
 from api.cursors import Cursor
-from api.documents import FlowDetail, FlowList, FlowMade, FlowStatusAnswer, History
+from api.documents import CommandParked, FlowDetail, FlowList, FlowMade, FlowStatusAnswer, History
 from api.openapi import DELETE_FLOW, NDJSON, answers, takes
+from api.parked import waits
 from api.problems import problem
 from api.reading import Consistency, MinPosition, MinVersion, WaitMs, aware, flow_row, list_is_due, words
 from api.rows import FLOWS, FlowFilter, Row
@@ -28,6 +29,7 @@ from domain.errors import BodyInvalid, FieldError, ParameterInvalid, ReadModelBe
 from domain.events import TOPICS
 from domain.flow import Recorded
 from domain.words import Status, status_of
+from eventstore.committer import WAITS
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["flows"])
 
@@ -41,7 +43,7 @@ SUGGESTIONS = "mapping_suggestions"
     "/flows",
     status_code=201,
     summary="Create a flow",
-    responses=answers(201, FlowMade, 400, 409, 413, 422, 503),
+    responses=answers(201, FlowMade, 202, 400, 409, 413, 422, 503, also={202: CommandParked}),
     openapi_extra=takes(CreateFlow, required=True, if_match=False),
 )
 async def create_flow(request: Request, asking: Asking) -> Response:
@@ -53,6 +55,8 @@ async def create_flow(request: Request, asking: Asking) -> Response:
     flow_id = uuid5(asking.tenant.client_account_id, key)
     command = await command_of(request, asking, CreateFlow, flow_id)
     answer = await submit(request, asking, command, command_id=key)
+    if answer.outcome == WAITS:
+        return waits(answer)
     flow = answer.flow
     if answer.error is not None or flow is None:
         return problem(request, answer.error or BodyInvalid())
@@ -179,7 +183,7 @@ async def get_flow(
     "/flows/{flow_id}",
     status_code=204,
     summary="Delete a flow",
-    responses=answers(204, None, 400, 404, 412, 413, 422, 503),
+    responses=answers(204, None, 202, 400, 404, 412, 413, 422, 503, also={202: CommandParked}),
     openapi_extra=DELETE_FLOW,
 )
 async def delete_flow(
@@ -194,6 +198,8 @@ async def delete_flow(
         raise BodyInvalid(message, errors=[FieldError("body", message)])
     command = DeleteFlow(flow_id=wanted.flow_id, reason=reason)
     answer = await submit(request, asking, command, command_id=command_id(request))
+    if answer.outcome == WAITS:
+        return waits(answer)
     if answer.error is not None:
         return problem(request, answer.error)
     headers = {"ETag": etag(answer.version)}

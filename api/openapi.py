@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from api.documents import Problem
+from api.documents import DeadLetterReplay, DiscardParked, Problem
 from domain.commands import PUBLIC, Command
 from domain.import_options import ImportOptions
 
@@ -18,6 +18,7 @@ REF = "#/components/schemas/"
 REASONS = {
     304: "Nothing has changed since the version you hold",
     400: "The tenant headers are missing or malformed, or the body is not JSON",
+    403: "Only an operator may ask this",
     404: "There is no such thing for this tenant",
     405: "The route does not take this method",
     409: "Refused: the flow cannot do that now",
@@ -67,6 +68,13 @@ PARAMETERS: dict[str, Json] = {
         "required": False,
         "schema": {"type": "string", "pattern": '^("[0-9]{1,18}"|\\*)$'},
         "description": "The version the flow must be at.",
+    },
+    "OperatorToken": {
+        "name": "X-MFO-Operator-Token",
+        "in": "header",
+        "required": True,
+        "schema": {"type": "string"},
+        "description": "What `MFO_OPERATOR_TOKEN` is set to. Dead letters belong to no tenant.",
     },
     "IfNoneMatch": {
         "name": "If-None-Match",
@@ -120,6 +128,24 @@ UPLOAD: Json = {
     },
 }
 
+RETRY: Json = {"x-mfo-headers": ["IdempotencyKey"]}
+DISCARD: Json = {
+    "x-mfo-headers": ["IdempotencyKey"],
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": f"{REF}DiscardParked"}}},
+    },
+}
+
+OPERATOR: Json = {"x-mfo-headers": ["OperatorToken"]}
+REPLAY: Json = {
+    "x-mfo-headers": ["OperatorToken"],
+    "requestBody": {
+        "required": False,
+        "content": {"application/json": {"schema": {"$ref": f"{REF}DeadLetterReplay"}}},
+    },
+}
+
 READ_ANEW: Json = {
     "requestBody": {
         "required": True,
@@ -144,7 +170,7 @@ READ_ANEW: Json = {
 
 def answers(
     done: int,
-    model: type[BaseModel] | None,
+    model: Any,
     *others: int,
     also: dict[int, type[BaseModel]] | None = None,
     extra: dict[int, Json] | None = None,
@@ -194,7 +220,7 @@ def document(app: FastAPI) -> Json:
     schemas: Json = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    models: tuple[type[BaseModel], ...] = (Problem, ImportOptions, *PUBLIC.values())
+    models: tuple[type[BaseModel], ...] = (Problem, ImportOptions, DiscardParked, DeadLetterReplay, *PUBLIC.values())
     for model in models:
         schemas.update(_schemas(model))
     components["parameters"] = PARAMETERS

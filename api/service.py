@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from api.answers import Json
 from api.asking import DOOR, Asking, Service
+from api.crowd import WRITES, Crowd
 from api.documents import Doctor, FlowType, FlowTypeList, Live, ProjectionList, Ready
 from api.openapi import answers
 from api.problems import FlowTypeNotFound
@@ -97,7 +98,8 @@ async def ready(request: Request) -> Response:
         relay, projections = await asyncio.gather(_relay(service.side), _projections(service.side))
     else:
         relay = projections = _part("the database does not answer")
-    parts = {"database": database, "kafka": broker, "relay": relay, "projections": projections}
+    commands = await _commands(service.side, request.app.state.crowd)
+    parts = {"database": database, "kafka": broker, "relay": relay, "projections": projections, "commands": commands}
     good = all(part["state"] == UP for part in parts.values())
     return Json({"status": "ready" if good else "not_ready", **parts}, 200 if good else 503)
 
@@ -185,6 +187,22 @@ async def _projections(side: WriteSide) -> dict[str, Any]:
         if row["state"] not in RUNNING or row["lag"] > SMALL_LAG or row["silent_seconds"] > SILENT_SECONDS
     ]
     return _part("; ".join(late) or None, **facts)
+
+
+async def _commands(side: WriteSide, crowd: Crowd) -> dict[str, Any]:
+    """What waits here and what is parked. It says so and stays up: that others take over helps neither."""
+    facts = {"waiting": side.committer.waiting, "in_flight": crowd.under_way[WRITES], "parked_flows": None}
+    try:
+        facts["parked_flows"] = (await _rows(side, "select count(distinct flow_id) as n from parked_commands"))[0]["n"]
+    except (psycopg.Error, PoolTimeout, PoolClosed, TimeoutError):
+        return _part() | facts
+    said = [
+        f"{facts['parked_flows']} flows are parked; see /api/v1/parked" if facts["parked_flows"] else "",
+        "commands are turned away: too many wait"
+        if crowd.under_way[WRITES] >= crowd.writes or side.committer.full
+        else "",
+    ]
+    return _part() | {"reason": "; ".join(filter(None, said)) or None} | facts
 
 
 @dataclass(slots=True)

@@ -10,8 +10,9 @@ from starlette.responses import Response
 
 from api.answers import Json, etag
 from api.asking import DOOR, Asking, Caller, OfFlow, Wanted, command_id, command_of, submit
-from api.documents import PhaseResult, RunBegun, VerbAnswer
+from api.documents import CommandParked, PhaseResult, RunBegun, VerbAnswer
 from api.openapi import answers, takes
+from api.parked import waits
 from api.problems import problem
 from api.reading import WaitMs
 from domain.commands import (
@@ -27,7 +28,7 @@ from domain.commands import (
 )
 from domain.flow import Flow, Run
 from domain.view import phase_result
-from eventstore.committer import Answer
+from eventstore.committer import WAITS, Answer
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["verbs"])
 
@@ -36,7 +37,7 @@ router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["verbs"])
     "/flows/{flow_id}/execute",
     status_code=202,
     summary="Run the next phase",
-    responses=answers(202, RunBegun, 200, 400, 404, 409, 412, 413, 422, 503, also={200: PhaseResult}),
+    responses=answers(202, RunBegun | CommandParked, 200, 400, 404, 409, 412, 413, 422, 503, also={200: PhaseResult}),
     openapi_extra=takes(ExecutePhase),
 )
 async def execute_phase(
@@ -52,6 +53,8 @@ async def execute_phase(
     began = monotonic()
     command = await command_of(request, asking, ExecutePhase, wanted.flow_id)
     answer = await submit(request, asking, command, command_id=command_id(request))
+    if answer.outcome == WAITS:
+        return waits(answer)
     flow = answer.flow
     if answer.error is not None or flow is None or flow.run is None:
         return problem(request, answer.error or {"code": "refused", "detail": "the phase did not begin"})
@@ -97,6 +100,8 @@ async def _ended(asking: Caller, flow: Flow, run: Run, seconds: float) -> Respon
 async def _verb(request: Request, asking: Caller, wanted: Wanted, kind: type[Command]) -> Response:
     command = await command_of(request, asking, kind, wanted.flow_id)
     answer: Answer = await submit(request, asking, command, command_id=command_id(request))
+    if answer.outcome == WAITS:
+        return waits(answer)
     if answer.error is not None or answer.flow is None:
         return problem(request, answer.error or {"code": "refused", "detail": "the flow did not answer"})
     body: dict[str, Any] = {
@@ -109,7 +114,7 @@ async def _verb(request: Request, asking: Caller, wanted: Wanted, kind: type[Com
     return Json(body, headers={"ETag": etag(answer.version)})
 
 
-VERB_ANSWERS = answers(200, VerbAnswer, 400, 404, 409, 412, 413, 422, 503)
+VERB_ANSWERS = answers(200, VerbAnswer, 202, 400, 404, 409, 412, 413, 422, 503, also={202: CommandParked})
 
 
 @router.post("/flows/{flow_id}/pause", summary="Pause a flow", responses=VERB_ANSWERS, openapi_extra=takes(PauseFlow))

@@ -18,6 +18,7 @@ from consumers.frames import Begin
 from consumers.intake import Intake
 from consumers.keeper import Keeper
 from consumers.metrics import TARGET_STATE, TARGETS
+from consumers.parked import ParkedFlows
 from consumers.phases import PhaseWork
 from consumers.pool import WorkerPool
 from consumers.work import Workshop
@@ -91,14 +92,19 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         stack.push_async_callback(_quietly, intake.broker.stop)
         if await _unless(stop, _start_intake(intake)) is None:
             return
+        parked = ParkedFlows(side.committer, intake.tell_late)
+        # cancelled with the others
+        tasks.append(asyncio.create_task(parked.run(), name="parked flows"))
 
         async def parts() -> Parts:
             return {
-                "committer": _state(side.committer.healthy, "the committer has ended"),
+                "committer": _state(side.committer.healthy, "the committer has ended")
+                | {"waiting": side.committer.waiting, "waiting_bytes": side.committer.waiting_bytes},
                 "keeper": _state(keeper.healthy, "a loop of the keeper has ended"),
                 "workers": _state(pool.alive > 0, "no worker process is alive"),
                 "intake": _state(not intake.waiting, "commands wait for the store, or their answers for Kafka"),
                 "relay": _state(not tasks[0].done(), "the relay has ended") | {"leading": relay.leading},
+                "parked": _state(True, "") | {"flows": parked.counts.flows, "commands": parked.counts.commands},
             }
 
         await stack.enter_async_context(

@@ -1,13 +1,15 @@
 """Commands taken in from Kafka in batches, acknowledged when every one has its answer.
 
-A message that is no command goes to the dead letters with its bytes and headers. While the store cannot be reached the
-batch waits; nothing is acknowledged before it is kept.
+A message that is no command goes to the dead letters with its bytes and headers. While the store cannot be reached, or has
+enough to do, the batch waits with its partitions paused; nothing is acknowledged before it is kept. A command of a parked flow
+is kept, and holds up no partition: its sender is told `parked` now and the outcome later.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ import msgspec
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    IllegalStateError,
     InvalidTopicError,
     KafkaError,
     MessageSizeTooLargeError,
@@ -28,10 +31,11 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from pydantic import BaseModel, Field
 
 from consumers.messages import Incoming, read, sender
-from consumers.metrics import TAKEN_IN
+from consumers.metrics import PARTITIONS_PAUSED, TAKEN_IN
 from domain.commands import Json
 from domain.errors import MfoError, Unavailable
-from eventstore.committer import ACCEPTED, REFUSED, REPEATED, Answer, Committer
+from eventstore.committer import ACCEPTED, REFUSED, REPEATED, WAITS, Answer, Committer
+from eventstore.parking import LateReply
 from eventstore.service import ServiceConfig
 
 log = structlog.get_logger()
@@ -42,9 +46,12 @@ BATCH_MS = 10
 SESSION_MS = 6_000
 POLL_MS = 600_000
 GRACE_SECONDS = 2.0
+# a batch that takes longer pauses its partitions
+PATIENCE_SECONDS = 1.0
+FIRST_PAUSE_SECONDS = 0.02
 # the dead letters' topic takes 2 MiB, headers and reasons included
 MAX_DEAD_LETTER = (2 << 20) - (64 << 10)
-REPLY_NAMES = {ACCEPTED: "Accepted", REPEATED: "Repeated", REFUSED: "Refused"}
+REPLY_NAMES = {ACCEPTED: "Accepted", REPEATED: "Repeated", REFUSED: "Refused", WAITS: "Parked"}
 
 
 class ReplyError(BaseModel):
@@ -70,7 +77,8 @@ class Reply(BaseModel):
 
     command_id: str
     outcome: str = Field(
-        description="accepted, repeated or refused; a repeat carries the first version, position and error"
+        description="accepted, repeated or refused; a repeat carries the first version, position and error. parked: the"
+        " command is kept and waits behind one that could not be applied; a second reply brings its outcome"
     )
     flow_id: str | None
     version: int
@@ -141,33 +149,53 @@ class Intake:
                 outgoing.extend(self._dead_letter(record, error))
                 continue
             waiting.append((record, incoming))
-        answers = await self._decide([incoming for _, incoming in waiting])
+        answers = await self._decide([incoming for _, incoming in waiting], message.consumer)
         for (record, incoming), answer in zip(waiting, answers, strict=True):
             if isinstance(answer, MfoError):
                 outgoing.extend(self._dead_letter(record, answer))
                 continue
             TAKEN_IN.labels(answer.outcome).inc()
-            outgoing.append(self._reply(incoming, answer))
-        await self._tell(outgoing)
+            outgoing.append(self._reply(incoming.reply_topic, answer, incoming.envelope.correlation_id))
+        await self._tell(outgoing, message.consumer)
+        self._resume(message.consumer)
         await message.ack()
 
-    async def _decide(self, incoming: list[Incoming]) -> list[Answer | MfoError]:
+    async def _pause(self, consumer: Any) -> None:
+        """Pause the partitions of a batch that waits. What was fetched ahead is let go, and the group still hears of us."""
+        partitions = consumer.assignment()
+        consumer.pause(*partitions)
+        PARTITIONS_PAUSED.set(len(partitions))
+        if partitions:
+            # paused partitions bring nothing; one that was assigned anew just now may, and is read again
+            for partition, records in (await consumer.getmany(*partitions, timeout_ms=0)).items():
+                consumer.seek(partition, records[0].offset)
+
+    def _resume(self, consumer: Any) -> None:
+        for partition in consumer.paused():
+            with suppress(IllegalStateError):
+                consumer.resume(partition)
+        PARTITIONS_PAUSED.set(0)
+
+    async def _decide(self, incoming: list[Incoming], consumer: Any) -> list[Answer | MfoError]:
         """The answer to each, in order; what the store could not take now is asked again until it can."""
         results: list[Answer | MfoError | None] = [None] * len(incoming)
         left = list(range(len(incoming)))
-        pause = 0.05
+        pause = FIRST_PAUSE_SECONDS
         while left:
             futures: list[tuple[int, Any]] = []
             again: list[int] = []
             for place, n in enumerate(left):
                 try:
-                    futures.append((n, await self._committer().put(incoming[n].command, incoming[n].envelope)))
+                    one = incoming[n]
+                    put = self._committer().put(one.command, one.envelope, reply_to=one.reply_topic)
+                    futures.append((n, await put))
                 except Unavailable:
                     # order is kept: what follows waits too
                     again.extend(left[place:])
                     break
                 except MfoError as error:
                     results[n] = error
+            await self._answered([future for _, future in futures], consumer)
             for n, future in futures:
                 try:
                     results[n] = await future
@@ -175,14 +203,35 @@ class Intake:
                     again.append(n)
                 except MfoError as error:
                     results[n] = error
+            if len(again) < len(left):
+                pause = FIRST_PAUSE_SECONDS
             left = sorted(again)
             self.waiting = bool(left)
             if left:
+                await self._pause(consumer)
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, 2.0)
+                pause = min(pause * 2, PATIENCE_SECONDS)
         return [result for result in results if result is not None]
 
-    async def _tell(self, outgoing: list[Outgoing]) -> None:
+    async def _answered(self, pending: Sequence[asyncio.Future[Answer]], consumer: Any) -> None:
+        """Wait until all are answered, which may take as long as the store is away."""
+        while pending:
+            _, left = await asyncio.wait(pending, timeout=PATIENCE_SECONDS)
+            pending = list(left)
+            if pending:
+                self.waiting = True
+                await self._pause(consumer)
+
+    async def tell_late(self, replies: Sequence[LateReply]) -> None:
+        """The outcomes of commands that had waited behind parked flows."""
+        outgoing = []
+        for reply in replies:
+            position = self._committer().store.position(reply.position)
+            answer = Answer(reply.command_id, reply.outcome, reply.flow_id, reply.version, position, reply.error)
+            outgoing.append(self._reply(reply.reply_to, answer, reply.correlation_id))
+        await self._tell(outgoing)
+
+    async def _tell(self, outgoing: list[Outgoing], consumer: Any = None) -> None:
         """Send all of it, in order; a broker that cannot take it now is waited for, because the batch counts as done after."""
         assert self._producer is not None
         pause = 0.1
@@ -214,6 +263,8 @@ class Intake:
             self.waiting = bool(outgoing)
             if outgoing:
                 log.warning("replies wait for Kafka", messages=len(outgoing))
+                if consumer is not None:
+                    await self._pause(consumer)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
 
@@ -226,7 +277,7 @@ class Intake:
         )
         return [one._replace(topic=self._topics.replies)]
 
-    def _reply(self, incoming: Incoming, answer: Answer) -> Outgoing:
+    def _reply(self, topic: str, answer: Answer, correlation_id: str) -> Outgoing:
         body: Json = {
             "command_id": answer.command_id,
             "outcome": answer.outcome,
@@ -237,11 +288,11 @@ class Intake:
         if answer.error is not None:
             body["error"] = answer.error
         return self._message(
-            incoming.reply_topic,
+            topic,
             REPLY_NAMES[answer.outcome],
             body,
             flow_id=str(answer.flow_id),
-            correlation_id=incoming.envelope.correlation_id,
+            correlation_id=correlation_id,
         )
 
     def _message(self, topic: str, name: str, body: Json, *, flow_id: str | None, correlation_id: str) -> Outgoing:

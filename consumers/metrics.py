@@ -16,3 +16,4 @@ TAKEN_IN = Counter("mfo_commands_taken_in_total", "Commands taken in from Kafka,
 TARGETS = Gauge("mfo_targets_not_closed", "Targets that are left alone or being tried, in the whole store")
 TARGET_STATE = Gauge("mfo_target_state", "1 for each target that is not closed", ["target", "scope", "state"])
 IMPORTS_DESCRIBED = Counter("mfo_imports_described_total", "Uploads described, by result", ["state"])
+PARTITIONS_PAUSED = Gauge("mfo_partitions_paused", "Partitions of commands that are paused while a batch waits")

@@ -18,9 +18,9 @@ MfoError
 │   └── UploadInvalid · UploadTooLarge · ImportOptionsInvalid
 ├── NotHere                 there is nothing under that name for this tenant
 │   ├── ImportNotFound · ArtifactNotFound · RouteNotFound
-├── MethodNotAllowed
+├── MethodNotAllowed · OperatorOnly
 ├── Unavailable             not now; try again
-│   ├── StoreUnavailable · StoreBusy · ReadModelBehind
+│   ├── StoreUnavailable · StoreBusy · Overloaded · ReadModelBehind
 └── SettingsError · RegistrationError · SchemaBehind     the service refuses to start
 """
 
@@ -276,6 +276,13 @@ class ArtifactNotFound(NotHere):
     code = "artifact_not_found"
 
 
+class OperatorOnly(MfoError):
+    """Only an operator may ask this; send X-MFO-Operator-Token, which the setting MFO_OPERATOR_TOKEN names."""
+
+    code = "operator_only"
+    status = 403
+
+
 class RouteNotFound(NotHere):
     """There is no such route."""
 
@@ -306,6 +313,12 @@ class StoreBusy(Unavailable):
     """The event store is busy; nothing was recorded, try again."""
 
     code = "store_busy"
+
+
+class Overloaded(Unavailable):
+    """The service has as much to do as it can take; nothing was recorded, try again in a moment."""
+
+    code = "overloaded"
 
 
 class ReadModelBehind(Unavailable):

@@ -3,6 +3,9 @@
 While one group is being committed the next one gathers; there is no artificial delay. Inside a group the commands of one
 flow are decided one after the other. What loses (its flow moved on, or an id was used before) is decided again on fresh
 history, in order, with the first answers at hand. Correctness never depends on the cache: the append checks the version.
+
+A command that cannot be applied for no fault of its own parks its flow (`eventstore/parking.py`): it waits, and what comes
+after it waits behind it, while all other flows go on. A fault of the whole store parks nobody: everything waits for the store.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from domain.commands import (
     RequestInput,
 )
 from domain.decide import OVER, Story, decide
-from domain.errors import KeyReused, MfoError, StoreBusy, StoreUnavailable
+from domain.errors import FlowNotFound, KeyReused, MfoError, StoreBusy, StoreUnavailable, Unavailable
 from domain.flow import Flow, Meta, Run
 from domain.flow_types import FlowTypes
 from eventstore.artifacts import ArtifactStore
@@ -46,8 +49,23 @@ from eventstore.metrics import (
     COMMANDS,
     COMMIT_SECONDS,
     COMMITTER_QUEUE,
+    COMMITTER_QUEUE_BYTES,
     CONFLICTS,
     GROUP_SIZE,
+    PARKED,
+    TURNED_AWAY,
+)
+from eventstore.parking import (
+    Drained,
+    HistoryBroken,
+    Parking,
+    Placed,
+    ToWait,
+    Waiting,
+    blames_the_store,
+    may_be_the_stores,
+    reason,
+    wait_behind,
 )
 from eventstore.signals import SIGNAL, concerns_work
 from eventstore.store import (
@@ -57,15 +75,22 @@ from eventstore.store import (
     Loaded,
     Store,
     append,
+    disjointed,
     load,
 )
 
 log = structlog.get_logger()
 
-ACCEPTED, REPEATED, REFUSED = "accepted", "repeated", "refused"
+ACCEPTED, REPEATED, REFUSED, WAITS = "accepted", "repeated", "refused", "parked"
 MAX_GROUP = 500
 MAX_GROUP_BYTES = 4 << 20
 MAX_TRIES = 20
+# a flow that loses so often may have a head that does not fit its history
+DOUBTFUL_TRIES = 4
+MAX_QUEUE = 20_000
+MAX_QUEUE_BYTES = 64 << 20
+DRAIN_AT_ONCE = 1000
+REMEMBERED_PARKED = 10_000
 CACHED_FLOWS = 4096
 
 
@@ -100,7 +125,7 @@ class Answer:
     flow: Flow | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Asked:
     command: Command
     envelope: Envelope
@@ -108,7 +133,12 @@ class _Asked:
     body: bytes | None
     answer: asyncio.Future[Answer]
     size: int
+    reply_to: str | None = None
+    # it is on its flow's waiting list and is tried once more
+    waits: bool = False
     tries: int = 0
+    # how many flows had been appended when the store refused it first
+    refused_at: int | None = None
 
     @property
     def key(self) -> tuple[UUID, UUID, str]:
@@ -119,6 +149,18 @@ class _Asked:
 class _FlowGroup:
     loaded: Loaded
     asked: list[_Asked] = field(default_factory=list)
+    # why the flow cannot be read
+    broken: Exception | None = None
+
+
+@dataclass(slots=True)
+class _Decided:
+    """What became of a flow's part of a group. `held` could not be decided, for the reason `why`."""
+
+    decision: Decision
+    answers: list[tuple[_Asked, Answer]] = field(default_factory=list)
+    held: list[_Asked] = field(default_factory=list)
+    why: Exception | None = None
 
 
 class Committer:
@@ -133,16 +175,24 @@ class Committer:
         connect: Callable[[], Awaitable[Connection]],
         *,
         slots: Slots | None = None,
-        max_queue: int = 20_000,
+        max_queue: int = MAX_QUEUE,
+        max_queue_bytes: int = MAX_QUEUE_BYTES,
     ) -> None:
         self.store = store
+        self.parking = Parking(store.pool)
         self.types = types
         self._keyring = keyring
         self._artifacts = artifacts
         self._connect = connect
         self._slots = slots
         self._max_queue = max_queue
+        self._max_queue_bytes = max_queue_bytes
         self._waiting: deque[_Asked] = deque()
+        self._bytes = 0
+        # flows that were parked when last seen; the append knows better
+        self._parked: set[UUID] = set()
+        self._draining: set[UUID] = set()
+        self._appended = 0
         self._wake = asyncio.Event()
         self._cache: OrderedDict[UUID, Loaded] = OrderedDict()
         self._connection: Connection | None = None
@@ -172,25 +222,39 @@ class Committer:
 
     @property
     def full(self) -> bool:
-        """Whether the queue takes no more from outside."""
-        return len(self._waiting) >= self._max_queue
+        """Whether the queue takes no more from outside, by count or by bytes."""
+        return len(self._waiting) >= self._max_queue or self._bytes >= self._max_queue_bytes
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for the next groups."""
+        return len(self._waiting)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """About how much memory they take."""
+        return self._bytes
 
     def now(self) -> datetime:
         """The store's time, as last seen."""
         return datetime.now(UTC) + self._clock_ahead
 
     async def submit(self, command: Command, envelope: Envelope) -> Answer:
-        """Decide and keep a command; returns when it is committed.
+        """Decide and keep a command; returns when it is committed, or waits durably behind a parked flow (`parked`).
 
         Raises StoreBusy when the queue is full, StoreUnavailable when the commit could not be had, and MfoError for a
-        command that could not be decided for a reason of ours. A refusal is an answer, not an error.
+        command that can neither be decided nor be kept. A refusal is an answer, not an error.
         """
         return await (await self.put(command, envelope))
 
-    async def put(self, command: Command, envelope: Envelope) -> asyncio.Future[Answer]:
-        """Queue a command; the future is its answer. Commands put one after the other are decided in that order."""
+    async def put(self, command: Command, envelope: Envelope, *, reply_to: str | None = None) -> asyncio.Future[Answer]:
+        """Queue a command; the future is its answer. Commands put one after the other are decided in that order.
+
+        `reply_to` is where the outcome is told, should the command have to wait.
+        """
         internal = type(command).__name__ in INTERNAL
         if self._closing or (self.full and not internal):
+            TURNED_AWAY.labels(envelope.source).inc()
             raise StoreBusy
         try:
             command, body_hash, body = await self._prepare(command, envelope, internal)
@@ -199,9 +263,55 @@ class Committer:
         if self._closing:
             raise StoreBusy
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Asked(command, envelope, body_hash, body, answer, len(body or b"") + 500))
+        asked = _Asked(command, envelope, body_hash, body, answer, len(body or b"") + 500, reply_to)
+        self._waiting.append(asked)
+        self._bytes += asked.size
         self._wake.set()
         return answer
+
+    async def drain(self, flow_id: UUID) -> Drained:
+        """Apply a parked flow's commands in order, until none waits or the first cannot be applied again.
+
+        Commands that come meanwhile join the end of the list and are applied too, 1,000 in all at most. Raises Unavailable
+        where the store is away.
+        """
+        applied = 0
+        if flow_id not in self._draining:
+            self._draining.add(flow_id)
+            try:
+                while applied < DRAIN_AT_ONCE and (first := await self.parking.first(flow_id)):
+                    error = await self._again(first)
+                    if error is not None:
+                        return Drained(applied, await self.parking.count(flow_id), error)
+                    applied += 1
+            finally:
+                self._draining.discard(flow_id)
+        left = await self.parking.count(flow_id)
+        if not left:
+            self._parked.discard(flow_id)
+        return Drained(applied, left, None)
+
+    async def _again(self, first: Waiting) -> dict[str, Any] | None:
+        """Try a flow's first waiting command once more; why it could not be applied, none where it was."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        try:
+            command = first.command()
+            body = first.body if first.name not in INTERNAL else None
+            if self._closing:
+                raise StoreBusy
+            size = len(first.body) + 500
+            self._waiting.append(_Asked(command, first.envelope, first.body_hash, body, answer, size, waits=True))
+            self._bytes += size
+            self._wake.set()
+            await answer
+        except Unavailable:
+            raise
+        except Exception as error:
+            why = reason(error)
+            await self.parking.failed(first, why)
+            log.warning("flow stays parked", flow_id=str(first.flow_id), command=first.name, **why)
+            return why
+        return None
 
     async def _prepare(
         self, command: Command, envelope: Envelope, internal: bool
@@ -257,6 +367,9 @@ class Committer:
         later: list[_Asked] = []
         size = 0
         while self._waiting and len(group) < MAX_GROUP and size < MAX_GROUP_BYTES:
+            if group and (self._waiting[0].waits or group[0].waits):
+                # what could not be applied before must not take others with it
+                break
             asked = self._waiting.popleft()
             if asked.key in ids:
                 asked.tries = max(asked.tries, 1)
@@ -265,55 +378,158 @@ class Committer:
             ids.add(asked.key)
             size += asked.size
             group.append(asked)
-        self._waiting.extendleft(reversed(later))
+        self._bytes -= size
+        self._put_back(later, counted=True)
         COMMITTER_QUEUE.set(len(self._waiting))
+        COMMITTER_QUEUE_BYTES.set(self._bytes)
         return group
+
+    def _put_back(self, asked: list[_Asked], *, counted: bool = False) -> None:
+        """Queue commands before all others, in this order."""
+        self._waiting.extendleft(reversed(asked))
+        if not counted:
+            self._bytes += sum(each.size for each in asked)
 
     async def _commit(self, group: list[_Asked]) -> None:
         connection = await self._connected()
         group = await self._answer_known(group)
+        if self._parked:
+            group = await self._divert(connection, group)
         flows = await self._flows(connection, group)
-        decisions: list[Decision] = []
-        pending: list[tuple[_FlowGroup, list[tuple[_Asked, Answer]], Run | None]] = []
+        decided: list[_Decided] = []
+        held: list[_Decided] = []
+        slots: list[Run | None] = []
         began = perf_counter()
         try:
             for flow_group in flows.values():
-                decision, answers = self._decide(flow_group)
-                if decision is None:
-                    continue
-                decisions.append(decision)
-                pending.append((flow_group, answers, self._reserve(decision)))
-            if not decisions:
-                return
-            winners, now = await append(connection, decisions)
+                one = self._decide(flow_group)
+                if one.decision.commands:
+                    decided.append(one)
+                    slots.append(self._reserve(one.decision))
+                elif one.held:
+                    held.append(one)
+            if decided:
+                winners, now = await append(connection, [one.decision for one in decided])
         except BaseException:
-            for _, _, slot in pending:
+            for slot in slots:
                 self._release(slot)
             raise
-        COMMIT_SECONDS.observe(perf_counter() - began)
-        GROUP_SIZE.observe(len(group))
-        if now is not None:
-            self._set_clock(now)
+        if decided:
+            COMMIT_SECONDS.observe(perf_counter() - began)
+            GROUP_SIZE.observe(len(group))
+            if now is not None:
+                self._set_clock(now)
+            held.extend(self._settle(decided, slots, winners, flows))
+            if any(concerns_work(decided[n].decision.before, decided[n].decision.after) for n in winners):
+                # without it the next heartbeat tells them
+                with lived_through("telling workers"):
+                    await connection.execute(SIGNAL)
+        for one in held:
+            await self._hold(connection, one.held, one.why)
+
+    def _settle(
+        self,
+        decided: list[_Decided],
+        slots: list[Run | None],
+        winners: dict[int, dict[int, int]],
+        flows: dict[UUID, _FlowGroup],
+    ) -> list[_Decided]:
+        """Answer those that won, queue those that lost again; gives those of which a part is left to be held."""
         lost: list[_Asked] = []
-        for n, (flow_group, answers, slot) in enumerate(pending):
+        held: list[_Decided] = []
+        for n, (one, slot) in enumerate(zip(decided, slots, strict=True)):
             positions = winners.get(n)
+            flow_id = one.decision.after.id
             if positions is None:
                 self._release(slot)
-                self._cache.pop(flow_group.loaded.flow.id, None)
-                lost.extend(asked for asked, _ in answers)
+                self._cache.pop(flow_id, None)
+                lost.extend(asked for asked, _ in one.answers)
+                lost.extend(one.held)
                 continue
-            self._won(decisions[n], answers, positions, flow_group.loaded.position, slot)
-        for asked in reversed(lost):
+            self._appended += 1
+            self._won(one.decision, one.answers, positions, flows[flow_id].loaded.position, slot)
+            if one.held:
+                held.append(one)
+        again: list[_Asked] = []
+        for asked in lost:
             CONFLICTS.inc()
             asked.tries += 1
             if asked.tries > MAX_TRIES:
                 _reject(asked, StoreBusy("the flow is changed by others too fast; try again"))
             else:
-                self._waiting.appendleft(asked)
-        if any(concerns_work(decisions[n].before, decisions[n].after) for n in winners):
-            # without it the next heartbeat tells them
-            with lived_through("telling workers"):
-                await connection.execute(SIGNAL)
+                again.append(asked)
+        self._put_back(again)
+        return held
+
+    async def _divert(self, connection: Connection, group: list[_Asked]) -> list[_Asked]:
+        """Put what comes for parked flows on their lists; the others are left."""
+        behind = [asked for asked in group if asked.command.flow_id in self._parked and not asked.waits]
+        if behind:
+            left = [asked for asked in group if asked.waits or asked.command.flow_id not in self._parked]
+            await self._hold(connection, behind, None)
+            return left
+        return group
+
+    async def _hold(self, connection: Connection, held: list[_Asked], why: Exception | None) -> None:
+        """Let commands wait on their flows' lists; with `why` the first of them may begin one.
+
+        One that the list cannot take is rejected. Raises what blames the store.
+        """
+        for asked in held:
+            if asked.waits:
+                _reject(asked, why or MfoError())
+        held = [asked for asked in held if not asked.waits]
+        error = reason(why) if why is not None else None
+        if held and error is not None:
+            log.error(
+                "flow is parked", flow_id=str(held[0].command.flow_id), command=type(held[0].command).__name__, **error
+            )
+        written = msgspec.json.encode(error).decode() if error else None
+        try:
+            placed = await wait_behind(
+                connection, [_to_wait(asked, written if n == 0 else None) for n, asked in enumerate(held)]
+            )
+        except psycopg.Error as fault:
+            if blames_the_store(fault):
+                raise
+            if len(held) == 1:
+                _reject(held[0], MfoError(f"the command could not be kept: {type(fault).__name__}"))
+                return
+            for n, asked in enumerate(held):
+                await self._hold(connection, [asked], why if n == 0 else None)
+            return
+        again: list[_Asked] = []
+        for asked, place in zip(held, placed, strict=True):
+            if not await self._placed(asked, place):
+                again.append(asked)
+        self._put_back(again)
+
+    async def _placed(self, asked: _Asked, place: Placed) -> bool:
+        """Answer a command that was put on a list; False where it is to be decided after all."""
+        envelope, flow_id = asked.envelope, asked.command.flow_id
+        if place.became == "waits":
+            self._park(flow_id)
+            PARKED.inc()
+            _resolve(asked, Answer(envelope.command_id, WAITS, flow_id, place.version, None))
+            return True
+        if place.became == "reused":
+            await self._repeat(asked, FirstAnswer(b"", REFUSED, flow_id, 0, None, None))
+            return True
+        if place.became == "stranger":
+            _resolve(asked, Answer(envelope.command_id, REFUSED, flow_id, 0, None, FlowNotFound().as_dict()))
+            return True
+        if place.became == "free":
+            self._parked.discard(flow_id)
+        asked.tries += 1
+        if asked.tries > MAX_TRIES:
+            _reject(asked, StoreBusy("the flow is changed by others too fast; try again"))
+        return asked.answer.done()
+
+    def _park(self, flow_id: UUID) -> None:
+        self._cache.pop(flow_id, None)
+        if len(self._parked) >= REMEMBERED_PARKED:
+            self._parked.clear()
+        self._parked.add(flow_id)
 
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed or self._connection.broken:
@@ -326,9 +542,15 @@ class Committer:
         if not doubtful:
             return group
         known = await self.store.first_answers([asked.envelope for asked in doubtful])
+        parked, waiting = await self.parking.among([(asked.command.flow_id, asked.envelope) for asked in doubtful])
+        for flow_id in parked:
+            self._park(flow_id)
         left: list[_Asked] = []
         for asked in group:
             first = known.get(asked.key) if asked.tries else None
+            if asked.tries and waiting.get(asked.key, mine := (asked.command.flow_id, asked.body_hash)) != mine:
+                # its id is that of another command, which waits
+                first = FirstAnswer(b"", REFUSED, asked.command.flow_id, 0, None, None)
             if first is None:
                 left.append(asked)
                 continue
@@ -349,7 +571,13 @@ class Committer:
         else:
             error, outcome, flow_id = first.error, REPEATED, first.flow_id
             version, position = first.version, first.position
-            flow = await self.store.flow(flow_id, upto=version) if version else None
+            try:
+                flow = await self.store.flow(flow_id, upto=version) if version else None
+            except psycopg.Error:
+                raise
+            except Exception as unreadable:
+                _reject(asked, MfoError(reason(unreadable)["detail"]))
+                return
             if position is None and version:
                 # it wrote nothing itself: it was answered with the place of the flow's event at that version
                 position = (await self.store.history(flow_id, after=version - 1, upto=version))[0][0]
@@ -379,8 +607,15 @@ class Committer:
                 cached = Loaded(Flow(id=flow_id), FIRST_HASH, 0)
             flows[flow_id] = _FlowGroup(cached, [asked])
         if unknown:
-            for flow_id, loaded in (await load(connection, unknown)).items():
+            broken: dict[UUID, Exception] = {}
+            for flow_id, loaded in (await load(connection, unknown, broken)).items():
                 flows[flow_id].loaded = loaded
+            doubtful = {asked.command.flow_id for asked in group if asked.tries >= DOUBTFUL_TRIES}
+            if doubtful:
+                for flow_id in await disjointed(connection, doubtful):
+                    broken.setdefault(flow_id, HistoryBroken())
+            for flow_id, why in broken.items():
+                flows[flow_id].broken = why
         await self._learn(group.loaded.flow for group in flows.values())
         return flows
 
@@ -390,15 +625,19 @@ class Committer:
             return
         await remember(self.store.pool, self.types)
 
-    def _decide(self, group: _FlowGroup) -> tuple[Decision | None, list[tuple[_Asked, Answer]]]:
-        """Decide a flow's commands one after the other; one that cannot be decided fails alone."""
+    def _decide(self, group: _FlowGroup) -> _Decided:
+        """Decide a flow's commands one after the other; what cannot be decided holds back what comes after it."""
         before = group.loaded.flow
         flow, previous = before, group.loaded.hash
         first = group.asked[0].envelope
         decision = Decision(before, previous, before, previous, first.client_account_id, first.engagement_id)
         _belongs(decision, before)
+        if group.broken is not None:
+            return _Decided(decision, held=group.asked, why=group.broken)
         answers: list[tuple[_Asked, Answer]] = []
-        for asked in group.asked:
+        held: list[_Asked] = []
+        why: Exception | None = None
+        for n, asked in enumerate(group.asked):
             name = type(asked.command).__name__
             envelope, error = asked.envelope, None
             meta = self._meta(envelope)
@@ -413,14 +652,14 @@ class Committer:
                     link = rows[-1].hash
             except MfoError as refusal:
                 if refusal.status >= 500:
-                    _reject(asked, refusal)
-                    continue
+                    held, why = group.asked[n:], refusal
+                    break
                 error = refusal.as_dict()
                 outcome = REFUSED
             except Exception as crash:
                 log.exception("command could not be decided", command=name, flow_id=str(asked.command.flow_id))
-                _reject(asked, MfoError(f"the command could not be decided: {type(crash).__name__}"))
-                continue
+                held, why = group.asked[n:], crash
+                break
             else:
                 outcome = ACCEPTED if rows else REPEATED
                 flow, previous = story.flow, link
@@ -451,7 +690,7 @@ class Committer:
                 )
             )
         decision.after, decision.hash = flow, previous
-        return (decision if decision.commands else None), answers
+        return _Decided(decision, answers, held, why)
 
     def _meta(self, envelope: Envelope) -> Meta:
         return Meta(
@@ -513,24 +752,34 @@ class Committer:
     async def _failed(self, group: list[_Asked], error: Exception) -> None:
         """The commit did not come about, or its acknowledgement was lost: decide again, asking first what is known."""
         open_ones = [asked for asked in group if not asked.answer.done()]
-        passing = _passes(error)
+        passing = blames_the_store(error)
         if passing:
             log.warning(
                 "commit failed", error=type(error).__name__, detail=str(error).splitlines()[:1], commands=len(group)
             )
         else:
-            log.error("commit failed", commands=len(group), exc_info=error)
+            # the server repeats the whole statement, which tells nothing
+            told = {"exc_info": error} if not isinstance(error, psycopg.Error) else {"state": error.sqlstate}
+            log.error("commit failed", commands=len(group), **reason(error), **told)
         again: list[_Asked] = []
         for asked in open_ones:
-            self._cache.pop(asked.command.flow_id, None)
+            flow_id = asked.command.flow_id
+            self._cache.pop(flow_id, None)
             asked.tries += 1
-            reason: Exception | None = error
-            if not passing and len(open_ones) > 1:
-                # one command that cannot be kept must not take the others with it: each goes alone
-                reason = await self._alone(asked)
-            if reason is not None and not asked.answer.done():
-                self._give_up_or(again, asked, reason)
-        self._waiting.extendleft(reversed(again))
+            fault: Exception | None = error
+            if any(before.command.flow_id == flow_id for before in again):
+                # the order of a flow's commands stays as it was
+                again.append(asked)
+                continue
+            if not passing:
+                fault = await self._alone(asked) if len(open_ones) > 1 else await self._set_aside(asked, error)
+            if fault is not None and not asked.answer.done():
+                self._give_up_or(again, asked, fault)
+            elif asked in self._waiting:
+                self._waiting.remove(asked)
+                self._bytes -= asked.size
+                again.append(asked)
+        self._put_back(again)
         if passing and self._connection is not None and not isinstance(error, psycopg.errors.LockNotAvailable):
             # the next connection may find a server that has been promoted meanwhile
             with suppress(Exception):
@@ -539,18 +788,33 @@ class Committer:
         await asyncio.sleep(0.05)
 
     async def _alone(self, asked: _Asked) -> Exception | None:
+        """Commit a command by itself; where it fails again, its flow is parked. Gives a fault of the whole store."""
         try:
             await self._commit([asked])
         except Exception as error:
-            return error
+            return error if blames_the_store(error) else await self._set_aside(asked, error)
+        return None
+
+    async def _set_aside(self, asked: _Asked, error: Exception) -> Exception | None:
+        """Park the flow of a command that failed alone; a fault of the whole store instead, if it turns out to be that."""
+        if may_be_the_stores(error):
+            if asked.refused_at is None:
+                asked.refused_at = self._appended
+            if self._appended == asked.refused_at and not asked.waits:
+                # nobody else has been served since: it may be everybody's fault
+                return StoreUnavailable()
+        try:
+            await self._hold(await self._connected(), [asked], error)
+        except Exception as fault:
+            return fault
         return None
 
     def _give_up_or(self, again: list[_Asked], asked: _Asked, error: Exception) -> None:
         """Reject a command that will never be kept, or that its caller should not wait for any longer."""
-        if not _passes(error):
+        if not blames_the_store(error):
             ours = error if isinstance(error, MfoError) else None
             _reject(asked, ours or MfoError(f"the command could not be kept: {type(error).__name__}"))
-        elif asked.tries > 3 and (asked.envelope.source == "http" or self._closing):
+        elif asked.tries > 3 and (asked.envelope.source == "http" or asked.waits or self._closing):
             _reject(asked, StoreUnavailable())
         else:
             again.append(asked)
@@ -559,17 +823,15 @@ class Committer:
         self._clock_ahead = now - datetime.now(UTC)
 
 
-def _passes(error: Exception) -> bool:
-    """Whether a fault is the store's and not the command's: away, busy, read-only, a right missing, a migration under way."""
-    return isinstance(error, psycopg.Error | OSError) and not isinstance(
-        error, psycopg.DataError | psycopg.IntegrityError
-    )
-
-
 def _belongs(decision: Decision, flow: Flow) -> None:
     """A decision is its flow's tenant's, whoever asked first."""
     if flow.client_account_id is not None and flow.engagement_id is not None:
         decision.client_account_id, decision.engagement_id = flow.client_account_id, flow.engagement_id
+
+
+def _to_wait(asked: _Asked, error: str | None) -> ToWait:
+    body = asked.body if asked.body is not None else _body(asked.command)
+    return ToWait(asked.command, asked.envelope, asked.body_hash, body, asked.reply_to, error)
 
 
 def _body(command: Command) -> bytes:

@@ -55,6 +55,7 @@ left join lateral (
     select * from runs
     where state = 'running' and id <> all(%s)
       and (lease_until < at.now or lease_until > at.now + make_interval(secs => %s))
+      and not exists (select from parked_commands p where p.flow_id = runs.flow_id)
     order by lease_until limit %s
 ) r on true
 """

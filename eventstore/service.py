@@ -14,7 +14,7 @@ from domain.errors import SettingsError, StoreUnavailable
 from domain.flow_types import FlowTypes
 from eventstore.artifacts import ArtifactStore
 from eventstore.breakers import Breakers
-from eventstore.committer import Committer, Slots
+from eventstore.committer import MAX_QUEUE, MAX_QUEUE_BYTES, Committer, Slots
 from eventstore.database import DEFAULT_SHARD, Connection, connect, pool
 from eventstore.definitions import flow_types, modules, remember
 from eventstore.imports import ImportStore
@@ -47,6 +47,11 @@ class ServiceConfig:
     drain_seconds: float = 10.0
     slots: int = 64
     tenant_runs: int | None = None
+    operator_token: str | None = None
+    http_in_flight: int = 256
+    uploads_at_once: int = 8
+    max_queue: int = MAX_QUEUE
+    max_queue_bytes: int = MAX_QUEUE_BYTES
 
     @property
     def topics(self) -> Topics:
@@ -125,6 +130,8 @@ async def write_side(
             artifacts,
             partial(connect, config.database_url, config.shard, lock_timeout="5s"),
             slots=slots,
+            max_queue=config.max_queue,
+            max_queue_bytes=config.max_queue_bytes,
         )
         await committer.start()
         try:

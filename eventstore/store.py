@@ -55,6 +55,13 @@ select originator_id, originator_version, topic, state, hash, notification_id fr
 where originator_id = any(%b) order by originator_id, originator_version
 """
 
+DISJOINTED = """
+select f.id from unnest(%b::uuid[]) as f(id) left join heads h on h.id = f.id
+left join lateral (select e.originator_version as version, e.hash from stored_events e
+                   where e.originator_id = f.id order by e.originator_version desc limit 1) e on true
+where (h.version, h.hash) is distinct from (e.version, e.hash)
+"""
+
 FIRST_ANSWERS = """
 select i.command_id, i.body_hash, i.outcome, i.flow_id, i.version, i.position, i.error,
        i.client_account_id, i.engagement_id
@@ -217,8 +224,10 @@ class Store:
             )
 
 
-async def load(connection: AsyncConnection[Any], flow_ids: Iterable[UUID]) -> dict[UUID, Loaded]:
-    """As `Store.load`, on a given connection."""
+async def load(
+    connection: AsyncConnection[Any], flow_ids: Iterable[UUID], broken: dict[UUID, Exception] | None = None
+) -> dict[UUID, Loaded]:
+    """As `Store.load`, on a given connection. Where `broken` is given, flows that cannot be read are put there with why."""
     wanted = list(flow_ids)
     loaded = {flow_id: Loaded(Flow(id=flow_id), FIRST_HASH, 0) for flow_id in wanted}
     if not wanted:
@@ -228,9 +237,20 @@ async def load(connection: AsyncConnection[Any], flow_ids: Iterable[UUID]) -> di
     for row in await cursor.fetchall():
         histories.setdefault(row[0], []).append(row)
     for flow_id, rows in histories.items():
-        facts = (decode(flow_id, version, topic, state) for _, version, topic, state, _, _ in rows)
-        loaded[flow_id] = Loaded(fold(Flow(id=flow_id), facts), bytes(rows[-1][4]), rows[-1][5])
+        try:
+            facts = (decode(flow_id, version, topic, state) for _, version, topic, state, _, _ in rows)
+            loaded[flow_id] = Loaded(fold(Flow(id=flow_id), facts), bytes(rows[-1][4]), rows[-1][5])
+        except Exception as why:
+            if broken is None:
+                raise
+            broken[flow_id] = why
     return loaded
+
+
+async def disjointed(connection: AsyncConnection[Any], flow_ids: Iterable[UUID]) -> set[UUID]:
+    """Those of the flows whose head does not stand at the last event of their history: nothing can follow there."""
+    cursor = await connection.execute(DISJOINTED, (list(flow_ids),))
+    return {row[0] for row in await cursor.fetchall()}
 
 
 async def tail(connection: AsyncConnection[Any], after: int, limit: int) -> list[Stored]:

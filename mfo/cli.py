@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
-from mfo.commands import data, doctor, flows, imports, reports, services, targets
+from mfo.commands import data, dlq, doctor, flows, imports, parked, reports, services, targets
 from mfo.commands.output import Code, give, say, sentence
 from mfo.settings import load_settings
 
@@ -47,6 +47,8 @@ app.add_typer(targets.app, name="target")
 for verb in reports.VERBS:
     flows.app.command()(verb)
 app.add_typer(flows.app, name="flow")
+app.add_typer(parked.app, name="parked")
+app.add_typer(dlq.app, name="dlq")
 
 
 def _version(wanted: bool) -> None:

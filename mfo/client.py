@@ -95,6 +95,7 @@ class Client:
         user_id: str,
         token: str | None = None,
         *,
+        operator_token: str | None = None,
         timeout: float = 30.0,
     ) -> None:
         self.url = url.rstrip("/")
@@ -106,6 +107,8 @@ class Client:
         }
         if token:
             headers["Authorization"] = f"Bearer {token}"
+        if operator_token:
+            headers["X-MFO-Operator-Token"] = operator_token
         try:
             self._http = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=timeout, trust_env=False)
         except (httpx.InvalidURL, UnicodeError, ValueError) as error:
@@ -240,9 +243,48 @@ class Client:
         """One of the verbs; `{flow_id, status, version, position}`."""
         return await self.request("POST", f"/flows/{flow_id}/{verb}", body=body or {})
 
-    async def delete(self, flow_id: str, reason: str | None = None) -> None:
-        """Hide a flow; its history stays."""
-        await self.request("DELETE", f"/flows/{flow_id}", params={"reason": reason})
+    async def delete(self, flow_id: str, reason: str | None = None) -> Json:
+        """Hide a flow; its history stays. `{}`, or what every command of a parked flow is answered: `{outcome: parked, ...}`."""
+        return await self.request("DELETE", f"/flows/{flow_id}", params={"reason": reason})
+
+    async def parked(self, flow_id: str) -> Json:
+        """Why a flow is parked and what waits there: `{flow_id, parked[], commands[], next_cursor}`. All parked flows are
+        `pages("/parked", "parked")`."""
+        return await self.request("GET", f"/parked/{flow_id}")
+
+    async def retry_parked(self, flow_id: str, *, key: str | None = None) -> Json:
+        """Try a parked flow again; `{flow_id, state, applied, waiting, error, projections}`."""
+        return await self.request("POST", f"/parked/{flow_id}/retry", key=key)
+
+    async def discard_parked(
+        self, flow_id: str, reason: str, *, command_id: str | None = None, key: str | None = None
+    ) -> Json:
+        """Give up the first waiting command, or the named one; `{discarded, ...}` and what `retry_parked` answers."""
+        body = {"reason": reason} | ({"command_id": command_id} if command_id else {})
+        return await self.request("POST", f"/parked/{flow_id}/discard", body=body, key=key)
+
+    async def dead_letters(self, limit: int = 20) -> list[Json]:
+        """The newest messages that were no command; needs the operator's token, as the other two do."""
+        found: list[Json] = (await self.request("GET", "/dlq", params={"limit": limit}))["dead_letters"]
+        return found
+
+    async def dead_letter(self, partition: int, offset: int) -> Json:
+        """One of them with its headers and body, secrets masked."""
+        return await self.request("GET", f"/dlq/{partition}/{offset}")
+
+    async def replay_dead_letter(
+        self,
+        partition: int,
+        offset: int,
+        *,
+        headers: Mapping[str, str | None] | None = None,
+        body: Mapping[str, Any] | str | None = None,
+    ) -> Json:
+        """Send one back to the commands, as it came or mended; `{topic, partition, offset, replays}`."""
+        given: Json = {"headers": dict(headers)} if headers else {}
+        if body is not None:
+            given["body"] = body if isinstance(body, str) else dict(body)
+        return await self.request("POST", f"/dlq/{partition}/{offset}/replay", body=given)
 
     async def flow(self, flow_id: str, *, min_version: int | None = None) -> Json:
         """Everything about a flow: the row of the read model."""

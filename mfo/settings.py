@@ -137,6 +137,24 @@ class Settings(BaseSettings):
         description="Most phases that one tenant may have in hand at once, over all `mfo consumers`; give each the same. Without it: "
         "no limit.",
     )
+    max_queue: int = Field(
+        20_000,
+        ge=1,
+        description="Commands that one process lets wait for the store; more are answered 503, those from Kafka stay there.",
+    )
+    max_queue_bytes: int = Field(
+        64 * MIB, ge=1 * MIB, description="The same in bytes, and the most that HTTP bodies take."
+    )
+    http_in_flight: int = Field(
+        256, ge=1, le=100_000, description="Writes under way at once in one `mfo api`, and a quarter of the reads."
+    )
+    uploads_at_once: int = Field(8, ge=1, le=1000, description="Uploads under way at once in one `mfo api`.")
+    operator_token: SecretStr | None = Field(
+        None,
+        min_length=16,
+        description="What whoever asks for dead letters over HTTP must send as `X-MFO-Operator-Token`; without it they are not"
+        " served there. `mfo dlq` asks Kafka itself.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
     url: str = Field(
@@ -245,6 +263,11 @@ class Settings(BaseSettings):
             drain_seconds=self.drain_seconds,
             slots=self.slots,
             tenant_runs=self.tenant_runs,
+            max_queue=self.max_queue,
+            max_queue_bytes=self.max_queue_bytes,
+            http_in_flight=self.http_in_flight,
+            uploads_at_once=self.uploads_at_once,
+            operator_token=self.operator_token.get_secret_value() if self.operator_token else None,
         )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from time import monotonic, perf_counter
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import structlog
@@ -25,7 +26,7 @@ from eventstore.database import Connection, connect
 from eventstore.service import ServiceConfig
 from eventstore.store import tail
 from projections.metrics import BATCH_SECONDS, EVENTS, POSITION, ROWS, STRANGE
-from projections.parked import park, parked, still_parked
+from projections.parked import park, parked, retry, still_parked
 from projections.projection import ROW_ERRORS, Applied, Projection
 from projections.told import MessageStrange, Told, from_kafka, from_store, short
 
@@ -45,6 +46,12 @@ FAULTS = (psycopg.Error, KafkaError, PoolTimeout, OSError, TimeoutError)
 REGISTER = """
 insert into projections (name, version, state, updated_at) values (%s, %s, 'starting', mfo_now())
 on conflict (name) do update set state = 'starting', updated_at = mfo_now()
+"""
+# this process may be of a version that can follow where others could not
+ASK_AGAIN = "update parked_flows set retry_at = mfo_now() where projection = %s and retry_at is null"
+RELAYED = """
+select coalesce((select position from relay where name = %s), 0),
+       (select array_agg(flow_id) from parked_flows where projection = %s and retry_at is not null)
 """
 OFFSETS = """
 insert into projection_offsets as o (projection, topic, partition, next_offset)
@@ -175,6 +182,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _register(self) -> None:
         connection = await self._connect()
         await connection.execute(REGISTER, (self.name, self.projection.version))
+        await connection.execute(ASK_AGAIN, (self.name,))
         cursor = await connection.execute("select position from projections where name = %s", (self.name,))
         row = await cursor.fetchone()
         self.position = int(row[0]) if row is not None else 0
@@ -361,9 +369,12 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         """Find how far the log has been applied, partition by partition, and say so."""
         self._measured = monotonic()
         connection = await self._connect()
-        cursor = await connection.execute("select position from relay where name = %s", (RELAY,))
+        cursor = await connection.execute(RELAYED, (RELAY, self.name))
         row = await cursor.fetchone()
-        self._relayed = int(row[0]) if row is not None else 0
+        assert row is not None
+        self._relayed = int(row[0])
+        for flow_id in row[1] or ():
+            await self._again(connection, flow_id)
         going_on = dict(self._next)
         if not going_on:
             return
@@ -390,6 +401,14 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         row = await cursor.fetchone()
         self.position = int(row[0]) if row is not None else self.position
         POSITION.labels(self.name).set(self.position)
+
+    async def _again(self, connection: Connection, flow_id: UUID) -> None:
+        """Tell a parked flow's history once more, as somebody asked."""
+        why = await retry(connection, self.projection, flow_id)
+        await connection.execute(
+            "update parked_flows set retry_at = null where projection = %s and flow_id = %s", (self.name, flow_id)
+        )
+        log.info("flow was told anew", projection=self.name, flow_id=str(flow_id), error=why)
 
     async def _connect(self) -> Connection:
         if self._connection is None or self._connection.closed or self._connection.broken:

@@ -42,10 +42,14 @@ as $append$
 #variable_conflict use_column
 declare
     at_time timestamptz;
+    held bigint[];
 begin
     perform pg_advisory_xact_lock(hashtext(current_schema()), 1);
     perform set_config('lock_timeout', '200ms', true);
     at_time := mfo_now();
+    if exists (select from parked_commands) then
+        held := held_by_parked(f_id, c_flow, c_client, c_engagement, c_id, c_body_hash);
+    end if;
     return query
     with f as (
         select * from unnest(f_id, f_base, f_before, f_version, f_hash, f_client, f_engagement)
@@ -68,6 +72,7 @@ begin
         select f.* from f left join lateral (select h.version, h.hash from heads h where h.id = f.id offset 0) h on true
         where coalesce(h.version, 0) = f.base and (f.base = 0 or h.hash = f.before)
           and not exists (select from used where used.flow = f.n)
+          and (held is null or f.n <> all (held))
     ),
     head as (
         insert into heads as h (id, version, hash, client_account_id, engagement_id)
@@ -134,6 +139,9 @@ begin
     )
     select w.n::int, k.originator_version, k.notification_id, at_time
     from win w left join kept k on k.originator_id = w.id;
+    if exists (select from parked_commands) then
+        perform off_the_list(c_client, c_engagement, c_id);
+    end if;
     if cardinality(e_flow) > 0 then
         perform pg_notify('mfo_events', current_schema());
     end if;

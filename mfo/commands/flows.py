@@ -41,6 +41,7 @@ InputTimeout = Annotated[
     str | None, typer.Option(metavar="TIME", help="How long a question waits for its answer: 90, 15m, 2h, 1d.")
 ]
 
+PARKED = "parked"
 RESTING = OVER | {Status.WAITING_FOR_INPUT, Status.INITIALIZED}
 
 
@@ -115,7 +116,7 @@ def create(
             description=description,
             tags=tuple(tag or ()),
         )
-        if not wait:
+        if _waits(flow) or not wait:
             return flow
         return await wait_for(client, flow["flow_id"], int(flow["version"]))
 
@@ -215,7 +216,7 @@ def execute(
 
     async def converse(client: Client) -> Json:
         started = await client.execute(flow_id, phase, inputs=given, options=options, priority=priority)
-        return await wait_for(client, flow_id, int(started["version"])) if wait else started
+        return await wait_for(client, flow_id, int(started["version"])) if not _waits(started) and wait else started
 
     answer = talk(converse)
     if wait:
@@ -278,7 +279,10 @@ def rollback(
 @app.command()
 def delete(flow_id: FlowId, reason: Reason = None, as_json: AsJson = False) -> None:
     """Hide a flow; its history stays."""
-    talk(lambda client: client.delete(flow_id, reason))
+    answer = talk(lambda client: client.delete(flow_id, reason))
+    if _waits(answer):
+        give(answer, facts(answer), as_json)
+        return
     give({"flow_id": flow_id, "status": "deleted"}, f"{flow_id} is deleted; its history stays", as_json)
 
 
@@ -402,6 +406,9 @@ def reason_of(found: Json) -> str:
 
 def _end(found: Json, as_json: bool, *, between_phases_is_fine: bool = False) -> None:
     """Give the status a wait ended with, and exit as it says."""
+    if found.get("outcome") == PARKED:
+        give(found, facts(found), as_json)
+        raise typer.Exit(Code.REFUSED)
     give(found, _status(found), as_json)
     fine = found["status"] == Status.COMPLETED
     if between_phases_is_fine and found["status"] in {Status.INITIALIZED, Status.WAITING_FOR_INPUT}:
@@ -416,12 +423,20 @@ def _tell(flow_id: str, verb: str, body: Json, as_json: bool, *, wait: bool = Fa
 
     async def converse(client: Client) -> Json:
         told = await client.tell(flow_id, cast(Verb, verb), given)
-        return await wait_for(client, flow_id, int(told["version"])) if wait else told
+        return await wait_for(client, flow_id, int(told["version"])) if not _waits(told) and wait else told
 
     answer = talk(converse)
     if wait:
         _end(answer, as_json, between_phases_is_fine=True)
     give(answer, facts(answer), as_json)
+
+
+def _waits(answer: Json) -> bool:
+    """Whether a command was kept behind a parked flow; says so."""
+    parked = answer.get("outcome") == PARKED
+    if parked:
+        say(f"The flow is parked and the command waits; see: mfo parked show {answer['flow_id']}")
+    return parked
 
 
 async def _some(rows: AsyncIterator[Json], limit: int | None) -> list[Json]:

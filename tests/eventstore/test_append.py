@@ -165,7 +165,7 @@ async def test_a_stale_decision_leaves_no_trace(house: House) -> None:
 
     answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
     asked = _Asked(CancelFlow(flow_id=flow.id), house.envelope(), b"h" * 32, b"{}", answer, 1)
-    decision, _ = committer._decide(_FlowGroup(loaded, [asked]))
+    decision = committer._decide(_FlowGroup(loaded, [asked])).decision
     assert decision is not None
     connection = await connect(house.side.config.database_url)
     winners, _now = await append(connection, [decision])

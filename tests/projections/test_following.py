@@ -20,7 +20,6 @@ from eventstore.service import ServiceConfig
 from eventstore.store import Stored
 from projections.consumer import Runner
 from projections.flows import NAME, Flows
-from projections.parked import retry
 from projections.told import Told
 from tests.projections.conftest import Following, House, house_of, running
 from tests.waiting import until
@@ -214,19 +213,23 @@ async def test_a_flow_that_cannot_be_projected_is_set_aside(told_house: House, f
         assert await told_house.one("select version from crewai_flow_state_extensions where flow_id = %s", bad) == 2
 
 
-async def test_a_flow_mended_by_a_retry_is_followed_again(told_house: House, following: Following) -> None:
+async def test_a_flow_set_aside_is_told_anew_at_a_start_and_when_somebody_asks(
+    told_house: House, following: Following
+) -> None:
     flow_id = await told_house.begin()
-    await told_house.all("insert into parked_flows values (%s, %s, 1, 'a test', mfo_now()) returning 1", NAME, flow_id)
+    park = (
+        "insert into parked_flows (projection, flow_id, version, error, since) values (%s, %s, 1, 'a test', mfo_now())"
+    )
+    await told_house.all(f"{park} returning 1", NAME, flow_id)
     async with following(told_house.flows()) as runner:
-        await live(runner)
-        assert await told_house.projected(flow_id) is None
-        connection = await connect(told_house.side.config.database_url)
-        try:
-            assert await retry(connection, told_house.flows(), flow_id) is None
-        finally:
-            await connection.close()
-        await told_house.complete(flow_id)
         await arrived(told_house, flow_id)
+        assert await told_house.one("select count(*) from parked_flows") == 0
+        await told_house.all(f"{park} returning 1", NAME, flow_id)
+        runner._parked.add(flow_id)
+        await told_house.complete(flow_id)
+        await told_house.all("update parked_flows set retry_at = mfo_now() returning 1")
+        await arrived(told_house, flow_id)
+        await until(lambda: told_house.one("select count(*) = 0 from parked_flows"))
 
 
 async def test_records_that_are_no_events_stop_nothing(told_house: House, following: Following) -> None:
