@@ -19,6 +19,7 @@ from consumers.intake import Intake
 from consumers.keeper import Keeper
 from consumers.phases import PhaseWork
 from consumers.pool import WorkerPool
+from consumers.scheduler import Scheduler
 from consumers.work import Workshop
 from eventstore.definitions import modules
 from eventstore.faults import lived_through
@@ -73,13 +74,14 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             asyncio.create_task(relay.run(), name="relay"),
             asyncio.create_task(Describer(side, pool).run(), name="describer"),
             asyncio.create_task(_housekeeping(side), name="housekeeping"),
+            asyncio.create_task(Scheduler(side).run(), name="scheduler"),
         ]
         stack.push_async_callback(_cancel, tasks)
         kafka = await _unless(stop, _connected(config))
         if kafka is None:
             return
         stack.push_async_callback(_quietly, kafka.stop)
-        intake = Intake(config, lambda: side.committer, kafka)
+        intake = Intake(config, lambda: side.committer, kafka, lambda: side.schedules)
         stack.push_async_callback(_quietly, intake.broker.stop)
         if await _unless(stop, _start_intake(intake)) is None:
             return
@@ -90,6 +92,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
                 "keeper": _state(keeper.healthy, "a loop of the keeper has ended"),
                 "workers": _state(pool.alive > 0, "no worker process is alive"),
                 "intake": _state(not intake.waiting, "commands wait for the store, or their answers for Kafka"),
+                "scheduler": _state(not tasks[3].done(), "the scheduler has ended"),
                 "relay": _state(not tasks[0].done(), "the relay has ended") | {"leading": relay.leading},
             }
 

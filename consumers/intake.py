@@ -31,7 +31,9 @@ from consumers.messages import Incoming, read, sender
 from consumers.metrics import TAKEN_IN
 from domain.commands import Json
 from domain.errors import MfoError, Unavailable
+from domain.schedules.commands import ScheduleCommand
 from eventstore.committer import ACCEPTED, REFUSED, REPEATED, Answer, Committer
+from eventstore.schedules import Schedules
 from eventstore.service import ServiceConfig
 
 log = structlog.get_logger()
@@ -73,6 +75,7 @@ class Reply(BaseModel):
         description="accepted, repeated or refused; a repeat carries the first version, position and error"
     )
     flow_id: str | None
+    schedule_id: str | None = Field(default=None, description="In place of flow_id, for commands about a schedule.")
     version: int
     position: str | None
     error: ReplyError | None = None
@@ -96,11 +99,16 @@ class Intake:
     """The door for commands from Kafka."""
 
     def __init__(
-        self, config: ServiceConfig, committer: Callable[[], Committer], producer: AIOKafkaProducer | None
+        self,
+        config: ServiceConfig,
+        committer: Callable[[], Committer],
+        producer: AIOKafkaProducer | None,
+        schedules: Callable[[], Schedules] | None = None,
     ) -> None:
         self._topics = config.topics
         self._allowed = config.reply_topics
         self._committer = committer
+        self._schedules = schedules
         self._producer = producer
         # whether a batch waits for the store, or what it says for Kafka
         self.waiting = False
@@ -161,7 +169,7 @@ class Intake:
             again: list[int] = []
             for place, n in enumerate(left):
                 try:
-                    futures.append((n, await self._committer().put(incoming[n].command, incoming[n].envelope)))
+                    futures.append((n, await self._put(incoming[n])))
                 except Unavailable:
                     # order is kept: what follows waits too
                     again.extend(left[place:])
@@ -181,6 +189,13 @@ class Intake:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
         return [result for result in results if result is not None]
+
+    async def _put(self, incoming: Incoming) -> asyncio.Future[Any]:
+        command, envelope = incoming.command, incoming.envelope
+        if isinstance(command, ScheduleCommand):
+            assert self._schedules is not None
+            return await self._schedules().put(command, envelope)
+        return await self._committer().put(command, envelope)
 
     async def _tell(self, outgoing: list[Outgoing]) -> None:
         """Send all of it, in order; a broker that cannot take it now is waited for, because the batch counts as done after."""
@@ -231,9 +246,12 @@ class Intake:
             "command_id": answer.command_id,
             "outcome": answer.outcome,
             "flow_id": str(answer.flow_id),
+            "schedule_id": None,
             "version": answer.version,
             "position": answer.position,
         }
+        if isinstance(incoming.command, ScheduleCommand):
+            body["flow_id"], body["schedule_id"] = None, str(answer.flow_id)
         if answer.error is not None:
             body["error"] = answer.error
         return self._message(

@@ -19,6 +19,7 @@ from eventstore.definitions import flow_types, modules, remember
 from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
 from eventstore.runs import Runs
+from eventstore.schedules import Schedules
 from eventstore.store import Store
 
 
@@ -84,6 +85,7 @@ class WriteSide:
     imports: ImportStore
     runs: Runs
     committer: Committer
+    schedules: Schedules
 
 
 @asynccontextmanager
@@ -120,6 +122,9 @@ async def write_side(
             partial(connect, config.database_url, config.shard, lock_timeout="5s"),
             slots=slots,
         )
+        schedules = Schedules(
+            store, types, keyring, artifacts, partial(connect, config.database_url, config.shard, lock_timeout="5s")
+        )
         await committer.start()
         try:
             yield WriteSide(
@@ -132,8 +137,10 @@ async def write_side(
                 ImportStore(connections, artifacts),
                 Runs(connections),
                 committer,
+                schedules,
             )
         finally:
+            await schedules.stop()
             await committer.stop()
     finally:
         await connections.close()
