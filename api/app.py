@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import flows, found, openapi, problems, report, service, uploads, verbs
+from api import flows, found, openapi, problems, report, schedules, service, uploads, verbs
 from api.asking import Service
 from api.door import Door
 from api.service import KafkaCheck
@@ -64,7 +64,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     routers = (flows.router, verbs.router, found.router, report.router, uploads.router, service.router, service.root)
     methods: dict[str, list[str]] = {}
     # in each router /flows itself stands before /flows/{flow_id}
-    for router in routers:
+    for router in (*routers, schedules.router):
         app.include_router(router)
         for route in router.routes:
             if isinstance(route, APIRoute):

@@ -246,7 +246,6 @@ class Intake:
             "command_id": answer.command_id,
             "outcome": answer.outcome,
             "flow_id": str(answer.flow_id),
-            "schedule_id": None,
             "version": answer.version,
             "position": answer.position,
         }

@@ -32,7 +32,7 @@ IDLE_SECONDS = 5.0
 SOON_SECONDS = 0.02
 AT_ONCE = 20
 # one schedule at a time must not keep the others waiting, nor outlive its claim
-TURN_SECONDS = 3.0
+TURN_SECONDS = 1.0
 RECHECK_MIN_SECONDS, RECHECK_MAX_SECONDS = 1.0, 30.0
 BUSY_SECONDS = 2.0
 # the flow is there already: made before a crash, maybe by an older template

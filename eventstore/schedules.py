@@ -144,7 +144,7 @@ class Schedules:
 
     async def put(self, command: ScheduleCommand, envelope: Envelope) -> asyncio.Future[ScheduleAnswer]:
         """As `submit`, without waiting; commands put one after the other are decided in that order."""
-        task = asyncio.create_task(self.submit(command, envelope))
+        task = asyncio.create_task(self._submit(command, envelope))
         self._asked.add(task)
         task.add_done_callback(self._asked.discard)
         return task
@@ -155,6 +155,10 @@ class Schedules:
         A command of the scheduler that brings nothing about is not kept. Raises StoreUnavailable and StoreBusy, and MfoError
         for a command that could not be decided for a reason of ours.
         """
+        # a caller that goes away must not cut a statement in two
+        return await asyncio.shield(await self.put(command, envelope))
+
+    async def _submit(self, command: ScheduleCommand, envelope: Envelope) -> ScheduleAnswer:
         internal = type(command).__name__ in INTERNAL_SCHEDULE
         async with self._turn:
             away = 0

@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
-from mfo.commands import data, flows, imports, reports, services
+from mfo.commands import data, flows, imports, reports, schedules, services
 from mfo.commands.output import Code, give, say, sentence
 from mfo.settings import load_settings
 
@@ -45,6 +45,7 @@ app.command("flow-types")(data.flow_types)
 for verb in reports.VERBS:
     flows.app.command()(verb)
 app.add_typer(flows.app, name="flow")
+app.add_typer(schedules.app, name="schedule")
 
 
 def _version(wanted: bool) -> None:

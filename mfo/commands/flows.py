@@ -112,7 +112,7 @@ def list_flows(
     params = {"flow_type": flow_type, "status": status, "tag": tag, "search": search, "limit": min(limit, 200)}
 
     async def converse(client: Client) -> list[Json]:
-        return await _some(client.pages("/flows", "flows", params=params), limit)
+        return await some(client.pages("/flows", "flows", params=params), limit)
 
     flows = talk(converse)
     rows = [
@@ -154,7 +154,7 @@ def history(
 
     async def converse(client: Client) -> list[Json]:
         size = min(limit or 1000, 1000)
-        return await _some(client.pages(f"/flows/{flow_id}/history", "events", params={"limit": size}), limit)
+        return await some(client.pages(f"/flows/{flow_id}/history", "events", params={"limit": size}), limit)
 
     events = talk(converse)
     rows = [
@@ -372,7 +372,8 @@ def _tell(flow_id: str, verb: str, body: Json, as_json: bool, *, wait: bool = Fa
     give(answer, facts(answer), as_json)
 
 
-async def _some(rows: AsyncIterator[Json], limit: int | None) -> list[Json]:
+async def some(rows: AsyncIterator[Json], limit: int | None) -> list[Json]:
+    """The first rows, at most `limit`."""
     found: list[Json] = []
     async for row in rows:
         found.append(row)

@@ -179,6 +179,7 @@ def test_jitter_follows_from_schedule_and_time() -> None:
         ({"cron": "0 6 * * *", "time_zone": "Mars/Olympus"}, "is no time zone"),
         ({"cron": "0 6 * * *", "time_zone": "../../etc/passwd"}, "is no time zone"),
         ({"cron": "0 6 * * *", "time_zone": "America"}, "is no time zone"),
+        ({"cron": "0 6 * * *", "time_zone": "right/Europe/Berlin"}, "is no time zone"),
         ({"cron": "0 6 * * *", "anchor_at": "2030-01-01T00:00:00Z"}, "anchor_at goes with"),
         ({"interval_seconds": 9}, "greater than or equal to 10"),
         ({"interval_seconds": 31_622_401}, "less than or equal"),
