@@ -100,7 +100,7 @@ async def list_flows(
 ) -> Response:
     """The tenant's flows of every status but deleted, which show only with `status=deleted`."""
     wanted = FlowFilter(
-        flow_types=_known_types(asking, words(flow_type)),
+        flow_types=known_types(asking, words(flow_type)),
         statuses=_statuses(words(status)),
         created_after=aware(created_after),
         created_before=aware(created_before),
@@ -122,7 +122,8 @@ async def list_flows(
     )
 
 
-def _known_types(asking: Caller, names: list[str] | None) -> list[str] | None:
+def known_types(asking: Caller, names: list[str] | None) -> list[str] | None:
+    """The flow types that a list asks for, as they are called; raises ParameterInvalid for one that there is not."""
     if names is None:
         return None
     known = asking.side.types.names()

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from api.documents import DeadLetterReplay, DiscardParked, Problem
 from domain.commands import PUBLIC, Command
 from domain.import_options import ImportOptions
+from domain.schedules.commands import PUBLIC_SCHEDULE, ScheduleCommand
 
 Json = dict[str, Any]
 
@@ -191,8 +192,8 @@ def answers(
     return found
 
 
-def takes(command: type[Command], *, required: bool = False, if_match: bool = True) -> Json:
-    """The `openapi_extra` of a route whose body is this command without `flow_id`."""
+def takes(command: type[Command] | type[ScheduleCommand], *, required: bool = False, if_match: bool = True) -> Json:
+    """The `openapi_extra` of a route whose body is this command without the id that the path names."""
     return {
         "x-mfo-headers": ["IdempotencyKey", "IfMatch"] if if_match else ["IdempotencyKey"],
         "requestBody": {
@@ -220,7 +221,10 @@ def document(app: FastAPI) -> Json:
     schemas: Json = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    models: tuple[type[BaseModel], ...] = (Problem, ImportOptions, DiscardParked, DeadLetterReplay, *PUBLIC.values())
+    models: tuple[type[BaseModel], ...] = (
+        *(Problem, ImportOptions, DiscardParked, DeadLetterReplay),
+        *(*PUBLIC.values(), *PUBLIC_SCHEDULE.values()),
+    )
     for model in models:
         schemas.update(_schemas(model))
     components["parameters"] = PARAMETERS
@@ -235,12 +239,13 @@ def document(app: FastAPI) -> Json:
 
 
 def _schemas(model: type[BaseModel]) -> Json:
-    """A model and what it is made of; a command without `flow_id`, which the path names."""
+    """A model and what it is made of; a command without the id that the path names."""
     schema = model.model_json_schema(ref_template=REF + "{model}")
     inner: Json = schema.pop("$defs", {})
-    if issubclass(model, Command):
-        schema["properties"].pop("flow_id")
-        schema["required"] = [name for name in schema.get("required", []) if name != "flow_id"]
+    if issubclass(model, Command | ScheduleCommand):
+        named = "flow_id" if issubclass(model, Command) else "schedule_id"
+        schema["properties"].pop(named)
+        schema["required"] = [name for name in schema.get("required", []) if name != named]
         if not schema["required"]:
             del schema["required"]
     return {model.__name__: schema, **inner}
@@ -258,7 +263,12 @@ def _complete(path: str, method: str, operation: Json) -> None:
     for status, response in operation["responses"].items():
         described = response.setdefault("headers", {})
         described["X-Correlation-ID"] = {"$ref": "#/components/headers/Correlation"}
-        if "/flows/{flow_id}" in path and status in ("200", "202", "204", "304"):
+        if ("/flows/{flow_id}" in path or path.startswith("/api/v1/schedules/{")) and status in (
+            "200",
+            "202",
+            "204",
+            "304",
+        ):
             described["ETag"] = {"$ref": "#/components/headers/ETag"}
         if method == "delete" and status == "204":
             described["X-MFO-Position"] = {"description": "Place in the log.", "schema": {"type": "string"}}

@@ -68,6 +68,7 @@ class Rows:
             sql.SQL(
                 "select version from heads where id = %(flow_id)s"
                 " and client_account_id = %(client)s and engagement_id = %(engagement)s"
+                " and not exists (select from schedules where id = %(flow_id)s)"
             ),
             {"flow_id": flow_id},
         )

@@ -21,6 +21,7 @@ from consumers.metrics import TARGET_STATE, TARGETS
 from consumers.parked import ParkedFlows
 from consumers.phases import PhaseWork
 from consumers.pool import WorkerPool
+from consumers.scheduler import Scheduler
 from consumers.work import Workshop
 from eventstore.breakers import Breakers
 from eventstore.definitions import modules
@@ -81,6 +82,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             asyncio.create_task(relay.run(), name="relay"),
             asyncio.create_task(Describer(side, pool).run(), name="describer"),
             asyncio.create_task(_housekeeping(side), name="housekeeping"),
+            asyncio.create_task(Scheduler(side).run(), name="scheduler"),
             asyncio.create_task(_measure_targets(side.breakers), name="target figures"),
         ]
         stack.push_async_callback(_cancel, tasks)
@@ -88,7 +90,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         if kafka is None:
             return
         stack.push_async_callback(_quietly, kafka.stop)
-        intake = Intake(config, lambda: side.committer, kafka)
+        intake = Intake(config, lambda: side.committer, kafka, lambda: side.schedules)
         stack.push_async_callback(_quietly, intake.broker.stop)
         if await _unless(stop, _start_intake(intake)) is None:
             return
@@ -103,6 +105,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
                 "keeper": _state(keeper.healthy, "a loop of the keeper has ended"),
                 "workers": _state(pool.alive > 0, "no worker process is alive"),
                 "intake": _state(not intake.waiting, "commands wait for the store, or their answers for Kafka"),
+                "scheduler": _state(not tasks[3].done(), "the scheduler has ended"),
                 "relay": _state(not tasks[0].done(), "the relay has ended") | {"leading": relay.leading},
                 "parked": _state(True, "") | {"flows": parked.counts.flows, "commands": parked.counts.commands},
             }

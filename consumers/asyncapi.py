@@ -10,8 +10,9 @@ from faststream import FastStream
 from faststream.specification import AsyncAPI
 
 from consumers.intake import Intake, Reply
-from domain.commands import PUBLIC
+from consumers.messages import COMMANDS
 from domain.events import TOPICS
+from domain.schedules.events import SCHEDULE_TOPICS
 from eventstore.committer import Committer
 from eventstore.service import ServiceConfig
 
@@ -73,7 +74,7 @@ def _add_commands(whole: dict[str, Any]) -> None:
     schemas = whole["components"].setdefault("schemas", {})
     channel = whole["channels"]["commands"]
     channel["messages"] = {}
-    for name, command in PUBLIC.items():
+    for name, command in COMMANDS.items():
         schema = command.model_json_schema(ref_template=REF.replace("{name}", "{model}"))
         schemas.update(schema.pop("$defs", {}))
         schemas[name] = schema
@@ -83,15 +84,16 @@ def _add_commands(whole: dict[str, Any]) -> None:
         channel["messages"][name] = {"$ref": f"#/components/messages/commands:{name}"}
     for operation in whole["operations"].values():
         if operation["channel"]["$ref"].endswith("/commands"):
-            operation["messages"] = [{"$ref": f"#/channels/commands/messages/{name}"} for name in PUBLIC]
+            operation["messages"] = [{"$ref": f"#/channels/commands/messages/{name}"} for name in COMMANDS]
 
 
 def _add_events(whole: dict[str, Any], address: str) -> None:
     messages, schemas = whole["components"]["messages"], whole["components"]["schemas"]
-    refs, components = msgspec.json.schema_components(list(TOPICS), ref_template=REF)
+    topics: dict[Any, str] = {**TOPICS, **SCHEDULE_TOPICS}
+    refs, components = msgspec.json.schema_components(list(topics), ref_template=REF)
     schemas.update(components)
     channel: dict[str, Any] = {"address": address, "servers": [{"$ref": "#/servers/development"}], "messages": {}}
-    for (event, wire_name), _ in zip(TOPICS.items(), refs, strict=True):
+    for (event, wire_name), _ in zip(topics.items(), refs, strict=True):
         name = event.__name__
         messages[f"events:{name}"] = _message(name, wire_name, EVENT_HEADERS, (event.__doc__ or "").strip())
         channel["messages"][name] = {"$ref": f"#/components/messages/events:{name}"}

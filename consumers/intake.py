@@ -34,8 +34,10 @@ from consumers.messages import Incoming, read, sender
 from consumers.metrics import PARTITIONS_PAUSED, TAKEN_IN
 from domain.commands import Json
 from domain.errors import MfoError, Unavailable
+from domain.schedules.commands import ScheduleCommand
 from eventstore.committer import ACCEPTED, REFUSED, REPEATED, WAITS, Answer, Committer
 from eventstore.parking import LateReply
+from eventstore.schedules import ScheduleAnswer, Schedules
 from eventstore.service import ServiceConfig
 
 log = structlog.get_logger()
@@ -81,6 +83,7 @@ class Reply(BaseModel):
         " command is kept and waits behind one that could not be applied; a second reply brings its outcome"
     )
     flow_id: str | None
+    schedule_id: str | None = Field(default=None, description="In place of flow_id, for commands about a schedule.")
     version: int
     position: str | None
     error: ReplyError | None = None
@@ -104,11 +107,16 @@ class Intake:
     """The door for commands from Kafka."""
 
     def __init__(
-        self, config: ServiceConfig, committer: Callable[[], Committer], producer: AIOKafkaProducer | None
+        self,
+        config: ServiceConfig,
+        committer: Callable[[], Committer],
+        producer: AIOKafkaProducer | None,
+        schedules: Callable[[], Schedules] | None = None,
     ) -> None:
         self._topics = config.topics
         self._allowed = config.reply_topics
         self._committer = committer
+        self._schedules = schedules
         self._producer = producer
         # whether a batch waits for the store, or what it says for Kafka
         self.waiting = False
@@ -186,9 +194,7 @@ class Intake:
             again: list[int] = []
             for place, n in enumerate(left):
                 try:
-                    one = incoming[n]
-                    put = self._committer().put(one.command, one.envelope, reply_to=one.reply_topic)
-                    futures.append((n, await put))
+                    futures.append((n, await self._put(incoming[n])))
                 except Unavailable:
                     # order is kept: what follows waits too
                     again.extend(left[place:])
@@ -212,6 +218,13 @@ class Intake:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, PATIENCE_SECONDS)
         return [result for result in results if result is not None]
+
+    async def _put(self, incoming: Incoming) -> asyncio.Future[Any]:
+        command, envelope = incoming.command, incoming.envelope
+        if isinstance(command, ScheduleCommand):
+            assert self._schedules is not None
+            return await self._schedules().put(command, envelope)
+        return await self._committer().put(command, envelope, reply_to=incoming.reply_topic)
 
     async def _answered(self, pending: Sequence[asyncio.Future[Answer]], consumer: Any) -> None:
         """Wait until all are answered, which may take as long as the store is away."""
@@ -285,6 +298,8 @@ class Intake:
             "version": answer.version,
             "position": answer.position,
         }
+        if isinstance(answer, ScheduleAnswer):
+            body["flow_id"], body["schedule_id"] = None, str(answer.flow_id)
         if answer.error is not None:
             body["error"] = answer.error
         return self._message(

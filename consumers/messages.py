@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from domain.commands import PUBLIC, Command, CreateFlow, Envelope, Tenant, tenant_from
 from domain.errors import BodyInvalid, BodyNotJson, FieldError, MessageUnreadable, MfoError
+from domain.schedules.commands import PUBLIC_SCHEDULE, CreateSchedule, ScheduleCommand, new_schedule_id
 
 TYPE_PREFIX = "mfo.command."
 MAX_ID = 255
@@ -23,6 +24,7 @@ ATTRIBUTES = (
     *("correlationid", "causationid", "expectedversion", "replyto"),
 )
 
+COMMANDS: dict[str, type[Command] | type[ScheduleCommand]] = {**PUBLIC, **PUBLIC_SCHEDULE}
 TENANT_ATTRIBUTES = ("clientaccountid", "engagementid", "userid")
 
 
@@ -53,7 +55,7 @@ class CloudEventInvalid(MessageUnreadable):
 class Incoming(NamedTuple):
     """A command as it came, with where its answer goes."""
 
-    command: Command
+    command: Command | ScheduleCommand
     envelope: Envelope
     reply_topic: str
 
@@ -90,7 +92,10 @@ def read(
     tenant = tenant_from(account, engagement, user, TENANT_ATTRIBUTES)
     command_id = attributes["id"]
     body = _body(data)
-    body["flow_id"] = _flow_id(key, attributes, body, command_class=command_class, tenant=tenant, command_id=command_id)
+    named = "schedule_id" if issubclass(command_class, ScheduleCommand) else "flow_id"
+    body[named] = _owner_id(
+        key, attributes, body, named=named, command_class=command_class, tenant=tenant, command_id=command_id
+    )
     try:
         command = command_class.model_validate(body)
     except ValidationError as error:
@@ -145,14 +150,14 @@ def _attributes(headers: Sequence[tuple[str, bytes]], value: bytes | None) -> tu
     return attributes, data
 
 
-def _command_class(attributes: Mapping[str, str]) -> type[Command]:
+def _command_class(attributes: Mapping[str, str]) -> type[Command] | type[ScheduleCommand]:
     wanted = attributes["type"]
     name, _, version = wanted.removeprefix(TYPE_PREFIX).rpartition(".")
-    if not wanted.startswith(TYPE_PREFIX) or name not in PUBLIC:
-        raise CommandUnknown(f"{wanted!r} is no command; use {TYPE_PREFIX}<Name>.v1 with one of {', '.join(PUBLIC)}")
+    if not wanted.startswith(TYPE_PREFIX) or name not in COMMANDS:
+        raise CommandUnknown(f"{wanted!r} is no command; use {TYPE_PREFIX}<Name>.v1 with one of {', '.join(COMMANDS)}")
     if version != "v1":
         raise CommandUnknown(f"{wanted!r}: version {version} is not known; use v1")
-    return PUBLIC[name]
+    return COMMANDS[name]
 
 
 def _json(value: bytes | None) -> dict[str, Any]:
@@ -175,37 +180,41 @@ def _body(data: Any) -> dict[str, Any]:
     return dict(data)
 
 
-def _flow_id(
+def _owner_id(
     key: bytes | None,
     attributes: Mapping[str, str],
     body: Mapping[str, Any],
     *,
-    command_class: type[Command],
+    named: str,
+    command_class: type[Command] | type[ScheduleCommand],
     tenant: Tenant,
     command_id: str,
 ) -> str:
-    """The flow's id from flow_id, subject and key, which must agree; a new flow without any gets a derived one."""
-    given = {"flow_id": body.get("flow_id"), "subject": attributes.get("subject")}
+    """The id from flow_id or schedule_id, subject and key, which must agree; what is new without any gets a derived one."""
+    given = {named: body.get(named), "subject": attributes.get("subject")}
     try:
         given["key"] = key.decode() if key else None
     except UnicodeDecodeError:
         raise KeyMismatch("the key is not a UUID in text") from None
-    named = {name: text for name, text in given.items() if text is not None}
     ids: dict[str, UUID] = {}
-    for name, text in named.items():
+    for name, text in given.items():
+        if text is None:
+            continue
         try:
             ids[name] = UUID(str(text))
         except ValueError:
-            if name == "flow_id":
-                raise BodyInvalid("flow_id is not a UUID", errors=[FieldError("flow_id", "is not a UUID")]) from None
+            if name == named:
+                raise BodyInvalid(f"{named} is not a UUID", errors=[FieldError(named, "is not a UUID")]) from None
             raise KeyMismatch(f"the {name} is not a UUID in text") from None
     if len(set(ids.values())) > 1:
-        raise KeyMismatch(f"{', '.join(ids)} name different flows; they must be equal")
+        raise KeyMismatch(f"{', '.join(ids)} name different ones; they must be equal")
     if ids:
         return str(next(iter(ids.values())))
     if command_class is CreateFlow:
         return str(uuid5(tenant.client_account_id, command_id))
-    raise BodyInvalid("flow_id is missing", errors=[FieldError("flow_id", "is required")])
+    if command_class is CreateSchedule:
+        return str(new_schedule_id(tenant.client_account_id, command_id))
+    raise BodyInvalid(f"{named} is missing", errors=[FieldError(named, "is required")])
 
 
 def _expected_version(text: str | None) -> int | None:

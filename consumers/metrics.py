@@ -12,6 +12,7 @@ HANDLER_FAULTS = Counter(
 )
 TIMERS_FIRED = Counter("mfo_timers_fired_total", "Timers fired")
 TIMER_DELAY = Histogram("mfo_timer_delay_seconds", "From the time of a timer to what it brought about")
+FIRINGS = Counter("mfo_schedule_firings_total", "Firings of schedules, by what became of them", ["outcome"])
 TAKEN_IN = Counter("mfo_commands_taken_in_total", "Commands taken in from Kafka, by what became of them", ["outcome"])
 TARGETS = Gauge("mfo_targets_not_closed", "Targets that are left alone or being tried, in the whole store")
 TARGET_STATE = Gauge("mfo_target_state", "1 for each target that is not closed", ["target", "scope", "state"])

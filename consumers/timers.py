@@ -20,7 +20,7 @@ import structlog
 from consumers.metrics import TIMER_DELAY, TIMERS_FIRED
 from domain.commands import Command, FireTimer
 from domain.words import SYSTEM_USER
-from eventstore.committer import ACCEPTED, REPEATED, Answer
+from eventstore.committer import ACCEPTED, REPEATED, WAITS, Answer
 from eventstore.database import Connection, connect
 from eventstore.faults import lived_through
 from eventstore.service import ServiceConfig
@@ -206,6 +206,10 @@ class Firing:
             TIMERS_FIRED.inc()
             TIMER_DELAY.observe(timer.late_seconds + monotonic() - began)
             self._held.release(timer.key)
+            self._in_flight.pop(timer.key, None)
+        elif answer.outcome == WAITS:
+            # it fires with the others that wait behind the flow's parked command
+            self._held.hold(timer.key)
             self._in_flight.pop(timer.key, None)
         elif _is_no_longer_wanted(answer):
             self._held.release(timer.key)

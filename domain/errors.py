@@ -11,6 +11,8 @@ MfoError
 │   ├── RunNotCurrent
 │   ├── VersionMoved
 │   ├── KeyReused
+│   ├── ScheduleNotFound · ScheduleExists · ScheduleInvalid · ScheduleIsOver · ScheduleBusy · BackfillTooLarge
+│   ├── SchedulePausedNow · ScheduleNotPaused · SchedulingNotSupported
 │   └── NotSupported
 ├── Invalid                 the request cannot be read as what it claims to be
 │   ├── BodyNotJson · BodyInvalid · BodyTooLarge · ParameterInvalid · TenantMissing · TypeUnknown
@@ -178,6 +180,63 @@ class KeyReused(Refused):
 
     code = "idempotency_key_reused"
     status = 422
+
+
+class ScheduleNotFound(Refused):
+    """There is no schedule with this id."""
+
+    code = "schedule_not_found"
+    status = 404
+
+
+class ScheduleExists(Refused):
+    """A schedule, or a flow, with this id exists already; leave schedule_id out to get a new one."""
+
+    code = "schedule_exists"
+
+
+class ScheduleInvalid(Refused):
+    """The parts of the schedule do not go together; errors lists them."""
+
+    code = "schedule_invalid"
+    status = 422
+
+
+class ScheduleIsOver(Refused):
+    """The schedule has ended or was deleted; update it with times to come, or make a new one."""
+
+    code = "schedule_is_over"
+
+
+class ScheduleBusy(Refused):
+    """The schedule has not come to an end with what it was asked before; wait for that."""
+
+    code = "schedule_busy"
+
+
+class BackfillTooLarge(Refused):
+    """The range holds more times than the limit; give a shorter range or a higher limit."""
+
+    code = "backfill_too_large"
+    status = 422
+
+
+class SchedulePausedNow(Refused):
+    """The schedule is paused; resume it first."""
+
+    code = "schedule_paused"
+
+
+class ScheduleNotPaused(Refused):
+    """The schedule is not paused."""
+
+    code = "schedule_not_paused"
+
+
+class SchedulingNotSupported(Refused):
+    """Flows of this type cannot be scheduled."""
+
+    code = "scheduling_not_supported"
 
 
 class NotSupported(Refused):

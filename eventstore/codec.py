@@ -16,6 +16,8 @@ import msgspec
 from domain.errors import BodyTooLarge, MfoError
 from domain.events import BY_TOPIC, TOPICS, FlowEvent
 from domain.flow import Meta, Recorded
+from domain.schedules.events import SCHEDULE_BY_TOPIC, SCHEDULE_TOPICS, ScheduleEvent
+from domain.schedules.schedule import ScheduleRecorded
 
 COMPRESS_ABOVE = 10_000
 MAX_EVENT_BYTES = 256 * 1024
@@ -24,6 +26,9 @@ FIRST_HASH = bytes(32)
 _encoder = msgspec.json.Encoder()
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     topic: msgspec.json.Decoder(event) for topic, event in BY_TOPIC.items()
+}
+_schedule_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    topic: msgspec.json.Decoder(event) for topic, event in SCHEDULE_BY_TOPIC.items()
 }
 
 
@@ -76,13 +81,26 @@ def encode_meta(meta: Meta) -> bytes:
 
 def encode(recorded: Recorded, meta: bytes, previous: bytes) -> Row:
     """The row for a fact that follows the event whose hash is `previous`; raises BodyTooLarge above 256 KiB of JSON."""
-    topic = TOPICS[type(recorded.fact)]
-    state = b'{"meta":' + meta + b',"data":' + _encoder.encode(recorded.fact) + b"}"
+    return _encode(
+        recorded.flow_id, recorded.version, TOPICS[type(recorded.fact)], recorded.fact, meta=meta, previous=previous
+    )
+
+
+def encode_schedule(recorded: ScheduleRecorded, meta: bytes, previous: bytes) -> Row:
+    """As `encode`, for a fact of a schedule."""
+    topic = SCHEDULE_TOPICS[type(recorded.fact)]
+    return _encode(recorded.schedule_id, recorded.version, topic, recorded.fact, meta=meta, previous=previous)
+
+
+def _encode(
+    owner: UUID, version: int, topic: str, fact: FlowEvent | ScheduleEvent, *, meta: bytes, previous: bytes
+) -> Row:
+    state = b'{"meta":' + meta + b',"data":' + _encoder.encode(fact) + b"}"
     if len(state) > MAX_EVENT_BYTES:
-        raise BodyTooLarge(f"{type(recorded.fact).__name__} would hold {len(state)} bytes; at most {MAX_EVENT_BYTES}")
+        raise BodyTooLarge(f"{type(fact).__name__} would hold {len(state)} bytes; at most {MAX_EVENT_BYTES}")
     if len(state) > COMPRESS_ABOVE:
         state = zlib.compress(state)
-    return Row(recorded.version, topic, state, chain(previous, recorded.flow_id, recorded.version, topic, state))
+    return Row(version, topic, state, chain(previous, owner, version, topic, state))
 
 
 def chain(previous: bytes, flow_id: UUID, version: int, topic: str, state: bytes) -> bytes:
@@ -102,6 +120,16 @@ def decode(flow_id: UUID, version: int, topic: str, state: bytes) -> Recorded:
     """The fact of a stored row; raises UnknownTopic."""
     written = _written.decode(plain(state))
     return Recorded(flow_id, version, written.meta, decode_data(topic, written.data))
+
+
+def decode_schedule(schedule_id: UUID, version: int, topic: str, state: bytes) -> ScheduleRecorded:
+    """The fact of a schedule's stored row; raises UnknownTopic."""
+    written = _written.decode(plain(state))
+    try:
+        decoder = _schedule_decoders[topic]
+    except KeyError:
+        raise UnknownTopic(f"the topic {topic} is not known to this version; run a newer one") from None
+    return ScheduleRecorded(schedule_id, version, written.meta, decoder.decode(written.data))
 
 
 def decode_data(topic: str, data: bytes | msgspec.Raw) -> FlowEvent:

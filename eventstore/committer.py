@@ -621,7 +621,8 @@ class Committer:
 
     async def _learn(self, flows: Iterable[Flow]) -> None:
         """Fetch the definitions that another, newer process made flows with."""
-        if all(self.types.knows(flow.flow_type, flow.flow_version) for flow in flows if flow.exists):
+        # where a schedule has the id there is no type
+        if all(self.types.knows(flow.flow_type, flow.flow_version) for flow in flows if flow.flow_type):
             return
         await remember(self.store.pool, self.types)
 

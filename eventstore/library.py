@@ -19,10 +19,12 @@ from psycopg.conninfo import conninfo_to_dict
 
 from domain.events import BY_TOPIC, TOPICS
 from domain.flow import Flow, Recorded, fold
-from eventstore.codec import decode, encode, encode_meta
+from domain.schedules.events import SCHEDULE_BY_TOPIC, SCHEDULE_TOPICS
+from domain.schedules.schedule import ScheduleRecorded
+from eventstore.codec import decode, decode_schedule, encode, encode_meta, encode_schedule
 from eventstore.database import DEFAULT_SHARD
 
-for _topic, _event in BY_TOPIC.items():
+for _topic, _event in (*BY_TOPIC.items(), *SCHEDULE_BY_TOPIC.items()):
     register_topic(_topic, _event)
 
 
@@ -37,16 +39,32 @@ class FlowEvent:
         self.recorded = recorded
 
 
+class ScheduleEvent:
+    """A recorded fact of a schedule in the shape of the library's domain events."""
+
+    __slots__ = ("originator_id", "originator_version", "recorded")
+
+    def __init__(self, recorded: ScheduleRecorded) -> None:
+        self.originator_id = recorded.schedule_id
+        self.originator_version = recorded.version
+        self.recorded = recorded
+
+
 class FlowMapper(Mapper[UUID]):
     """Between rows of `stored_events` and recorded facts."""
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
         """The fact of a row; raises UnknownTopic."""
         flow_id = cast("UUID", stored_event.originator_id)
-        return FlowEvent(decode(flow_id, stored_event.originator_version, stored_event.topic, stored_event.state))
+        place = (flow_id, stored_event.originator_version, stored_event.topic, stored_event.state)
+        return ScheduleEvent(decode_schedule(*place)) if place[2] in SCHEDULE_BY_TOPIC else FlowEvent(decode(*place))
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
         """The row of a fact, as the committer writes it but for the hash, which needs the event before."""
+        if isinstance(domain_event, ScheduleEvent):
+            told = domain_event.recorded
+            row = encode_schedule(told, encode_meta(told.meta), b"")
+            return StoredEvent(told.schedule_id, told.version, SCHEDULE_TOPICS[type(told.fact)], row.state)
         assert isinstance(domain_event, FlowEvent)
         recorded = domain_event.recorded
         row = encode(recorded, encode_meta(recorded.meta), b"")

@@ -22,6 +22,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Gauge
 
+from domain.schedules.events import SCHEDULE_PREFIX
 from eventstore.codec import split, split_text
 from eventstore.database import Connection, connect, conninfo
 from eventstore.service import ServiceConfig
@@ -61,7 +62,7 @@ def message(event: Stored, shard: str) -> tuple[bytes, bytes, Headers]:
     headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", f"{flow_id}:{event.version}".encode()),
-        ("ce_source", b"/mfo/flows"),
+        ("ce_source", b"/mfo/schedules" if event.topic.startswith(SCHEDULE_PREFIX) else b"/mfo/flows"),
         ("ce_type", event.topic.encode()),
         ("ce_subject", flow_id.encode()),
         ("ce_time", meta.at.encode()),

@@ -20,6 +20,7 @@ from eventstore.definitions import flow_types, modules, remember
 from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
 from eventstore.runs import Runs
+from eventstore.schedules import Schedules
 from eventstore.store import Store
 
 
@@ -95,6 +96,7 @@ class WriteSide:
     runs: Runs
     committer: Committer
     breakers: Breakers
+    schedules: Schedules
 
 
 @asynccontextmanager
@@ -133,6 +135,9 @@ async def write_side(
             max_queue=config.max_queue,
             max_queue_bytes=config.max_queue_bytes,
         )
+        schedules = Schedules(
+            store, types, keyring, artifacts, partial(connect, config.database_url, config.shard, lock_timeout="5s")
+        )
         await committer.start()
         try:
             yield WriteSide(
@@ -146,8 +151,10 @@ async def write_side(
                 Runs(connections),
                 committer,
                 Breakers(connections),
+                schedules,
             )
         finally:
+            await schedules.stop()
             await committer.stop()
     finally:
         await connections.close()

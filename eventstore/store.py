@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
 from psycopg import AsyncConnection
@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from domain.commands import Envelope
 from domain.flow import Flow, Recorded, fold
+from domain.schedules.events import SCHEDULE_PREFIX
 from eventstore.codec import FIRST_HASH, Row, decode
 from eventstore.database import DEFAULT_SHARD, Connection
 
@@ -238,6 +239,9 @@ async def load(
         histories.setdefault(row[0], []).append(row)
     for flow_id, rows in histories.items():
         try:
+            if rows[0][2].startswith(SCHEDULE_PREFIX):
+                loaded[flow_id] = Loaded(_no_flow(flow_id, rows[-1][1]), bytes(rows[-1][4]), rows[-1][5])
+                continue
             facts = (decode(flow_id, version, topic, state) for _, version, topic, state, _, _ in rows)
             loaded[flow_id] = Loaded(fold(Flow(id=flow_id), facts), bytes(rows[-1][4]), rows[-1][5])
         except Exception as why:
@@ -253,6 +257,12 @@ async def disjointed(connection: AsyncConnection[Any], flow_ids: Iterable[UUID])
     return {row[0] for row in await cursor.fetchall()}
 
 
+def _no_flow(flow_id: UUID, version: int) -> Flow:
+    """What stands for a flow where a schedule has the id: nobody's, so that every tenant is told that there is none."""
+    nobody = uuid5(flow_id, "no flow")
+    return Flow(id=flow_id, version=version, client_account_id=nobody, engagement_id=nobody)
+
+
 async def tail(connection: AsyncConnection[Any], after: int, limit: int) -> list[Stored]:
     """As `Store.tail`, on a given connection."""
     cursor = await connection.execute(
@@ -265,12 +275,16 @@ async def tail(connection: AsyncConnection[Any], after: int, limit: int) -> list
 
 
 async def append(
-    connection: AsyncConnection[Any], decisions: Sequence[Decision]
+    connection: AsyncConnection[Any],
+    decisions: Sequence[Decision],
+    statement: str = APPEND,
+    more: tuple[Any, ...] = (),
 ) -> tuple[dict[int, dict[int, int]], datetime | None]:
     """Append a group in one transaction; answers the winners, each with the log positions of its new versions.
 
     The key of the answer is the decision's place in the group, from 0. A decision that is absent lost: its flow had moved
-    on, or one of its command ids had been used; nothing of it was kept. Also answers the store's time.
+    on, or one of its command ids had been used; nothing of it was kept. Also answers the store's time. A `statement` around
+    APPEND, with the parameters `more`, keeps something besides.
     """
     numbered = list(enumerate(decisions, 1))
     events = [(n, row) for n, decision in numbered for row in decision.rows]
@@ -331,7 +345,7 @@ async def append(
         [name for _, name in untimed],
         LEASE_SECONDS,
     )
-    cursor = await connection.execute(APPEND, parameters, binary=True)
+    cursor = await connection.execute(statement, (*parameters, *more), binary=True)
     winners: dict[int, dict[int, int]] = {}
     now: datetime | None = None
     for n, version, position, at in await cursor.fetchall():

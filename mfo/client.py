@@ -31,6 +31,7 @@ from domain.words import Status
 Json = dict[str, Any]
 Verb = Literal["pause", "resume", "cancel", "rollback", "skip", "input", "iterate"]
 Found = Literal["assets", "dependencies", "issues", "reviews", "changes"]
+ScheduleVerb = Literal["pause", "resume", "trigger", "backfill"]
 ReportFormat = Literal["html", "xlsx"]
 
 API = "/api/v1"
@@ -132,7 +133,7 @@ class Client:
         key: str | None = None,
     ) -> Json:
         """One call; the JSON object of the answer, `{}` where it has none. `path` is below `/api/v1`; `key` is the idempotency key."""
-        headers = {"Idempotency-Key": key or str(uuid4())} if method in {"POST", "DELETE"} else {}
+        headers = {"Idempotency-Key": key or str(uuid4())} if method in {"POST", "PATCH", "DELETE"} else {}
         answer = await self._send(
             method,
             f"{API}{path}",
@@ -317,6 +318,40 @@ class Client:
         """Have the next call of an open target try it, whatever its time; the target as it stands."""
         params = {"own": "true"} if own else None
         return await self.request("POST", f"/targets/{quote(target, safe='')}/retry", params=params)
+
+    async def create_schedule(
+        self, name: str, timing: Mapping[str, Any], flow: Mapping[str, Any], *, key: str | None = None, **more: Any
+    ) -> Json:
+        """Make flows at times; the schedule with its `schedule_id`, `next_at`, `version` and `position`.
+
+        `timing` is `{cron, time_zone}`, `{interval_seconds, anchor_at}` or `{at}`; `flow` is `{flow_type, flow_name,
+        initial_data, options, ...}`; `more`: description, overlap, catch_up_window_seconds, jitter_seconds, start_at, end_at,
+        max_firings.
+        """
+        body = {"name": name, "timing": dict(timing), "flow": dict(flow), **more}
+        return await self.request("POST", "/schedules", body=body, key=key)
+
+    async def schedule(self, schedule_id: str) -> Json:
+        """A schedule as it stands."""
+        return await self.request("GET", f"/schedules/{schedule_id}")
+
+    async def update_schedule(self, schedule_id: str, changes: Mapping[str, Any]) -> Json:
+        """Change what is given; the schedule after it."""
+        return await self.request("PATCH", f"/schedules/{schedule_id}", body=changes)
+
+    async def tell_schedule(self, schedule_id: str, verb: ScheduleVerb, body: Mapping[str, Any] | None = None) -> Json:
+        """One of the verbs; the schedule after it."""
+        return await self.request("POST", f"/schedules/{schedule_id}/{verb}", body=body or {})
+
+    async def delete_schedule(self, schedule_id: str, reason: str | None = None) -> None:
+        """End a schedule and hide it; its flows and its history stay."""
+        await self.request("DELETE", f"/schedules/{schedule_id}", params={"reason": reason})
+
+    async def next_times(self, schedule_id: str, count: int = 10) -> list[Json]:
+        """The times to come: `{nominal_at, local, fire_at}`."""
+        found = await self.request("GET", f"/schedules/{schedule_id}/next", params={"count": count})
+        times: list[Json] = found["times"]
+        return times
 
     async def report(self, flow_id: str, written_as: ReportFormat, file: Path, *, masked: bool = True) -> Json:
         """Write a discovery's report to a file; `{path, format, size_bytes, sha256}`. Raises OSError."""

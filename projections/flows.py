@@ -86,11 +86,18 @@ class _Kept(NamedTuple):
     cost: int
 
 
+class FlowTopics:
+    """The events of flows, those too that only a newer version knows; not those of schedules."""
+
+    def __contains__(self, topic: object) -> bool:
+        return isinstance(topic, str) and topic.startswith("mfo.flow.")
+
+
 class Flows:
     """One row a flow, folded from its events; what Kafka did not tell is read from the event store."""
 
     name = NAME
-    topics = None
+    topics = FlowTopics()
 
     def __init__(self, types: FlowTypes, learn: Callable[[], Awaitable[None]], *, version: int = VERSION) -> None:
         """`learn` reads the flow types again that the store knows; `version` names the tables to write."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from uuid import UUID
@@ -39,7 +39,7 @@ class Applied:
 
 
 class Projection(Protocol):
-    """A read model. `topics` names the events it wants (None: all).
+    """A read model. `topics` holds the names of the events it wants (None: all).
 
     `apply` runs inside the caller's transaction and may be called again with the same events after a rollback; every row
     is guarded by a version, so that events may come twice. It raises one of ROW_ERRORS when a row is refused; asked again
@@ -53,7 +53,7 @@ class Projection(Protocol):
     def version(self) -> int: ...
 
     @property
-    def topics(self) -> Collection[str] | None: ...
+    def topics(self) -> Container[str] | None: ...
 
     async def apply(self, connection: Connection, batch: Sequence[Told], *, singly: bool = False) -> Applied: ...
 

@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "api": {"domain", "eventstore", "api"},
     "mfo": set(ROOMS),
 }
-DOMAIN_LIBRARIES = {"pydantic", "msgspec"}
+DOMAIN_LIBRARIES = {"pydantic", "msgspec", "cronsim"}
 TEXT = {".py", ".sql", ".md", ".toml", ".yaml", ".yml", ".json", ".lock", ".txt", ".cfg", ".sh", ".mako"}
 
 

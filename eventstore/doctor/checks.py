@@ -42,7 +42,9 @@ from runs where state = 'queued' and queued_at < mfo_now() - make_interval(secs 
 """
 TIMERS = """
 select flow_id, name, extract(epoch from mfo_now() - due_at)::float8 as seconds, count(*) over () as total
-from timers where due_at < mfo_now() - make_interval(secs => %s) order by due_at limit %s
+from timers t where due_at < mfo_now() - make_interval(secs => %s)
+  and not exists (select from parked_commands p where p.flow_id = t.flow_id)
+order by due_at limit %s
 """
 # the read model knows the status; the history decides
 PERHAPS_STUCK = """

@@ -140,7 +140,7 @@ def list_flows(
     params = {"flow_type": flow_type, "status": status, "tag": tag, "search": search, "limit": min(limit, 200)}
 
     async def converse(client: Client) -> list[Json]:
-        return await _some(client.pages("/flows", "flows", params=params), limit)
+        return await some(client.pages("/flows", "flows", params=params), limit)
 
     flows = talk(converse)
     rows = [
@@ -182,7 +182,7 @@ def history(
 
     async def converse(client: Client) -> list[Json]:
         size = min(limit or 1000, 1000)
-        return await _some(client.pages(f"/flows/{flow_id}/history", "events", params={"limit": size}), limit)
+        return await some(client.pages(f"/flows/{flow_id}/history", "events", params={"limit": size}), limit)
 
     events = talk(converse)
     rows = [
@@ -439,7 +439,8 @@ def _waits(answer: Json) -> bool:
     return parked
 
 
-async def _some(rows: AsyncIterator[Json], limit: int | None) -> list[Json]:
+async def some(rows: AsyncIterator[Json], limit: int | None) -> list[Json]:
+    """The first rows, at most `limit`."""
     found: list[Json] = []
     async for row in rows:
         found.append(row)

@@ -27,6 +27,9 @@ LISTS = [
 ]
 
 
+SCHEDULE = {"name": "Mine", "timing": {"cron": "0 6 * * *"}, "flow": {"flow_type": "discovery"}}
+
+
 def test_there_is_something_to_ask() -> None:
     assert len(OF_ONE) >= 15
     assert len(LISTS) >= 4
@@ -36,18 +39,22 @@ def test_there_is_something_to_ask() -> None:
 async def test_another_tenants_ids_are_unknown_ids(api: Api, method: str, path: str) -> None:
     made = await api.made()
     upload = await api.post("/imports", files={"file": ("a.csv", b"name\nweb01\n")})
+    schedule = await api.post("/schedules", SCHEDULE)
     version = 1
     others = [new_tenant()] + [{**new_tenant(), name: api.tenant[name]} for name in list(api.tenant)[:2]]
     for other in others:
         answers = []
-        for flow_id, import_id in ((made["flow_id"], upload.json()["import_file_id"]), (str(uuid4()), str(uuid4()))):
+        theirs = (made["flow_id"], upload.json()["import_file_id"], schedule.json()["schedule_id"])
+        for flow_id, import_id, schedule_id in (theirs, (str(uuid4()), str(uuid4()), str(uuid4()))):
             asked = path.replace("{flow_id}", flow_id).replace("{import_id}", import_id)
+            asked = asked.replace("{schedule_id}", schedule_id)
             headers = {**other, "X-Correlation-ID": "same", "If-Match": f'"{version}"', "If-None-Match": '"1"'}
             response = await api.client.request(method, asked, headers=headers)
-            answers.append(_without(response, flow_id, import_id))
+            answers.append(_without(response, flow_id, import_id, schedule_id))
         assert answers[0] == answers[1]
         assert answers[0][0] == 404
     assert (await api.get(f"/flows/{made['flow_id']}/history")).json()["total"] == version
+    assert (await api.get(f"/schedules/{schedule.json()['schedule_id']}/events")).json()["total"] == version
 
 
 def _without(response: httpx.Response, *ids: str) -> tuple[int, str, dict[str, str]]:
@@ -62,12 +69,14 @@ def _without(response: httpx.Response, *ids: str) -> tuple[int, str, dict[str, s
 async def test_lists_hold_nothing_of_others(api: Api, method: str, path: str) -> None:
     made = await api.made()
     upload = await api.post("/imports", files={"file": ("a.csv", b"name\nweb01\n")})
+    schedule = await api.post("/schedules", SCHEDULE)
 
     response = await api.client.request(method, path, headers=new_tenant())
 
     assert response.status_code == 200
     assert made["flow_id"] not in response.text
     assert upload.json()["import_file_id"] not in response.text
+    assert schedule.json()["schedule_id"] not in response.text
 
 
 @pytest.mark.parametrize(("method", "path"), [each for each in EVERY if each[1].startswith("/api/v1/")])
@@ -100,4 +109,19 @@ async def test_a_command_for_a_flow_that_is_not_there_is_kept_as_refused(api: Ap
         assert await cursor.fetchall() == [
             ("PauseFlow", "refused", "flow_not_found"),
             ("DeleteFlow", "refused", "flow_not_found"),
+        ]
+
+
+async def test_a_verb_for_a_schedule_that_is_not_there_is_kept_as_refused(api: Api) -> None:
+    schedule_id = uuid4()
+    assert (await api.post(f"/schedules/{schedule_id}/trigger")).status_code == 404
+    assert (await api.ask("DELETE", f"/schedules/{schedule_id}")).status_code == 404
+    async with api.side.pool.connection() as connection:
+        cursor = await connection.execute(
+            "select command, outcome, error::json ->> 'code' from command_log where flow_id = %s order by at",
+            (schedule_id,),
+        )
+        assert await cursor.fetchall() == [
+            ("TriggerSchedule", "refused", "schedule_not_found"),
+            ("DeleteSchedule", "refused", "schedule_not_found"),
         ]

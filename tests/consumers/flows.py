@@ -23,7 +23,7 @@ from consumers.context import (
     Validator,
 )
 from consumers.phases import runs
-from domain.flow_types import FlowTypeConfig, PhaseConfig, RetryConfig
+from domain.flow_types import FlowCapabilities, FlowTypeConfig, PhaseConfig, RetryConfig
 from tests.waiting import until
 
 QUICK = RetryConfig(max_attempts=3, initial_delay_seconds=0.05, jitter=False)
@@ -217,7 +217,15 @@ def flow_type(name: str, *phases: PhaseConfig) -> FlowTypeConfig:
     return FlowTypeConfig(name=name, display_name=name, description=name, phases=phases, retry_config=QUICK)
 
 
+SCHEDULABLE = FlowTypeConfig(
+    name="schedulable",
+    display_name="Schedulable",
+    description="one quick phase, at times",
+    phases=(phase("count"),),
+    capabilities=FlowCapabilities(supports_scheduling=True),
+)
 FLOW_TYPES = (
+    SCHEDULABLE,
     flow_type("modes", phase("count"), phase("greet"), phase("compute")),
     flow_type("inline", *(phase(f"count_{n}", handlers=("count",)) for n in range(3))),
     flow_type("flaky", phase("flaky")),
