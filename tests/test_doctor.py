@@ -197,6 +197,25 @@ async def test_what_waits_for_minutes_is_named(house: House) -> None:
     assert flows_of(trouble["run_waiting"]) == [str(flow.id)]
 
 
+async def test_a_flow_that_is_parked_is_named_with_what_waits(house: House) -> None:
+    flow = await house.begin()
+    await served(house)
+    for n, error in ((1, '{"code": "unknown_topic", "detail": "a newer event"}'), (2, None)):
+        await house.rows(
+            "insert into parked_commands (flow_id, client_account_id, engagement_id, user_id, command_id, command, body,"
+            " body_hash, source, correlation_id, received_at, error)"
+            " values (%s, %s, %s, 'maria', %s, 'PauseFlow', '{}', '', 'http', 'c', mfo_now(), %s)",
+            flow.id,
+            house.tenant.client_account_id,
+            house.tenant.engagement_id,
+            str(n),
+            error,
+        )
+    trouble = await found(house)
+    assert set(trouble) == {"flow_parked"}
+    assert trouble["flow_parked"].subjects == ({"flow_id": str(flow.id), "commands": 2, "error": "a newer event"},)
+
+
 async def test_a_flow_that_was_set_aside_is_told_once_more(house: House) -> None:
     flow = await house.begin()
     await served(house)

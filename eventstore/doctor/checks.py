@@ -46,6 +46,15 @@ from timers t where due_at < mfo_now() - make_interval(secs => %s)
   and not exists (select from parked_commands p where p.flow_id = t.flow_id)
 order by due_at limit %s
 """
+SCHEDULES = """
+select id as schedule_id, name, extract(epoch from mfo_now() - wake_at)::float8 as seconds, count(*) over () as total
+from schedules where wake_at < mfo_now() - make_interval(secs => %s) order by wake_at limit %s
+"""
+PARKED = """
+select flow_id, count(*) as commands, min(n) as first, count(*) over () as total,
+       (array_agg(error order by n))[1]::jsonb ->> 'detail' as error
+from parked_commands group by flow_id order by first limit %s
+"""
 # the read model knows the status; the history decides
 PERHAPS_STUCK = """
 select f.flow_id from flow_state_extensions_v1 f
@@ -179,6 +188,42 @@ async def _timers(connection: Connection) -> list[Finding]:
             mend=f"{START_CONSUMERS}; `mfo doctor --repair` fires them",
             repairable=True,
             subjects=examples(found, "flow_id", "name", "seconds"),
+        )
+    ]
+
+
+async def _schedules(connection: Connection) -> list[Finding]:
+    found = await rows(connection, SCHEDULES, PATIENCE_SECONDS, EXAMPLES)
+    if not found:
+        return []
+    total = found[0]["total"]
+    return [
+        Finding(
+            code="schedule_overdue",
+            severity="critical",
+            count=total,
+            message=f"{counted(total, 'schedule')} should have been looked at, the first {found[0]['seconds']:.0f} s ago:"
+            " no consumers are alive, or their scheduler hangs.",
+            mend=START_CONSUMERS,
+            subjects=examples(found, "schedule_id", "name", "seconds"),
+        )
+    ]
+
+
+async def _parked(connection: Connection) -> list[Finding]:
+    found = await rows(connection, PARKED, EXAMPLES)
+    if not found:
+        return []
+    total = found[0]["total"]
+    return [
+        Finding(
+            code="flow_parked",
+            severity="warning",
+            count=total,
+            message=f"{counted(total, 'flow')} parked: a command could not be applied, for a reason that is not its own"
+            " fault, and what came later waits behind it.",
+            mend="`mfo parked show FLOW` says why; mend it, then `mfo parked retry FLOW`, or `mfo parked discard FLOW`",
+            subjects=examples(found, "flow_id", "commands", "error"),
         )
     ]
 
@@ -377,7 +422,9 @@ CHECKS: tuple[Check, ...] = (
     _lapsed,
     _waiting,
     _timers,
+    _schedules,
     _stuck,
+    _parked,
     _relay,
     _projections,
     _set_aside,

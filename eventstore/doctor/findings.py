@@ -33,6 +33,8 @@ CODES: dict[str, str] = {
     "lease_lapsed": "Runs whose worker is silent and that nobody has taken over",
     "run_waiting": "Runs that have waited for a place for minutes",
     "timer_overdue": "Timers that are due and have not fired",
+    "schedule_overdue": "Schedules whose time has come and that have not fired",
+    "flow_parked": "Flows with a command that could not be applied, and what waits behind it",
     "flow_stuck": "Flows that are processing with nothing under way: no run, no timer, nobody asked",
     "stray_run": "Rows of runs that their flow does not know",
     "relay_silent": "No relay tells Kafka what happens",
