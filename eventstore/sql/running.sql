@@ -336,7 +336,7 @@ declare
     places int := greatest(free, 0);
     wanted int := greatest(free, 0) + 5;
     limited boolean := cardinality(k_types) > 0;
-    may text[] := kinds;
+    may text[] := kinds; may_before text[];
     room_left int[] := '{}';
     -- tenants in the order of their turn: places held, seconds used, how many more runs each may have (none: no limit)
     t_client uuid[]; t_engagement uuid[]; t_held int[]; t_used double precision[]; t_room int[];
@@ -353,8 +353,9 @@ begin
         room_left := type_room(k_types, k_limits);
         may := open_kinds(kinds, k_types, room_left);
     end if;
-    -- again where so many had nothing left that others were not looked at
-    for round in 1..3 loop
+    -- again where so many had nothing left, or nothing within the limits, that others were not looked at
+    for round in 1..4 loop
+        may_before := may;
         with held as materialized (
             select r.client_account_id, r.engagement_id, count(*) filter (where r.kind = any (kinds)) as here, count(*) as in_all
             from runs r where r.state = 'running' group by 1, 2
@@ -470,7 +471,7 @@ begin
             select from runs r where r.state = 'queued' and r.kind = q.kind
               and r.client_account_id = q.client_account_id and r.engagement_id = q.engagement_id);
         get diagnostics emptied = row_count;
-        exit when found_tenants < wanted or emptied < 3;
+        exit when found_tenants < wanted or (emptied < 3 and (places = 0 or may = may_before));
     end loop;
     return query
         select r.id, r.flow_id, r.client_account_id, r.engagement_id, r.phase_name, r.token, r.priority, null::text

@@ -11,6 +11,8 @@ from base64 import b64encode
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from eventstore.service import ServiceConfig
 from tests.consumers.yard import TOLD, open_yard
 from tests.eventstore.house import MASTER_KEY, House, create, open_house
@@ -85,6 +87,8 @@ async def until_it_works(house: House, process: Process) -> None:
     await until(lambda: house.one(owned, f"%:{process.pid}:%"), 60)
 
 
+# four starts of the service, each of which a busy machine may take its time for
+@pytest.mark.timeout(400)
 async def test_a_rolling_restart_under_load_fails_nothing_and_repeats_nothing(
     config: ServiceConfig, real_kafka: str, tmp_path: Path
 ) -> None:

@@ -9,11 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import create_engine
+from sqlalchemy.pool import StaticPool
 
 from domain.commands import CancelFlow, HandBackRun, ReassignRun, Tenant
 from eventstore import runs as statements
 from eventstore.claims import Claimed, Claims, Offer, Spent, Waiting, kind
+from eventstore.database import conninfo
 from eventstore.waiting import Wait, for_place, for_retry
 from tests.eventstore.house import House, create, new_tenant, started
 
@@ -254,6 +260,28 @@ async def test_a_run_that_comes_back_to_the_queue_is_in_line_again(house: House)
     await house.ask(ReassignRun(flow_id=flow.id, run_id=row.run_id, token=row.token))
     [again] = await house.claim("third")
     assert (again.run_id, again.token) == (row.run_id, row.token + 1)
+
+
+def test_runs_that_were_queued_before_an_upgrade_are_taken_over_after_it(empty_database_url: str) -> None:
+    with psycopg.connect(conninfo(empty_database_url, "mfo")) as connection:
+        connection.execute("create schema mfo")
+        connection.commit()
+        engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
+        with engine.connect() as bound:
+            config = Config()
+            config.set_main_option("script_location", "eventstore/migrations")
+            config.attributes["connection"] = bound
+            command.upgrade(config, "0003")
+            connection.execute(
+                "insert into runs (id, flow_id, client_account_id, engagement_id, flow_type, phase_name, attempt, token, state,"
+                " timeout_seconds, queued_at) select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(),"
+                " 'inline', 'count_0', 1, 1, 'queued', 300, mfo_now()"
+            )
+            command.upgrade(config, "head")
+            bound.commit()
+        lapsed = connection.execute(statements.LAPSED, ([], 100)).fetchall()
+        overdue = connection.execute(statements.OVERDUE, (100,)).fetchall()
+    assert (len(lapsed), overdue) == (1, [])
 
 
 async def test_cancelled_runs_leave_nobody_waiting(house: House) -> None:
