@@ -1,8 +1,8 @@
 """Timers that are due become commands: by one process of all, in batches, and none waits for another flow's.
 
-Whoever holds the lock fires. The others look on: what they see due twice, a second apart or more, they fire too, so that a
-process that holds the lock and has stopped breathing stops no timer. Twice fired is harmless: the command's id follows
-from the timer.
+Whoever holds the lock fires. The others look on: where nothing of what was due has fired a second later they fire it too, so
+that a process that holds the lock and has stopped breathing stops no timer. Twice fired does no harm, but costs the
+committer three statements: the command's id follows from the timer.
 """
 
 from __future__ import annotations
@@ -139,6 +139,7 @@ class Firing:
         self._passed: list[DueTimer] = []
         self._held = Backoff()
         self._seen: set[Key] = set()
+        self._fired: set[Key] = set()
         self.leading = False
 
     def wake(self) -> None:
@@ -163,6 +164,8 @@ class Firing:
                 self._wake.clear()
                 self.leading = self.leading or await lead(connection)
                 limit = BATCH + len(self._in_flight) + len(self._held)
+                # what fires while we look may be in the answer still
+                self._fired.clear()
                 found = await due(connection, limit)
                 await self._fire(found.timers)
                 await self._drop_passed(connection)
@@ -173,16 +176,20 @@ class Firing:
             await connection.close()
 
     async def _fire(self, timers: list[DueTimer]) -> None:
-        ready = [one for one in timers if one.key not in self._in_flight and not self._held.holds(one.key)]
+        ready = [one for one in timers if not self._is_seen_to(one.key)]
         if not self.leading:
             before, self._seen = self._seen, {one.key for one in timers}
-            ready = [one for one in ready if one.key in before]
+            # whoever leads is slow, but lives, when any of them is gone
+            ready = [one for one in ready if one.key in before] if before <= self._seen else []
         tasks = []
         for timer in ready[: MAX_IN_FLIGHT - len(self._in_flight)]:
             task = self._in_flight[timer.key] = asyncio.create_task(self._fire_one(timer), name=f"timer {timer.name}")
             tasks.append(task)
         if tasks:
             await asyncio.wait(tasks, timeout=PATIENCE_SECONDS)
+
+    def _is_seen_to(self, key: Key) -> bool:
+        return key in self._in_flight or key in self._fired or self._held.holds(key)
 
     async def _fire_one(self, timer: DueTimer) -> None:
         began = monotonic()
@@ -207,6 +214,7 @@ class Firing:
             TIMER_DELAY.observe(timer.late_seconds + monotonic() - began)
             self._held.release(timer.key)
             self._in_flight.pop(timer.key, None)
+            self._fired.add(timer.key)
         elif _is_no_longer_wanted(answer):
             self._held.release(timer.key)
             self._passed.append(timer)
