@@ -37,8 +37,6 @@ ASIDE_SECONDS = 1.0
 ASIDE_IDLE_SECONDS = 10.0
 BATCH = 500
 MAX_IN_FLIGHT = 2000
-# a batch is waited for so long before the next look; what takes longer goes on beside it
-PATIENCE_SECONDS = 0.1
 GIVE_UP_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -167,7 +165,7 @@ class Firing:
                 # what fires while we look may be in the answer still
                 self._fired.clear()
                 found = await due(connection, limit)
-                await self._fire(found.timers)
+                self._fire(found.timers)
                 await self._drop_passed(connection)
                 await self._rest(found, more=len(found.timers) >= limit)
         finally:
@@ -175,18 +173,15 @@ class Firing:
             self.leading = False
             await connection.close()
 
-    async def _fire(self, timers: list[DueTimer]) -> None:
+    def _fire(self, timers: list[DueTimer]) -> None:
+        """Begin to fire what is not seen to yet; the next look does not wait for it."""
         ready = [one for one in timers if not self._is_seen_to(one.key)]
         if not self.leading:
             before, self._seen = self._seen, {one.key for one in timers}
             # whoever leads is slow, but lives, when any of them is gone
             ready = [one for one in ready if one.key in before] if before <= self._seen else []
-        tasks = []
         for timer in ready[: MAX_IN_FLIGHT - len(self._in_flight)]:
-            task = self._in_flight[timer.key] = asyncio.create_task(self._fire_one(timer), name=f"timer {timer.name}")
-            tasks.append(task)
-        if tasks:
-            await asyncio.wait(tasks, timeout=PATIENCE_SECONDS)
+            self._in_flight[timer.key] = asyncio.create_task(self._fire_one(timer), name=f"timer {timer.name}")
 
     def _is_seen_to(self, key: Key) -> bool:
         return key in self._in_flight or key in self._fired or self._held.holds(key)
@@ -218,6 +213,7 @@ class Firing:
         elif _is_no_longer_wanted(answer):
             self._held.release(timer.key)
             self._passed.append(timer)
+            self._wake.set()
         else:
             self._not_fired(timer, f"{answer.outcome}: {answer.error}"[:300])
 
@@ -225,6 +221,8 @@ class Firing:
         """It stays, and is asked again later."""
         pause = self._held.hold(timer.key)
         self._in_flight.pop(timer.key, None)
+        # the loop rests until something is due, and does not know of this yet
+        self._wake.set()
         log.error("timer could not fire", flow_id=str(timer.flow_id), timer=timer.name, again_in_s=pause, why=why)
 
     async def _drop_passed(self, connection: Connection) -> None:
