@@ -53,11 +53,14 @@ def _show(result: dict[str, Any]) -> None:
 def _show_timers(result: dict[str, Any]) -> None:
     print(result["what"])
     for figures in result["runs"]:
+        print(f"  {figures['pending']:,} pending, {figures['due_a_second']} due/s, {figures['fired']:,} fired")
+        for name in ("written", "read"):
+            spread = figures[name]
+            print(f"  {name:8} p50 {spread['p50_ms']} ms, p99 {spread['p99_ms']} ms, max {spread['max_ms']} ms")
         print(
-            f"  {figures['pending']:,} pending, {figures['due_a_second']} due/s, {figures['fired']:,} fired:"
-            f" p50 {figures['p50_ms']} ms, p99 {figures['p99_ms']} ms, max {figures['max_ms']} ms"
+            f"  on {figures['cores']} cores (load {figures['load']:.1f}), Python {figures['python']},"
+            f" PostgreSQL {figures['postgresql']}"
         )
-        print(f"  on {figures['cores']} cores, Python {figures['python']}, PostgreSQL {figures['postgresql']}")
 
 
 def _show_queue(result: dict[str, Any]) -> None:

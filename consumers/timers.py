@@ -1,8 +1,8 @@
 """Timers that are due become commands: by one process of all, in batches, and none waits for another flow's.
 
-Whoever holds the lock fires. The others look on: what they see due twice, a second apart or more, they fire too, so that a
-process that holds the lock and has stopped breathing stops no timer. Twice fired is harmless: the command's id follows
-from the timer.
+Whoever holds the lock fires. The others look on: where nothing of what was due has fired a second later they fire it too, so
+that a process that holds the lock and has stopped breathing stops no timer. Twice fired does no harm, but costs the
+committer three statements: the command's id follows from the timer.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ ASIDE_SECONDS = 1.0
 ASIDE_IDLE_SECONDS = 10.0
 BATCH = 500
 MAX_IN_FLIGHT = 2000
-# a batch is waited for so long before the next look; what takes longer goes on beside it
-PATIENCE_SECONDS = 0.1
 GIVE_UP_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -139,6 +137,7 @@ class Firing:
         self._passed: list[DueTimer] = []
         self._held = Backoff()
         self._seen: set[Key] = set()
+        self._fired: set[Key] = set()
         self.leading = False
 
     def wake(self) -> None:
@@ -163,8 +162,10 @@ class Firing:
                 self._wake.clear()
                 self.leading = self.leading or await lead(connection)
                 limit = BATCH + len(self._in_flight) + len(self._held)
+                # what fires while we look may be in the answer still
+                self._fired.clear()
                 found = await due(connection, limit)
-                await self._fire(found.timers)
+                self._fire(found.timers)
                 await self._drop_passed(connection)
                 await self._rest(found, more=len(found.timers) >= limit)
         finally:
@@ -172,17 +173,18 @@ class Firing:
             self.leading = False
             await connection.close()
 
-    async def _fire(self, timers: list[DueTimer]) -> None:
-        ready = [one for one in timers if one.key not in self._in_flight and not self._held.holds(one.key)]
+    def _fire(self, timers: list[DueTimer]) -> None:
+        """Begin to fire what is not seen to yet; the next look does not wait for it."""
+        ready = [one for one in timers if not self._is_seen_to(one.key)]
         if not self.leading:
             before, self._seen = self._seen, {one.key for one in timers}
-            ready = [one for one in ready if one.key in before]
-        tasks = []
+            # whoever leads is slow, but lives, when any of them is gone
+            ready = [one for one in ready if one.key in before] if before <= self._seen else []
         for timer in ready[: MAX_IN_FLIGHT - len(self._in_flight)]:
-            task = self._in_flight[timer.key] = asyncio.create_task(self._fire_one(timer), name=f"timer {timer.name}")
-            tasks.append(task)
-        if tasks:
-            await asyncio.wait(tasks, timeout=PATIENCE_SECONDS)
+            self._in_flight[timer.key] = asyncio.create_task(self._fire_one(timer), name=f"timer {timer.name}")
+
+    def _is_seen_to(self, key: Key) -> bool:
+        return key in self._in_flight or key in self._fired or self._held.holds(key)
 
     async def _fire_one(self, timer: DueTimer) -> None:
         began = monotonic()
@@ -207,6 +209,7 @@ class Firing:
             TIMER_DELAY.observe(timer.late_seconds + monotonic() - began)
             self._held.release(timer.key)
             self._in_flight.pop(timer.key, None)
+            self._fired.add(timer.key)
         elif answer.outcome == WAITS:
             # it fires with the others that wait behind the flow's parked command
             self._held.hold(timer.key)
@@ -214,6 +217,7 @@ class Firing:
         elif _is_no_longer_wanted(answer):
             self._held.release(timer.key)
             self._passed.append(timer)
+            self._wake.set()
         else:
             self._not_fired(timer, f"{answer.outcome}: {answer.error}"[:300])
 
@@ -221,6 +225,8 @@ class Firing:
         """It stays, and is asked again later."""
         pause = self._held.hold(timer.key)
         self._in_flight.pop(timer.key, None)
+        # the loop rests until something is due, and does not know of this yet
+        self._wake.set()
         log.error("timer could not fire", flow_id=str(timer.flow_id), timer=timer.name, again_in_s=pause, why=why)
 
     async def _drop_passed(self, connection: Connection) -> None:

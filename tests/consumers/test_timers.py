@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,15 +15,16 @@ from consumers.frames import Begin
 from consumers.keeper import Keeper
 from consumers.phases import PhaseWork
 from consumers.pool import WorkerPool
-from consumers.timers import Backoff, StoreClock
+from consumers.timers import Backoff, Firing, StoreClock
 from consumers.work import Workshop
-from domain.commands import CreateOptions, ExecutePhase, PauseFlow, ResumeFlow
+from domain.commands import Command, CreateOptions, ExecutePhase, PauseFlow, ResumeFlow
 from domain.view import row
+from eventstore.committer import Answer
 from eventstore.database import connect
 from eventstore.definitions import modules
 from eventstore.past import Past
 from eventstore.service import write_side
-from eventstore.timers import DUE, due, lead
+from eventstore.timers import DUE, DueTimer, due, lead
 from tests.consumers.conftest import ended
 from tests.eventstore.house import FLOWS, House, config_for, open_house
 from tests.spec import MIDDAY
@@ -154,6 +156,40 @@ async def test_a_process_that_leads_and_does_nothing_stops_no_timer(house: House
             assert not leads(keeper)
     finally:
         await frozen.close()
+
+
+async def test_a_process_that_leads_and_is_slow_is_left_alone() -> None:
+    asked: list[UUID] = []
+
+    async def ask(command: Command, **_: Any) -> None:
+        asked.append(command.flow_id)
+
+    looker_on = Firing(config_for("postgresql://nobody@127.0.0.1:1/none"), ask)
+    late = [DueTimer(uuid4(), "retry", 1, uuid4(), uuid4(), 2.0) for _ in range(3)]
+    looker_on._fire(late)
+    looker_on._fire(late[1:])
+    assert looker_on._in_flight == {}
+    looker_on._fire(late[1:])
+    await asyncio.gather(*looker_on._in_flight.values())
+    assert asked == [timer.flow_id for timer in late[1:]]
+
+
+async def test_what_fires_during_a_look_is_not_fired_again() -> None:
+    asked: list[UUID] = []
+
+    async def ask(command: Command, *, command_id: str, **_: Any) -> Answer:
+        asked.append(command.flow_id)
+        return Answer(command_id, "accepted", command.flow_id, 2, None)
+
+    leader = Firing(config_for("postgresql://nobody@127.0.0.1:1/none"), ask)
+    leader.leading = True
+    timer = DueTimer(uuid4(), "retry", 1, uuid4(), uuid4(), 0.0)
+    leader._fire([timer])
+    await asyncio.gather(*leader._in_flight.values())
+    # the answer of a look that began before
+    leader._fire([timer])
+    assert leader._in_flight == {}
+    assert asked == [timer.flow_id]
 
 
 async def test_a_flow_that_cannot_be_decided_holds_no_other_up(house: House, module_url: str) -> None:
