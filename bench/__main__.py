@@ -1,4 +1,4 @@
-"""`python -m bench [flows|estate] [--json] [--flows N] [--only NAME]`: measure, and print what it ran on."""
+"""`python -m bench [flows|estate|overload] [--json] [--flows N] [--only NAME] [--seconds N]`: measure, and print what it ran on."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ import json
 import sys
 from typing import Any
 
-from bench import estate, flows
+from bench import estate, flows, overload
 
 
 def main() -> int:
     """Run one measurement and print it; 0 when it came to an end."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements of the whole service.")
-    parser.add_argument("name", nargs="?", default="flows", choices=["flows", "estate"])
+    parser.add_argument("name", nargs="?", default="flows", choices=["flows", "estate", "overload"])
+    parser.add_argument("--seconds", type=float, default=overload.SECONDS, help="how long the overload lasts")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--flows", type=int, default=flows.FLOWS, help="how many flows to measure")
     parser.add_argument("--only", action="append", help="one of the estates; may be given more than once")
     given = parser.parse_args()
-    result = flows.run(given.flows) if given.name == "flows" else estate.run(given.only)
+    result = {
+        "flows": lambda: flows.run(given.flows),
+        "estate": lambda: estate.run(given.only),
+        "overload": lambda: overload.run(given.seconds),
+    }[given.name]()
     if given.json:
         json.dump(result, sys.stdout, indent=2)
         print()
         return 0
-    (_show if given.name == "flows" else _show_estates)(result)
+    {"flows": _show, "estate": _show_estates, "overload": _show_overload}[given.name](result)
     return 0
 
 
@@ -42,6 +47,22 @@ def _show(result: dict[str, Any]) -> None:
         f" synchronous_commit {first['synchronous_commit']}), Kafka: {first['kafka']}"
     )
     print(f"  ratios: {result['ratios']}")
+
+
+def _show_overload(result: dict[str, Any]) -> None:
+    print(result["what"])
+    for figures in result["runs"]:
+        print(f"  over {figures['over']}")
+        for name, value in figures.items():
+            if name == "memory_mb":
+                for service, seen in value.items():
+                    shown = ", ".join(f"{when} {mb} MB" for when, mb in seen.items())
+                    print(f"    memory of {service:12} {shown}")
+            elif name != "over":
+                print(f"    {name.replace('_', ' '):34} {value}")
+    print(
+        f"  on {result['cores']} cores, Python {result['python']}, PostgreSQL {result['postgresql']}, Kafka: {result['kafka']}"
+    )
 
 
 def _show_estates(result: dict[str, Any]) -> None:

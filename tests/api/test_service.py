@@ -179,7 +179,7 @@ def test_the_document_names_every_header_and_problem() -> None:
             assert "Correlation" in refs
             assert ({"ClientAccount", "Engagement", "User"} <= refs) == path.startswith("/api/v1")
             assert ("IdempotencyKey" in refs) == (method in ("post", "delete"))
-            assert ("IfMatch" in refs) == (method in ("post", "delete") and "{flow_id}" in path)
+            assert ("IfMatch" in refs) == (method in ("post", "delete") and "/flows/{flow_id}" in path)
             assert ("IfNoneMatch" in refs) == ("304" in operation["responses"])
             for status, response in operation["responses"].items():
                 if int(status) >= 400 and path.startswith("/api/v1"):
