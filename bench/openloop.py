@@ -141,11 +141,13 @@ class HttpLoad:
             task = asyncio.create_task(self._ask(due))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
-        sent_in = time.perf_counter() - began
         until = time.perf_counter() + PATIENCE_SECONDS
         while self.busy and time.perf_counter() < until:
             await asyncio.sleep(0.01)
-        return self._figures(sent_in) | {"offered_per_second": round(rate, 1), "unanswered": self.busy}
+        return self._figures(time.perf_counter() - began) | {
+            "offered_per_second": round(rate, 1),
+            "unanswered": self.busy,
+        }
 
     async def at_most(self, in_flight: int, seconds: float) -> dict[str, Any]:
         self.closed = True
