@@ -32,6 +32,8 @@ DESCRIPTION = (
 )
 GRACE_SECONDS = 5
 BACKLOG = 2048
+# uvloop takes one new connection a round from each listening socket; callers who wait outside cannot be told to come again
+ACCEPTS = 32
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -99,7 +101,8 @@ async def run(config: ServiceConfig) -> None:
     with _listening(config.http_host, config.http_port) as listener:
         async with app.router.lifespan_context(app):
             server = _Server(app)
-            serving = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+            doors = [listener, *(listener.dup() for _ in range(ACCEPTS - 1))]
+            serving = asyncio.create_task(server.serve(sockets=doors), name="http")
             try:
                 await asyncio.shield(serving)
             except asyncio.CancelledError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from hmac import compare_digest
 from typing import Annotated
+from uuid import uuid5
 
 import msgspec
 import structlog
@@ -13,7 +15,7 @@ from starlette.responses import Response
 
 from api import cursors
 from api.answers import Json
-from api.asking import DOOR, Asking, json_body
+from api.asking import DOOR, Asking, command_id, json_body
 from api.cursors import Cursor
 from api.documents import DeadLetter, DeadLetterList, DeadLetterReplay, DeadLetterReplayed
 from api.openapi import OPERATOR, REPLAY, answers
@@ -104,13 +106,27 @@ async def replay_dead_letter(request: Request, asking: Asking, partition: Partit
     except ValidationError as invalid:
         errors = field_errors(invalid.errors(include_url=False, include_input=False, include_context=False))
         raise BodyInvalid("; ".join(f"{e.field}: {e.message}" for e in errors[:3]), errors=errors) from None
+    letters, key = (
+        DeadLetters(asking.side.config),
+        command_id(request) if "idempotency-key" in request.headers else None,
+    )
+    marks = msgspec.json.encode(["ReplayDeadLetter", partition, offset, body], order="sorted")
+    body_hash = hashlib.sha256(marks).digest()
+    first = await asking.rows.letter_replayed(key, body_hash) if key else None
+    if first is not None:
+        letter = await letters.one(partition, offset)
+        told = {"partition": first[0], "offset": first[1], "replays": letter.replays + 1}
+        return Json({"topic": asking.side.config.topics.commands, **told})
     value = mended.body if isinstance(mended.body, str) or mended.body is None else msgspec.json.encode(mended.body)
-    replayed = await DeadLetters(asking.side.config).replay(
+    replayed = await letters.replay(
         partition,
         offset,
         actor=asking.tenant.user_id,
         headers=mended.headers,
         body=value.encode() if isinstance(value, str) else value,
     )
+    if key:
+        name = uuid5(asking.tenant.client_account_id, f"dead letter {partition}:{offset}")
+        await asking.rows.keep_letter_replayed(key, body_hash, name, (replayed["partition"], replayed["offset"]))
     log.info("dead letter replayed", letter=f"{partition}:{offset}", actor=asking.tenant.user_id, **replayed)
     return Json(replayed)

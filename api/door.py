@@ -37,6 +37,8 @@ class Door:
     def __init__(self, app: ASGIApp, crowd: Crowd) -> None:
         self.app = app
         self.crowd = crowd
+        self._said = 0.0
+        self._turned_away = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,6 +50,12 @@ class Door:
         state["correlation_id"] = correlation_id
         status = 0
         place: Place | None = None
+        if scope["path"] not in QUIET:
+            try:
+                place = state["place"] = self.crowd.admit(scope)
+            except Overloaded as overloaded:
+                await self._turn_away(scope, receive, send, overloaded)
+                return
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -58,11 +66,7 @@ class Door:
 
         with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
             try:
-                if scope["path"] not in QUIET:
-                    place = state["place"] = self.crowd.admit(scope)
                 await self.app(scope, receive, answer)
-            except Overloaded as overloaded:
-                await problem(Request(scope), overloaded)(scope, receive, answer)
             except ClientDisconnect:
                 status = CLIENT_GONE
             except Exception:
@@ -75,6 +79,18 @@ class Door:
                 if place is not None:
                     place.leave()
                 _note(scope, status or CLIENT_GONE, perf_counter() - began)
+
+    async def _turn_away(self, scope: Scope, receive: Receive, send: Send, why: Overloaded) -> None:
+        """Say so with as little work as can be: there are many of them, and no time. The log hears of them once a second."""
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        REQUESTS.labels(method, "unknown", str(why.status)).inc()
+        self._turned_away += 1
+        if perf_counter() - self._said > 1:
+            log.warning("requests are turned away", requests=self._turned_away)
+            self._said, self._turned_away = perf_counter(), 0
+        response = problem(Request(scope), why, headers={"X-Correlation-ID": scope["state"]["correlation_id"]})
+        with suppress(ClientDisconnect):
+            await response(scope, receive, send)
 
 
 def correlation_id_of(given: str | None) -> str:

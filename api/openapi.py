@@ -140,7 +140,7 @@ DISCARD: Json = {
 
 OPERATOR: Json = {"x-mfo-headers": ["OperatorToken"]}
 REPLAY: Json = {
-    "x-mfo-headers": ["OperatorToken"],
+    "x-mfo-headers": ["OperatorToken", "IdempotencyKey"],
     "requestBody": {
         "required": False,
         "content": {"application/json": {"schema": {"$ref": f"{REF}DeadLetterReplay"}}},

@@ -228,6 +228,28 @@ class Rows:
         )
         return outcome if kept else await self.upload_answer(key, body_hash) or outcome
 
+    async def letter_replayed(self, key: str, body_hash: bytes) -> tuple[int, int] | None:
+        """Where a dead letter was sent under this id before, as partition and offset; raises KeyReused when that was another."""
+        if await self.upload_answer(key, body_hash) is None:
+            return None
+        found = await self._one(
+            sql.SQL(f"select version, position from command_ids where {OF_TENANT_TEXT} and command_id = %(key)s"),
+            {"key": key},
+        )
+        return (int(found["version"]), int(found["position"])) if found else None
+
+    async def keep_letter_replayed(self, key: str, body_hash: bytes, letter: UUID, place: tuple[int, int]) -> None:
+        """Remember where a dead letter was sent under this id: the partition as version, the offset as position."""
+        await self._all(
+            sql.SQL(
+                "insert into command_ids"
+                " (client_account_id, engagement_id, command_id, body_hash, outcome, flow_id, version, position, at)"
+                " values (%(client)s, %(engagement)s, %(key)s, %(hash)s, 'accepted', %(id)s, %(partition)s, %(offset)s, mfo_now())"
+                " on conflict do nothing returning 1"
+            ),
+            {"key": key, "hash": body_hash, "id": letter, "partition": place[0], "offset": place[1]},
+        )
+
     async def _one(self, statement: sql.SQL | sql.Composed, values: Mapping[str, Any]) -> Row | None:
         rows = await self._all(statement, values)
         return rows[0] if rows else None
@@ -238,7 +260,8 @@ class Rows:
             return [in_utc(found) for found in await cursor.fetchall()]
 
 
-OF_TENANT = sql.SQL("client_account_id = %(client)s and engagement_id = %(engagement)s")
+OF_TENANT_TEXT = "client_account_id = %(client)s and engagement_id = %(engagement)s"
+OF_TENANT = sql.SQL(OF_TENANT_TEXT)
 
 # put together once: this is the statement that is run most
 ONE_FLOW = sql.SQL("select {} from {} where flow_id = %(flow_id)s and {}").format(

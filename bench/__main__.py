@@ -1,4 +1,5 @@
-"""`python -m bench [flows|estate|timers|queue] [--json] [--flows N] [--only NAME]`: measure, and print what it ran on."""
+"""`python -m bench [flows|estate|timers|queue|overload] [--json] [--flows N] [--only NAME] [--seconds N]`: measure, and print what
+it ran on."""
 
 from __future__ import annotations
 
@@ -7,13 +8,14 @@ import json
 import sys
 from typing import Any
 
-from bench import estate, flows, queue, timers
+from bench import estate, flows, overload, queue, timers
 
 
 def main() -> int:
     """Run one measurement and print it; 0 when it came to an end."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements of the whole service.")
     parser.add_argument("name", nargs="?", default="flows", choices=list(SHOWN))
+    parser.add_argument("--seconds", type=float, default=overload.SECONDS, help="how long the overload lasts")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--flows", type=int, default=flows.FLOWS, help="how many flows to measure")
     parser.add_argument("--only", action="append", help="one of the estates; may be given more than once")
@@ -23,6 +25,7 @@ def main() -> int:
         "estate": lambda: estate.run(given.only),
         "timers": timers.run,
         "queue": queue.run,
+        "overload": lambda: overload.run(given.seconds),
     }
     result = measured[given.name]()
     if given.json:
@@ -72,6 +75,22 @@ def _show_queue(result: dict[str, Any]) -> None:
         )
 
 
+def _show_overload(result: dict[str, Any]) -> None:
+    print(result["what"])
+    for figures in result["runs"]:
+        print(f"  over {figures['over']}")
+        for name, value in figures.items():
+            if name == "memory_mb":
+                for service, seen in value.items():
+                    shown = ", ".join(f"{when} {mb} MB" for when, mb in seen.items())
+                    print(f"    memory of {service:12} {shown}")
+            elif name != "over":
+                print(f"    {name.replace('_', ' '):34} {value}")
+    print(
+        f"  on {result['cores']} cores, Python {result['python']}, PostgreSQL {result['postgresql']}, Kafka: {result['kafka']}"
+    )
+
+
 def _show_estates(result: dict[str, Any]) -> None:
     print(result["what"])
     for figures in result["runs"]:
@@ -86,7 +105,13 @@ def _show_estates(result: dict[str, Any]) -> None:
             print(f"    {phase:22} {spent['wall_s']:6.2f} s  CPU {spent['cpu_s']:6.2f} s  peak {spent['peak_mb']:5} MB")
 
 
-SHOWN = {"flows": _show, "estate": _show_estates, "timers": _show_timers, "queue": _show_queue}
+SHOWN = {
+    "flows": _show,
+    "estate": _show_estates,
+    "timers": _show_timers,
+    "queue": _show_queue,
+    "overload": _show_overload,
+}
 
 
 if __name__ == "__main__":

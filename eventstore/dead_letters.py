@@ -84,6 +84,12 @@ class Letter(NamedTuple):
         """The last header of this name, as text."""
         return next((_text(raw) for found, raw in reversed(self.headers) if found == name), None)
 
+    @property
+    def replays(self) -> int:
+        """How often it had been sent back before it came here."""
+        text = self.header(REPLAYS) or ""
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
 
 class DeadLetters:
     """The topic of dead letters. Each call connects anew: they are asked for by people, seldom."""
@@ -151,7 +157,7 @@ class DeadLetters:
         if body is None and (letter.header(CUT) is not None or (letter.value is None and letter.key is None)):
             raise DeadLetterCut
         value = letter.value if body is None else body
-        replays = int(letter.header(REPLAYS) or 0) + 1
+        replays = letter.replays + 1
         changed = {name.lower(): text for name, text in (headers or {}).items()}
         sent = [
             (name, raw) for name, raw in letter.headers if not name.startswith(OURS) and name.lower() not in changed
@@ -230,8 +236,8 @@ def summary(letter: Letter) -> dict[str, Any]:
         "code": letter.header(CODE),
         "detail": masked(letter.header(DETAIL) or "")[:SHOWN],
         "source": {name.rpartition("_")[2]: letter.header(name) for name in SOURCE},
-        "size_bytes": int(letter.header(CUT) or len(letter.value or b"")),
-        "replays": int(letter.header(REPLAYS) or 0),
+        "size_bytes": int(cut) if (cut := letter.header(CUT) or "").isdigit() else len(letter.value or b""),
+        "replays": letter.replays,
         "type": letter.header("ce_type"),
         "id": letter.header("ce_id"),
         "preview": masked(_text((letter.value or b"")[:4096]))[:PREVIEW],

@@ -88,8 +88,12 @@ async def test_letters_are_read_masked_mended_and_sent_back(operated: Api, clien
     assert {"name": "authorization", "value": "***"} in broken["headers"]
 
     # as it came it fails again, and says how often
-    again = (await operated.post(f"{path}/replay", {}, headers=OPERATOR)).json()
+    keyed = OPERATOR | {"Idempotency-Key": "replay-1"}
+    again = (await operated.post(f"{path}/replay", {}, headers=keyed)).json()
     assert (again["topic"], again["replays"]) == (client.config.topics.commands, 1)
+    assert (await operated.post(f"{path}/replay", {}, headers=keyed)).json() == again
+    other = await operated.post(f"{path}/replay", {"headers": {"a": "b"}}, headers=keyed)
+    problem(other, 422, "idempotency_key_reused")
     await until(lambda: len(client.on(client.config.topics.dead_letters)) == 3, 20)
     once_more = client.on(client.config.topics.dead_letters)[-1]
     assert headers_of(once_more)["mfo_replayed_by"] == "maria@example.com"

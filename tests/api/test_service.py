@@ -180,7 +180,7 @@ def test_the_document_names_every_header_and_problem() -> None:
             assert ({"ClientAccount", "Engagement", "User"} <= refs) == path.startswith("/api/v1")
             command = method in ("post", "delete") or (method == "patch" and "{schedule_id}" in path)
             assert ("IdempotencyKey" in refs) == command
-            assert ("IfMatch" in refs) == (command and ("{flow_id}" in path or "{schedule_id}" in path))
+            assert ("IfMatch" in refs) == (command and ("/flows/{flow_id}" in path or "{schedule_id}" in path))
             assert ("IfNoneMatch" in refs) == ("304" in operation["responses"])
             for status, response in operation["responses"].items():
                 if int(status) >= 400 and path.startswith("/api/v1"):
