@@ -68,6 +68,7 @@ class Child:
             Keyring(begin.master_key, connections),
             Past(connections, Store(connections, begin.shard)),
             memory_mb=begin.memory_mb,
+            crew=begin.crew,
         )
         self._memory_mb = begin.memory_mb
         await self._say(Ready(pid=os.getpid()))

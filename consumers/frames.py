@@ -7,6 +7,8 @@ from uuid import UUID
 
 import msgspec
 
+from eventstore.service import CrewConfig
+
 Json = dict[str, Any]
 
 
@@ -19,6 +21,7 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     flow_type_modules: tuple[str, ...]
     memory_mb: int | None = None
     log_level: str = "INFO"
+    crew: CrewConfig | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -41,6 +44,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     validate_inputs: bool = True
     validate_outputs: bool = True
     output_schema: Json | None = None
+    max_attempts: int = 1
+    timeout_seconds: float | None = None
 
 
 class Describe(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -93,6 +98,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     outputs: Json = {}
     validation_results: Json = {}
     resource_usage: Json = {}
+    agent_insights: tuple[Json, ...] = ()
     error: Json = {}
     fields: tuple[str, ...] = ()
     message: str = ""

@@ -265,6 +265,8 @@ class Keeper:
             validate_inputs=bool(run.options.get("validate_inputs", True)),
             validate_outputs=bool(run.options.get("validate_outputs", True)),
             output_schema=config.output_schema,
+            max_attempts=run.max_attempts,
+            timeout_seconds=run.timeout_seconds,
         )
 
     def _command(self, flow: Flow, run: Run, ended: Ended) -> Command:
@@ -277,6 +279,7 @@ class Keeper:
                 execution_time_ms=ended.execution_time_ms,
                 validation_results=ended.validation_results,
                 resource_usage=ended.resource_usage,
+                agent_insights=ended.agent_insights,
             )
         if ended.how == "input":
             return RequestInput(

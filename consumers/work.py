@@ -17,7 +17,8 @@ import msgspec
 import psycopg
 import structlog
 
-from consumers.context import ImportFile, Invalid, NeedsInput, Outputs, Permanent, PhaseContext, Retryable
+from consumers.context import Crew, ImportFile, Invalid, NeedsInput, Outputs, Permanent, PhaseContext, Retryable
+from consumers.crews.crew import ProcessCrew
 from consumers.frames import Ended, Job, Json
 from consumers.phases import PhaseWork
 from consumers.steps import Steps
@@ -29,6 +30,7 @@ from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
 from eventstore.past import Past
 from eventstore.scratch import scratch
+from eventstore.service import CrewConfig
 
 log = structlog.get_logger()
 
@@ -141,6 +143,7 @@ class Workshop:
         past: Past,
         *,
         memory_mb: int | None = None,
+        crew: CrewConfig | None = None,
     ) -> None:
         self.work = work
         self._artifacts = artifacts
@@ -148,26 +151,30 @@ class Workshop:
         self._keyring = keyring
         self._past = past
         self._memory_mb = memory_mb
+        self._crew = crew
 
     async def run(self, job: Job, progress: Any = None, keep: Any = None) -> Ended:
         """Do the run; never raises but for cancellation. `keep(results)` commits results of steps under the run's token."""
         began, cpu = perf_counter(), process_time()
         folder = RunFolder()
+        crew = ProcessCrew(self._crew, folder.path) if self._crew is not None else None
         try:
-            ended = await self._asked(job, folder, progress, keep)
+            ended = await self._asked(job, folder, progress, keep, crew)
         except asyncio.CancelledError:
             raise
         except Exception as error:
             ended = Ended(run_id=job.run_id, how="failed", error=describe(error, job))
         finally:
+            if crew is not None:
+                await crew.close()
             folder.close()
         took = int((perf_counter() - began) * 1000)
         usage = {"cpu_seconds": round(process_time() - cpu, 3), "peak_memory_mb": round(_peak_mb(), 1)}
         return presentable(_with_usage(ended, took, usage))
 
-    async def _asked(self, job: Job, folder: RunFolder, progress: Any, keep: Any) -> Ended:
+    async def _asked(self, job: Job, folder: RunFolder, progress: Any, keep: Any, crew: Crew | None) -> Ended:
         try:
-            return await self._handle(job, await self._context(job, folder, progress, keep))
+            return await self._handle(job, await self._context(job, folder, progress, keep, crew))
         except NeedsInput as wanted:
             return Ended(
                 run_id=job.run_id,
@@ -182,7 +189,7 @@ class Workshop:
         sealed, _ = await self._keyring.seal(job.client_account_id, value)
         return await self._artifacts.spill(job.client_account_id, sealed)
 
-    async def _context(self, job: Job, folder: RunFolder, progress: Any, keep: Any) -> PhaseContext:
+    async def _context(self, job: Job, folder: RunFolder, progress: Any, keep: Any, crew: Crew | None) -> PhaseContext:
         account = job.client_account_id
         tenant = Tenant(account, job.engagement_id, job.user_id)
         whole = await self._artifacts.unspill(account, job.inputs)
@@ -213,6 +220,9 @@ class Workshop:
             folder=folder.path,
             steps=Steps(steps, commit if keep is not None else None),
             memory_mb=self._memory_mb,
+            max_attempts=job.max_attempts,
+            timeout_seconds=job.timeout_seconds,
+            crew=crew,
             log=log.bind(flow_id=str(job.flow_id), phase=job.phase_name, run_id=str(job.run_id)),
             progress=progress,
         )
@@ -234,7 +244,14 @@ class Workshop:
             jsonschema.validate(outputs, job.output_schema)
             results["outputs"] = "passed"
         small = await self._small(job, outputs) if outputs else outputs
-        return Ended(run_id=job.run_id, how="completed", outputs=small, validation_results=results)
+        return Ended(
+            run_id=job.run_id,
+            how="completed",
+            outputs=small,
+            validation_results=results,
+            resource_usage=context.usage,
+            agent_insights=tuple(context.insights),
+        )
 
 
 def presentable(ended: Ended) -> Ended:
@@ -351,7 +368,8 @@ def _with_usage(ended: Ended, took: int, usage: Json) -> Ended:
         how=ended.how,
         outputs=ended.outputs,
         validation_results=ended.validation_results,
-        resource_usage=usage,
+        resource_usage=usage | ended.resource_usage,
+        agent_insights=ended.agent_insights,
         error=ended.error,
         fields=ended.fields,
         message=ended.message,
