@@ -122,6 +122,7 @@ class ProcessCrew:
         self.max_asks = config.max_asks
         self.samples = config.samples
         self.run_seconds = config.run_seconds
+        self.timeout_seconds = config.timeout_seconds
         self._config = config
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
@@ -133,7 +134,7 @@ class ProcessCrew:
             until = monotonic() + within
             try:
                 process = self._process or await self._start(min(within, START_SECONDS))
-                seconds = max(0.0, min(until - monotonic(), self._config.timeout_seconds))
+                seconds = max(0.0, min(until - monotonic(), self.timeout_seconds))
                 asked = {
                     "role": task.role,
                     "goal": task.goal,

@@ -15,13 +15,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Reply:
-    """What goes over the wire; `drip` sends a byte every tenth of a second, `hold` waits before anything is sent."""
+    """What goes over the wire; `drip` sends a byte every tenth of a second, `hold` waits before anything is sent, `hang_up` closes."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     hold: threading.Event | None = None
     drip: bool = False
+    hang_up: bool = False
 
 
 def says(text: str | Json, *, prompt_tokens: int = 100, completion_tokens: int = 20, usage: bool = True) -> Reply:
@@ -127,6 +128,9 @@ def endpoint() -> Iterator[Endpoint]:
             reply = told.script(asked) if self.path == "/v1/chat/completions" else Reply(404)
             if reply.hold is not None:
                 reply.hold.wait(60)
+            if reply.hang_up:
+                self.close_connection = True
+                return
             # whoever asked may have gone
             with suppress(OSError):
                 self.send_response(reply.status)

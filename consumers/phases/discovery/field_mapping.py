@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from consumers.context import Invalid, NeedsInput, Outputs, Permanent, PhaseContext
 from consumers.phases.discovery.handover import IssueRows, Rows, of_phase, place_of, raw_table
-from consumers.phases.discovery.mapping_crew import AS_MEANT, ask_agents
+from consumers.phases.discovery.mapping_crew import AS_MEANT, NOT_ASKED, ask_agents
 from domain.words import counted
 
 if TYPE_CHECKING:
@@ -98,7 +98,8 @@ async def apply_mappings(ctx: PhaseContext) -> Outputs:
     if doubtful and approval is not True:
         raise NeedsInput(_doubts(doubtful), *asked_for)
     outputs = await _outputs(ctx, refs, tables, suggestions, decision, learned=len(learned))
-    return outputs | {"agents": agents}
+    message = outputs["message"] if agents["outcome"] in NOT_ASKED else f"{outputs['message']} {agents['message']}"
+    return outputs | {"agents": agents, "message": message}
 
 
 def _question(shown: list[dict[str, Any]], given: Mapping[str, Any], agents: Mapping[str, Any]) -> str:

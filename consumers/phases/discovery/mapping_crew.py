@@ -35,7 +35,8 @@ LONGEST_WAIT_SECONDS = 300.0
 FIGURES = ("prompt_tokens", "completion_tokens", "total_tokens")
 NO_MODEL = "No model is configured: no agent took part, the rules alone stand."
 NOTHING_OPEN = "The rules left no column open: no agent was asked."
-AS_MEANT = frozenset({"no_model", "nothing_open", "answered"})
+NOT_ASKED = frozenset({"no_model", "nothing_open"})
+AS_MEANT = NOT_ASKED | {"answered"}
 """Outcomes that need no word to whoever is asked for mappings."""
 ALONE = "the rules alone stand for what is open"
 
