@@ -19,7 +19,7 @@ demo: .venv/.installed ## watch a discovery flow, from upload to result; FILE=pa
 dev: .venv/.installed ## the whole service on this machine, PostgreSQL and Kafka included; ARGS="--port 8080 --data DIR"
 	@$(BIN)/mfo dev $(ARGS)
 
-test: .venv/.installed ## every test, on a real PostgreSQL and a real Kafka; ARGS="tests/domain -k pause"
+test: .venv/.installed .venv/crew/.installed ## every test, on a real PostgreSQL and a real Kafka; ARGS="tests/domain -k pause"
 	@$(BIN)/pytest $(ARGS)
 
 check: .venv/.installed ## ruff, mypy --strict, the architecture test, every branch of domain/
@@ -57,9 +57,18 @@ clean: ## removes .venv and what the tools left
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# after a change of the dependencies in pyproject.toml: writes both locks anew
+# an interpreter for agents (MFO_CREW_PYTHON): CrewAI and nothing of ours, 1 GB
+.venv/crew/.installed: requirements-crew.lock .venv/.installed
+	@echo "installing into .venv/crew what requirements-crew.lock names" >&2
+	@$(BIN)/python -m venv --clear --without-pip .venv/crew
+	@$(BIN)/pip --python .venv/crew install --quiet --disable-pip-version-check --require-hashes -r requirements-crew.lock
+	@touch $@
+
+# after a change of the dependencies in pyproject.toml: writes the locks anew
 LOCK = CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options $(ARGS)
 lock:
 	$(LOCK) --extra dev -o requirements.lock pyproject.toml
 	$(LOCK) -c requirements.lock -o requirements-runtime.lock pyproject.toml
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['crew'])" \
+		| $(LOCK) -o requirements-crew.lock -

@@ -13,6 +13,7 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from consumers.asyncapi import document
+from consumers.crews.crew import check
 from consumers.describer import Describer
 from consumers.frames import Begin
 from consumers.intake import Intake
@@ -40,7 +41,12 @@ MAX_TARGETS_SHOWN = 100
 
 
 async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> None:
-    """Serve until cancelled or told to stop by SIGTERM or SIGINT; work in hand is ended or handed back."""
+    """Serve until cancelled or told to stop by SIGTERM or SIGINT; work in hand is ended or handed back.
+
+    Raises SettingsError where a model for agents is named and CrewAI is not there.
+    """
+    if config.crew is not None:
+        await asyncio.to_thread(check, config.crew)
     work = PhaseWork(modules(config.flow_type_modules))
     keeper = Keeper(config.workers, config.slots)
     begin = Begin(
@@ -49,6 +55,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         master_key=config.master_key,
         flow_type_modules=config.flow_type_modules,
         memory_mb=config.worker_memory_mb,
+        crew=config.crew,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -103,6 +103,7 @@ class Child:
             Past(connections, Store(connections, begin.shard)),
             memory_mb=begin.memory_mb,
             breakers=Breakers(connections),
+            crew=begin.crew,
         )
         self._memory_mb = begin.memory_mb
         await self._say(Ready(pid=os.getpid()))

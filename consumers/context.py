@@ -136,6 +136,51 @@ class Targets(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class CrewTask:
+    """What one agent is asked: who it is, what it is to do, and what its answer looks like."""
+
+    role: str
+    goal: str
+    backstory: str
+    task: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrewAnswer:
+    """What the agent said, of which nothing is checked yet; figures are None where the model's endpoint does not tell them."""
+
+    text: str
+    model: str
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+
+
+class Crew(Protocol):
+    """The agents of a run, in a process of their own (`consumers/crews/`).
+
+    `model` is the one that is configured; `max_calls` and `max_total_tokens` are what one phase may spend, `max_asks` how
+    often one question is asked until its answer can be used, `samples` how many cells of a column an agent may see,
+    `run_seconds` how long agents may take within one run. Whoever asks keeps to them.
+    """
+
+    model: str
+    max_calls: int
+    max_total_tokens: int
+    max_asks: int
+    samples: int
+    run_seconds: float
+
+    async def ask(self, task: CrewTask, *, within: float) -> CrewAnswer:
+        """One agent does one task, in one call of the model, within so many seconds.
+
+        Raises RateLimited, a Retryable of the kinds `network`, `timeout` or `crew`, or ModelRefused.
+        """
+        ...
+
+
 def _today() -> dt.date:
     return dt.datetime.now(dt.UTC).date()
 
@@ -149,6 +194,8 @@ class PhaseContext:
     is there as long as the run; `today` is the day (UTC) on which it began; `memory_mb` is how far the process may grow.
     In a hook `hook` is `<moment>:<name>`, `outputs` holds those of its phase so far, and after a failure `error` is the
     flow's error.
+    `max_attempts` is how many attempts a failure that may pass has at least, `timeout_seconds` how long the run may take.
+    `crew` are the agents, None where no model is configured; what they did goes into `insights` and, in figures, `usage`.
     """
 
     flow_id: UUID
@@ -168,6 +215,11 @@ class PhaseContext:
     steps: DurableSteps
     today: dt.date = field(default_factory=_today)
     memory_mb: int | None = None
+    max_attempts: int = 1
+    timeout_seconds: float | None = None
+    crew: Crew | None = None
+    insights: list[dict[str, Any]] = field(default_factory=list)
+    usage: dict[str, Any] = field(default_factory=dict)
     log: Any = field(default_factory=structlog.get_logger)
     progress: Callable[[int, int, str], Awaitable[None]] | None = None
     signals: Signals = field(default_factory=Signals)
@@ -362,3 +414,7 @@ class Permanent(Exception):
         self.code = code
         self.detail = detail
         self.fields = fields or []
+
+
+class ModelRefused(Permanent):
+    """The model's endpoint will not answer this, now or later: no access, or no such request."""

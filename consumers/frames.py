@@ -8,6 +8,8 @@ from uuid import UUID
 
 import msgspec
 
+from eventstore.service import CrewConfig
+
 Json = dict[str, Any]
 
 
@@ -20,6 +22,7 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     flow_type_modules: tuple[str, ...]
     memory_mb: int | None = None
     log_level: str = "INFO"
+    crew: CrewConfig | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -54,6 +57,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     deadline: datetime | None = None
     seconds_left: float = 86_400.0
     paused: bool = False
+    max_attempts: int = 1
+    timeout_seconds: float | None = None
 
 
 class Describe(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -118,6 +123,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     outputs: Json = {}
     validation_results: Json = {}
     resource_usage: Json = {}
+    agent_insights: tuple[Json, ...] = ()
     error: Json = {}
     fields: tuple[str, ...] = ()
     message: str = ""

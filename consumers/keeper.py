@@ -428,6 +428,8 @@ class Keeper:
             deadline=self._deadline(active),
             seconds_left=active.seconds_left,
             paused=active.asked.paused,
+            max_attempts=run.max_attempts,
+            timeout_seconds=run.timeout_seconds,
             **work_of(self._type(flow), flow, run),
         )
 
@@ -446,6 +448,7 @@ class Keeper:
                 execution_time_ms=ended.execution_time_ms,
                 validation_results=ended.validation_results,
                 resource_usage=ended.resource_usage,
+                agent_insights=ended.agent_insights,
             )
         if ended.how == "input":
             return RequestInput(

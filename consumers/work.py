@@ -30,6 +30,7 @@ from consumers.context import (
     Retryable,
     TargetOpen,
 )
+from consumers.crews.crew import ProcessCrew
 from consumers.frames import Ended, Job, Json
 from consumers.hooks import Hooks, InHook
 from consumers.phases import PhaseWork
@@ -45,6 +46,7 @@ from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
 from eventstore.past import Past
 from eventstore.scratch import scratch
+from eventstore.service import CrewConfig
 
 log = structlog.get_logger()
 
@@ -78,13 +80,14 @@ class RunFolder:
 
 
 class _Line(NamedTuple):
-    """What a run hangs on: its folder and threads, and how it and the service talk to each other."""
+    """What a run hangs on: its folder, threads and agents, and how it and the service talk to each other."""
 
     folder: RunFolder
     threads: Threads
     signals: Signals
     progress: Any
     keep: Any
+    crew: ProcessCrew | None
 
 
 class TenantArtifacts:
@@ -174,6 +177,7 @@ class Workshop:
         *,
         memory_mb: int | None = None,
         breakers: Breakers | None = None,
+        crew: CrewConfig | None = None,
     ) -> None:
         self.work = work
         self._targets = Targets(breakers) if breakers is not None else None
@@ -182,6 +186,7 @@ class Workshop:
         self._keyring = keyring
         self._past = past
         self._memory_mb = memory_mb
+        self._crew = crew
 
     async def run(self, job: Job, progress: Any = None, keep: Any = None, signals: Signals | None = None) -> Ended:
         """Do the run; never raises but for cancellation: RunStuck where a thread of the run goes on all the same.
@@ -190,8 +195,10 @@ class Workshop:
         """
         began, cpu = perf_counter(), process_time()
         folder, threads = RunFolder(), Threads()
+        crew = ProcessCrew(self._crew, folder.path) if self._crew is not None else None
         try:
-            ended = await self._asked(job, _Line(folder, threads, signals or signals_of(job), progress, keep))
+            line = _Line(folder, threads, signals or signals_of(job), progress, keep, crew)
+            ended = await self._asked(job, line)
         except asyncio.CancelledError:
             threads.close()
             if not await threads.ended(THREAD_SECONDS):
@@ -202,6 +209,8 @@ class Workshop:
         except Exception as error:
             ended = Ended(run_id=job.run_id, how="failed", error=describe(error, job))
         finally:
+            if crew is not None:
+                await crew.close()
             folder.close()
         threads.close()
         if not await threads.ended(THREAD_SECONDS):
@@ -264,6 +273,9 @@ class Workshop:
             signals=line.signals,
             threads=line.threads,
             memory_mb=self._memory_mb,
+            max_attempts=job.max_attempts,
+            timeout_seconds=job.timeout_seconds,
+            crew=line.crew,
             log=log.bind(flow_id=str(job.flow_id), phase=job.phase_name, run_id=str(job.run_id)),
             progress=line.progress,
             targets=TenantTargets(self._targets, account, asyncio.get_running_loop()) if self._targets else None,
@@ -288,7 +300,14 @@ class Workshop:
         if job.validate_outputs and job.output_schema is not None:
             results["outputs"] = "passed"
         small = await self._small(job, outputs) if outputs else outputs
-        return Ended(run_id=job.run_id, how="completed", outputs=small, validation_results=results)
+        return Ended(
+            run_id=job.run_id,
+            how="completed",
+            outputs=small,
+            validation_results=results,
+            resource_usage=context.usage,
+            agent_insights=tuple(context.insights),
+        )
 
     async def _outputs(self, job: Job, context: PhaseContext) -> Outputs:
         """What the handlers bring; it fits the phase's schema."""
@@ -441,7 +460,7 @@ def _fields(objections: list[Invalid]) -> list[Json]:
 
 
 def _with_usage(ended: Ended, took: int, usage: Json) -> Ended:
-    return msgspec.structs.replace(ended, resource_usage=usage, execution_time_ms=took)
+    return msgspec.structs.replace(ended, resource_usage=usage | ended.resource_usage, execution_time_ms=took)
 
 
 def _peak_mb() -> float:

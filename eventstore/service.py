@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import psycopg
@@ -22,6 +22,23 @@ from eventstore.keys import Keyring
 from eventstore.runs import Runs
 from eventstore.schedules import Schedules
 from eventstore.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrewConfig:
+    """The model that agents of phases ask, the interpreter that has CrewAI (none: the service's own), and the limits of
+    one phase: seconds of a call, of all of a run, calls, tokens, asks of one question; `samples` are cells of a column."""
+
+    model: str
+    base_url: str
+    api_key: str | None = field(default=None, repr=False)
+    python: str | None = None
+    timeout_seconds: float = 60.0
+    run_seconds: float = 120.0
+    max_calls: int = 20
+    max_total_tokens: int = 100_000
+    max_asks: int = 2
+    samples: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +70,7 @@ class ServiceConfig:
     uploads_at_once: int = 8
     max_queue: int = MAX_QUEUE
     max_queue_bytes: int = MAX_QUEUE_BYTES
+    crew: CrewConfig | None = None
 
     @property
     def topics(self) -> Topics:

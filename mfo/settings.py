@@ -24,7 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.errors import SettingsError
 from eventstore.keys import master_key_from
-from eventstore.service import ServiceConfig
+from eventstore.service import CrewConfig, ServiceConfig
 
 PREFIX = "MFO_"
 # read by the tests, never by a service
@@ -155,6 +155,45 @@ class Settings(BaseSettings):
         description="What whoever asks for dead letters over HTTP must send as `X-MFO-Operator-Token`; without it they are not"
         " served there. `mfo dlq` asks Kafka itself.",
     )
+    crew_model: str | None = Field(
+        None,
+        max_length=200,
+        description="The model that agents of field mapping ask. Without it no agent takes part, and results say so.",
+    )
+    crew_base_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/?#]+[^\s?#]*$",
+        description="OpenAI-compatible endpoint of that model, `https://host/v1`; the only address agents connect to.",
+    )
+    crew_api_key: SecretStr | None = Field(None, description="Key of that endpoint, where it wants one.")
+    crew_api_key_file: Path | None = Field(
+        None, description="A file that holds the key, instead of `MFO_CREW_API_KEY`."
+    )
+    crew_python: str | None = Field(
+        None, description="Python interpreter that has CrewAI; the service's own (`pip install mfo[crew]`) unless set."
+    )
+    crew_timeout_seconds: float = Field(
+        60, gt=0, le=600, description="Longest a call of the model may take, in seconds."
+    )
+    crew_run_seconds: float = Field(
+        120,
+        gt=0,
+        le=3600,
+        description="Longest agents may take in one run of a phase, in seconds; half of its timeout at most.",
+    )
+    crew_max_calls: int = Field(20, ge=1, le=1000, description="Answers of the model that one phase may use.")
+    crew_max_total_tokens: int = Field(
+        100_000, ge=1, description="Tokens after which a phase makes no further call of the model."
+    )
+    crew_max_asks: int = Field(
+        2, ge=1, le=5, description="How often one question is asked until its answer can be used."
+    )
+    crew_samples: int = Field(
+        3,
+        ge=0,
+        le=5,
+        description="Cells of a column, secrets and personal data masked, that agents are shown; 0 shows none.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
     url: str = Field(
@@ -212,6 +251,11 @@ class Settings(BaseSettings):
     def _recycle_mb(self) -> int:
         return self.worker_memory_mb * 3 // 4 if self.worker_recycle_mb is None else self.worker_recycle_mb
 
+    def _one_crew_key(self) -> Self:
+        if self.crew_api_key and self.crew_api_key_file:
+            raise PydanticCustomError("crew_api_key", "set only one of MFO_CREW_API_KEY and MFO_CREW_API_KEY_FILE")
+        return self
+
     def master_key_bytes(self) -> bytes:
         """The 32 bytes of the master key, from wherever it was given; raises SettingsError."""
         if self.master_key:
@@ -234,6 +278,48 @@ class Settings(BaseSettings):
                 f"MFO_MASTER_KEY_FILE names {self.master_key_file}, which does not hold 32 bytes in base64; "
                 "make one with: openssl rand -base64 32"
             ) from None
+
+    def crew_config(self) -> CrewConfig | None:
+        """The agents' model and limits, None where no model is named; raises SettingsError."""
+        if not self.crew_model:
+            named = ("crew_base_url", "crew_api_key", "crew_api_key_file", "crew_python")
+            given = [variable(name) for name in named if getattr(self, name) is not None]
+            if given:
+                raise SettingsError(f"{given[0]} is set and MFO_CREW_MODEL is not; name the model, or leave both out.")
+            return None
+        if not self.crew_base_url:
+            raise SettingsError(
+                "MFO_CREW_BASE_URL is missing; set it to the OpenAI-compatible endpoint of MFO_CREW_MODEL, https://host/v1"
+            )
+        return CrewConfig(
+            model=self.crew_model,
+            base_url=self.crew_base_url,
+            api_key=self._crew_key(),
+            python=self.crew_python,
+            timeout_seconds=self.crew_timeout_seconds,
+            run_seconds=self.crew_run_seconds,
+            max_calls=self.crew_max_calls,
+            max_total_tokens=self.crew_max_total_tokens,
+            max_asks=self.crew_max_asks,
+            samples=self.crew_samples,
+        )
+
+    def _crew_key(self) -> str | None:
+        if self.crew_api_key:
+            return self.crew_api_key.get_secret_value()
+        if self.crew_api_key_file is None:
+            return None
+        try:
+            key = self.crew_api_key_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(
+                f"MFO_CREW_API_KEY_FILE names {self.crew_api_key_file}, which cannot be read: {type(error).__name__}"
+            ) from None
+        if not key.isascii() or not key.isprintable() or not key:
+            raise SettingsError(
+                f"MFO_CREW_API_KEY_FILE names {self.crew_api_key_file}, which does not hold one line of text"
+            )
+        return key
 
     def service_config(self, service: Service = "api") -> ServiceConfig:
         """What a service is started with, secrets read; raises SettingsError where something it needs is missing."""
@@ -268,6 +354,7 @@ class Settings(BaseSettings):
             http_in_flight=self.http_in_flight,
             uploads_at_once=self.uploads_at_once,
             operator_token=self.operator_token.get_secret_value() if self.operator_token else None,
+            crew=self.crew_config() if service == "consumers" else None,
         )
 
 

@@ -11,7 +11,7 @@ from estate.clean import Use
 from estate.dates import ORDERS
 from estate.formats import not_used
 from estate.lexicon import header_key
-from estate.mapping.suggestion import DOUBTFUL, MANUAL, UNUSED, Decision, Missing, Refused, Suggestion
+from estate.mapping.suggestion import CREW, DOUBTFUL, MANUAL, UNUSED, Decision, Missing, Refused, Suggestion
 from estate.mapping.units import ASKS, conversion, settle
 from estate.numbers import FORMATS
 from estate.profile import Profile
@@ -159,7 +159,7 @@ def decide(
     take_all: bool = False,
 ) -> Decision:
     """Which mappings hold: the given ones, and the suggestions at or above the threshold (with `take_all` all of more than
-    0.5: what the values do not look like is not taken unasked).
+    0.5: what the values do not look like is not taken unasked; what agents say is taken with `take_all` alone).
 
     A column whose unit, separators or order of day and month are doubtful is not taken until they are given. Machine
     tables need one of name, hostname, fqdn; connections both ends; applications a name; measurements, disks and tags
@@ -196,7 +196,8 @@ def decide(
 def _holds(suggestion: Suggestion, threshold: float, take_all: bool) -> bool:
     if suggestion.doubtful is not None:
         return False
-    return suggestion.confidence >= threshold or (take_all and suggestion.confidence > ASKS)
+    sure = suggestion.confidence >= threshold and suggestion.match_type != CREW
+    return sure or (take_all and suggestion.confidence > ASKS)
 
 
 def _as_attribute(suggestion: Suggestion) -> Suggestion:

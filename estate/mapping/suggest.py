@@ -222,7 +222,7 @@ def _best_first(target: str, claimants: Sequence[tuple[Suggestion, Profile]]) ->
     for rank, (suggestion, _) in enumerate(claimants):
         suggestion.rank = rank
         if rank and not (target in MANY_TARGETS and suggestion.confidence >= _MANY_LEAST):
-            _give_up(suggestion, f"{best.source_field} fits {target} better")
+            give_up(suggestion, f"{best.source_field} fits {target} better")
 
 
 def _core_order(suggestion: Suggestion) -> int:
@@ -246,12 +246,12 @@ def _parts_or_total(target: str, claimants: Sequence[tuple[Suggestion, Profile]]
             if id(suggestion) in added:
                 suggestion.reason += f"; one of {len(parts)} parts of {target}, which are added"
             else:
-                _give_up(suggestion, f"{parts[0].source_field} and {len(parts) - 1} more fit {target} better")
+                give_up(suggestion, f"{parts[0].source_field} and {len(parts) - 1} more fit {target} better")
         return
     best = whole or claimants[0][0]
     for suggestion, _ in claimants:
         if suggestion is not best:
-            _give_up(suggestion, f"{best.source_field} fits {target} better")
+            give_up(suggestion, f"{best.source_field} fits {target} better")
 
 
 _DISK_PARTS = frozenset({"os", "boot", "system", "root", "data"})
@@ -271,7 +271,7 @@ def _disks_of_kinds(found: Sequence[Suggestion]) -> None:
             if len(own) > 1 and one.doubtful is None:
                 one.confidence = max(one.confidence, _SURE_PART)
             elif len(own) == 1:
-                _give_up(one, "it is one disk, and no column tells the others")
+                give_up(one, "it is one disk, and no column tells the others")
 
 
 def _each_drive_once(parts: Sequence[Suggestion]) -> list[Suggestion]:
@@ -281,7 +281,7 @@ def _each_drive_once(parts: Sequence[Suggestion]) -> list[Suggestion]:
     for one in parts:
         drive = drive_of(one.source_field)
         if drive is not None and drive in told:
-            _give_up(one, f"{told[drive]} tells the size of that drive already")
+            give_up(one, f"{told[drive]} tells the size of that drive already")
             continue
         if drive is not None:
             told[drive] = one.source_field
@@ -308,7 +308,7 @@ def _is_part(name: str) -> bool:
     return _names_a_disk(name) or any(word in _PART_WORDS or word.isdigit() or len(word) == 1 for word in spoken)
 
 
-def _give_up(suggestion: Suggestion, why: str) -> None:
+def give_up(suggestion: Suggestion, why: str) -> None:
     suggestion.alternatives.insert(
         0, {"target_field": suggestion.target_field, "confidence": suggestion.confidence, "reason": suggestion.reason}
     )

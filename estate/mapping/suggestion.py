@@ -13,13 +13,15 @@ DOUBTFUL = "doubtful"
 UNUSED = "unused"
 """Match type of a column that its export is known to have and discovery has no use for."""
 MANUAL, LEARNED, NO_MATCH = "manual", "learned", "none"
+CREW = "crew"
+"""Match type of what agents say: taken where a person approves, never unasked."""
 
 
 @dataclass(slots=True)
 class Suggestion:
     """What one column probably means; `target_field` None = nothing known fits.
 
-    `match_type` is `direct, inferred, value_shape, learned, manual, none` or `unused`; `samples` are up to five of its
+    `match_type` is `direct, inferred, value_shape, learned, crew, manual, none` or `unused`; `samples` are up to five of its
     cells, credentials and personal data masked; `alternatives` up to three `{target_field, confidence, reason}`;
     `conversion` says what is done to its values, None where they are kept.
     """

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import pytest
 
-from consumers.context import ImportFile, Outputs, PhaseContext
+from consumers.context import Crew, ImportFile, Outputs, PhaseContext
 from consumers.phases.discovery import HANDLERS, VALIDATORS
 from consumers.steps import Steps
 from domain.errors import ArtifactNotFound, ImportNotFound
@@ -136,6 +136,11 @@ class Discovery:
         ) | inputs
         self.outputs: dict[str, Outputs] = {}
         self.heartbeats: list[tuple[int, int, str]] = []
+        self.crew: Crew | None = None
+        self.attempts = (1, 1)
+        self.steps: dict[str, Any] = {}
+        self.insights: list[dict[str, Any]] = []
+        self.usage: dict[str, Any] = {}
 
     def context(self, phase: str) -> PhaseContext:
         """What the phase is given."""
@@ -143,12 +148,17 @@ class Discovery:
         async def progress(done: int, total: int, message: str) -> None:
             self.heartbeats.append((done, total, message))
 
+        async def keep(results: dict[str, Any]) -> None:
+            self.steps.update(results)
+
+        self.insights, self.usage = [], {}
         return PhaseContext(
             flow_id=self.flow_id,
             flow_type="discovery",
             phase=phase,
             run_id=UUID(int=len(self.outputs) + 1),
-            attempt=1,
+            attempt=self.attempts[0],
+            max_attempts=self.attempts[1],
             client_account_id=TENANT,
             engagement_id=TENANT,
             user_id="tester",
@@ -157,7 +167,10 @@ class Discovery:
             artifacts=self.artifacts,
             imports=self.imports,
             past=self.past,
-            steps=Steps({}, None),
+            steps=Steps(self.steps, keep),
+            crew=self.crew,
+            insights=self.insights,
+            usage=self.usage,
             folder=lambda: self.folder,
             today=TODAY,
             progress=progress,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from consumers.context import Invalid, NeedsInput, Outputs, Permanent, PhaseContext
 from consumers.phases.discovery.handover import IssueRows, Rows, of_phase, place_of, raw_table
+from consumers.phases.discovery.mapping_crew import AS_MEANT, NOT_ASKED, ask_agents
 from domain.words import counted
 
 if TYPE_CHECKING:
@@ -44,8 +45,11 @@ async def mappings_complete(ctx: PhaseContext) -> list[Invalid]:
 async def apply_mappings(ctx: PhaseContext) -> Outputs:
     """Decide the mappings, and what each column of every table is used for; no row is copied.
 
+    Where a model is configured, agents are asked about the columns that rules leave open; their suggestions hold where a
+    person approves, and `agents` in the outputs says what came of it (`mapping_crew.ask_agents`).
+
     Outputs `{tables[{file, sheet, kind, role, rows, raw (artifact reference), uses[]}], mappings, issues (artifacts),
-    mapped[], mapped_columns, attribute_columns, columns, incomplete[], learned, issues_summary, message}`; `incomplete` says
+    mapped[], mapped_columns, attribute_columns, columns, incomplete[], learned, agents, issues_summary, message}`; `incomplete` says
     which targets no column tells, `learned` how many mappings approved before were known.
     A row of `mappings` is a suggestion with `{kind, status, suggested_by, approved_by}`: `approved` by a person, `rejected`
     where a person said otherwise, `suggested` where nobody was asked.
@@ -70,6 +74,7 @@ async def apply_mappings(ctx: PhaseContext) -> Outputs:
     learned = list(read_ndjson(await ctx.artifacts.fetch(imported["learned"])))
     suggestions = suggest(tables, Learned.of(learned))
     given: Mapping[str, Any] = ctx.inputs.get("mappings") or {}
+    agents = await ask_agents(ctx, tables, suggestions, given)
     approval, automatic = ctx.inputs.get("approval"), bool(ctx.inputs.get("auto_approve_mappings"))
     decision = decide(
         [*tables, *unused],
@@ -82,25 +87,34 @@ async def apply_mappings(ctx: PhaseContext) -> Outputs:
         fields = [Invalid(f"mappings.{one.field}", one.message) for one in decision.refused]
         raise Permanent("mappings_invalid", " ".join(f"{one.message}." for one in decision.refused), fields)
     shown = [suggestion.as_dict() for suggestion in suggestions if suggestion.match_type != UNUSED]
+    asked_for = (["mappings", "approval"], {"mapping_suggestions": shown, "agents": agents})
     if approval is not True and (not automatic or approval is False):
-        raise NeedsInput(_question(shown, given), ["mappings", "approval"], {"mapping_suggestions": shown})
+        raise NeedsInput(_question(shown, given, agents), *asked_for)
     if decision.missing:
         then = (" Say which column it is in mappings." if _lacks_column(decision) else "") if tables else NOTHING_USED
         message = " ".join(f"{one.message}." for one in decision.missing[:MAX_DOUBTS]) + then
-        raise NeedsInput(message, ["mappings", "approval"], {"mapping_suggestions": shown})
+        raise NeedsInput(message, *asked_for)
     doubtful = _doubtful(decision)
     if doubtful and approval is not True:
-        raise NeedsInput(_doubts(doubtful), ["mappings", "approval"], {"mapping_suggestions": shown})
-    return await _outputs(ctx, refs, tables, suggestions, decision, learned=len(learned))
+        raise NeedsInput(_doubts(doubtful), *asked_for)
+    outputs = await _outputs(ctx, refs, tables, suggestions, decision, learned=len(learned))
+    message = outputs["message"] if agents["outcome"] in NOT_ASKED else f"{outputs['message']} {agents['message']}"
+    return outputs | {"agents": agents, "message": message}
 
 
-def _question(shown: list[dict[str, Any]], given: Mapping[str, Any]) -> str:
+def _question(shown: list[dict[str, Any]], given: Mapping[str, Any], agents: Mapping[str, Any]) -> str:
+    from estate.mapping.suggestion import CREW
+
     known = sum(1 for suggestion in shown if suggestion["target_field"] is not None)
     if given:
         return "The mappings were given and not approved; send approval: true with them to go on."
+    theirs = sum(1 for suggestion in shown if suggestion["match_type"] == CREW)
+    by_agents = f" ({theirs} of them by agents)" if theirs else ""
+    fell_short = "" if agents["outcome"] in AS_MEANT else f" {agents['message']}"
     return (
-        f"{known} of {len(shown)} columns have a suggested meaning;"
+        f"{known} of {len(shown)} columns have a suggested meaning{by_agents};"
         " send mappings and approval: true, or approval: true alone to accept all that their values do not contradict."
+        f"{fell_short}"
     )
 
 
