@@ -98,6 +98,7 @@ class PhaseContext:
     `inputs` are the flow's initial data and everything given since (the newest wins), sensitive values in clear.
     `outputs` are the outputs of the phases completed before, by phase name. `folder` answers a folder on local disk that
     is there as long as the run; `today` is the day (UTC) on which it began; `memory_mb` is how far the process may grow.
+    `token` fences the run: it grows with every takeover, and an outside system may refuse a lower one than it has seen.
     """
 
     flow_id: UUID
@@ -117,6 +118,7 @@ class PhaseContext:
     steps: DurableSteps
     today: dt.date = field(default_factory=_today)
     memory_mb: int | None = None
+    token: int = 1
     log: Any = field(default_factory=structlog.get_logger)
     progress: Callable[[int, int, str], Awaitable[None]] | None = None
 

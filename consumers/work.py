@@ -213,6 +213,7 @@ class Workshop:
             folder=folder.path,
             steps=Steps(steps, commit if keep is not None else None),
             memory_mb=self._memory_mb,
+            token=job.token,
             log=log.bind(flow_id=str(job.flow_id), phase=job.phase_name, run_id=str(job.run_id)),
             progress=progress,
         )
