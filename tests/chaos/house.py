@@ -252,8 +252,9 @@ class House:
     def cut_connections(self) -> tuple[int, ...]:
         """End every session with PostgreSQL but our own; the backends ended."""
         rows = self.sql(
-            "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-            " and backend_type = 'client backend' and pg_terminate_backend(pid)"
+            "with others as materialized (select pid from pg_stat_activity where datname = current_database()"
+            " and pid <> pg_backend_pid() and backend_type = 'client backend')"
+            " select pid from others where pg_terminate_backend(pid)"
         )
         return tuple(pid for (pid,) in rows)
 

@@ -224,12 +224,17 @@ OPEN = frozenset({Status.COMPLETED, Status.CANCELLED})
 
 SHAPES: tuple[Shape, ...] = (
     Shape("fast", tuple(phase(f"tick_{n}", tick) for n in range(4)), share=8),
-    Shape("mixed", (phase("tick", tick), phase("work", work), phase("labour", labour), phase("end", tick)), share=6),
+    Shape(
+        "mixed",
+        (phase("tick", tick), phase("work", work), phase("labour", labour), phase("end", tick)),
+        share=6,
+        data=lambda random: {"seconds": round(random.uniform(0.1, 0.6), 2)},
+    ),
     Shape(
         "slow",
         (phase("work", work), phase("more", work)),
         share=6,
-        data=lambda random: {"seconds": round(random.uniform(0.5, 2.5), 2)},
+        data=lambda random: {"seconds": round(random.uniform(0.8, 4.0), 2)},
     ),
     Shape(
         "laborious",
@@ -294,13 +299,13 @@ SHAPES: tuple[Shape, ...] = (
         "steps",
         (phase("steps", steps), phase("note", tick)),
         share=4,
-        data=lambda random: {"seconds": round(random.uniform(0.05, 0.4), 2), "dies": random.random() < 0.3},
+        data=lambda random: {"seconds": round(random.uniform(0.2, 1.2), 2), "dies": random.random() < 0.3},
     ),
     Shape(
         "fan_out",
         (phase("spread", spread), phase("note", tick)),
         share=4,
-        data=lambda random: {"items": random.randint(4, 10), "seconds": round(random.uniform(0.1, 1.0), 2)},
+        data=lambda random: {"items": random.randint(4, 10), "seconds": round(random.uniform(0.4, 4.0), 2)},
     ),
     Shape("wide", (phase("wide", wide), phase("note", tick)), share=1),
 )
