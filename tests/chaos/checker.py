@@ -40,6 +40,7 @@ from domain.flow import Flow, Meta
 from domain.flow_types import FlowTypes
 from domain.view import row
 from eventstore.codec import FIRST_HASH, chain, split
+from tests.chaos.faults import Kind
 from tests.chaos.ledger import Entry
 from tests.chaos.record import First, Group, History, Logged, Record, Reply, Stored, Told, by_flow, position
 from tests.chaos.shapes import BY_NAME
@@ -416,24 +417,29 @@ def _ledger(record: Record, histories: dict[UUID, History]) -> Found:
     entered: dict[str, list[Entry]] = defaultdict(list)
     for entry in record.ledger:
         entered[entry.flow].append(entry)
+    stopped = {pid for one in record.struck if one.kind is Kind.STOP_CONSUMERS for pid in one.pids}
     for flow_id, history in histories.items():
         mine, terms = entered[str(flow_id)], Terms.of(history)
-        yield from _explained(mine, terms)
+        yield from _explained(mine, terms, stopped)
         yield from _done(mine, history)
         yield from _steps_kept(mine, history, terms)
 
 
-def _explained(mine: list[Entry], terms: Terms) -> Found:
-    visits = Counter((entry.run, entry.token) for entry in mine if entry.kind == "begun")
-    for (run, token), times in visits.items():
+def _explained(mine: list[Entry], terms: Terms, stopped: set[int]) -> Found:
+    """One who was told to stop hands its runs back under the token they have; nobody else may."""
+    visits: dict[tuple[str, int], list[Entry]] = defaultdict(list)
+    for entry in mine:
+        if entry.kind == "begun":
+            visits[entry.run, entry.token].append(entry)
+    for (run, token), stays in visits.items():
         if (run, token) not in terms.began:
             yield Finding("work_without_run", f"work was done for run {run} under token {token}, unknown to history")
+        if any(stay.pid not in stopped for stay in stays[:-1]):
+            yield Finding("work_twice", f"run {run} was begun {len(stays)} times under token {token}")
+    effects = Counter((entry.key, entry.visit) for entry in mine if entry.kind == "effect")
+    for (key, _), times in effects.items():
         if times > 1:
-            yield Finding("work_twice", f"run {run} was begun {times} times under token {token}")
-    effects = Counter((entry.key, entry.run, entry.token) for entry in mine if entry.kind == "effect")
-    for (key, run, token), times in effects.items():
-        if times > 1 and visits[run, token] == 1:
-            yield Finding("effect_twice", f"{key} was done {times} times by run {run} under token {token}")
+            yield Finding("effect_twice", f"{key} was done {times} times by one worker in one run")
 
 
 def _done(mine: list[Entry], history: History) -> Found:

@@ -15,6 +15,7 @@ class Kind(StrEnum):
     KILL_API = "kill api"
     KILL_CONSUMERS = "kill consumers"
     KILL_PROJECTIONS = "kill projections"
+    STOP_CONSUMERS = "stop consumers by SIGTERM"
     KILL_WORKER = "kill a worker child"
     KILL_RELAY = "kill the relay's leader"
     FREEZE_API = "freeze api"
@@ -31,14 +32,15 @@ class Kind(StrEnum):
 
 # kills and freezes of those who work come more often than what stops everybody at once
 SHARES: dict[Kind, int] = {
-    Kind.KILL_API: 3,
-    Kind.KILL_CONSUMERS: 8,
+    Kind.KILL_API: 2,
+    Kind.KILL_CONSUMERS: 12,
+    Kind.STOP_CONSUMERS: 3,
     Kind.KILL_PROJECTIONS: 2,
     Kind.KILL_WORKER: 4,
     Kind.KILL_RELAY: 2,
     Kind.FREEZE_API: 2,
-    Kind.FREEZE_CONSUMERS: 4,
-    Kind.FREEZE_OWNER: 4,
+    Kind.FREEZE_CONSUMERS: 3,
+    Kind.FREEZE_OWNER: 5,
     Kind.FREEZE_PROJECTIONS: 2,
     Kind.FREEZE_WORKER: 3,
     Kind.CRASH_POSTGRES: 2,
@@ -81,7 +83,8 @@ def schedule(seed: int, seconds: float, every: float, kinds: Sequence[Kind] = tu
 
 
 class Struck(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault as it came about, `at` and `over` in seconds of the machine's monotonic clock; `pids` are those hit."""
+    """A fault as it came about, `at` and `over` in seconds of the machine's monotonic clock; `pids` are those hit,
+    with the worker children of a service that was."""
 
     kind: Kind
     at: float

@@ -138,6 +138,7 @@ def work(record: Record, histories: dict[UUID, History]) -> dict[str, int]:
         "effects": sum(keys.values()),
         "effects again": sum(count - 1 for count in keys.values()),
         "overlaps": overlaps(record),
+        "begun again after being handed back": handed_back(record),
     }
 
 
@@ -154,28 +155,30 @@ def overlaps(record: Record) -> int:
     )
 
 
+def handed_back(record: Record) -> int:
+    """Runs begun again under the same token, because their worker had been told to stop."""
+    begun = Counter((entry.run, entry.token) for entry in record.ledger if entry.kind == "begun")
+    return sum(count - 1 for count in begun.values())
+
+
 def reruns(record: Record) -> tuple[list[float], list[float]]:
     """The seconds from each kill to the re-run of what was in hand: those undisturbed, and all."""
     quiet: list[float] = []
     every: list[float] = []
     ended = {entry.visit: entry.at for entry in record.ledger if entry.kind == "ended"}
     begun = [entry for entry in record.ledger if entry.kind == "begun"]
-    for strike in record.struck:
-        if strike.kind not in KILLS:
-            continue
+    for strike in [one for one in record.struck if one.kind in KILLS]:
         for entry in begun:
-            in_hand = entry.at <= strike.at < ended.get(entry.visit, float("inf"))
-            if not in_hand or not {entry.pid, entry.parent} & set(strike.pids):
+            if entry.pid not in strike.pids or not entry.at <= strike.at < ended.get(entry.visit, float("inf")):
                 continue
-            again = min(
-                (e.at for e in begun if (e.flow, e.phase) == (entry.flow, entry.phase) and e.at > strike.at),
-                default=None,
-            )
-            if again is None:
+            of_phase = [other.at for other in begun if (other.flow, other.phase) == (entry.flow, entry.phase)]
+            later = [at for at in of_phase if at > strike.at]
+            # where another has begun it since, it was not in hand any more
+            if not later or any(entry.at < at <= strike.at for at in of_phase):
                 continue
-            every.append(again - strike.at)
-            if not _disturbed(record.struck, strike, again):
-                quiet.append(again - strike.at)
+            every.append(min(later) - strike.at)
+            if not _disturbed(record.struck, strike, min(later)):
+                quiet.append(min(later) - strike.at)
     return quiet, every
 
 

@@ -88,6 +88,7 @@ class Chaos:
             Kind.KILL_PROJECTIONS: lambda: _kill(house.service("projections")),
             Kind.KILL_CONSUMERS: lambda: _kill(one),
             Kind.KILL_RELAY: lambda: _kill(house.relay_leader()),
+            Kind.STOP_CONSUMERS: lambda: _kill(one, signal.SIGTERM),
             Kind.KILL_WORKER: lambda: _kill_child(one, pick),
             Kind.FREEZE_API: lambda: self._freeze(_pids(house.service("api")), fault.seconds),
             Kind.FREEZE_PROJECTIONS: lambda: self._freeze(_pids(house.service("projections")), fault.seconds),
@@ -136,12 +137,12 @@ class Chaos:
         return False
 
 
-def _kill(service: Service | None) -> tuple[int, ...]:
-    pid = service.pid if service is not None else None
-    if pid is None:
+def _kill(service: Service | None, how: signal.Signals = signal.SIGKILL) -> tuple[int, ...]:
+    struck = _whole(service)
+    if not struck or service is None or service.pid != struck[0]:
         return ()
-    os.kill(pid, signal.SIGKILL)
-    return (pid,)
+    os.kill(struck[0], how)
+    return tuple(struck)
 
 
 def _pids(service: Service | None) -> list[int]:
@@ -155,8 +156,9 @@ def _children(service: Service, pick: float) -> list[int]:
 
 
 def _whole(service: Service | None) -> list[int]:
-    """A service with all its worker children."""
-    return [*_pids(service), *(service.children() if service is not None else ())]
+    """A service that runs, with all its worker children."""
+    own = _pids(service)
+    return [*own, *service.children()] if own and service is not None else []
 
 
 def _kill_child(service: Service, pick: float) -> tuple[int, ...]:
