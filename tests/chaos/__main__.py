@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--flows", type=int, default=500)
     parser.add_argument("--seconds", type=float, help="how long faults strike; a third of a second a flow, 40 at least")
     parser.add_argument("--every", type=float, default=3.0, help="seconds between faults")
+    parser.add_argument("--kills", type=int, default=8, help="kills with nothing else wrong, at the end")
     parser.add_argument("--consumers", type=int, default=2, help="processes that run phases")
     parser.add_argument("--report", type=Path, help="also write the report there, as JSON")
     parser.add_argument("--keep", type=Path, help="keep logs, stores and the record in this new folder")
@@ -30,7 +31,9 @@ def main() -> int:
     # the stack is ended with this process, so whoever ends it must let it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     seconds = given.seconds or max(40.0, given.flows / 3)
-    options = Options(given.seed, given.flows, seconds, given.every, consumers=given.consumers, say=_say)
+    options = Options(
+        given.seed, given.flows, seconds, given.every, consumers=given.consumers, kills=given.kills, say=_say
+    )
     try:
         report, record = run(options, folder)
     except (ChaosError, EmbeddedError) as error:

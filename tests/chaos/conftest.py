@@ -9,7 +9,7 @@ from tests.chaos.record import Record
 from tests.chaos.report import Report
 from tests.chaos.run import Options, run
 
-SHORT = Options(seed=7, flows=70, seconds=48.0, every=3.0, calm_seconds=150.0)
+SHORT = Options(seed=7, flows=70, seconds=50.0, every=2.9, calm_seconds=150.0)
 """About a minute, every kind of fault once."""
 
 

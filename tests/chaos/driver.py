@@ -90,13 +90,7 @@ class Driver:
                     timeout=HTTP_SECONDS,
                 )
                 self._clients[owner] = await stack.enter_async_context(client)
-            self._producer = AIOKafkaProducer(
-                bootstrap_servers=self._scenario.bootstrap,
-                enable_idempotence=True,
-                acks="all",
-                request_timeout_ms=8_000,
-            )
-            await self._producer.start()
+            self._producer = await self._connected()
             stack.push_async_callback(self._producer.stop)
             listening = asyncio.create_task(self._listen())
             beginning = asyncio.create_task(self._begin_all())
@@ -109,6 +103,23 @@ class Driver:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
         self._tell_state()
+
+    async def _connected(self) -> AIOKafkaProducer:
+        """A producer at work; a broker that is away is waited for."""
+        while True:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._scenario.bootstrap,
+                enable_idempotence=True,
+                acks="all",
+                request_timeout_ms=8_000,
+            )
+            try:
+                await producer.start()
+            except (KafkaError, OSError):
+                await producer.stop()
+                await asyncio.sleep(PAUSE_SECONDS)
+            else:
+                return producer
 
     def _tell_state(self) -> None:
         state = {

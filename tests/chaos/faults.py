@@ -15,6 +15,7 @@ class Kind(StrEnum):
     KILL_API = "kill api"
     KILL_CONSUMERS = "kill consumers"
     KILL_PROJECTIONS = "kill projections"
+    KILL_OWNER = "kill the owner of most runs"
     STOP_CONSUMERS = "stop consumers by SIGTERM"
     KILL_WORKER = "kill a worker child"
     KILL_RELAY = "kill the relay's leader"
@@ -33,7 +34,8 @@ class Kind(StrEnum):
 # kills and freezes of those who work come more often than what stops everybody at once
 SHARES: dict[Kind, int] = {
     Kind.KILL_API: 2,
-    Kind.KILL_CONSUMERS: 12,
+    Kind.KILL_CONSUMERS: 6,
+    Kind.KILL_OWNER: 6,
     Kind.STOP_CONSUMERS: 3,
     Kind.KILL_PROJECTIONS: 2,
     Kind.KILL_WORKER: 4,
@@ -50,6 +52,8 @@ SHARES: dict[Kind, int] = {
     Kind.CUT: 2,
 }
 FROZEN_SECONDS = (8.0, 9.0)
+# one who was killed has been taken over from, and is back, before the next one
+LONE_SECONDS = 12.0
 DOWN_SECONDS = (0.3, 2.5)
 HOUR = 3600.0
 
@@ -79,6 +83,17 @@ def schedule(seed: int, seconds: float, every: float, kinds: Sequence[Kind] = tu
             pick=random.random(),
         )
         for n, kind in enumerate(chosen[:count])
+    ]
+
+
+def lone_kills(seed: int, after: float, count: int) -> list[Fault]:
+    """Kills of those who have most in hand, with nothing else wrong: how long does it take until the work goes on?"""
+    random = Random(f"kills {seed}")
+    return [
+        Fault(
+            at=round(after + LONE_SECONDS * (n + 1) + random.uniform(0, 2), 2), kind=Kind.KILL_OWNER, seconds=0, pick=0
+        )
+        for n in range(count)
     ]
 
 

@@ -16,7 +16,7 @@ from tests.chaos.record import History, Record, by_flow
 
 Json = dict[str, Any]
 
-KILLS = frozenset({Kind.KILL_CONSUMERS, Kind.KILL_RELAY})
+KILLS = frozenset({Kind.KILL_CONSUMERS, Kind.KILL_OWNER, Kind.KILL_RELAY})
 # while one of these lasts, and shortly after, nobody may be able to take a run over
 DISTURBING = frozenset(
     {Kind.CRASH_POSTGRES, Kind.CLOCK_AHEAD, Kind.CLOCK_BACK, Kind.FREEZE_CONSUMERS, Kind.FREEZE_OWNER}

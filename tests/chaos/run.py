@@ -18,10 +18,10 @@ import msgspec
 import psutil
 import psycopg
 
-from mfo.embedded.processes import EmbeddedError
+from mfo.embedded.processes import EmbeddedError, wait_until
 from tests.chaos.checker import findings
 from tests.chaos.driver import Scenario
-from tests.chaos.faults import HOUR, Fault, Kind, Struck, schedule
+from tests.chaos.faults import HOUR, LONE_SECONDS, Fault, Kind, Struck, lone_kills, schedule
 from tests.chaos.house import ChaosError, House, Service
 from tests.chaos.record import Record, known_types, load_files, load_store, load_topics
 from tests.chaos.report import Report, Spread, commands, histories_of, reruns, shapes, work
@@ -32,6 +32,7 @@ TICK_SECONDS = 0.05
 CALM_SECONDS = 0.5
 MISSED_AGAIN_SECONDS = 1.0
 TRIES = 8
+DRIVER_SECONDS = 60.0
 
 STANDING = """
 select (select count(*) from stored_events), (select coalesce(max(notification_id), 0) from stored_events),
@@ -42,7 +43,8 @@ select (select count(*) from stored_events), (select coalesce(max(notification_i
 
 @dataclass(frozen=True)
 class Options:
-    """How large a run is. `seconds` is how long flows are begun and faults strike, a fault every `every` seconds."""
+    """How large a run is. `seconds` is how long faults strike, one every `every` seconds; after them come `kills` kills with
+    nothing else wrong. Flows are begun all the while."""
 
     seed: int
     flows: int
@@ -50,8 +52,14 @@ class Options:
     every: float = 3.0
     calm_seconds: float = 120.0
     consumers: int = 2
+    kills: int = 0
     kinds: tuple[Kind, ...] = tuple(Kind)
     say: Callable[[str], None] = print
+
+    @property
+    def lasts(self) -> float:
+        """How many seconds flows are begun for."""
+        return self.seconds + (LONE_SECONDS * (self.kills + 1) if self.kills else 0)
 
 
 @dataclass
@@ -88,6 +96,7 @@ class Chaos:
             Kind.KILL_PROJECTIONS: lambda: _kill(house.service("projections")),
             Kind.KILL_CONSUMERS: lambda: _kill(one),
             Kind.KILL_RELAY: lambda: _kill(house.relay_leader()),
+            Kind.KILL_OWNER: lambda: _kill(house.owner_of_most()),
             Kind.STOP_CONSUMERS: lambda: _kill(one, signal.SIGTERM),
             Kind.KILL_WORKER: lambda: _kill_child(one, pick),
             Kind.FREEZE_API: lambda: self._freeze(_pids(house.service("api")), fault.seconds),
@@ -176,11 +185,12 @@ def run(options: Options, folder: Path) -> tuple[Report, Record]:
         scenario = Scenario(
             seed=options.seed,
             flows=options.flows,
-            seconds=options.seconds,
+            seconds=options.lasts,
             url=house.url,
             bootstrap=house.bootstrap,
         )
         house.driver(msgspec.json.encode(scenario))
+        wait_until(lambda: bool(house.driver_says()), DRIVER_SECONDS, every=TICK_SECONDS)
         chaos = Chaos(house, options.seed)
         _strike_all(options, chaos)
         calm = _come_to_rest(options, chaos)
@@ -194,11 +204,12 @@ def run(options: Options, folder: Path) -> tuple[Report, Record]:
 
 def _strike_all(options: Options, chaos: Chaos) -> None:
     """Follow the schedule; what found nobody to strike is tried again a little later."""
-    waiting = [(fault.at, 0, fault) for fault in schedule(options.seed, options.seconds, options.every, options.kinds)]
+    faults = schedule(options.seed, options.seconds, options.every, options.kinds)
+    waiting = [(fault.at, 0, fault) for fault in [*faults, *lone_kills(options.seed, options.seconds, options.kills)]]
     began = time.monotonic()
     under_way: list[tuple[Future[bool], Fault, int]] = []
     with ThreadPoolExecutor(8) as threads:
-        while waiting or under_way or time.monotonic() < began + options.seconds:
+        while waiting or under_way or time.monotonic() < began + options.lasts:
             now = time.monotonic() - began
             for due in [one for one in waiting if one[0] <= now]:
                 waiting.remove(due)
@@ -258,7 +269,7 @@ def _read(options: Options, house: House, chaos: Chaos) -> Record:
     until = time.monotonic() + 15
     while driver.pid is not None and time.monotonic() < until:
         time.sleep(TICK_SECONDS)
-    record = Record(plan(options.seed, options.flows, options.seconds), known_types(), struck=chaos.struck)
+    record = Record(plan(options.seed, options.flows, options.lasts), known_types(), struck=chaos.struck)
     load_store(record, house.dsn)
     asyncio.run(load_topics(record, house.bootstrap))
     load_files(record, house.folder)

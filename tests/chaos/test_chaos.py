@@ -31,12 +31,12 @@ def test_faults_of_every_kind_struck_while_flows_were_under_way(report: Report) 
 
 
 def test_plan_and_schedule_follow_from_the_seed() -> None:
-    assert schedule(7, 48, 3) == schedule(7, 48, 3)
-    assert schedule(7, 48, 3) != schedule(8, 48, 3)
-    assert {fault.kind for fault in schedule(7, 48, 3)} == set(Kind)
-    assert plan(7, 70, 48) == plan(7, 70, 48)
-    assert {one.shape for one in plan(7, 70, 48)} == {shape.name for shape in SHAPES}
-    ways = [sending(7, one.command_id) for one in plan(7, 300, 48)]
+    assert schedule(7, 50, 2.9) == schedule(7, 50, 2.9)
+    assert schedule(7, 50, 2.9) != schedule(8, 50, 2.9)
+    assert {fault.kind for fault in schedule(7, 50, 2.9)} == set(Kind)
+    assert plan(7, 70, 50) == plan(7, 70, 50)
+    assert {one.shape for one in plan(7, 70, 50)} == {shape.name for shape in SHAPES}
+    ways = [sending(7, one.command_id) for one in plan(7, 300, 50)]
     assert {way.door for way in ways} == {"http", "kafka", "both"}
     assert any(way.late for way in ways)
     assert any(way.copies for way in ways)
