@@ -196,6 +196,7 @@ class PhaseContext:
     flow's error.
     `max_attempts` is how many attempts a failure that may pass has at least, `timeout_seconds` how long the run may take.
     `crew` are the agents, None where no model is configured; what they did goes into `insights` and, in figures, `usage`.
+    `token` fences the run: it grows with every takeover, and an outside system may refuse a lower one than it has seen.
     """
 
     flow_id: UUID
@@ -220,6 +221,7 @@ class PhaseContext:
     crew: Crew | None = None
     insights: list[dict[str, Any]] = field(default_factory=list)
     usage: dict[str, Any] = field(default_factory=dict)
+    token: int = 1
     log: Any = field(default_factory=structlog.get_logger)
     progress: Callable[[int, int, str], Awaitable[None]] | None = None
     signals: Signals = field(default_factory=Signals)

@@ -265,10 +265,10 @@ class Keeper:
         """A reserved place is free again."""
         self._free(self._reserved.pop(run.run_id).mode)
 
-    def hand_over(self, flow: Flow, run: Run) -> None:
-        """A run was committed into a place of ours: begin it."""
-        reserved = run.run_id in self._reserved
-        place = self._reserved.pop(run.run_id) if reserved else Place(flow, self._mode(flow, run))
+    def hand_over(self, flow: Flow, run: Run, *, claimed: bool = False) -> None:
+        """A run was committed into a place of ours, or claimed into one: begin it."""
+        # what another process has begun may be claimed while our committer keeps a place for the same run, and loses
+        place = Place(flow, self._mode(flow, run)) if claimed else self._reserved.pop(run.run_id)
         active = _Active(flow, run, place)
         former = self._active.get(run.run_id)
         if former is not None and former.task is not None:
@@ -618,7 +618,7 @@ class Keeper:
         for row in rows:
             try:
                 flow, run = await self._claimed(row, flows[row.flow_id].flow if row.flow_id in flows else None)
-                self.hand_over(flow, run)
+                self.hand_over(flow, run, claimed=True)
             except Exception as error:
                 self._free("exclusive" if among else "shared")
                 log.warning(

@@ -276,6 +276,7 @@ class Workshop:
             max_attempts=job.max_attempts,
             timeout_seconds=job.timeout_seconds,
             crew=line.crew,
+            token=job.token,
             log=log.bind(flow_id=str(job.flow_id), phase=job.phase_name, run_id=str(job.run_id)),
             progress=line.progress,
             targets=TenantTargets(self._targets, account, asyncio.get_running_loop()) if self._targets else None,

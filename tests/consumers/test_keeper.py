@@ -20,6 +20,7 @@ from consumers.phases import PhaseWork
 from consumers.pool import WorkerLost, WorkerPool
 from consumers.work import Workshop
 from domain.commands import CancelFlow, ExecutePhase, PauseFlow, ProvideInput, ReassignRun
+from domain.decide import decide
 from domain.flow import Flow
 from domain.types.discovery import DISCOVERY
 from eventstore import codec
@@ -28,7 +29,7 @@ from eventstore.imports import Import
 from eventstore.past import Past
 from eventstore.service import write_side
 from tests.consumers.conftest import ended
-from tests.eventstore.house import FLOWS, House, config_for
+from tests.eventstore.house import FLOWS, House, config_for, create, started
 from tests.stack import Stack
 from tests.waiting import until
 
@@ -306,6 +307,21 @@ async def test_a_run_whose_commit_was_never_acknowledged_runs_after_its_lease(ya
     await until(lambda: yard.house.one("select token = 2 from runs where id = %s", run.run_id))
     await until(lambda: yard.keeper.active == 1)
     await yard.house.ask(CancelFlow(flow_id=flow_id))
+    await quiet(yard)
+
+
+async def test_a_repeat_that_loses_gives_its_place_back_though_its_run_was_claimed_meanwhile(yard: Yard) -> None:
+    """Another process keeps a command that came twice, ours decides it too and finds itself second."""
+    house, command = yard.house, create(flow_type="patient")
+    meta = house.committer._meta(house.envelope())
+    ours = decide(Flow(id=command.flow_id), command, meta, house.side.types).flow
+    assert ours.run is not None
+    assert yard.keeper.take(ours, ours.run)
+    async with started(house.another_committer()) as other:
+        await other.submit(command, house.envelope())
+        await until(lambda: yard.keeper.active == 1)
+    yard.keeper.give_back(ours.run)
+    await house.ask(CancelFlow(flow_id=command.flow_id))
     await quiet(yard)
 
 
