@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from uuid import UUID, uuid4
 
 import structlog
@@ -15,6 +14,7 @@ from eventstore.database import connect
 from eventstore.faults import lived_through
 from eventstore.imports import Import
 from eventstore.service import WriteSide
+from eventstore.wake import woken
 
 log = structlog.get_logger()
 
@@ -40,8 +40,7 @@ class Describer:
                 with lived_through("describing uploads"):
                     while (upload := await self._side.imports.claim()) is not None:
                         await self._describe(upload)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+                await woken(self._wake, POLL_SECONDS)
         finally:
             hints.cancel()
 

@@ -10,7 +10,6 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import count
 from time import monotonic
@@ -52,6 +51,7 @@ from eventstore.faults import lived_through
 from eventstore.runs import Beat, RunRow, Wish
 from eventstore.service import WriteSide
 from eventstore.store import Loaded
+from eventstore.wake import woken
 
 log = structlog.get_logger()
 
@@ -547,11 +547,9 @@ class Keeper:
                 with lived_through("claiming runs"):
                     await self._know_definitions()
                     idle = not await self._claim_all() and self._line.anybody
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake_claims.wait(), POLL_SECONDS)
+            await woken(self._wake_claims, POLL_SECONDS)
             if idle:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._place_free.wait(), LOOK_SECONDS)
+                await woken(self._place_free, LOOK_SECONDS)
 
     async def _know_definitions(self) -> None:
         """Offer what can be run of every definition, those that other processes have brought too."""
@@ -643,8 +641,7 @@ class Keeper:
     async def _leases(self) -> None:
         assert self._side is not None
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake_leases.wait(), HEARTBEAT_SECONDS - SIGNAL_GAP_SECONDS)
+            await woken(self._wake_leases, HEARTBEAT_SECONDS - SIGNAL_GAP_SECONDS)
             await asyncio.sleep(SIGNAL_GAP_SECONDS)
             self._wake_leases.clear()
             with lived_through("renewing leases"):
@@ -689,8 +686,7 @@ class Keeper:
             self._wake_due.clear()
             with lived_through("seeing to what is due"):
                 wait = await self._take_over()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake_due.wait(), max(wait, SOON_SECONDS))
+            await woken(self._wake_due, max(wait, SOON_SECONDS))
 
     async def _take_over(self) -> float:
         """See to runs that nobody holds; answers the seconds until there may be others."""

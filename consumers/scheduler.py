@@ -7,7 +7,6 @@ same again without doing it twice. A schedule is in one process's hand at a time
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from datetime import datetime, timedelta
 from time import monotonic
 from uuid import UUID, uuid5
@@ -25,6 +24,7 @@ from eventstore.committer import REFUSED
 from eventstore.database import connect
 from eventstore.faults import lived_through
 from eventstore.service import WriteSide
+from eventstore.wake import woken
 
 log = structlog.get_logger()
 
@@ -55,8 +55,7 @@ class Scheduler:
                 wait = IDLE_SECONDS
                 with lived_through("seeing to schedules"):
                     wait = await self.round()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), wait)
+                await woken(self._wake, wait)
         finally:
             hints.cancel()
             await asyncio.gather(hints, return_exceptions=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
-from contextlib import suppress
 from datetime import datetime
 from time import monotonic
 from typing import Protocol
@@ -26,6 +25,7 @@ from eventstore.faults import lived_through
 from eventstore.service import ServiceConfig
 from eventstore.store import LEASE_SECONDS
 from eventstore.timers import Due, DueTimer, drop, due, lead
+from eventstore.wake import woken
 
 log = structlog.get_logger()
 
@@ -249,8 +249,7 @@ class Firing:
         await asyncio.sleep(gap)
         left = min(wait for wait in waits if wait is not None) - gap
         if left > 0:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), left)
+            await woken(self._wake, left)
 
 
 def _is_no_longer_wanted(answer: Answer) -> bool:

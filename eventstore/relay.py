@@ -28,6 +28,7 @@ from eventstore.database import Connection, connect, conninfo
 from eventstore.service import ServiceConfig
 from eventstore.store import Stored, tail
 from eventstore.topic import told_upto
+from eventstore.wake import woken
 
 log = structlog.get_logger()
 
@@ -219,16 +220,13 @@ class Relay:
             if listener.done():
                 listener.result()
                 return
-            try:
-                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
-            except TimeoutError:
-                # an idle leader shows that it is alive
-                if not events:
-                    if monotonic() - checked > TOPIC_CHECK_SECONDS:
-                        position, checked = await self._held(position), monotonic()
-                    alive = await connection.execute(MOVE, (position, self._name, epoch))
-                    if alive.rowcount == 0:
-                        return
+            # an idle leader shows that it is alive
+            if not await woken(self._wake, POLL_SECONDS) and not events:
+                if monotonic() - checked > TOPIC_CHECK_SECONDS:
+                    position, checked = await self._held(position), monotonic()
+                alive = await connection.execute(MOVE, (position, self._name, epoch))
+                if alive.rowcount == 0:
+                    return
 
     async def _produce(self, kafka: AIOKafkaProducer, events: Sequence[Stored]) -> bool:
         """Send a batch and wait for every confirmation; a failure leaves the position where it was.

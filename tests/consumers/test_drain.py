@@ -109,7 +109,8 @@ async def test_a_rolling_restart_under_load_fails_nothing_and_repeats_nothing(
                 await until_it_works(house, service)
             for n, service in enumerate(list(services)):
                 service.send_signal(signal.SIGTERM)
-                assert await asyncio.wait_for(service.wait(), 90) == 0, log.read_text()
+                await asyncio.wait({asyncio.ensure_future(service.wait())}, timeout=90)
+                assert service.returncode == 0, log.read_text()
                 services[n] = await consumers(config, log)
                 await until_it_works(house, services[n])
             loading.cancel()
