@@ -26,6 +26,7 @@ from eventstore.health import Parts, health_door
 from eventstore.past import Past
 from eventstore.relay import Relay, producer
 from eventstore.service import ServiceConfig, WriteSide, write_side
+from eventstore.tasks import end_all
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -77,7 +78,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             asyncio.create_task(Describer(side, pool).run(), name="describer"),
             asyncio.create_task(_housekeeping(side), name="housekeeping"),
         ]
-        stack.push_async_callback(_cancel, tasks)
+        stack.push_async_callback(end_all, tasks)
         kafka = await _unless(stop, _connected(config))
         if kafka is None:
             return
@@ -126,7 +127,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
         await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
         return doing.result() if doing.done() else None
     finally:
-        await _cancel([doing, stopping])
+        await end_all([doing, stopping])
 
 
 async def _connected(config: ServiceConfig) -> Any:
@@ -165,12 +166,6 @@ async def _housekeeping(side: WriteSide) -> None:
             async with side.pool.connection() as connection:
                 await connection.execute("select command_log_partitions(2)")
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
-
-
-async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _quietly(stop: Any) -> None:

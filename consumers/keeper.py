@@ -47,6 +47,7 @@ from eventstore.definitions import remember
 from eventstore.faults import lived_through
 from eventstore.runs import Beat, DueTimer, RunRow, Wish
 from eventstore.service import WriteSide
+from eventstore.tasks import end_all
 
 log = structlog.get_logger()
 
@@ -120,6 +121,7 @@ class Keeper:
         self._reserved: dict[UUID, Mode] = {}
         self._wake_claims = asyncio.Event()
         self._wake_due = asyncio.Event()
+        self._claiming = asyncio.Lock()
         self._wake_leases = asyncio.Event()
         self._suspects: set[UUID] = set()
         self._apart: dict[tuple[str, str], float] = {}
@@ -162,11 +164,13 @@ class Keeper:
         for active in self._active.values():
             active.asked = replace(active.asked, draining=True)
             self._tell(active)
-        while (left := end - asyncio.get_running_loop().time()) > 0 and (running := self._running()):
-            await asyncio.wait(running, timeout=left)
+        # what was claimed or committed for us a moment ago is in hand, too, as soon as it is known here
+        async with self._claiming:
+            pass
+        while (left := end - asyncio.get_running_loop().time()) > 0 and (self._reserved or self._running()):
+            await asyncio.wait(self._running() or [asyncio.create_task(asyncio.sleep(SOON_SECONDS))], timeout=left)
         self._over = True
-        for task in self._tasks:
-            task.cancel()
+        await end_all(self._tasks)
         unfinished = [active for active in self._active.values() if not active.lost]
         if unfinished:
             log.info("runs are handed back", runs=[str(active.run.run_id) for active in unfinished])
@@ -475,7 +479,8 @@ class Keeper:
             self._wake_claims.clear()
             if not self._draining:
                 with lived_through("claiming runs"):
-                    await self._claim_all()
+                    async with self._claiming:
+                        await self._claim_all()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake_claims.wait(), POLL_SECONDS)
 
