@@ -31,6 +31,7 @@ from eventstore.health import Parts, health_door
 from eventstore.past import Past
 from eventstore.relay import Relay, producer
 from eventstore.service import ServiceConfig, WriteSide, write_side
+from eventstore.tasks import end_all
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -92,7 +93,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             asyncio.create_task(Scheduler(side).run(), name="scheduler"),
             asyncio.create_task(_measure_targets(side.breakers), name="target figures"),
         ]
-        stack.push_async_callback(_cancel, tasks)
+        stack.push_async_callback(end_all, tasks)
         kafka = await _unless(stop, _connected(config))
         if kafka is None:
             return
@@ -147,7 +148,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
         await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
         return doing.result() if doing.done() else None
     finally:
-        await _cancel([doing, stopping])
+        await end_all([doing, stopping])
 
 
 async def _connected(config: ServiceConfig) -> Any:
@@ -203,12 +204,6 @@ async def targets_figures(breakers: Breakers) -> None:
     TARGET_STATE.clear()
     for scope, target, state in found:
         TARGET_STATE.labels(target, scope, state).set(1)
-
-
-async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _quietly(stop: Any) -> None:

@@ -51,6 +51,7 @@ from eventstore.faults import lived_through
 from eventstore.runs import Beat, RunRow, Wish
 from eventstore.service import WriteSide
 from eventstore.store import Loaded
+from eventstore.tasks import end_all
 from eventstore.wake import woken
 
 log = structlog.get_logger()
@@ -143,6 +144,7 @@ class Keeper:
         self._wake_claims = asyncio.Event()
         self._place_free = asyncio.Event()
         self._wake_due = asyncio.Event()
+        self._claiming = asyncio.Lock()
         self._wake_leases = asyncio.Event()
         self._suspects: set[UUID] = set()
         self._apart: dict[tuple[str, str], float] = {}
@@ -186,11 +188,13 @@ class Keeper:
         for active in self._active.values():
             active.asked = replace(active.asked, draining=True)
             self._tell(active)
-        while (left := end - asyncio.get_running_loop().time()) > 0 and (running := self._running()):
-            await asyncio.wait(running, timeout=left)
+        # what was claimed or committed for us a moment ago is in hand, too, as soon as it is known here
+        async with self._claiming:
+            pass
+        while (left := end - asyncio.get_running_loop().time()) > 0 and (self._reserved or self._running()):
+            await asyncio.wait(self._running() or [asyncio.create_task(asyncio.sleep(SOON_SECONDS))], timeout=left)
         self._over = True
-        for task in self._tasks:
-            task.cancel()
+        await end_all(self._tasks)
         unfinished = [active for active in self._active.values() if not active.lost]
         if unfinished:
             log.info("runs are handed back", runs=[str(active.run.run_id) for active in unfinished])
@@ -546,7 +550,8 @@ class Keeper:
             if not self._draining:
                 with lived_through("claiming runs"):
                     await self._know_definitions()
-                    idle = not await self._claim_all() and self._line.anybody
+                    async with self._claiming:
+                        idle = not await self._claim_all() and self._line.anybody
             await woken(self._wake_claims, POLL_SECONDS)
             if idle:
                 await woken(self._place_free, LOOK_SECONDS)

@@ -20,8 +20,9 @@ def offer_of(owner: str, side: WriteSide, work: PhaseWork, *, children: int, slo
     lanes: dict[bool, list[str]] = {True: [], False: []}
     for config in side.types.versions():
         for phase in config.phases:
-            if work.offers(phase):
-                lanes[work.mode(phase) == "exclusive"].append(kind(config.name, config.version, phase.name))
+            named = config.work_of(phase)
+            if work.offers(phase, named):
+                lanes[work.mode(phase, named) == "exclusive"].append(kind(config.name, config.version, phase.name))
     return Offer(
         owner=owner,
         exclusive=lanes[True],

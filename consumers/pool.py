@@ -40,6 +40,7 @@ from consumers.frames import (
     from_child,
 )
 from consumers.metrics import HANDLER_FAULTS, WORKERS_ENDED
+from eventstore.tasks import end_all
 
 log = structlog.get_logger()
 
@@ -194,9 +195,7 @@ class WorkerPool:
     async def stop(self) -> None:
         """End the children, work in hand included."""
         self._closing = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_all(self._tasks)
         serving = dict(self._serving)
         for child in serving:
             child.kill("the service stops")

@@ -210,10 +210,6 @@ class Firing:
             self._held.release(timer.key)
             self._in_flight.pop(timer.key, None)
             self._fired.add(timer.key)
-        elif answer.outcome == WAITS:
-            # it fires with the others that wait behind the flow's parked command
-            self._held.hold(timer.key)
-            self._in_flight.pop(timer.key, None)
         elif _is_no_longer_wanted(answer):
             self._held.release(timer.key)
             self._passed.append(timer)
@@ -253,7 +249,7 @@ class Firing:
 
 
 def _is_no_longer_wanted(answer: Answer) -> bool:
-    """Whether the flow let a timer pass, or is not there."""
+    """Whether the flow let a timer pass, is not there, or is parked: then the firing waits with its other commands."""
     if answer.error is not None:
         return bool(answer.error["code"] == "flow_not_found")
-    return answer.outcome == REPEATED
+    return answer.outcome in {REPEATED, WAITS}
