@@ -246,9 +246,9 @@ class Keeper:
         if not self._may_begin(flow, mode, kept):
             self._queued = True
             return False
-        if kept is not None and not kept.taken and kept.exclusive == (mode == "exclusive"):
-            kept.taken = True
-            self._reserved[run.run_id] = Place(flow, mode, kept.since)
+        if kept is not None and not kept.passed_on and kept.exclusive == (mode == "exclusive"):
+            kept.passed_on = True
+            self._reserved[run.run_id] = Place(flow, mode, kept)
             return True
         if (self._exclusive_free if mode == "exclusive" else self._shared_free) <= 0:
             self._queued = True
@@ -266,13 +266,19 @@ class Keeper:
         return not self._offer.limits(flow.flow_type) and self._line.lets_in(exclusive)
 
     def give_back(self, run: Run) -> None:
-        """A reserved place is free again."""
-        self._free(self._reserved.pop(run.run_id).mode)
+        """A reserved place is free again, or the flow's former run's."""
+        place = self._reserved.pop(run.run_id)
+        if place.former is None:
+            self._free(place.mode)
+        else:
+            place.former.passed_on = False
 
     def hand_over(self, flow: Flow, run: Run, *, claimed: bool = False) -> None:
         """A run was committed into a place of ours, or claimed into one: begin it."""
         # what another process has begun may be claimed while our committer keeps a place for the same run, and loses
         place = Place(flow, self._mode(flow, run)) if claimed else self._reserved.pop(run.run_id)
+        if self._kept.get(flow.id) is place.former:
+            self._kept.pop(flow.id, None)
         active = _Active(flow, run, place)
         former = self._active.get(run.run_id)
         if former is not None and former.task is not None:
@@ -324,6 +330,7 @@ class Keeper:
         """The work is done. The place stays the flow's until the result is committed, so that its next phase can be born into
         it; where others should have it, it is free at once."""
         self._meter.read(active.place)
+        active.place.work_done = True
         flow_id = active.flow.id
         if flow_id not in self._kept and self._may_begin(active.flow, active.mode, active.place):
             self._kept[flow_id] = active.place
@@ -337,9 +344,9 @@ class Keeper:
         active.left = True
         if self._kept.get(active.flow.id) is active.place:
             del self._kept[active.flow.id]
-        else:
+        if not active.place.work_done:
             self._meter.read(active.place)
-        if not active.place.taken:
+        if not active.place.passed_on:
             self._free(active.mode)
 
     def _occupy(self, mode: Mode) -> None:
@@ -579,8 +586,10 @@ class Keeper:
         """
         assert self._queue is not None
         self._queued = False
-        # the places are reserved first: a run may be born into one while the claim is on its way
-        exclusive, shared = max(self._exclusive_free, 0), max(self._shared_free, 0)
+        # the places are reserved first: a run may be born into one while the claim is on its way, and into the other half
+        # of them where nobody is known to wait
+        share = 1 if self._line.anybody else 2
+        exclusive, shared = (-(-max(free, 0) // share) for free in (self._exclusive_free, self._shared_free))
         self._exclusive_free -= exclusive
         self._shared_free -= shared
         lanes = (Claimed([], []), Claimed([], []))
@@ -596,8 +605,13 @@ class Keeper:
             self._exclusive_free += exclusive - claimed[0]
             self._shared_free += shared - claimed[1]
         self._line.seen(*lanes)
-        full = any(0 < places == taken for places, taken in zip((exclusive, shared), claimed, strict=True))
-        self._queued = self._queued or full or self._line.anybody
+        left = (self._exclusive_free, self._shared_free)
+        for places, taken, free in zip((exclusive, shared), claimed, left, strict=True):
+            if 0 < places == taken:
+                self._queued = True
+                if free > 0:
+                    self._wake_claims.set()
+        self._queued = self._queued or self._line.anybody
         for lane, among in zip(lanes, (True, False), strict=True):
             if lane.runs:
                 await self._begin_claimed(lane.runs, among=among)
@@ -608,7 +622,7 @@ class Keeper:
         if not (self._line.anybody or self._meter.due):
             return []
         for active in self._active.values():
-            if not active.left and active.flow.id not in self._kept:
+            if not active.place.work_done:
                 self._meter.read(active.place)
         return self._meter.tell()
 

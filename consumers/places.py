@@ -11,7 +11,7 @@ from eventstore.claims import Claimed, Offer, Owner, Spent, kind
 from eventstore.service import WriteSide
 
 # a flow whose phases are short goes on in its place for so long while others wait
-SLICE_SECONDS = 0.25
+SLICE_SECONDS = 0.5
 TELL_SECONDS = 2.0
 
 
@@ -35,18 +35,21 @@ def offer_of(owner: str, side: WriteSide, work: PhaseWork, *, children: int, slo
 
 
 class Place:
-    """A place that a flow has had since `since`; kept for its next run while the result of the last one is committed."""
+    """A run's hold on a place. When its work is done the place is kept while the result is committed, and may be `passed_on`
+    to the flow's next run; `since` is when the first of such a row of runs got it."""
 
-    __slots__ = ("metered", "mode", "since", "taken", "tenant")
+    __slots__ = ("former", "metered", "mode", "passed_on", "since", "tenant", "work_done")
 
-    def __init__(self, flow: Flow, mode: Mode, since: float | None = None) -> None:
+    def __init__(self, flow: Flow, mode: Mode, former: Place | None = None) -> None:
         assert flow.client_account_id is not None
         assert flow.engagement_id is not None
         self.tenant: Owner = (flow.client_account_id, flow.engagement_id)
         self.mode = mode
         self.metered = monotonic()
-        self.since = self.metered if since is None else since
-        self.taken = False
+        self.former = former
+        self.since: float = self.metered if former is None else former.since
+        self.work_done = False
+        self.passed_on = False
 
     @property
     def exclusive(self) -> bool:

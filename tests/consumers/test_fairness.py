@@ -25,6 +25,7 @@ from domain.events import PhaseCompleted
 from domain.flow_types import FlowTypes
 from eventstore.definitions import modules, remember
 from eventstore.past import Past
+from eventstore.runs import RunRow
 from eventstore.service import write_side
 from eventstore.waiting import for_place
 from tests.consumers.conftest import ended
@@ -91,6 +92,25 @@ async def test_a_flow_does_not_wait_behind_all_those_of_another_tenant(database_
         )
         # only those had a phase done that were in hand, or whose turn came meanwhile
         assert begun < 500
+
+
+async def test_a_flow_queues_once_and_goes_on_in_its_place(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    claimed: list[UUID] = []
+    begin = Keeper._begin_claimed
+
+    async def counted(keeper: Keeper, rows: list[RunRow], *, among: bool) -> None:
+        claimed.extend(row.flow_id for row in rows)
+        await begin(keeper, rows, among=among)
+
+    monkeypatch.setattr(Keeper, "_begin_claimed", counted)
+    async with process(database_url) as (house, keeper):
+        flows = await queued(house, new_tenant(), 60)
+        keeper.start()
+        for flow_id in flows:
+            await ended(house, flow_id)
+        await until(lambda: (keeper.active, keeper._shared_free, keeper._exclusive_free) == (0, 4, 1))
+        assert keeper._kept == {}
+    assert sorted(claimed) == sorted(flows)
 
 
 def files(folder: Path) -> dict[str, str]:
