@@ -18,6 +18,7 @@ from api import dlq, flows, found, openapi, parked, problems, report, schedules,
 from api.asking import Service
 from api.crowd import Crowd
 from api.door import Door
+from api.hurry import hurried
 from api.service import KafkaCheck
 from api.watch import Watch
 from domain.errors import SettingsError
@@ -124,7 +125,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="auto",
+                http=hurried(app.state.crowd),
                 ws="none",
                 lifespan="off",
                 log_config=None,

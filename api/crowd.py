@@ -76,6 +76,10 @@ class Crowd:
         self.enter(place)
         return place
 
+    def is_full(self, begun: int) -> bool:
+        """Whether no write has a place, where so many requests have begun, those counted whose work has not started yet."""
+        return begun - self.under_way[READS] - self.under_way[UPLOADS] >= self.writes or self.full()
+
     def enter(self, place: Place) -> None:
         """Count a request among those under way."""
         self.under_way[place.what] += 1

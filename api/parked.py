@@ -107,12 +107,12 @@ async def get_parked(
 async def retry_parked(request: Request, asking: Asking, flow_id: FlowId) -> Response:
     """Apply the waiting commands in order, until none waits or the first cannot be applied again; and have read models that
     set the flow aside told its history once more."""
+    rows, key = await _rows_or_repeat(request, asking, flow_id)
     if await json_body(request, asking.side.config.max_body_bytes):
         raise BodyInvalid("a retry takes no body", errors=[FieldError("body", "must be empty")])
-    rows = await _rows(asking, flow_id)
     parking, drained, projections = _parking(asking), Drained(0, 0, None), 0
     if any(row["kind"] == "command" for row in rows):
-        await parking.ask_retry(flow_id, asking.envelope(command_id(request)))
+        await parking.ask_retry(flow_id, asking.envelope(key))
         drained = await asking.side.committer.drain(flow_id)
     if any(row["kind"] == "projection" for row in rows):
         projections = await parking.retry_projections(asking.tenant, flow_id)
@@ -127,6 +127,7 @@ async def retry_parked(request: Request, asking: Asking, flow_id: FlowId) -> Res
 )
 async def discard_parked(request: Request, asking: Asking, flow_id: FlowId) -> Response:
     """Refuse the first waiting command, or the one named, with a reason; then those behind it are tried."""
+    _, key = await _rows_or_repeat(request, asking, flow_id)
     body = await json_body(request, asking.side.config.max_body_bytes)
     try:
         wanted = DiscardParked.model_validate(body)
@@ -138,9 +139,7 @@ async def discard_parked(request: Request, asking: Asking, flow_id: FlowId) -> R
     ]
     if errors:
         raise BodyInvalid("text must not contain NUL", errors=errors)
-    discarded = await _parking(asking).discard(
-        flow_id, asking.envelope(command_id(request)), wanted.reason, wanted.command_id
-    )
+    discarded = await _parking(asking).discard(flow_id, asking.envelope(key), wanted.reason, wanted.command_id)
     drained = await asking.side.committer.drain(flow_id)
     return Json(_drained(flow_id, drained) | {"projections": 0, "discarded": discarded})
 
@@ -155,6 +154,16 @@ async def _rows(asking: Caller, flow_id: UUID) -> list[dict[str, Any]]:
     if not rows:
         raise FlowNotParked
     return rows
+
+
+async def _rows_or_repeat(request: Request, asking: Caller, flow_id: UUID) -> tuple[list[dict[str, Any]], str]:
+    """The flow's rows of the list and the command's id; raises FlowNotParked, but where the id was used before: it is asked
+    again, and the flow may be free by now."""
+    key = command_id(request)
+    rows = await _parking(asking).page(asking.tenant, 200, flow_id=flow_id)
+    if not rows and not await asking.side.store.first_answers([asking.envelope(key)]):
+        raise FlowNotParked
+    return rows, key
 
 
 def _drained(flow_id: UUID, drained: Drained) -> dict[str, Any]:

@@ -84,20 +84,26 @@ def problem(
     else:
         body, status = dict(error), status_of(error["code"])
     code = str(body["code"])
-    document = {
-        "type": TYPE_PREFIX + code,
-        "title": code.replace("_", " ").capitalize(),
-        "status": status,
-        "detail": body["detail"],
-        "code": code,
-        **{name: body[name] for name in ("allowed", "errors") if body.get(name)},
-        "correlation_id": request.scope.get("state", {}).get("correlation_id"),
-        "instance": request.url.path,
-    }
+    document = document_of(body, status, request.scope.get("state", {}).get("correlation_id"), request.url.path)
     more = dict(headers or {})
     if status == Unavailable.status or code == ImportNotReady.code:
         more.setdefault("Retry-After", "1")
     return Response(msgspec.json.encode(document), status, more, MEDIA_TYPE)
+
+
+def document_of(error: Mapping[str, Any], status: int, correlation_id: str | None, path: str) -> dict[str, Any]:
+    """An error as RFC 9457 writes it down."""
+    code = str(error["code"])
+    return {
+        "type": TYPE_PREFIX + code,
+        "title": code.replace("_", " ").capitalize(),
+        "status": status,
+        "detail": error["detail"],
+        "code": code,
+        **{name: error[name] for name in ("allowed", "errors") if error.get(name)},
+        "correlation_id": correlation_id,
+        "instance": path,
+    }
 
 
 def field_errors(errors: list[ErrorDetails] | Any, *, skip: int = 0) -> list[FieldError]:

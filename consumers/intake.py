@@ -45,6 +45,8 @@ log = structlog.get_logger()
 NO_SUCH_TOPIC = (UnknownTopicOrPartitionError, InvalidTopicError, TopicAuthorizationFailedError)
 BATCH_RECORDS = 500
 BATCH_MS = 10
+# fetched ahead of the batch in hand
+FETCH_BYTES = 4 << 20
 SESSION_MS = 6_000
 POLL_MS = 600_000
 GRACE_SECONDS = 2.0
@@ -129,6 +131,7 @@ class Intake:
             batch_timeout_ms=BATCH_MS,
             ack_policy=AckPolicy.MANUAL,
             auto_offset_reset="earliest",
+            fetch_max_bytes=FETCH_BYTES,
             fetch_max_wait_ms=config.kafka_fetch_wait_ms,
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=SESSION_MS // 4,

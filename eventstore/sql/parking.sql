@@ -26,7 +26,7 @@ create table parked_commands (
     error text,
     attempts int not null default 0,
     retry_at timestamptz
-);
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 create unique index parked_commands_flow_id_idx on parked_commands (flow_id, n);
 create unique index parked_commands_command_id_idx on parked_commands (client_account_id, engagement_id, command_id);
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
+import httpx
 import pytest
 
+from api import documents
+from api.app import run
+from api.hurry import refusal_of
 from eventstore.database import connect
 from eventstore.service import ServiceConfig
-from tests.api.conftest import Api, config_for, problem, started
+from tests.api.conftest import Api, config_for, new_tenant, problem, started
 from tests.consumers.conftest import client_of
 from tests.consumers.test_intake import CREATE, Door
 from tests.eventstore.house import open_house
@@ -125,3 +130,65 @@ async def test_a_full_queue_holds_kafka_back_and_loses_nothing(
             assert house.committer.waiting <= 3
         replies = await asyncio.gather(*(client.reply(command_id) for command_id in sent))
     assert {(reply["outcome"], reply["version"]) for reply in replies} == {("accepted", 1), ("accepted", 2)}
+
+
+WHOLE = b"POST /api/v1/flows HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nX-Correlation-ID: c-7\r\n\r\n{}"
+
+
+def test_a_whole_write_is_refused_by_its_bytes() -> None:
+    refusal = refusal_of(WHOLE.replace(b"Host: x", b"Connection: keep-alive"))
+    assert refusal is not None
+    head, _, body = refusal.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1" in head
+    assert b"x-correlation-id: c-7" in head
+    document = documents.Problem.model_validate_json(body)
+    assert (document.code, document.instance, document.correlation_id) == ("overloaded", "/api/v1/flows", "c-7")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        WHOLE[:-1],
+        WHOLE + WHOLE,
+        WHOLE.replace(b"Content-Length: 2", b"Transfer-Encoding: chunked"),
+        WHOLE.replace(b"Content-Length: 2", b"Content-Length: 2\r\nContent-Length: 2"),
+        WHOLE.replace(b"Content-Length: 2", b"Content-Length: +2"),
+        WHOLE.replace(b"Host: x", b"Expect: 100-continue"),
+        WHOLE.replace(b"Host: x", b"Connection: close"),
+        WHOLE.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        WHOLE.replace(b"POST", b"GET"),
+        WHOLE.replace(b"flows", b"imports"),
+        b"\x16\x03\x01",
+    ],
+)
+def test_what_is_not_plainly_one_whole_write_takes_the_usual_way(data: bytes) -> None:
+    assert refusal_of(data) is None
+
+
+async def test_a_connection_that_was_turned_away_is_as_good_as_before(shared_database_url: str) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = config_for(shared_database_url, http_in_flight=2, http_port=port)
+    serving = asyncio.create_task(run(config))
+    url = f"http://127.0.0.1:{port}/api/v1/flows"
+    async with httpx.AsyncClient(headers=new_tenant(), timeout=60) as client:
+
+        async def answers() -> bool:
+            with suppress(httpx.TransportError):
+                return (await client.get(url)).status_code == 200
+            return False
+
+        await until(answers, 30)
+        async with store_held(config):
+            asked = [asyncio.create_task(client.post(url, json=BODY)) for _ in range(12)]
+            await until(lambda: sum(each.done() for each in asked) == 10, 30)
+            away = [each.result() for each in asked if each.done()]
+            for response in away:
+                problem(response, 503, "overloaded")
+            assert (await client.get(url)).status_code == 200
+        assert sorted([(await each).status_code for each in asked]) == [201, 201, *[503] * 10]
+        assert (await client.post(url, json=BODY)).status_code == 201
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)

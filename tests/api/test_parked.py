@@ -72,6 +72,7 @@ async def test_a_command_that_waits_is_answered_202_and_its_outcome_later(api: A
     answer = await api.post(f"/flows/{flow_id}/pause", headers={"Idempotency-Key": key})
     assert (answer.status_code, answer.json()["version"]) == (200, flow["version"] + 1)
     problem(await api.get(f"/parked/{flow_id}"), 404, "flow_not_parked")
+    problem(await api.post(f"/parked/{flow_id}/retry"), 404, "flow_not_parked")
 
 
 async def test_what_is_given_up_is_refused_and_the_rest_goes_on(api: Api, key: str) -> None:
