@@ -49,7 +49,7 @@ from tests.eventstore.machine import RETRY_SECONDS, Expected, ModelFlow
 
 # should it fail, the shortest way to the failure is looked for
 pytestmark = pytest.mark.timeout(600)
-EXAMPLES = 30
+EXAMPLES = 24
 MODULE = "tests.eventstore.machine"
 
 
