@@ -630,10 +630,13 @@ class Keeper:
         """Begin what was claimed; a run that cannot begin here frees its place, and its lease lapses for others."""
         assert self._side is not None
         flows: dict[UUID, Loaded] = {}
+        broken: dict[UUID, Exception] = {}
         with lived_through("reading the flows of claimed runs"):
-            flows = await self._side.store.load(row.flow_id for row in rows)
+            flows = await self._side.store.load([row.flow_id for row in rows], broken)
         for row in rows:
             try:
+                if row.flow_id in broken:
+                    raise broken[row.flow_id]
                 flow, run = await self._claimed(row, flows[row.flow_id].flow if row.flow_id in flows else None)
                 self.hand_over(flow, run, claimed=True)
             except Exception as error:

@@ -152,10 +152,13 @@ class Store:
         now: datetime = row[0]
         return now
 
-    async def load(self, flow_ids: Iterable[UUID]) -> dict[UUID, Loaded]:
-        """The flows with these ids, folded from their events; one that has no history is new, at version 0."""
+    async def load(self, flow_ids: Iterable[UUID], broken: dict[UUID, Exception] | None = None) -> dict[UUID, Loaded]:
+        """The flows with these ids, folded from their events; one that has no history is new, at version 0.
+
+        Where `broken` is given, flows that cannot be read are put there with why.
+        """
         async with self.pool.connection() as connection:
-            return await load(connection, flow_ids)
+            return await load(connection, flow_ids, broken)
 
     async def history(
         self, flow_id: UUID, *, after: int = 0, limit: int | None = None, upto: int | None = None

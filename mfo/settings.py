@@ -251,6 +251,7 @@ class Settings(BaseSettings):
     def _recycle_mb(self) -> int:
         return self.worker_memory_mb * 3 // 4 if self.worker_recycle_mb is None else self.worker_recycle_mb
 
+    @model_validator(mode="after")
     def _one_crew_key(self) -> Self:
         if self.crew_api_key and self.crew_api_key_file:
             raise PydanticCustomError("crew_api_key", "set only one of MFO_CREW_API_KEY and MFO_CREW_API_KEY_FILE")

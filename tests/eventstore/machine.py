@@ -155,7 +155,10 @@ class ModelFlow:
             return self.refused("flow_not_paused")
         self.paused = False
         if self.stage == "backing off":
-            return self.accepted(1 + self._start(self.attempt))
+            # what was left of the back-off is still to pass, under a timer of its own
+            expected = self.accepted(1)
+            self.timer = self.version
+            return expected
         goes_on = self.stage == "answered" or (self.stage == "between" and (self.auto or self.done == PHASES))
         return self.accepted(1 + (self._go_on() if goes_on else 0))
 

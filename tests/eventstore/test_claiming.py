@@ -279,9 +279,8 @@ def test_runs_that_were_queued_before_an_upgrade_are_taken_over_after_it(empty_d
             )
             command.upgrade(config, "head")
             bound.commit()
-        lapsed = connection.execute(statements.LAPSED, ([], 100)).fetchall()
-        overdue = connection.execute(statements.OVERDUE, (100,)).fetchall()
-    assert (len(lapsed), overdue) == (1, [])
+        unattended = connection.execute(statements.UNATTENDED, ([], 7.0, 100)).fetchall()
+    assert [overdue for _, _, overdue, *_ in unattended] == [False]
 
 
 async def test_cancelled_runs_leave_nobody_waiting(house: House) -> None:

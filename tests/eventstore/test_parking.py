@@ -237,13 +237,13 @@ async def test_a_worker_s_result_waits_too_and_its_run_is_left_alone_meanwhile(h
     flow = await house.begin()
     run = await house.run_of(flow.id)
     await house.rows("update runs set state = 'running', owner = 'me', lease_until = mfo_now(), deadline = mfo_now()")
-    assert len(await house.side.runs.lapsed([])) == len(await house.side.runs.overdue()) == 1
+    assert [overdue for _, overdue in (await house.side.runs.unattended([])).runs] == [True]
     await unreadable(house, flow.id)
     done = CompletePhase(flow_id=flow.id, run_id=run.run_id, token=run.token, outputs={"rows": 3})
     for _ in range(2):
         assert (await house.ask(done, "done", source="worker")).outcome == "parked"
-    assert await house.side.runs.lapsed([]) == await house.side.runs.overdue() == []
-    assert await house.side.runs.next_due() is None
+    left = await house.side.runs.unattended([])
+    assert (left.runs, left.next_seconds) == ([], None)
     await readable(house, flow.id)
     assert (await house.committer.drain(flow.id)).applied == 1
     assert await house.facts(flow.id) == [
