@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.stack import Stack, session_stack
 
 STACK = pytest.StashKey[Stack]()
+TOLD = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -18,21 +20,38 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in [name for name in os.environ if name.startswith("MFO_") and not name.startswith("MFO_TEST_")]:
         del os.environ[name]
     config.stash[STACK] = session_stack(dict(os.environ))
+    config.stash[TOLD] = []
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[STACK].stop()
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several processes tells the first what it ran on."""
+    told = getattr(session.config, "workeroutput", None)
+    if told is not None:
+        told["stack"] = _ran_on(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[TOLD].extend(getattr(node, "workeroutput", {}).get("stack", []))
+
+
+def _ran_on(config: pytest.Config) -> list[str]:
     stack = config.stash[STACK]
     if not stack.ran_on:
-        return
-    terminalreporter.section("stack")
-    for part, said in stack.ran_on.items():
-        terminalreporter.write_line(f"{part} {said}")
-    for sentence in stack.choice.unproven:
-        terminalreporter.write_line(sentence)
+        return []
+    return [*(f"{part} {said}" for part, said in stack.ran_on.items()), *stack.choice.unproven]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    lines = dict.fromkeys([*config.stash[TOLD], *_ran_on(config)])
+    if lines:
+        terminalreporter.section("stack")
+    for line in lines:
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
