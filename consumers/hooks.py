@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from consumers.context import DurableSteps, Handler, NeedsInput, Outputs, Permanent, PhaseContext
+from consumers.context import DurableSteps, HandBack, Handler, NeedsInput, Outputs, Permanent, PhaseContext
 from consumers.frames import Job
 from domain.flow import HOOK_STEPS, Flow, Run
 from domain.flow_types import FlowTypeConfig
@@ -92,7 +92,7 @@ class Hooks:
             found = await self._context.steps.step(step, self._handlers[name], context)
             if not isinstance(found, dict):
                 raise Permanent("hook_invalid", f"a hook returns an object like a handler, not {type(found).__name__}")
-        except NeedsInput:
+        except (NeedsInput, HandBack):
             raise
         except Exception as error:
             raise InHook(str(moment), name, error) from error

@@ -272,6 +272,8 @@ class Keeper:
             self._free(place.mode)
         else:
             place.former.passed_on = False
+            if place.former.left:
+                self._free(place.former.mode)
 
     def hand_over(self, flow: Flow, run: Run, *, claimed: bool = False) -> None:
         """A run was committed into a place of ours, or claimed into one: begin it."""
@@ -346,6 +348,7 @@ class Keeper:
             del self._kept[active.flow.id]
         if not active.place.work_done:
             self._meter.read(active.place)
+        active.place.left = True
         if not active.place.passed_on:
             self._free(active.mode)
 
@@ -558,7 +561,8 @@ class Keeper:
                 with lived_through("claiming runs"):
                     await self._know_definitions()
                     async with self._claiming:
-                        idle = not await self._claim_all() and self._line.anybody
+                        # the service may have been told to stop meanwhile
+                        idle = not self._draining and not await self._claim_all() and self._line.anybody
             await woken(self._wake_claims, POLL_SECONDS)
             if idle:
                 await woken(self._place_free, LOOK_SECONDS)

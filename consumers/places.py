@@ -38,7 +38,7 @@ class Place:
     """A run's hold on a place. When its work is done the place is kept while the result is committed, and may be `passed_on`
     to the flow's next run; `since` is when the first of such a row of runs got it."""
 
-    __slots__ = ("former", "metered", "mode", "passed_on", "since", "tenant", "work_done")
+    __slots__ = ("former", "left", "metered", "mode", "passed_on", "since", "tenant", "work_done")
 
     def __init__(self, flow: Flow, mode: Mode, former: Place | None = None) -> None:
         assert flow.client_account_id is not None
@@ -50,6 +50,7 @@ class Place:
         self.since: float = self.metered if former is None else former.since
         self.work_done = False
         self.passed_on = False
+        self.left = False
 
     @property
     def exclusive(self) -> bool:

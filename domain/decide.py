@@ -704,7 +704,9 @@ def _let_go(story: Story, command: HandBackRun | ReassignRun) -> None:
     """Another worker goes on at once; but what gives way to a pause waits until the flow is resumed."""
     _current_run(story, command.run_id, command.token)
     phase = story.flow.current_phase or ""
-    if isinstance(command, HandBackRun) and story.flow.paused is not None:
+    run = story.flow.run
+    # a hook belongs to no phase that could be begun again: it goes on elsewhere, pause or not
+    if isinstance(command, HandBackRun) and story.flow.paused is not None and run is not None and run.hook is None:
         spent = command.execution_time_ms
         story.tell(RunHandedBack(phase_name=phase, run_id=command.run_id, execution_time_ms=spent))
         return
@@ -764,8 +766,11 @@ def _flow_timed_out(story: Story) -> None:
             "needs_person": True,
             "notify": True,
         }
+        about: Json = {"phase_name": phase_name, "run_id": run.run_id, "attempt": run.attempt}
         story.tell(
-            PhaseFailed(phase_name=phase_name, run_id=run.run_id, attempt=run.attempt, error=error, resolution=told)
+            PhaseFailed(**about, error=error, resolution=told)
+            if run.hook is None
+            else HookFailed(**about, moment=run.hook, error=error, resolution=told, final=True)
         )
     _give_up(story, phase_name, error)
 

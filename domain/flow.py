@@ -642,9 +642,10 @@ def _hook_started(flow: Flow, fact: HookStarted, meta: Meta) -> Flow:
     if fact.moment == Moment.ERROR:
         return replace(flow, run=run, retry=None)
     return replace(
-        flow,
+        _under_way(flow, meta.at),
         status=Status.PROCESSING,
         inputs={**flow.inputs, **fact.inputs},
+        options={**flow.options, "priority": fact.options["priority"]} if "priority" in fact.options else flow.options,
         run=run,
         retry=None,
         error=None,

@@ -22,13 +22,14 @@ from psycopg import sql
 from psycopg_pool import PoolTimeout
 
 from domain.commands import Envelope, Tenant
+from domain.decide import OVER
 from domain.errors import KeyReused, MfoError, StoreBusy, StoreUnavailable
-from domain.events import TOPICS, FlowCancelled, FlowCompleted, FlowDeleted, FlowFailed
 from domain.flow import Flow, Meta
 from domain.flow_types import FlowTypes
 from domain.schedules.commands import INTERNAL_SCHEDULE, CreateSchedule, ScheduleCommand, UpdateSchedule
 from domain.schedules.decide import decide
 from domain.schedules.schedule import Schedule, ScheduleRecorded, fold, look_at, waits
+from domain.words import Status
 from eventstore.artifacts import ArtifactStore
 from eventstore.codec import FIRST_HASH, decode_schedule, encode_meta, encode_schedule
 from eventstore.committer import ACCEPTED, REFUSED, REPEATED, Answer
@@ -80,12 +81,6 @@ select array(select id from claimed),
 """
 LOOK_AGAIN = """
 update schedules set wake_at = %s where id = %s and version = %s
-"""
-ENDED = tuple(TOPICS[event] for event in (FlowCompleted, FlowFailed, FlowCancelled, FlowDeleted))
-FLOWS = """
-select h.id, e.topic = any(%b) from heads h
-join stored_events e on e.originator_id = h.id and e.originator_version = h.version
-where h.id = any(%b)
 """
 ONE = """
 select snapshot from schedules where id = %s and client_account_id = %s and engagement_id = %s
@@ -400,12 +395,14 @@ class Schedules:
         return list(row[0]), row[1]
 
     async def flows(self, flow_ids: Collection[UUID]) -> dict[UUID, bool]:
-        """Those of these flows that there are, and whether each has ended: by the last fact of its history."""
-        if not flow_ids:
-            return {}
-        async with self._store.pool.connection() as connection:
-            cursor = await connection.execute(FLOWS, (list(ENDED), list(flow_ids)), binary=True)
-            return dict(await cursor.fetchall())
+        """Those of these flows that there are, and whether each has ended; one that cannot be read has not."""
+        broken: dict[UUID, Exception] = {}
+        loaded = await self._store.load(flow_ids, broken)
+        there = {flow_id: one.flow for flow_id, one in loaded.items() if one.flow.exists}
+        return {
+            flow_id: flow_id not in broken and (flow.status in OVER or flow.status is Status.FAILED)
+            for flow_id, flow in there.items()
+        } | dict.fromkeys(broken, False)
 
     async def look_again(self, schedule: Schedule, at: datetime | None) -> None:
         """Let a schedule out of hand, to be looked at then; one that has changed meanwhile is left as it is."""

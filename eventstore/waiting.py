@@ -24,19 +24,23 @@ offering as materialized (
     from r, keepers k, lateral (select r.kind = any(k.exclusive_kinds) as exclusive) o
     where k.seen_at > mfo_now() - interval '10 s' and (o.exclusive or r.kind = any(k.shared_kinds))
 ),
+in_hand as materialized (
+    select h.kind, h.flow_type, h.client_account_id, h.engagement_id from runs h
+    where h.state = 'running' and h.lease_until > mfo_now() - interval '10 s'
+),
 lane as materialized (
     select array(select distinct unnest(o.kinds) from offering o) as kinds
 )
 select r.flow_type, r.flow_version, r.phase_name, r.priority, r.queued_at,
        (select sum(o.places) from offering o)::int,
-       (select count(*) from runs h, lane l where h.state = 'running' and h.kind = any(l.kinds))::int,
+       (select count(*) from in_hand h, lane l where h.kind = any(l.kinds))::int,
        (select case when bool_and(o.tenant_runs is not null) then max(o.tenant_runs) end from offering o)::int,
-       (select count(*) from runs h where h.state = 'running' and h.client_account_id = r.client_account_id
+       (select count(*) from in_hand h where h.client_account_id = r.client_account_id
           and h.engagement_id = r.engagement_id)::int,
        (select case when bool_and(t.most is not null) then max(t.most) end
         from (select (select l.most from unnest(o.limited_types, o.limits) as l(flow_type, most) where l.flow_type = r.flow_type)
               from offering o) t(most))::int,
-       (select count(*) from runs h where h.state = 'running' and h.flow_type = r.flow_type)::int,
+       (select count(*) from in_hand h where h.flow_type = r.flow_type)::int,
        (select count(*) from (
             select from lane l cross join unnest(l.kinds) as k(kind) cross join lateral (
                 select from runs b

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg.rows import dict_row
 
-from domain.flow import Flow
+from domain.flow import DEADLINE_TIMER, Flow
 from domain.words import Status, counted
 from eventstore.codec import split
 from eventstore.database import Connection
@@ -26,12 +26,15 @@ CANDIDATES = 500
 OVERDUE = """
 select id as run_id, flow_id, phase_name, owner, extract(epoch from mfo_now() - deadline)::float8 as seconds,
        count(*) over () as total
-from runs where state = 'running' and deadline < mfo_now() - make_interval(secs => %s) order by deadline limit %s
+from runs r where state = 'running' and deadline < mfo_now() - make_interval(secs => %s)
+  and not exists (select from parked_commands p where p.flow_id = r.flow_id)
+order by deadline limit %s
 """
 LAPSED = """
 select id as run_id, flow_id, phase_name, owner, extract(epoch from mfo_now() - lease_until)::float8 as seconds,
        count(*) over () as total
-from runs where state = 'running' and lease_until < mfo_now() - make_interval(secs => %s)
+from runs r where state = 'running' and lease_until < mfo_now() - make_interval(secs => %s)
+  and not exists (select from parked_commands p where p.flow_id = r.flow_id)
   and deadline >= mfo_now() - make_interval(secs => %s)
 order by lease_until limit %s
 """
@@ -62,11 +65,12 @@ where f.flow_type = any (array(select distinct name from flow_types))
   and (f.flow_status = 'processing' or (f.flow_status = 'paused' and f.draining))
   and f.updated_at < mfo_now() - make_interval(secs => %s)
   and not exists (select from runs r where r.flow_id = f.flow_id)
-  and not exists (select from timers t where t.flow_id = f.flow_id)
+  and not exists (select from timers t where t.flow_id = f.flow_id and t.name <> 'deadline')
+  and not exists (select from parked_commands p where p.flow_id = f.flow_id)
 order by f.updated_at limit %s
 """
 RUN_ROWS = "select id, flow_id, token from runs where flow_id = any(%s)"
-TIMER_ROWS = "select flow_id, name, token from timers where flow_id = any(%s)"
+TIMER_ROWS = "select flow_id, name, token from timers where flow_id = any(%s) and name <> 'deadline'"
 RELAY = """
 select r.leader, r.position, extract(epoch from mfo_now() - r.moved_at)::float8 as silent, e.ended, mfo_now() as now,
        (select state from stored_events where notification_id > r.position order by notification_id limit 1) as oldest
@@ -234,8 +238,10 @@ def lacking(flow: Flow, runs: set[tuple[UUID, int]], timers: set[str]) -> str | 
         return None if (flow.run.run_id, flow.run.token) in runs else "run"
     if flow.status is not Status.PROCESSING or flow.waiting is not None:
         return None
-    if flow.timers:
-        return None if set(flow.timers) <= timers else "timer"
+    # the deadline of the flow keeps nothing going
+    awaited = set(flow.timers) - {DEADLINE_TIMER}
+    if awaited:
+        return None if awaited <= timers else "timer"
     return "next"
 
 
@@ -252,7 +258,10 @@ async def stuck(connection: Connection) -> list[tuple[Flow, str]]:
     ids = [row["flow_id"] for row in found]
     if not ids:
         return []
-    loaded = await load(connection, ids)
+    # one that cannot be read is parked with the next command for it
+    broken: dict[UUID, Exception] = {}
+    loaded = await load(connection, ids, broken)
+    ids = [flow_id for flow_id in ids if flow_id not in broken]
     runs: dict[UUID, set[tuple[UUID, int]]] = {}
     timers: dict[UUID, set[str]] = {}
     # read after the histories: what began meanwhile is found

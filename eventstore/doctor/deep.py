@@ -149,9 +149,12 @@ async def _rows(connection: Connection) -> list[Finding]:
 async def stray(connection: Connection) -> list[Json]:
     """Rows of runs whose flow has no such run under that token; at most 500 are looked at, the oldest."""
     candidates = await rows(connection, STRAY, STUCK_SECONDS, CANDIDATES)
-    loaded = await load(connection, {row["flow_id"] for row in candidates}) if candidates else {}
+    broken: dict[UUID, Exception] = {}
+    loaded = await load(connection, {row["flow_id"] for row in candidates}, broken) if candidates else {}
     found = []
     for row in candidates:
+        if row["flow_id"] in broken:
+            continue
         run = loaded[row["flow_id"]].flow.run
         if run is None or (run.run_id, run.token) != (row["run_id"], row["token"]):
             found.append(row)

@@ -86,17 +86,17 @@ class Repairs:
         async with self._side.pool.connection() as connection:
             found = await rows(connection, statement, *parameters)
         for row in found:
-            flow = await self._side.store.flow(row["flow_id"])
-            if flow.run is not None and flow.run.run_id == row["run_id"]:
+            flow = await self._flow(row["flow_id"])
+            if flow is not None and flow.run is not None and flow.run.run_id == row["run_id"]:
                 yield await self._tell(code, command(flow, flow.run), flow)
 
     async def _timers(self) -> AsyncIterator[Repaired]:
         async with self._side.pool.connection() as connection:
             found = await rows(connection, TIMERS, PATIENCE_SECONDS, CANDIDATES)
         for row in found:
-            flow = await self._side.store.flow(row["flow_id"])
-            timer = flow.timers.get(row["name"])
-            if timer is not None:
+            flow = await self._flow(row["flow_id"])
+            timer = flow.timers.get(row["name"]) if flow is not None else None
+            if flow is not None and timer is not None:
                 command = FireTimer(flow_id=flow.id, timer=row["name"], token=timer.token)
                 yield await self._tell("timer_overdue", command, flow)
 
@@ -122,6 +122,12 @@ class Repairs:
             ]
             return [FireTimer(flow_id=flow.id, timer=name, token=token) for name, token in due]
         return [ExecutePhase(flow_id=flow.id)]
+
+    async def _flow(self, flow_id: UUID) -> Flow | None:
+        """The flow, none where its history cannot be read: its next command parks it."""
+        broken: dict[UUID, Exception] = {}
+        loaded = await self._side.store.load([flow_id], broken)
+        return None if broken else loaded[flow_id].flow
 
     async def _tell(self, code: str, command: Command, flow: Flow) -> Repaired:
         assert flow.client_account_id is not None

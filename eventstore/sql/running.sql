@@ -309,10 +309,12 @@ begin
 end
 $$;
 
--- how many more runs of each type its limit allows
+-- how many more runs of each type its limit allows; one whose result waits behind a parked flow has no lease and takes no place
 create function type_room(k_types text[], k_limits int[]) returns int[] language sql stable as $$
     select array(
-        select l.most - (select count(*) from runs r where r.state = 'running' and r.flow_type = l.flow_type)::int
+        select l.most - (select count(*) from runs r
+                         where r.state = 'running' and r.flow_type = l.flow_type
+                           and r.lease_until > mfo_now() - interval '10 s')::int
         from unnest(k_types, k_limits) with ordinality as l(flow_type, most, n) order by l.n)
 $$;
 
@@ -358,7 +360,7 @@ begin
         may_before := may;
         with held as materialized (
             select r.client_account_id, r.engagement_id, count(*) filter (where r.kind = any (kinds)) as here, count(*) as in_all
-            from runs r where r.state = 'running' group by 1, 2
+            from runs r where r.state = 'running' and r.lease_until > mfo_now() - interval '10 s' group by 1, 2
         ),
         without as materialized (
             select l.client_account_id, l.engagement_id, min(l.used) as used

@@ -21,6 +21,7 @@ from domain.commands import (
     CompletePhase,
     FailPhase,
     FireTimer,
+    HandBackRun,
     ReassignRun,
     RecordSteps,
     RequestInput,
@@ -33,6 +34,7 @@ from domain.events import (
     PhaseCompleted,
     PhaseFailed,
     PhaseStarted,
+    RunHandedBack,
     RunReassigned,
     StepsCompleted,
 )
@@ -208,11 +210,9 @@ def _rebuilt(name: str, fact: FlowEvent, before: Flow) -> Command | None:
     if before.run is not None:
         run |= {"run_id": before.run.run_id, "token": before.run.token}
     if name == "FireTimer":
-        return (
-            FireTimer(flow_id=before.id, timer=before.retry.timer, token=before.retry.timer_token)
-            if before.retry
-            else None
-        )
+        # a flow of these shapes has one timer at a time
+        set_now = next(iter(before.timers.items()), None)
+        return FireTimer(flow_id=before.id, timer=set_now[0], token=set_now[1].token) if set_now else None
     if before.run is None:
         return None
     builders: dict[tuple[str, type], Callable[[Any], Command]] = {
@@ -235,7 +235,9 @@ def _rebuilt(name: str, fact: FlowEvent, before: Flow) -> Command | None:
             suggestions=fact.suggestions,
             execution_time_ms=fact.execution_time_ms,
         ),
-        ("ReassignRun", RunReassigned): lambda fact: ReassignRun(**run),
+        ("ReassignRun", RunReassigned): lambda fact: ReassignRun(**run, reason=fact.reason),
+        ("HandBackRun", RunReassigned): lambda fact: HandBackRun(**run),
+        ("HandBackRun", RunHandedBack): lambda fact: HandBackRun(**run, execution_time_ms=fact.execution_time_ms),
     }
     build = builders.get((name, type(fact)))
     return build(fact) if build is not None else None

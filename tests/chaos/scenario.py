@@ -58,7 +58,7 @@ def plan(seed: int, flows: int, seconds: float, shapes: Sequence[Shape] = SHAPES
         command_id = f"begin {seed}-{n}"
         body: Json = {"flow_type": shape.name, "flow_name": f"{shape.name} {n}", "initial_data": shape.data(random)}
         if shape.auto:
-            body["options"] = {"auto_execute": True}
+            body["options"] = {"auto_execute": True, **shape.options(random)}
         planned.append(
             Planned(
                 flow_id=uuid5(owner.client_account_id, command_id),

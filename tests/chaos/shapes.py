@@ -191,6 +191,7 @@ class Shape:
     share: int = 2
     auto: bool = True
     data: Callable[[Random], Json] = lambda _: {}
+    options: Callable[[Random], Json] = lambda _: {}
     answers: Mapping[str, Answer] = field(default_factory=dict)
     retry: RetryConfig = PATIENT
 
@@ -308,6 +309,19 @@ SHAPES: tuple[Shape, ...] = (
         data=lambda random: {"items": random.randint(4, 10), "seconds": round(random.uniform(0.4, 4.0), 2)},
     ),
     Shape("wide", (phase("wide", wide), phase("note", tick)), share=1),
+    Shape(
+        "delayed",
+        (phase("work", work), phase("note", tick)),
+        data=lambda random: {"seconds": round(random.uniform(0.1, 1.0), 2)},
+        options=lambda random: {"start_after_seconds": round(random.uniform(0.5, 20.0), 1)},
+    ),
+    Shape(
+        "unanswered",
+        (
+            phase("ask", ask, input_timeout_seconds=3.0, on_input_timeout="defaults", input_defaults={"colour": "red"}),
+            phase("note", tick),
+        ),
+    ),
 )
 BY_NAME: dict[str, Shape] = {shape.name: shape for shape in SHAPES}
 

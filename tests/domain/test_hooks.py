@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from domain.commands import CreateOptions, ExecutionOptions, FailPhase, FireTimer, ReassignRun, RecordSteps
+from domain.commands import (
+    CreateOptions,
+    ExecutionOptions,
+    FailPhase,
+    FireTimer,
+    HandBackRun,
+    ReassignRun,
+    RecordSteps,
+)
 from domain.decide import allowed, next_action
 from domain.errors import PhaseAlreadyRunning, PhaseOutOfOrder, RunNotCurrent
 from domain.events import (
@@ -311,3 +319,30 @@ def test_error_hooks_wait_for_their_target_too_and_the_flow_stays_failed() -> No
     assert waiting.flow.phase("opening").status is PhaseStatus.FAILED
     fired = FireTimer(flow_id=FLOW_ID, timer="retry", token=waiting.flow.retry.timer_token)
     then(waiting).when(fired).then(HookStarted)
+
+
+def test_a_flow_whose_time_is_up_during_its_end_keeps_its_phases_and_has_the_end_done_again() -> None:
+    timed = CreateOptions(auto_execute=True, flow_timeout_seconds=600)
+    flow = after(HOOKS.model_copy(update={"options": timed}))
+    flow = then(flow.when(complete(flow.flow)))
+    ending = then(flow.when(complete(flow.flow)))
+    up = FireTimer(flow_id=FLOW_ID, timer="deadline", token=ending.flow.timers["deadline"].token)
+    failed = then(ending.when(up).then(HookFailed, FlowFailed, HookStarted))
+    assert failed.flow.phase("closing").status is PhaseStatus.COMPLETED
+    assert [error["code"] for error in failed.flow.errors] == ["flow_timeout"]
+    urgent = EXECUTE.model_copy(update={"options": ExecutionOptions(priority=1)})
+    again = failed.when(urgent).then(HookFailed, HookStarted).flow
+    assert again.run is not None
+    assert again.run.hook == "end"
+    assert set(again.timers) == {"deadline"}
+    assert again.priority == 1
+
+
+def test_end_hooks_that_give_way_go_on_elsewhere_also_while_the_flow_is_paused() -> None:
+    paused = then(at_the_end().when(PAUSE))
+    run = paused.flow.run
+    assert run is not None
+    back = paused.when(HandBackRun(flow_id=FLOW_ID, run_id=run.run_id, token=run.token)).then(RunReassigned).flow
+    assert back.phase("closing").status is PhaseStatus.COMPLETED
+    assert back.run is not None
+    assert back.run.hook == "end"
