@@ -316,7 +316,7 @@ SHAPES: tuple[Shape, ...] = (
         options=lambda random: {"start_after_seconds": round(random.uniform(0.5, 20.0), 1)},
     ),
     Shape(
-        "unanswered",
+        "assumed",
         (
             phase("ask", ask, input_timeout_seconds=3.0, on_input_timeout="defaults", input_defaults={"colour": "red"}),
             phase("note", tick),
