@@ -75,6 +75,12 @@ async def discovery(api: Api, name: str = "Juni & Jüli", until: str | None = No
     return {**made, "version": answer.version}
 
 
+@pytest.fixture(autouse=True)
+def folder_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What other tests leave for a moment must not be seen."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
 def folders() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob("mfo-report-*"))
 

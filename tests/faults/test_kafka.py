@@ -90,6 +90,11 @@ async def test_a_command_sent_to_kafka_before_its_death_is_done_once(services: S
     services.kafka.start()
     # its sender cannot know whether it was taken, and sends it again
     await send()
+
+    async def done() -> bool:
+        return await services.unfinished([flow_id]) == 0
+
+    await until(done, 90)
     await services.all_end_well([flow_id])
     async with listener(services.kafka.bootstrap()) as heard:
         assert {(await heard.reply(command_id)).name, (await heard.reply(command_id, 2)).name} == {
