@@ -23,17 +23,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[TOLD] = []
 
 
-# packages whose tests share something that takes long to start
-TOGETHER = ("chaos", "cli", "crews", "e2e", "faults")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes a file's tests stay together, and those of some packages."""
-    for item in items:
-        package = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(package if package in TOGETHER else str(item.path)))
-
-
 def pytest_unconfigure(config: pytest.Config) -> None:
     config.stash[STACK].stop()
 
