@@ -27,6 +27,12 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
+def deleted(version: int, position: str | None) -> Response:
+    """204, with the version and the place of what says so."""
+    place = {"X-MFO-Position": position} if position is not None else {}
+    return Response(status_code=204, headers={"ETag": etag(version), **place})
+
+
 def not_modified(request: Request, version: int) -> Response | None:
     """304 when the caller holds this version already (`If-None-Match`), else none."""
     given = request.headers.get("if-none-match")

@@ -15,7 +15,7 @@ import msgspec
 from fastapi import Depends, Path, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 
 from api.problems import field_errors
@@ -43,7 +43,7 @@ from eventstore.service import WriteSide
 TENANT_HEADERS = ("X-Client-Account-ID", "X-Engagement-ID", "X-User-ID")
 MAX_HEADER = 255
 DRAIN_BYTES = 8 << 20
-C = TypeVar("C", bound=Command)
+C = TypeVar("C", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,16 +246,27 @@ async def _read(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
+NO_BODY = "a DELETE takes no body; give the reason as query parameter"
+
+
+async def no_body(request: Request, asking: Caller, message: str) -> None:
+    """Raise BodyInvalid, with this message, where there is a body; BodyNotJson and BodyTooLarge."""
+    if await json_body(request, asking.side.config.max_body_bytes):
+        raise BodyInvalid(message, errors=[FieldError("body", message)])
+
+
 async def command_of(request: Request, asking: Caller, kind: type[C], flow_id: UUID) -> C:
     """The command in the body, about this flow; raises BodyNotJson, BodyTooLarge and BodyInvalid."""
     return build(kind, await json_body(request, asking.side.config.max_body_bytes), flow_id)
 
 
-def build(kind: type[C], body: dict[str, Any], flow_id: UUID) -> C:
-    """The command with these fields; raises BodyInvalid listing what is wrong with them."""
-    errors = [FieldError("flow_id", "unknown field; the path names the flow")] if "flow_id" in body else []
+def build(kind: type[C], body: dict[str, Any], subject: UUID, *, named: str = "flow_id") -> C:
+    """The command with these fields about the subject that the path names; raises BodyInvalid listing what is wrong with
+    them."""
+    what = named.removesuffix("_id")
+    errors = [FieldError(named, f"unknown field; the path names the {what}")] if named in body else []
     try:
-        command = kind.model_validate({**body, "flow_id": flow_id})
+        command = kind.model_validate({**body, named: subject})
     except ValidationError as invalid:
         errors.extend(field_errors(invalid.errors(include_url=False, include_input=False, include_context=False)))
     except RecursionError:

@@ -12,8 +12,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from api import cursors
-from api.answers import Json, etag, not_modified
-from api.asking import DOOR, Asking, Caller, OfFlow, command_id, command_of, json_body, submit
+from api.answers import Json, deleted, etag, not_modified
+from api.asking import DOOR, NO_BODY, Asking, Caller, OfFlow, command_id, command_of, no_body, submit
 from api.cursors import Cursor
 from api.documents import CommandParked, FlowDetail, FlowList, FlowMade, FlowStatusAnswer, History
 from api.openapi import DELETE_FLOW, NDJSON, answers, takes
@@ -194,19 +194,14 @@ async def delete_flow(
     reason: Annotated[str | None, Query(max_length=4000)] = None,
 ) -> Response:
     """Hide the flow; its history stays. The answer's version and position are in `ETag` and `X-MFO-Position`."""
-    if await json_body(request, asking.side.config.max_body_bytes):
-        message = "a DELETE takes no body; give the reason as query parameter"
-        raise BodyInvalid(message, errors=[FieldError("body", message)])
+    await no_body(request, asking, NO_BODY)
     command = DeleteFlow(flow_id=wanted.flow_id, reason=reason)
     answer = await submit(request, asking, command, command_id=command_id(request))
     if answer.outcome == WAITS:
         return waits(answer)
     if answer.error is not None:
         return problem(request, answer.error)
-    headers = {"ETag": etag(answer.version)}
-    if answer.position is not None:
-        headers["X-MFO-Position"] = answer.position
-    return Response(status_code=204, headers=headers)
+    return deleted(answer.version, answer.position)
 
 
 @router.get(

@@ -7,19 +7,18 @@ from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from api import cursors
-from api.answers import Json, etag, not_modified
-from api.asking import DOOR, Asking, Caller, command_id, expected_version, json_body
+from api.answers import Json, deleted, etag, not_modified
+from api.asking import DOOR, NO_BODY, Asking, Caller, build, command_id, expected_version, json_body, no_body
 from api.cursors import Cursor
 from api.flows import known_types
 from api.openapi import DELETE_FLOW, answers, takes
-from api.problems import field_errors, problem
+from api.problems import problem
 from api.reading import words
 from api.schedule_documents import FiringList, NextTimes, ScheduleAnswered, ScheduleEvents, ScheduleList, ScheduleView
-from domain.errors import BodyInvalid, FieldError, ParameterInvalid, ScheduleNotFound
+from domain.errors import FieldError, ParameterInvalid, ScheduleNotFound
 from domain.schedules.commands import (
     BackfillSchedule,
     CreateSchedule,
@@ -86,17 +85,7 @@ OfSchedule = Annotated[Schedule, Depends(wanted_schedule)]
 
 async def _command(request: Request, asking: Caller, kind: type[S], schedule_id: UUID) -> S:
     """The command in the body; raises BodyNotJson, BodyTooLarge and BodyInvalid listing what is wrong."""
-    body = await json_body(request, asking.side.config.max_body_bytes)
-    errors = [FieldError("schedule_id", "unknown field; the path names the schedule")] if "schedule_id" in body else []
-    try:
-        command = kind.model_validate({**body, "schedule_id": schedule_id})
-    except ValidationError as invalid:
-        errors.extend(field_errors(invalid.errors(include_url=False, include_input=False, include_context=False)))
-    except RecursionError:
-        errors.append(FieldError("body", "nested too deep"))
-    if errors:
-        raise BodyInvalid("; ".join(f"{error.field}: {error.message}" for error in errors[:3]), errors=errors)
-    return command
+    return build(kind, await json_body(request, asking.side.config.max_body_bytes), schedule_id, named="schedule_id")
 
 
 async def _submit(request: Request, asking: Caller, command: ScheduleCommand) -> ScheduleAnswer:
@@ -203,16 +192,11 @@ async def delete_schedule(
     request: Request, asking: Asking, wanted: OfSchedule, reason: Annotated[str | None, Query(max_length=4000)] = None
 ) -> Response:
     """End the schedule and hide it; its flows and its history stay."""
-    if await json_body(request, asking.side.config.max_body_bytes):
-        message = "a DELETE takes no body; give the reason as query parameter"
-        raise BodyInvalid(message, errors=[FieldError("body", message)])
+    await no_body(request, asking, NO_BODY)
     answer = await _submit(request, asking, DeleteSchedule(schedule_id=wanted.id, reason=reason))
     if answer.error is not None:
         return problem(request, answer.error)
-    headers = {"ETag": etag(answer.version)}
-    if answer.position is not None:
-        headers["X-MFO-Position"] = answer.position
-    return Response(status_code=204, headers=headers)
+    return deleted(answer.version, answer.position)
 
 
 @router.post(

@@ -82,7 +82,7 @@ class _Active:
     """A run in hand."""
 
     __slots__ = (
-        *("after", "asked", "ends", "flow", "left", "lost", "mode", "place", "progress", "run", "seen", "signals"),
+        *("after", "asked", "ends", "flow", "lost", "mode", "place", "progress", "run", "seen", "signals"),
         *("task", "told"),
     )
 
@@ -91,7 +91,6 @@ class _Active:
         self.run = run
         self.mode = place.mode
         self.place = place
-        self.left = False
         self.task: asyncio.Task[None] | None = None
         self.after: asyncio.Task[None] | None = None
         self.lost = False
@@ -341,14 +340,13 @@ class Keeper:
 
     def _leave_place(self, active: _Active) -> None:
         """The place is free, unless the flow's next run has it by now."""
-        if active.left:
+        if active.place.left:
             return
-        active.left = True
+        active.place.left = True
         if self._kept.get(active.flow.id) is active.place:
             del self._kept[active.flow.id]
         if not active.place.work_done:
             self._meter.read(active.place)
-        active.place.left = True
         if not active.place.passed_on:
             self._free(active.mode)
 
@@ -517,11 +515,12 @@ class Keeper:
         if not isinstance(command, FailPhase):
             await self._report_as(active, self._failure(flow, run, "permanent", code, detail, retryable=False))
 
-    async def _report_as(self, active: _Active, command: Command) -> Answer | None:
+    async def _report_as(self, active: _Active, command: Command, called: str | None = None) -> Answer | None:
+        """Submit a command about a run of ours; `called` tells apart those of one kind."""
         flow, run = active.flow, active.run
         return await self._ask(
             command,
-            command_id=str(uuid5(run.run_id, f"{run.token}:{type(command).__name__}")),
+            command_id=str(uuid5(run.run_id, f"{run.token}:{called or type(command).__name__}")),
             client_account_id=_known(flow.client_account_id),
             engagement_id=_known(flow.engagement_id),
             user_id=flow.updated_by,
@@ -792,17 +791,9 @@ class Keeper:
         return keep
 
     async def _keep_steps(self, active: _Active, number: int, results: dict[str, Any]) -> bool:
-        flow, run = active.flow, active.run
-        answer = await self._ask(
-            RecordSteps(flow_id=flow.id, run_id=run.run_id, token=run.token, results=results),
-            command_id=str(uuid5(run.run_id, f"{run.token}:steps:{number}")),
-            client_account_id=_known(flow.client_account_id),
-            engagement_id=_known(flow.engagement_id),
-            user_id=flow.updated_by,
-            correlation_id=flow.correlation_id,
-            causation_id=str(run.run_id),
-            source="worker",
-        )
+        run = active.run
+        done = RecordSteps(flow_id=active.flow.id, run_id=run.run_id, token=run.token, results=results)
+        answer = await self._report_as(active, done, f"steps:{number}")
         return answer is not None and answer.error is None
 
     async def on_progress(self, progress: Progress) -> None:

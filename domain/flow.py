@@ -492,8 +492,8 @@ def _under_way(flow: Flow, at: datetime) -> Flow:
     return replace(flow, start=None, deadline=_deadline_of(flow.options, flow.version, at))
 
 
-def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
-    run = Run(
+def _run_of(fact: PhaseStarted | HookStarted, meta: Meta, hook: str | None = None) -> Run:
+    return Run(
         run_id=fact.run_id,
         phase_name=fact.phase_name,
         token=fact.token,
@@ -502,7 +502,17 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         timeout_seconds=fact.timeout_seconds,
         started_at=meta.at,
         options=fact.options,
+        hook=hook,
     )
+
+
+def _with_priority(flow: Flow, fact: PhaseStarted | HookStarted) -> Json:
+    """The flow's options, with the priority from now on where one was given."""
+    return {**flow.options, "priority": fact.options["priority"]} if "priority" in fact.options else flow.options
+
+
+def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
+    run = _run_of(fact, meta)
     flow = _under_way(flow, meta.at)
     phase = flow.phase(fact.phase_name)
     running = replace(
@@ -519,7 +529,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         _moved(flow, running, meta),
         status=Status.PROCESSING,
         inputs={**flow.inputs, **fact.inputs} if fact.inputs else flow.inputs,
-        options={**flow.options, "priority": fact.options["priority"]} if "priority" in fact.options else flow.options,
+        options=_with_priority(flow, fact),
         run=run,
         waiting=None,
         retry=None,
@@ -628,24 +638,14 @@ def _postponed(flow: Flow, fact: PhasePostponed, meta: Meta) -> Flow:
 
 
 def _hook_started(flow: Flow, fact: HookStarted, meta: Meta) -> Flow:
-    run = Run(
-        run_id=fact.run_id,
-        phase_name=fact.phase_name,
-        token=fact.token,
-        attempt=fact.attempt,
-        max_attempts=fact.max_attempts,
-        timeout_seconds=fact.timeout_seconds,
-        started_at=meta.at,
-        options=fact.options,
-        hook=fact.moment,
-    )
+    run = _run_of(fact, meta, fact.moment)
     if fact.moment == Moment.ERROR:
         return replace(flow, run=run, retry=None)
     return replace(
         _under_way(flow, meta.at),
         status=Status.PROCESSING,
         inputs={**flow.inputs, **fact.inputs},
-        options={**flow.options, "priority": fact.options["priority"]} if "priority" in fact.options else flow.options,
+        options=_with_priority(flow, fact),
         run=run,
         retry=None,
         error=None,

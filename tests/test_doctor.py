@@ -12,9 +12,8 @@ from prometheus_client import REGISTRY
 from eventstore.doctor import CODES, Finding, examine
 from eventstore.doctor.metrics import shown
 from mfo.doctoring import look, mend
-from projections.app import read_side
-from projections.told import from_store
 from tests.eventstore.house import House, config_for, open_house
+from tests.projecting import project
 
 Json = dict[str, Any]
 
@@ -25,20 +24,15 @@ async def house(database_url: str) -> AsyncIterator[House]:
         yield house
 
 
-async def project(house: House) -> None:
-    """Bring every read model up to the end of the log, as the service leaves them."""
-    events = [from_store(event) for event in await house.side.store.tail(0, 100_000)]
-    async with read_side(house.side.config) as (connections, known):
-        for name, projection in known.items():
-            async with connections.connection() as connection, connection.transaction():
-                told = [event for event in events if projection.topics is None or event.topic in projection.topics]
-                await projection.apply(connection, told)
-                await connection.execute(
-                    "insert into projections (name, version, state, position, updated_at)"
-                    " values (%s, 1, 'live', (select max(notification_id) from stored_events), mfo_now())"
-                    " on conflict (name) do update set position = excluded.position, updated_at = excluded.updated_at",
-                    (name,),
-                )
+async def followed(house: House) -> None:
+    """Every read model at the end of the log, and its row as the service leaves it."""
+    for name in await project(house):
+        await house.rows(
+            "insert into projections (name, version, state, position, updated_at)"
+            " values (%s, 1, 'live', (select max(notification_id) from stored_events), mfo_now())"
+            " on conflict (name) do update set position = excluded.position, updated_at = excluded.updated_at",
+            name,
+        )
 
 
 async def told_to_kafka(house: House) -> None:
@@ -50,7 +44,7 @@ async def told_to_kafka(house: House) -> None:
 
 
 async def served(house: House) -> None:
-    await project(house)
+    await followed(house)
     await told_to_kafka(house)
 
 
@@ -141,7 +135,7 @@ async def test_a_flow_with_nothing_under_way_is_found_and_goes_on(
     if lost == "timers":
         await house.fail(flow.id)
     await house.rows(f"delete from {lost} where flow_id = %s", flow.id)
-    await project(house)
+    await followed(house)
     await house.shift_clock(3600)
     await house.rows("update projections set updated_at = mfo_now()")
     await told_to_kafka(house)

@@ -29,6 +29,7 @@ from eventstore.imports import Import
 from eventstore.past import Past
 from eventstore.service import write_side
 from tests.consumers.conftest import ended
+from tests.consumers.keeping import at_work
 from tests.eventstore.house import FLOWS, House, config_for, create, started
 from tests.stack import Stack
 from tests.waiting import until
@@ -56,28 +57,8 @@ class Yard:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def yard(module_url: str) -> AsyncIterator[Yard]:
-    config = config_for(module_url, workers=2, worker_memory_mb=300)
-    work = PhaseWork(modules([FLOWS]))
-    keeper = Keeper(config.workers, config.slots)
-    begin = Begin(
-        database_url=module_url, shard="mfo", master_key=config.master_key, flow_type_modules=config.flow_type_modules
-    )
-    async with write_side(config, slots=keeper, handlers=work.handlers, validators=work.validators) as side:
-        pool = WorkerPool(
-            config.workers,
-            begin,
-            memory_mb=config.worker_memory_mb,
-            on_progress=keeper.on_progress,
-            on_steps=keeper.on_steps,
-        )
-        await pool.start()
-        keeper.attach(
-            side, pool, Workshop(work, side.artifacts, side.imports, side.keyring, Past(side.pool, side.store))
-        )
-        keeper.start()
-        yield Yard(House(side), keeper, pool)
-        await keeper.stop()
-        await pool.stop()
+    async with at_work(config_for(module_url, workers=2, worker_memory_mb=300)) as (house, keeper, pool):
+        yield Yard(house, keeper, pool)
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,9 @@ import msgspec
 from domain.commands import DeleteFlow, Tenant
 from domain.flow import Flow
 from eventstore.service import ServiceConfig
-from projections.app import projections
-from projections.told import from_store
 from tests.consumers.conftest import ended, serving
 from tests.eventstore.house import House, create, new_tenant
+from tests.projecting import project
 
 Json = dict[str, Any]
 JUNE = "Server Name,Zweck,Memory\nweb01,Abrechnung,4096\nweb02,Lager,8192\n"
@@ -34,17 +33,6 @@ async def discover(house: House, tenant: Tenant, text: str, **initial_data: Any)
     assert flow.status == "completed", flow.error or flow.waiting
     await project(house)
     return flow
-
-
-async def project(house: House) -> None:
-    """Bring every read model up to the end of the log."""
-    events = [from_store(event) for event in await house.side.store.tail(0, 100_000)]
-    async with house.side.pool.connection() as connection, connection.transaction():
-        for projection in projections(house.side.pool, house.side.types).values():
-            topics = projection.topics
-            told = [event for event in events if topics is None or event.topic in topics]
-            applied = await projection.apply(connection, told)
-            assert not applied.parked, applied.parked
 
 
 def mapped(flow: Flow, field: str) -> tuple[str, str] | None:

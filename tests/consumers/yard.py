@@ -8,17 +8,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from consumers.frames import Begin
 from consumers.keeper import Keeper
-from consumers.phases import PhaseWork
 from consumers.pool import WorkerPool
-from consumers.work import Workshop
 from domain.events import RunReassigned
 from domain.flow import Flow
-from eventstore.definitions import modules
-from eventstore.past import Past
-from eventstore.service import write_side
 from tests.consumers.conftest import ended
+from tests.consumers.keeping import at_work
 from tests.eventstore.house import House, config_for
 from tests.waiting import until
 
@@ -69,31 +64,5 @@ class Yard:
 async def open_yard(database_url: str, folder: Path, **settings: Any) -> AsyncIterator[Yard]:
     given = {"workers": 1, "worker_memory_mb": 600, "flow_type_modules": (TOLD,), **settings}
     config = config_for(database_url, **given)
-    work = PhaseWork(modules(config.flow_type_modules))
-    keeper = Keeper(config.workers, config.slots)
-    begin = Begin(
-        database_url=database_url,
-        shard="mfo",
-        master_key=config.master_key,
-        flow_type_modules=config.flow_type_modules,
-    )
-    async with write_side(config, slots=keeper, handlers=work.handlers, validators=work.validators) as side:
-        pool = WorkerPool(
-            config.workers,
-            begin,
-            memory_mb=config.worker_memory_mb,
-            max_runs=config.worker_max_runs,
-            recycle_mb=config.worker_recycle_mb,
-            on_progress=keeper.on_progress,
-            on_steps=keeper.on_steps,
-        )
-        await pool.start()
-        keeper.attach(
-            side, pool, Workshop(work, side.artifacts, side.imports, side.keyring, Past(side.pool, side.store))
-        )
-        keeper.start()
-        try:
-            yield Yard(House(side), keeper, pool, folder)
-        finally:
-            await keeper.stop(0.1)
-            await pool.stop()
+    async with at_work(config, grace_seconds=0.1) as (house, keeper, pool):
+        yield Yard(house, keeper, pool, folder)
