@@ -24,7 +24,7 @@ from api.rows import FLOWS, FlowFilter, Row
 from api.runs import run_shown
 from api.waiting import waiting
 from domain.commands import CreateFlow, DeleteFlow
-from domain.decide import next_action
+from domain.deciding.following import next_action
 from domain.errors import BodyInvalid, FieldError, ParameterInvalid, ReadModelBehind
 from domain.events import TOPICS
 from domain.flow import Recorded

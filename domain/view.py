@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from domain.decide import allowed, next_action
+from domain.deciding.following import next_action
+from domain.deciding.story import allowed
 from domain.flow import DONE, INPUT_TIMER, Flow, Phase, progress
 from domain.flow_types import FlowTypes
 from domain.words import PhaseStatus, Status

@@ -35,7 +35,8 @@ from domain.commands import (
     ProvideInput,
     RequestInput,
 )
-from domain.decide import OVER, Story, decide
+from domain.decide import decide
+from domain.deciding.story import OVER, Story
 from domain.errors import FlowNotFound, KeyReused, MfoError, StoreBusy, StoreUnavailable, Unavailable
 from domain.flow import Flow, Meta, Run
 from domain.flow_types import FlowTypes

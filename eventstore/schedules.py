@@ -22,7 +22,7 @@ from psycopg import sql
 from psycopg_pool import PoolTimeout
 
 from domain.commands import Envelope, Tenant
-from domain.decide import OVER
+from domain.deciding.story import OVER
 from domain.errors import KeyReused, MfoError, StoreBusy, StoreUnavailable
 from domain.flow import Flow, Meta
 from domain.flow_types import FlowTypes

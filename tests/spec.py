@@ -10,7 +10,8 @@ from uuid import UUID
 import pytest
 
 from domain.commands import Command, CompletePhase, FailPhase, FireTimer, RequestInput
-from domain.decide import Story, decide
+from domain.decide import decide
+from domain.deciding.story import Story
 from domain.errors import MfoError
 from domain.events import FlowEvent
 from domain.flow import Flow, Meta, Recorded, fold

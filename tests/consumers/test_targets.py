@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 from consumers.app import targets_figures
 from consumers.breakers import CLOSED_SECONDS, Targets
 from consumers.context import Limits
-from domain.decide import next_action
+from domain.deciding.following import next_action
 from domain.flow import Flow
 from eventstore.breakers import PROBE_SECONDS, SHARED, Breaker, Breakers, Standing
 from eventstore.database import pool

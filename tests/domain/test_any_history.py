@@ -28,7 +28,8 @@ from domain.commands import (
     RequestInput,
     ResumeFlow,
 )
-from domain.decide import OVER, Story, allowed, decide
+from domain.decide import decide
+from domain.deciding.story import OVER, Story, allowed
 from domain.errors import InputsMissing, MfoError
 from domain.events import FlowDeleted
 from domain.flow import DONE, Flow, Recorded, fold, progress

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from domain.commands import CreateFlow, CreateOptions
-from domain.decide import next_action
+from domain.deciding.following import next_action
 from domain.events import FlowCreated, FlowFailed, FlowPaused, FlowResumed, InputRequested, PhaseFailed, PhaseStarted
 from domain.flow import Flow, Timer, fold
 from domain.view import row

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from domain.commands import CreateFlow, CreateOptions, ExecutePhase, ExecutionOptions
-from domain.decide import next_action
+from domain.deciding.following import next_action
 from domain.errors import InputsMissing
 from domain.events import (
     FlowCompleted,

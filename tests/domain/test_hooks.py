@@ -13,7 +13,8 @@ from domain.commands import (
     ReassignRun,
     RecordSteps,
 )
-from domain.decide import allowed, next_action
+from domain.deciding.following import next_action
+from domain.deciding.story import allowed
 from domain.errors import PhaseAlreadyRunning, PhaseOutOfOrder, RunNotCurrent
 from domain.events import (
     CheckpointCreated,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from domain.commands import CreateFlow
-from domain.decide import allowed, next_action
+from domain.deciding.following import next_action
+from domain.deciding.story import allowed
 from domain.flow import Flow
 from domain.words import Status
 from tests.examples import CANCEL, CREATE, CREATED, DELETED, EXECUTE, EXECUTE_SECOND, FLOW_ID, PAUSE, RESUME

@@ -1,0 +1,1 @@
+"""The answers to commands, by what they are about; `domain.decide` hands each command to its own."""

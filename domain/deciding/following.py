@@ -1,0 +1,74 @@
+"""What a flow needs next, in words for people and in fields for programs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from domain.deciding.starting import missing_inputs
+from domain.deciding.story import OVER, THE_END
+from domain.flow import INPUT_TIMER, RETRY_TIMER, START_TIMER, Flow, Phase
+from domain.flow_types import FlowTypes
+from domain.words import Action, Status
+
+Json = dict[str, Any]
+
+
+def next_action(flow: Flow, types: FlowTypes) -> Json:
+    """What the flow needs next: `{type, phase, required_inputs, message, estimated_duration_seconds, until}`.
+
+    `until` (ISO 8601) is when the flow goes on by itself: the start, the next attempt, the end of the time for an answer.
+    """
+    phase: Phase | None = flow.next_phase
+    config = types.version(flow.flow_type, flow.flow_version).phase(phase.name) if phase is not None else None
+    title = config.display_name if config else THE_END
+    last = flow.error is not None or flow.run is not None or flow.retry is not None
+    name = phase.name if phase else flow.current_phase if last else None
+    seconds = config.expected_seconds if config else None
+    if flow.status in OVER:
+        return _action(Action.NONE, None, [], f"The flow is {flow.status}", None)
+    if flow.status is Status.FAILED:
+        advice = flow.advice.get("message") or "execute it again or cancel the flow"
+        return _action(Action.RETRY, name, [], f"{title} failed; {advice}", seconds)
+    if flow.paused is not None:
+        message = "The flow is paused; work in progress is draining" if flow.draining else "The flow is paused"
+        return _action(Action.RESUME, name, [], message, None)
+    if flow.waiting is not None:
+        kind = Action.APPROVE if "approval" in flow.waiting.fields else Action.PROVIDE_INPUT
+        wanted, until = list(flow.waiting.fields), _until(flow, INPUT_TIMER)
+        return _action(kind, flow.waiting.phase_name, wanted, flow.waiting.message, None, until=until)
+    if flow.retry is not None:
+        why = flow.retry.reason
+        message = f"{title} waits: {why.get('message', '')}" if why else f"{title} will be tried again"
+        until = _until(flow, RETRY_TIMER)
+        return _action(Action.WAIT, name, [], message, flow.retry.delay_seconds, until=until)
+    if flow.start is not None:
+        return _action(Action.WAIT, name, [], f"{title} will be started", seconds, until=_until(flow, START_TIMER))
+    if flow.run is not None:
+        return _action(Action.WAIT, name, [], "Ending the flow" if flow.run.hook else f"Processing {title}", seconds)
+    missing = missing_inputs(flow, config, {}) if config else []
+    return _action(Action.EXECUTE_PHASE, name, missing, f"Execute {title}", seconds)
+
+
+def _until(flow: Flow, name: str) -> datetime | None:
+    timer = flow.timers.get(name)
+    return timer.fires_at if timer is not None else None
+
+
+def _action(
+    kind: Action,
+    phase: str | None,
+    inputs: list[str],
+    message: str,
+    seconds: float | None,
+    *,
+    until: datetime | None = None,
+) -> Json:
+    return {
+        "type": str(kind),
+        "phase": phase,
+        "required_inputs": inputs,
+        "message": message,
+        "estimated_duration_seconds": seconds,
+        "until": until.isoformat() if until is not None else None,
+    }

@@ -1,0 +1,269 @@
+"""How a flow begins, how its phases begin, and what comes next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from domain.commands import CreateFlow, ExecutePhase
+from domain.deciding.story import Story, allowed, not_over
+from domain.errors import (
+    FieldError,
+    FlowExists,
+    FlowIsOver,
+    FlowPausedNow,
+    InputsMissing,
+    NotSupported,
+    PhaseAlreadyRunning,
+    PhaseOutOfOrder,
+    PhaseUnknown,
+)
+from domain.events import (
+    FlowCompleted,
+    FlowCreated,
+    HookFailed,
+    HookStarted,
+    InputRequested,
+    PhaseStarted,
+    PlannedPhase,
+)
+from domain.flow import DONE, Flow
+from domain.flow_types import PhaseConfig, RetryConfig
+from domain.words import Moment, PhaseStatus
+
+Json = dict[str, Any]
+
+
+def create(story: Story, command: CreateFlow) -> None:
+    if story.flow.exists:
+        raise FlowExists
+    unsupported = [
+        name
+        for name, given in (
+            ("options.notification_emails", command.options.notification_emails),
+            ("parent_flow_id", command.parent_flow_id),
+            ("dependent_flow_ids", command.dependent_flow_ids),
+        )
+        if given
+    ]
+    if unsupported:
+        raise NotSupported(
+            f"{', '.join(unsupported)}: not supported yet; leave it out",
+            errors=[FieldError(name, "not supported yet") for name in unsupported],
+        )
+    config = story.types.get(command.flow_type)
+    given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute", "notification_emails"})
+    if config.flow_timeout_seconds is not None:
+        given.setdefault("flow_timeout_seconds", config.flow_timeout_seconds)
+    story.tell(
+        FlowCreated(
+            flow_type=config.name,
+            flow_version=config.version,
+            flow_name=command.flow_name,
+            phases=tuple(PlannedPhase(phase.name, phase.weight) for phase in config.phases),
+            flow_description=command.flow_description,
+            flow_tags=command.flow_tags,
+            initial_data=command.initial_data,
+            options=given,
+            auto_execute=command.options.auto_execute,
+        )
+    )
+    start = story.flow.start
+    if start is None:
+        if command.options.auto_execute:
+            go_on(story)
+    elif not start.left(story.meta.at):
+        go_on(story)
+
+
+def execute(story: Story, command: ExecutePhase) -> None:
+    flow = story.flow
+    not_over(story)
+    if flow.paused is not None:
+        raise FlowPausedNow(allowed=allowed(flow, story.types))
+    if flow.run is not None and flow.run.hook != Moment.ERROR:
+        raise PhaseAlreadyRunning(
+            f"phase {flow.run.phase_name} is running; wait for it, pause the flow or cancel it",
+            allowed=allowed(flow, story.types),
+        )
+    following = flow.next_phase
+    if following is None:
+        _execute_end(story, command)
+        return
+    config = _phase_asked(story, command.phase_name) if command.phase_name else story.type.phase(following.name)
+    if config.name != following.name:
+        if flow.phase(config.name).status in DONE:
+            raise PhaseOutOfOrder(
+                f"phase {config.name} has been completed; next is {following.name}", allowed=[following.name]
+            )
+        raise PhaseOutOfOrder(f"phase {config.name} comes later; next is {following.name}", allowed=[following.name])
+    options = options_for(story, config, command.options.model_dump(exclude_none=True))
+    if options["validate_inputs"]:
+        missing = missing_inputs(flow, config, command.inputs)
+        if missing:
+            raise InputsMissing(
+                f"phase {config.name} needs {', '.join(missing)}",
+                errors=[FieldError(f"inputs.{name}", "is required") for name in missing],
+            )
+    _leave_error_hooks(story)
+    start_phase(story, config, command.inputs, options)
+
+
+def _execute_end(story: Story, command: ExecutePhase) -> None:
+    """Run the end hooks, which are all that is left; their phase is the last one."""
+    if not story.type.hooks.end:
+        raise FlowIsOver(allowed=allowed(story.flow, story.types))
+    last = story.type.phases[-1]
+    if command.phase_name and (named := _phase_asked(story, command.phase_name).name) != last.name:
+        raise PhaseOutOfOrder(f"phase {named} has been completed; what is left is the flow's end", allowed=[last.name])
+    options = options_for(story, last, command.options.model_dump(exclude_none=True))
+    _leave_error_hooks(story)
+    start_hook(story, Moment.END, options=options, inputs=command.inputs)
+
+
+def _leave_error_hooks(story: Story) -> None:
+    """What the error hooks were about to say is about a failure that no longer stands."""
+    run = story.flow.run
+    if run is None:
+        return
+    error = {
+        "class": "cancelled",
+        "code": "flow_executed",
+        "message": "the flow was executed again before the hooks had ended",
+        "retryable": False,
+    }
+    story.tell(
+        HookFailed(moment=Moment.ERROR, phase_name=run.phase_name, run_id=run.run_id, attempt=run.attempt, error=error)
+    )
+
+
+def _phase_asked(story: Story, name: str) -> PhaseConfig:
+    try:
+        return story.type.phase(name)
+    except PhaseUnknown as unknown:
+        for other in story.types.all():
+            if any(phase.name == name for phase in other.phases) and other.name != story.flow.flow_type:
+                raise PhaseUnknown(
+                    f"phase {name!r} belongs to flow type {other.name}; this flow is a {story.flow.flow_type}",
+                    allowed=unknown.allowed,
+                ) from None
+        raise
+
+
+def start_phase(story: Story, config: PhaseConfig, inputs: Json, options: Json, attempt: int = 1) -> None:
+    resolved = dict(options)
+    timeout = float(resolved.pop("timeout_seconds"))
+    max_attempts = int(resolved.pop("max_attempts"))
+    story.tell(
+        PhaseStarted(
+            phase_name=config.name,
+            run_id=story.derived_id("run"),
+            token=1,
+            attempt=attempt,
+            max_attempts=max_attempts,
+            timeout_seconds=timeout,
+            inputs=inputs,
+            options=resolved,
+        )
+    )
+
+
+def start_hook(
+    story: Story, moment: str, *, options: Json | None = None, inputs: Json | None = None, attempt: int = 1
+) -> None:
+    """Run the hooks of the flow's end, or after its failure, under the limits of the phase in hand."""
+    phase = story.type.phase(story.flow.current_phase or "")
+    resolved = dict(options or options_for(story, phase, {}))
+    timeout = float(resolved.pop("timeout_seconds"))
+    max_attempts = int(resolved.pop("max_attempts"))
+    story.tell(
+        HookStarted(
+            moment=str(moment),
+            phase_name=phase.name,
+            run_id=story.derived_id("run"),
+            token=1,
+            attempt=attempt,
+            max_attempts=max_attempts,
+            timeout_seconds=timeout,
+            inputs=inputs or {},
+            options=resolved,
+        )
+    )
+
+
+def options_for(story: Story, config: PhaseConfig, call: Json) -> Json:
+    """Options as they will hold for the run: the call, the flow's own, the phase, the type, the default."""
+    given = {**story.flow.options, **call}
+    configured = limits_of(story, config)
+    retries = given.get("max_retries")
+    attempts = (configured or RetryConfig()).max_attempts if retries is None else int(retries) + 1
+    retried = given.get("retry_on_failure", True)
+    patience = given.get("input_timeout_seconds") or config.input_timeout_seconds or story.type.input_timeout_seconds
+    return {
+        **({"input_timeout_seconds": patience} if patience else {}),
+        "timeout_seconds": given.get("timeout_seconds") or config.timeout_seconds or story.type.timeout_seconds,
+        "max_attempts": attempts if retried else 1,
+        # where nobody set a limit, each class of failure has its own
+        "limited": retries is not None or not retried or configured is not None,
+        "save_checkpoints": given.get("save_checkpoints", True),
+        "validate_inputs": given.get("validate_inputs", True),
+        "validate_outputs": given.get("validate_outputs", True),
+        # only what changes it is told
+        **({"priority": call["priority"]} if "priority" in call else {}),
+    }
+
+
+def limits_of(story: Story, config: PhaseConfig) -> RetryConfig | None:
+    """The limits that the phase or the type sets, where one does."""
+    of_type = story.type.retry_config
+    return config.retry_config or (of_type if of_type != RetryConfig() else None)
+
+
+def missing_inputs(flow: Flow, config: PhaseConfig, inputs: Json) -> list[str]:
+    """Required inputs that neither the call, the flow's data nor an earlier phase's outputs satisfy."""
+    if config.asks_for_inputs:
+        return []
+    known = set(flow.initial_data) | set(flow.inputs) | set(inputs)
+    for phase in flow.phases:
+        known |= set(phase.outputs)
+    return [
+        name
+        for name in config.required_inputs
+        if name not in known and not any(other in known for other in config.input_alternatives.get(name, ()))
+    ]
+
+
+def go_on(story: Story) -> None:
+    """Start what comes next, or ask for what it lacks, or end the flow."""
+    following = story.flow.next_phase
+    if following is None:
+        if story.type.hooks.end and not story.flow.wrapped_up:
+            start_hook(story, Moment.END)
+        else:
+            story.tell(FlowCompleted())
+        return
+    config = story.type.phase(following.name)
+    # a phase that asked goes on as it was started
+    asked = following.status is PhaseStatus.WAITING and following.options
+    options = following.options if asked else options_for(story, config, {})
+    missing = missing_inputs(story.flow, config, {}) if options["validate_inputs"] else []
+    if missing:
+        story.tell(
+            InputRequested(
+                phase_name=config.name,
+                fields=tuple(missing),
+                message=f"{config.display_name} needs {', '.join(missing)}",
+                expires_after_seconds=options.get("input_timeout_seconds"),
+            )
+        )
+        return
+    start_phase(story, config, {}, options)
+
+
+def try_again(story: Story) -> None:
+    retry = story.flow.retry
+    assert retry is not None
+    options = {**retry.options, "timeout_seconds": retry.timeout_seconds, "max_attempts": retry.max_attempts}
+    if retry.hook is not None:
+        start_hook(story, retry.hook, options=options, attempt=retry.attempt)
+        return
+    start_phase(story, story.type.phase(retry.phase_name), {}, options, attempt=retry.attempt)

@@ -1,0 +1,103 @@
+"""What a decision is told on, and what every answer needs of a flow."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+
+from domain.errors import FlowIsOver, RunNotCurrent
+from domain.events import FlowEvent, FlowFailed
+from domain.flow import DONE, Flow, Meta, Recorded, evolve
+from domain.flow_types import FlowTypeConfig, FlowTypes
+from domain.words import Moment, Status
+
+Json = dict[str, Any]
+
+OVER = frozenset({Status.COMPLETED, Status.CANCELLED, Status.DELETED})
+
+
+THE_END = "The flow's end"
+
+
+class Story:
+    """A decision being told: each fact is added to the history, and the flow is what it makes of it."""
+
+    __slots__ = ("config", "facts", "flow", "meta", "types")
+
+    def __init__(self, flow: Flow, meta: Meta, types: FlowTypes) -> None:
+        self.flow = flow
+        self.meta = meta
+        self.types = types
+        self.facts: list[Recorded] = []
+        self.config: FlowTypeConfig | None = None
+
+    def tell(self, fact: FlowEvent) -> None:
+        recorded = Recorded(self.flow.id, self.flow.version + 1, self.meta, fact)
+        self.flow = evolve(self.flow, recorded)
+        self.facts.append(recorded)
+
+    @property
+    def type(self) -> FlowTypeConfig:
+        """The definition the flow was made with."""
+        if self.config is None:
+            self.config = self.types.version(self.flow.flow_type, self.flow.flow_version)
+        return self.config
+
+    def derived_id(self, what: str) -> UUID:
+        """An id that follows from the flow and the version of the next fact."""
+        return uuid5(self.flow.id, f"{what}:{self.flow.version + 1}")
+
+
+def current_run(story: Story, run_id: UUID, token: int) -> None:
+    flow = story.flow
+    if flow.run is None or (flow.run.run_id, flow.run.token) != (run_id, token):
+        raise RunNotCurrent(allowed=allowed(flow, story.types))
+
+
+def not_over(story: Story) -> None:
+    flow = story.flow
+    if flow.status in OVER:
+        raise FlowIsOver(f"the flow is {flow.status} and takes no more work", allowed=allowed(flow, story.types))
+
+
+def state_sha256(flow: Flow) -> str:
+    """SHA-256 over the flow's inputs and its phases' outputs, as canonical JSON (keys sorted)."""
+    state = {
+        "inputs": flow.known_inputs,
+        "outputs": {phase.name: phase.outputs for phase in flow.phases if phase.status in DONE},
+    }
+    return hashlib.sha256(msgspec.json.encode(state, order="sorted")).hexdigest()
+
+
+def allowed(flow: Flow, types: FlowTypes) -> list[str]:
+    """The verbs that the flow takes now, in the words of the HTTP routes."""
+    if flow.status is Status.DELETED or not flow.exists:
+        return []
+    if flow.status in OVER:
+        return ["delete"]
+    verbs: list[str] = []
+    if flow.paused is not None:
+        verbs.append("resume")
+    elif flow.run is None or flow.run.hook == Moment.ERROR:
+        verbs.append("execute")
+    if flow.waiting is not None:
+        verbs.append("input")
+    if flow.paused is None and flow.status is not Status.FAILED and _can_pause(flow, types):
+        verbs.append("pause")
+    return [*verbs, "cancel", "delete"]
+
+
+def _can_pause(flow: Flow, types: FlowTypes) -> bool:
+    config = types.version(flow.flow_type, flow.flow_version)
+    if not config.capabilities.supports_pause_resume:
+        return False
+    return flow.run is None or config.phase(flow.run.phase_name).can_pause
+
+
+def give_up(story: Story, phase_name: str, error: Json) -> None:
+    """The flow fails at a phase, and may be executed again from there."""
+    phase = story.flow.phase(phase_name)
+    story.tell(FlowFailed(phase_name=phase_name, error=error, attempts=phase.attempt, chain=phase.failures))
