@@ -1,0 +1,185 @@
+"""What follows from history beyond the flow it happened to: other flows are asked, people are told.
+
+A `Follower` reads the log behind its end and hands the events it wants to a function, in order, in batches. One process of all
+leads, by a lease in the row `followers`; another takes over when it lapses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from uuid import uuid4
+
+import psycopg
+import structlog
+from prometheus_client import Counter, Gauge
+
+from eventstore.database import Connection, connect
+from eventstore.faults import PASSING, lived_through
+from eventstore.followers import Happened, Lead, done_after_all, following, lead, move, release, set_aside, to_try_again
+from eventstore.service import ServiceConfig
+from eventstore.wake import woken
+
+log = structlog.get_logger()
+
+BATCH = 200
+IDLE_SECONDS = 5.0
+# between two looks at a busy log: company for what would come alone
+GAP_SECONDS = 0.03
+
+FOLLOWED = Counter("mfo_followed_events_total", "Events that a follower has seen to", ["follower"])
+LEADS = Gauge("mfo_follower_leader", "1 where this process leads the follower", ["follower"])
+SET_ASIDE = Counter("mfo_follower_set_aside_total", "Attempts after which an event was set aside", ["follower"])
+
+Follow = Callable[[Connection, Sequence[Happened]], Awaitable[None]]
+
+
+class Superseded(Exception):
+    """Another process leads by now."""
+
+
+class Follower:
+    """Sees to the events of some topics, in order; `run` ends only when cancelled.
+
+    `follow` is called inside a transaction on the connection it is given: what it writes there is kept together with the
+    position. Commands that it submits must have ids that follow from the event, since a batch may come again. Where it
+    raises, the events of the batch come one by one, and one that cannot be seen to is set aside and tried again later,
+    without the others waiting; faults of the store are waited out.
+    """
+
+    def __init__(self, config: ServiceConfig, name: str, topics: Sequence[str], follow: Follow) -> None:
+        self._config = config
+        self.name = name
+        self._topics = topics
+        self._follow = follow
+        self._who = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._wake = asyncio.Event()
+        self.leading = False
+
+    def wake(self) -> None:
+        """Something was appended to the log."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Follow the log for as long as the process lives."""
+        while True:
+            with lived_through(f"following the log ({self.name})"):
+                await self._serve()
+            await asyncio.sleep(1.0)
+
+    async def _serve(self) -> None:
+        connection = await connect(self._config.database_url, self._config.shard)
+        try:
+            while True:
+                self._wake.clear()
+                led = await lead(connection, self.name, self._who)
+                if led is not None:
+                    self._leads(led)
+                    with suppress(Superseded):
+                        await self._catch_up(connection, led)
+                self.leading = led is not None
+                LEADS.labels(self.name).set(self.leading)
+                await asyncio.sleep(GAP_SECONDS)
+                await (woken(self._wake, IDLE_SECONDS) if self.leading else asyncio.sleep(IDLE_SECONDS))
+        finally:
+            self.leading = False
+            LEADS.labels(self.name).set(0)
+            with suppress(psycopg.Error, OSError):
+                await release(connection, self.name, self._who)
+            await connection.close()
+
+    def _leads(self, led: Lead) -> None:
+        if not self.leading:
+            log.info("follower leads", follower=self.name, epoch=led.epoch, position=led.position)
+
+    async def _catch_up(self, connection: Connection, led: Lead) -> None:
+        position = led.position
+        while True:
+            stretch = await following(connection, position, self._topics, BATCH)
+            if stretch.upto == position:
+                break
+            try:
+                await self._see_to(connection, led.epoch, stretch.events, stretch.upto)
+            except (*PASSING, Superseded):
+                raise
+            except Exception:
+                await self._one_by_one(connection, led.epoch, stretch.events, stretch.upto)
+            FOLLOWED.labels(self.name).inc(len(stretch.events))
+            position = stretch.upto
+        for event in await to_try_again(connection, self.name):
+            with suppress(_NotDone):
+                await self._try(connection, event, again=True)
+
+    async def _see_to(self, connection: Connection, epoch: int, events: Sequence[Happened], upto: int) -> None:
+        async with connection.transaction():
+            if events:
+                await self._follow(connection, events)
+            if not await move(connection, self.name, epoch, upto):
+                raise Superseded
+
+    async def _one_by_one(self, connection: Connection, epoch: int, events: Sequence[Happened], upto: int) -> None:
+        for event in events:
+            with suppress(_NotDone):
+                await self._try(connection, event, again=False)
+            if not await move(connection, self.name, epoch, event.position):
+                raise Superseded
+        if not await move(connection, self.name, epoch, upto):
+            raise Superseded
+
+    async def _try(self, connection: Connection, event: Happened, *, again: bool) -> None:
+        try:
+            async with connection.transaction():
+                await self._follow(connection, [event])
+                if again:
+                    await done_after_all(connection, self.name, event.position)
+        except PASSING:
+            raise
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"[:500]
+            await set_aside(connection, self.name, event, said)
+            SET_ASIDE.labels(self.name).inc()
+            flow_id, version = str(event.recorded.flow_id), event.recorded.version
+            log.exception("event set aside", follower=self.name, flow_id=flow_id, version=version)
+            raise _NotDone from error
+
+
+class _NotDone(Exception):
+    """The event lies set aside now."""
+
+
+class Followers:
+    """All followers of a process, woken by one connection that listens to the log."""
+
+    def __init__(self, config: ServiceConfig, followers: Sequence[Follower]) -> None:
+        self._config = config
+        self._followers = followers
+
+    @property
+    def leading(self) -> dict[str, bool]:
+        """Which of them lead here."""
+        return {follower.name: follower.leading for follower in self._followers}
+
+    async def run(self) -> None:
+        """Follow for as long as the process lives."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hints(), name="follower hints")
+            for follower in self._followers:
+                group.create_task(follower.run(), name="follower")
+
+    async def _hints(self) -> None:
+        while True:
+            with lived_through("listening to the log"):
+                connection = await connect(self._config.database_url, self._config.shard)
+                try:
+                    await connection.execute("listen mfo_events")
+                    for follower in self._followers:
+                        follower.wake()
+                    async for _ in connection.notifies():
+                        for follower in self._followers:
+                            follower.wake()
+                finally:
+                    await connection.close()
+            await asyncio.sleep(1.0)
