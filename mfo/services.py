@@ -11,6 +11,7 @@ from typing import Literal
 
 import uvloop
 
+from eventstore.broken_wires import told_as_broken
 from eventstore.service import ServiceConfig
 from mfo.settings import load_settings
 from mfo.telemetry import set_up
@@ -27,6 +28,7 @@ def run_service(name: Name) -> None:
     set_up(settings, service=name)
     config = settings.service_config(name)
     run: Callable[[ServiceConfig], Awaitable[None]] = importlib.import_module(f"{name}.app").run
+    told_as_broken()
     uvloop.run(_until_told(run, config))
 
 
