@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from tests.stack import Stack, session_stack
 
 STACK = pytest.StashKey[Stack]()
 TOLD = pytest.StashKey[list[str]]()
+ROOT = Path(__file__).parent
+TOGETHER = ("chaos",)
+LONGEST = ("chaos", "faults", "e2e", "cli", "crews", "consumers")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,6 +25,18 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     config.stash[STACK] = session_stack(dict(os.environ))
     config.stash[TOLD] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Among several processes a file's tests stay together, those of one package that share a costly record too; the longest
+    begin first."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else str(item.path.relative_to(ROOT))))
+    items.sort(
+        key=lambda item: LONGEST.index(item.path.parent.name) if item.path.parent.name in LONGEST else len(LONGEST)
+    )
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
