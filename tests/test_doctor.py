@@ -36,7 +36,8 @@ async def followed(house: House) -> None:
 
 
 async def told_to_kafka(house: House) -> None:
-    """The relay's row as a relay that has told everything leaves it."""
+    """The rows of the relay and of the followers as they are when all has been told and seen to."""
+    await house.rows("update followers set position = (select max(notification_id) from stored_events)")
     await house.rows(
         "insert into relay (name, position, moved_at) select 'kafka', max(notification_id), mfo_now() from stored_events"
         " on conflict (name) do update set position = excluded.position, moved_at = excluded.moved_at"
@@ -160,6 +161,28 @@ async def test_who_is_silent_is_named(house: House) -> None:
     shown(trouble.values())
     figures = {code: REGISTRY.get_sample_value("mfo_doctor_findings", {"code": code}) for code in CODES}
     assert {code for code, figure in figures.items() if figure} == set(trouble)
+
+
+async def test_a_follower_that_nobody_leads_is_named_and_so_is_what_it_set_aside(house: House) -> None:
+    await house.rows("insert into followers (name) values ('relations')")
+    flow = await house.begin()
+    await served(house)
+    await house.rows("update followers set position = 0 where name = 'relations'")
+    assert "follower_behind" not in await found(house)
+    await house.rows(
+        "insert into followers_set_aside (follower, position, flow_id, version, error, since, retry_at)"
+        " select 'relations', notification_id, originator_id, 1, 'no', mfo_now(), mfo_now() from stored_events limit 1"
+    )
+    await house.shift_clock(60)
+    trouble = await found(house)
+    assert (trouble["follower_behind"].severity, trouble["follower_behind"].subjects[0]["name"]) == (
+        "critical",
+        "relations",
+    )
+    assert "no process leads it" in trouble["follower_behind"].message
+    assert trouble["event_set_aside"].subjects[0]["flow_id"] == str(flow.id)
+    await house.rows("update followers set leader = 'busy', lease_until = mfo_now() + interval '10 s'")
+    assert (await found(house))["follower_behind"].severity == "warning"
 
 
 async def test_a_read_model_that_stands_still_is_found_by_the_age_of_what_it_lacks(house: House) -> None:

@@ -86,6 +86,15 @@ from projections p order by p.name
 SET_ASIDE = """
 select projection, flow_id, version, error, count(*) over () as total from parked_flows order by since limit %s
 """
+FOLLOWERS = """
+select f.name, f.leader, f.position, coalesce(f.lease_until < mfo_now(), true) as alone, mfo_now() as now,
+       (select state from stored_events where notification_id > f.position order by notification_id limit 1) as oldest
+from followers f order by f.name
+"""
+EVENTS_SET_ASIDE = """
+select follower, flow_id, version, error, attempts, count(*) over () as total
+from followers_set_aside order by position limit %s
+"""
 IMPORTS = """
 select id as import_id, filename, state, count(*) over () as total from imports
 where state in ('stored', 'inspecting') and created_at < mfo_now() - make_interval(secs => %s)
@@ -382,6 +391,39 @@ async def _set_aside(connection: Connection) -> list[Finding]:
     ]
 
 
+async def _followers(connection: Connection) -> list[Finding]:
+    found: list[Finding] = []
+    for row in await rows(connection, FOLLOWERS):
+        age = _age(row["oldest"], row["now"])
+        if age <= STUCK_SECONDS:
+            continue
+        why = "no process leads it" if row["alone"] else f"{row['leader']} leads it and does not get on"
+        found.append(
+            Finding(
+                code="follower_behind",
+                severity="critical" if row["alone"] else "warning",
+                message=f"What follows from events of {age:.0f} s ago has not been done by {row['name']}: {why}.",
+                mend=START_CONSUMERS,
+                subjects=({"name": row["name"], "position": row["position"]},),
+            )
+        )
+    aside = await rows(connection, EVENTS_SET_ASIDE, EXAMPLES)
+    if aside:
+        total = aside[0]["total"]
+        found.append(
+            Finding(
+                code="event_set_aside",
+                severity="warning",
+                count=total,
+                message=f"{counted(total, 'event')} set aside by a follower of the log: what follows from them could not"
+                " be done, and is tried again from time to time.",
+                mend="look into the log of the consumers for the cause; nothing else is needed once it is gone",
+                subjects=examples(aside, "follower", "flow_id", "version", "error", "attempts"),
+            )
+        )
+    return found
+
+
 async def _imports(connection: Connection) -> list[Finding]:
     found = await rows(connection, IMPORTS, WAITING_SECONDS, EXAMPLES)
     if not found:
@@ -437,6 +479,7 @@ CHECKS: tuple[Check, ...] = (
     _relay,
     _projections,
     _set_aside,
+    _followers,
     _imports,
     _tables,
 )

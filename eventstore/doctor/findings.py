@@ -43,6 +43,8 @@ CODES: dict[str, str] = {
     "projection_silent": "A read model that no process keeps",
     "projection_behind": "A read model that is behind while history grows",
     "flow_set_aside": "Flows that a read model could not follow",
+    "follower_behind": "Other flows, or people, are not told what follows from history",
+    "event_set_aside": "Events from which nothing could follow yet",
     "import_waiting": "Uploads that nobody has described",
     "log_partition_missing": "The command log lacks the partition of this month",
     "clock_shifted": "The store's clock is not the machine's",
