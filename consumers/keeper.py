@@ -562,7 +562,7 @@ class Keeper:
                     async with self._claiming:
                         # the service may have been told to stop meanwhile
                         idle = not self._draining and not await self._claim_all() and self._line.anybody
-            await woken(self._wake_claims, POLL_SECONDS)
+            await woken(self._wake_claims, POLL_SECONDS if self._line.anybody else IDLE_SECONDS)
             if idle:
                 await woken(self._place_free, LOOK_SECONDS)
 

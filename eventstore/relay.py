@@ -40,7 +40,7 @@ RELAYED = Counter("mfo_relayed_events_total", "Events told to Kafka")
 
 BATCH = 1000
 # every commit wakes the leader; this is for a notice that was lost, and how often an idle one shows that it is alive
-POLL_SECONDS = 2.0
+POLL_SECONDS = 4.0
 TAKE_OVER_SECONDS = 1.0
 # how often an idle leader looks whether the topic still holds what it was told
 TOPIC_CHECK_SECONDS = 15.0
