@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -42,6 +43,16 @@ class CrewConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditConfig:
+    """What signs the checkpoints of history: the private key's 32 bytes, the public halves of the keys before it, and a file
+    that checkpoints are added to besides."""
+
+    seed: bytes = field(repr=False)
+    former: tuple[bytes, ...] = ()
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceConfig:
     """Settings as the services take them: checked, with the secrets read."""
 
@@ -71,6 +82,7 @@ class ServiceConfig:
     max_queue: int = MAX_QUEUE
     max_queue_bytes: int = MAX_QUEUE_BYTES
     crew: CrewConfig | None = None
+    audit: AuditConfig | None = None
 
     @property
     def topics(self) -> Topics:
@@ -98,6 +110,10 @@ class Topics:
     @property
     def dead_letters(self) -> str:
         return f"{self.prefix}.commands.dlq.v1"
+
+    @property
+    def checkpoints(self) -> str:
+        return f"{self.prefix}.audit.checkpoints.v1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,10 +70,12 @@ from command_ids i join unnest(%b::uuid[], %b::uuid[], %b::text[]) as a(c, e, id
   on (i.client_account_id, i.engagement_id, i.command_id) = (a.c, a.e, a.id)
 """
 
+# whoever appends to the command log holds the store's lock, so that its numbers follow the order of commits
 LOG_REPEAT = """
+with alone as materialized (select pg_advisory_xact_lock(hashtext(current_schema()), 1))
 insert into command_log (at, client_account_id, engagement_id, user_id, command_id, command, flow_id, source, outcome,
                          version, position, error, correlation_id, causation_id, expected_version, ip_address, user_agent)
-values (mfo_now(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+select mfo_now(), %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s from alone
 """
 
 

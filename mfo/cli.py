@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
-from mfo.commands import data, dlq, doctor, flows, imports, parked, reports, schedules, services, targets
+from mfo.commands import audit, data, dlq, doctor, flows, imports, parked, reports, schedules, services, targets
 from mfo.commands.output import Code, give, say, sentence
 from mfo.settings import load_settings
 
@@ -49,6 +49,7 @@ for verb in reports.VERBS:
 app.add_typer(flows.app, name="flow")
 app.add_typer(parked.app, name="parked")
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(audit.app, name="audit")
 app.add_typer(schedules.app, name="schedule")
 
 

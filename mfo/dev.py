@@ -82,6 +82,7 @@ class Folder:
         self.path = path.expanduser().resolve()
         self.logs = self.path / "logs"
         self.key = self.path / "master.key"
+        self.audit_key = self.path / "audit.key"
         self._lock = FolderLock(self.path)
 
     def take(self, *, fresh: bool, say: Callable[[str], None]) -> None:
@@ -124,6 +125,13 @@ class Folder:
                 f"made a master key for this folder: {self.key} (only you can read it; without it sensitive values are lost)"
             )
         return self.key
+
+    def signing_key(self, say: Callable[[str], None]) -> Path:
+        """The file with the key that signs checkpoints; made where it is missing, and says so."""
+        if not self.audit_key.exists():
+            write_private(self.audit_key, base64.b64encode(secrets.token_bytes(32)).decode())
+            say(f"made a key for this folder that signs checkpoints of history: {self.audit_key}")
+        return self.audit_key
 
     def tenant(self) -> dict[str, str]:
         """The variables of the tenant that commands speak for here: made once, then always the same."""
@@ -294,7 +302,7 @@ class Dev:
             name: os.environ.get(name) or str(free_port())
             for name in ("MFO_CONSUMERS_HEALTH_PORT", "MFO_PROJECTIONS_HEALTH_PORT")
         }
-        key = self._folder.master_key(self._tell)
+        keys = self._folder.master_key(self._tell), self._folder.signing_key(self._tell)
         with ThreadPoolExecutor(2) as threads:
             database = threads.submit(self._start_postgres)
             broker = threads.submit(self._start_kafka)
@@ -302,7 +310,7 @@ class Dev:
             database_url, bootstrap = _both(database, broker)
         if self._stop.is_set():
             return False
-        self._environment = self._variables(database_url, bootstrap, key)
+        self._environment = self._variables(database_url, bootstrap, *keys)
         for service in self._services:
             service.start(self._child_environment())
         self._tell("starting api, consumers, projections")
@@ -327,7 +335,7 @@ class Dev:
         self._tell(f"Kafka is up at {bootstrap}: {self._kafka_reason}")
         return bootstrap
 
-    def _variables(self, database_url: str, bootstrap: str, key: Path) -> dict[str, str]:
+    def _variables(self, database_url: str, bootstrap: str, key: Path, audit_key: Path) -> dict[str, str]:
         patience = {"MFO_KAFKA_FETCH_WAIT_MS": "5"} if self._kafka and self._kafka.kind == "builtin" else {}
         return {
             **patience,
@@ -335,13 +343,14 @@ class Dev:
             "MFO_DATABASE_URL": f"{database_url}?options=-csearch_path%3D{DEFAULT_SHARD}",
             "MFO_KAFKA_BOOTSTRAP": bootstrap,
             "MFO_MASTER_KEY_FILE": str(key),
+            "MFO_AUDIT_KEY_FILE": str(audit_key),
             "MFO_HTTP_PORT": str(self._port),
             **self._health_ports,
             **self._folder.tenant(),
         }
 
     def _child_environment(self) -> dict[str, str]:
-        given = {name: value for name, value in os.environ.items() if name != "MFO_MASTER_KEY"}
+        given = {name: value for name, value in os.environ.items() if name not in {"MFO_MASTER_KEY", "MFO_AUDIT_KEY"}}
         given.setdefault("MFO_LOG_FORMAT", "json")
         # all of it ends within SERVICE_STOP_SECONDS
         given["MFO_DRAIN_SECONDS"] = DRAIN_SECONDS

@@ -23,8 +23,9 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.errors import SettingsError
+from eventstore.audit.signing import public_key_from, seed_from
 from eventstore.keys import master_key_from
-from eventstore.service import CrewConfig, ServiceConfig
+from eventstore.service import AuditConfig, CrewConfig, ServiceConfig
 
 PREFIX = "MFO_"
 # read by the tests, never by a service
@@ -50,6 +51,7 @@ def _each(pattern: str, kind: str) -> AfterValidator:
 Topics = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), _each(r"[A-Za-z0-9._-]{1,249}", "the name of a Kafka topic")
 ]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Modules = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _each(r"[A-Za-z_][\w.]*", "a Python module")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -73,6 +75,20 @@ class Settings(BaseSettings):
     )
     master_key_file: Path | None = Field(
         None, description="A file that holds the master key, instead of `MFO_MASTER_KEY`."
+    )
+    audit_key: SecretStr | None = Field(
+        None,
+        description="32 random bytes in base64, the Ed25519 key that signs checkpoints of history (`openssl rand -base64 32`). "
+        "`mfo projections` needs this or `MFO_AUDIT_KEY_FILE`; keep it from whoever administers the database.",
+    )
+    audit_key_file: Path | None = Field(None, description="A file that holds that key, instead of `MFO_AUDIT_KEY`.")
+    audit_former_keys: Words = Field(
+        (),
+        description="Public keys, with commas between, that signed before this one did (`mfo audit keys` prints them).",
+    )
+    audit_file: Path | None = Field(
+        None,
+        description="A file that every checkpoint is added to, best where no administrator of the database can write.",
     )
     http_host: str = Field("127.0.0.1", description="Address on which HTTP is served; `0.0.0.0` for all.")
     http_port: Port = Field(8080, description="Port of the HTTP API.")
@@ -239,6 +255,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _one_audit_key(self) -> Self:
+        if self.audit_key and self.audit_key_file:
+            raise PydanticCustomError("audit_key", "set only one of MFO_AUDIT_KEY and MFO_AUDIT_KEY_FILE")
+        return self
+
+    @model_validator(mode="after")
     def _recycled_before_it_is_ended(self) -> Self:
         if self._recycle_mb > self.worker_memory_mb:
             raise PydanticCustomError(
@@ -279,6 +301,21 @@ class Settings(BaseSettings):
                 f"MFO_MASTER_KEY_FILE names {self.master_key_file}, which does not hold 32 bytes in base64; "
                 "make one with: openssl rand -base64 32"
             ) from None
+
+    def audit_config(self) -> AuditConfig | None:
+        """The key that signs checkpoints and what goes with it, none where no key is named; raises SettingsError."""
+        text = self.audit_key.get_secret_value() if self.audit_key else None
+        if self.audit_key_file:
+            try:
+                text = self.audit_key_file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(
+                    f"MFO_AUDIT_KEY_FILE names {self.audit_key_file}, which cannot be read: {type(error).__name__}"
+                ) from None
+        if text is None:
+            return None
+        former = tuple(public_key_from(key) for key in self.audit_former_keys)
+        return AuditConfig(seed=seed_from(text), former=former, file=self.audit_file)
 
     def crew_config(self) -> CrewConfig | None:
         """The agents' model and limits, None where no model is named; raises SettingsError."""
@@ -356,6 +393,7 @@ class Settings(BaseSettings):
             uploads_at_once=self.uploads_at_once,
             operator_token=self.operator_token.get_secret_value() if self.operator_token else None,
             crew=self.crew_config() if service == "consumers" else None,
+            audit=self.audit_config() if service == "projections" else None,
         )
 
 

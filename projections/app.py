@@ -33,6 +33,7 @@ from projections.flows import Flows
 from projections.inventory import Inventory
 from projections.metrics import ACTIVE, LAG_EVENTS, LAG_SECONDS, PARKED, RATE
 from projections.projection import Projection
+from projections.signer import Signing
 
 log = structlog.get_logger()
 
@@ -84,6 +85,7 @@ async def read_side(
 async def run(config: ServiceConfig) -> None:
     """Keep all projections until cancelled or told to stop by SIGTERM or SIGINT; raises StoreUnavailable, SettingsError."""
     stop = asyncio.Event()
+    signing = Signing(config)
     async with AsyncExitStack() as stack:
         connections, known = await stack.enter_async_context(read_side(config))
         runners = [Runner(config, projection) for projection in known.values()]
@@ -93,11 +95,14 @@ async def run(config: ServiceConfig) -> None:
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
         tasks = [asyncio.create_task(runner.run(), name=f"projection {runner.name}") for runner in runners]
+        tasks.append(asyncio.create_task(signing.run(), name="checkpoints"))
         tasks.append(asyncio.create_task(_measure(connections, runners), name="projection figures"))
         tasks.append(asyncio.create_task(_examine(connections), name="doctor"))
         stopping = asyncio.create_task(stop.wait(), name="projections stop")
         try:
-            await stack.enter_async_context(health_door(config.http_host, config.health_port, partial(_parts, runners)))
+            await stack.enter_async_context(
+                health_door(config.http_host, config.health_port, partial(_parts, runners, signing))
+            )
             # none of them ends by itself; one that does takes the process down, to be started anew
             done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
             for task in done - {stopping}:
@@ -171,9 +176,10 @@ async def active_flows(connections: AsyncConnectionPool[Connection]) -> None:
         ACTIVE.labels(flow_type).set(flows)
 
 
-async def _parts(runners: Sequence[Runner]) -> Parts:
+async def _parts(runners: Sequence[Runner], signing: Signing) -> Parts:
     """A projection is up while it follows, or catches up with, the log."""
-    parts: Parts = {}
+    checkpoints = {"state": "down", "reason": signing.reason} if signing.reason else {"state": "up"}
+    parts: Parts = {"checkpoints": checkpoints | {"leading": signing.leading}}
     for runner in runners:
         up = runner.state in RUNNING
         reason = {} if up else {"reason": runner.reason}

@@ -165,6 +165,7 @@ class House:
             "MFO_DATABASE_URL": self.dsn,
             "MFO_KAFKA_BOOTSTRAP": self.bootstrap,
             "MFO_MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "MFO_AUDIT_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
             "MFO_HTTP_PORT": self.url.rsplit(":", 1)[1],
             "MFO_FLOW_TYPES": MODULE,
             "MFO_LOG_LEVEL": "info",

@@ -182,6 +182,7 @@ def stand(folder: Path, database_url: str | None = None) -> Iterator[Stand]:
                 "MFO_DATABASE_URL": database_url or url.replace(f":{postgres.port}/", f":{wire.port}/"),
                 "MFO_KAFKA_BOOTSTRAP": bootstrap,
                 "MFO_MASTER_KEY": base64.b64encode(os.urandom(32)).decode(),
+                "MFO_AUDIT_KEY": base64.b64encode(os.urandom(32)).decode(),
                 "MFO_FLOW_TYPES": MODULE,
                 "MFO_HTTP_PORT": str(ports["api"]),
                 "MFO_CONSUMERS_HEALTH_PORT": str(ports["consumers"]),

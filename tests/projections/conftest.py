@@ -19,7 +19,7 @@ from eventstore.committer import Answer
 from eventstore.database import Connection, connect
 from eventstore.definitions import remember
 from eventstore.relay import Relay
-from eventstore.service import ServiceConfig, WriteSide, write_side
+from eventstore.service import AuditConfig, ServiceConfig, WriteSide, write_side
 from projections.consumer import Runner
 from projections.flows import Flows
 from projections.inventory import Inventory
@@ -32,7 +32,12 @@ Following = Callable[..., AbstractAsyncContextManager[Runner]]
 
 def config_for(database_url: str, **settings: Any) -> ServiceConfig:
     """Settings of a service; without more said it finds no Kafka."""
-    given = {"kafka_bootstrap": "127.0.0.1:1", "master_key": bytes(range(32)), **settings}
+    given = {
+        "kafka_bootstrap": "127.0.0.1:1",
+        "master_key": bytes(range(32)),
+        "audit": AuditConfig(seed=bytes(32)),
+        **settings,
+    }
     return ServiceConfig(database_url=database_url, **given)
 
 

@@ -1,0 +1,309 @@
+"""Whether history, command log and checkpoints are what they were: every finding with its place.
+
+Three things are held against each other: the chain of hashes of each flow, the signed checkpoints of each client account, and
+the command log, whose accepted commands name the events they brought about. What was published before is a fourth: it
+shows what somebody did who may write everything in the database.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from eventstore.audit.checkpoints import FIRST, Checkpoint, Statement, Stretch
+from eventstore.audit.leaves import COMMAND_SELECT, command_leaf, event_leaf
+from eventstore.audit.merkle import Tree
+from eventstore.audit.signing import is_signed
+from eventstore.codec import FIRST_HASH, chain
+from eventstore.database import Connection
+
+HISTORIES = """
+select e.originator_id, e.originator_version, e.topic, e.state, e.hash from stored_events e
+where e.originator_id >= %(first)s and e.originator_id <= %(last)s
+  and (%(account)s::uuid is null or e.originator_id in (select id from heads where client_account_id = %(account)s))
+order by e.originator_id, e.originator_version
+"""
+HEADS = """
+select h.id, h.version, h.hash, e.version, e.hash from heads h left join lateral (
+    select originator_version as version, hash from stored_events where originator_id = h.id
+    order by originator_version desc limit 1
+) e on true
+where h.id >= %(first)s and h.id <= %(last)s and (%(account)s::uuid is null or h.client_account_id = %(account)s)
+  and (e.version, e.hash) is distinct from (h.version, h.hash)
+order by h.id
+"""
+HEADLESS = """
+select distinct e.originator_id from stored_events e
+where e.originator_id >= %(first)s and e.originator_id <= %(last)s and %(account)s::uuid is null
+  and not exists (select from heads h where h.id = e.originator_id) order by 1
+"""
+# an accepted command that brought something about names the last event of it
+WITHOUT_EVENT = """
+select c.flow_id, c.version, c.command, c.command_id from command_log c
+where c.flow_id >= %(first)s and c.flow_id <= %(last)s and c.outcome = 'accepted' and c.position is not null
+  and (%(account)s::uuid is null or c.client_account_id = %(account)s)
+  and not exists (select from stored_events e where e.notification_id = c.position
+                  and e.originator_id = c.flow_id and e.originator_version = c.version)
+order by c.flow_id, c.version
+"""
+CHECKPOINTS = """
+select client_account_id, number, statement, signature, key_id from audit_checkpoints
+where %(account)s::uuid is null or client_account_id = %(account)s order by client_account_id, number
+"""
+EVENTS = """
+select e.notification_id, h.client_account_id, e.originator_id, e.originator_version, e.hash
+from stored_events e join heads h on h.id = e.originator_id
+where %(account)s::uuid is null or h.client_account_id = %(account)s order by e.notification_id
+"""
+COMMANDS = f"""
+select {COMMAND_SELECT} from command_log
+where %(account)s::uuid is null or client_account_id = %(account)s order by n
+"""
+FETCH = 5000
+NO_FLOW, ALL_FLOWS = UUID(int=0), UUID(int=(1 << 128) - 1)
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is not as it was. `code` is stable, `message` says what and where."""
+
+    code: str
+    message: str
+    client_account_id: UUID | None = None
+    flow_id: UUID | None = None
+    version: int | None = None
+    checkpoint: int | None = None
+
+
+class Verdict(msgspec.Struct, kw_only=True):
+    """What was looked at, and what was found; `unsigned` counts what is newer than the last checkpoint of its account."""
+
+    flows: int = 0
+    events: int = 0
+    commands: int = 0
+    checkpoints: int = 0
+    unsigned_events: int = 0
+    unsigned_commands: int = 0
+    keys: list[str] = []
+    troubles: list[Trouble] = []
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing was found."""
+        return not self.troubles
+
+
+async def histories(
+    connection: Connection, *, account: UUID | None = None, first: UUID = NO_FLOW, last: UUID = ALL_FLOWS
+) -> Verdict:
+    """The chains of the flows from one id to another, their heads, and the commands that say what must be there."""
+    verdict = Verdict()
+    which = {"account": account, "first": first, "last": last}
+    flow_id: UUID | None = None
+    version, previous, lost = 0, FIRST_HASH, False
+    async for originator, number, topic, state, digest in _rows(connection, HISTORIES, which):
+        if originator != flow_id:
+            flow_id, version, previous, lost = originator, 0, FIRST_HASH, False
+            verdict.flows += 1
+        verdict.events += 1
+        if lost:
+            continue
+        where = {"flow_id": originator, "version": number}
+        if number != version + 1:
+            verdict.troubles.append(
+                Trouble(
+                    code="event_missing",
+                    message=f"flow {originator}: version {version + 1} is missing, {number} follows {version}",
+                    flow_id=originator,
+                    version=version + 1,
+                )
+            )
+            lost = True
+        elif chain(previous, originator, number, topic, bytes(state)) != bytes(digest):
+            message = f"flow {originator}, version {number} ({topic}): the event or its hash was changed"
+            verdict.troubles.append(Trouble(code="event_changed", message=message, **where))
+            lost = True
+        version, previous = number, bytes(digest)
+    async for head_id, wanted, _, found, _ in _rows(connection, HEADS, which):
+        message = f"flow {head_id}: its head says version {wanted}, its history ends at {found or 0}"
+        if found == wanted:
+            message = f"flow {head_id}: its head and its last event have different hashes"
+        verdict.troubles.append(Trouble(code="head_differs", message=message, flow_id=head_id, version=wanted))
+    async for (headless,) in _rows(connection, HEADLESS, which):
+        message = f"flow {headless}: it has events and no head, so that no account is known that it belongs to"
+        verdict.troubles.append(Trouble(code="head_missing", message=message, flow_id=headless))
+    async for of_flow, number, command, command_id in _rows(connection, WITHOUT_EVENT, which):
+        message = (
+            f"flow {of_flow}: version {number} is not there, or at another place of the log, though {command} {command_id}"
+            " was accepted with it"
+        )
+        verdict.troubles.append(Trouble(code="event_removed", message=message, flow_id=of_flow, version=number))
+    return verdict
+
+
+class _Account:
+    """The checkpoints of one account, and how far the leaves have been followed."""
+
+    def __init__(self) -> None:
+        self.said: list[Statement] = []
+        self.at = {"events": 0, "commands": 0}
+        self.trees: dict[str, list[Tree]] = {"events": [], "commands": []}
+        self.unsigned: Counter[str] = Counter()
+
+    def stretch(self, kind: str, number: int) -> Stretch:
+        found: Stretch = getattr(self.said[number], kind)
+        return found
+
+    def add(self, kind: str, place: int, leaf: bytes) -> None:
+        at = self.at[kind]
+        while at < len(self.said) and place > self.stretch(kind, at).upto:
+            at += 1
+        self.at[kind] = at
+        if at == len(self.said):
+            self.unsigned[kind] += 1
+        else:
+            self.trees[kind][at].add(leaf)
+
+
+async def checkpoints(
+    connection: Connection,
+    keys: Mapping[str, bytes],
+    *,
+    account: UUID | None = None,
+    published: Iterable[Checkpoint] = (),
+) -> Verdict:
+    """The signatures of all checkpoints, and every leaf below them; `published` are those that were told to others.
+
+    `keys` are the public keys that the reader trusts, by id.
+    """
+    verdict = Verdict(keys=sorted(keys))
+    which = {"account": account}
+    accounts: dict[UUID, _Account] = {}
+    kept: dict[tuple[UUID, int], Checkpoint] = {}
+    before: dict[UUID, Checkpoint] = {}
+    async for owner, number, statement, signature, key_id in _rows(connection, CHECKPOINTS, which):
+        verdict.checkpoints += 1
+        found = Checkpoint(bytes(statement), bytes(signature), key_id)
+        kept[owner, number] = found
+        said = _sound(found, owner, number, former=before.get(owner), keys=keys, verdict=verdict)
+        before[owner] = found
+        known = accounts.setdefault(owner, _Account())
+        if said is not None:
+            known.said.append(said)
+            for trees in known.trees.values():
+                trees.append(Tree())
+    _compare_with_published(published, kept, keys, account, verdict)
+    async for place, owner, flow_id, version, digest in _rows(connection, EVENTS, which):
+        accounts.setdefault(owner, _Account()).add("events", place, event_leaf(flow_id, version, bytes(digest)))
+        verdict.events += 1
+    async for row in _rows(connection, COMMANDS, which):
+        accounts.setdefault(row[2], _Account()).add("commands", row[0], command_leaf(row))
+        verdict.commands += 1
+    for owner, each in sorted(accounts.items()):
+        verdict.unsigned_events += each.unsigned["events"]
+        verdict.unsigned_commands += each.unsigned["commands"]
+        _compare_roots(owner, each, verdict)
+    return verdict
+
+
+def _sound(
+    found: Checkpoint,
+    owner: UUID,
+    number: int,
+    *,
+    former: Checkpoint | None,
+    keys: Mapping[str, bytes],
+    verdict: Verdict,
+) -> Statement | None:
+    """What a checkpoint says, if it is signed and follows the one before; what is wrong goes into the verdict."""
+
+    def wrong(code: str, what: str) -> None:
+        message = f"account {owner}, checkpoint {number}: {what}"
+        verdict.troubles.append(Trouble(code=code, message=message, client_account_id=owner, checkpoint=number))
+
+    if found.key_id not in keys:
+        wrong("key_unknown", f"it is signed by the key {found.key_id}, which is not among the trusted ones")
+        return None
+    if not is_signed(found.statement, found.signature, found.key_id, keys):
+        wrong("checkpoint_forged", "its signature does not hold")
+        return None
+    try:
+        said = found.said
+    except msgspec.MsgspecError:
+        wrong("checkpoint_forged", "what is signed is no statement")
+        return None
+    if (said.client_account_id, said.number) != (owner, number):
+        wrong("checkpoint_forged", f"it is number {said.number} of account {said.client_account_id}")
+        return None
+    wanted = 1 if former is None else _number(former) + 1
+    if number != wanted or said.previous != (FIRST if former is None else former.digest):
+        wrong("checkpoint_missing", f"it does not follow the one before; {wanted} is missing or was replaced")
+    return said
+
+
+def _number(checkpoint: Checkpoint) -> int:
+    try:
+        return checkpoint.said.number
+    except msgspec.MsgspecError:
+        return 0
+
+
+def _compare_with_published(
+    published: Iterable[Checkpoint],
+    kept: Mapping[tuple[UUID, int], Checkpoint],
+    keys: Mapping[str, bytes],
+    account: UUID | None,
+    verdict: Verdict,
+) -> None:
+    for told in published:
+        if not is_signed(told.statement, told.signature, told.key_id, keys):
+            # whoever may write to the copy may add to it; what is not signed proves nothing
+            continue
+        said = told.said
+        if account is not None and said.client_account_id != account:
+            continue
+        here = kept.get((said.client_account_id, said.number))
+        if here is not None and here.statement == told.statement:
+            continue
+        what = "is not in the store any more" if here is None else "says something else than the one in the store"
+        verdict.troubles.append(
+            Trouble(
+                code="history_rewritten",
+                message=f"account {said.client_account_id}: the published checkpoint {said.number} of"
+                f" {said.made_at.isoformat()} {what}: history up to there was rewritten",
+                client_account_id=said.client_account_id,
+                checkpoint=said.number,
+            )
+        )
+
+
+def _compare_roots(owner: UUID, account: _Account, verdict: Verdict) -> None:
+    for place, said in enumerate(account.said):
+        for kind, code in (("events", "history_differs"), ("commands", "command_log_differs")):
+            signed: Stretch = getattr(said, kind)
+            tree = account.trees[kind][place]
+            if (signed.count, signed.root) == (tree.size, tree.root().hex()):
+                continue
+            what = f"{signed.count} {kind} were signed, {tree.size} are there"
+            if signed.count == tree.size:
+                what = f"{kind} were changed or put into another order"
+            verdict.troubles.append(
+                Trouble(
+                    code=code,
+                    message=f"account {owner}, checkpoint {said.number} of {said.made_at.isoformat()}: {what}, between"
+                    f" {signed.after} and {signed.upto}",
+                    client_account_id=owner,
+                    checkpoint=said.number,
+                )
+            )
+
+
+async def _rows(connection: Connection, statement: str, which: Mapping[str, Any]) -> AsyncIterator[tuple[Any, ...]]:
+    async with connection.transaction(), connection.cursor("audit", binary=True) as cursor:
+        cursor.itersize = FETCH
+        await cursor.execute(statement, which)
+        async for row in cursor:
+            yield row

@@ -1,0 +1,12 @@
+"""Signed checkpoints."""
+
+from __future__ import annotations
+
+from eventstore.sql import statements
+
+revision = "0015"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    statements("audit")

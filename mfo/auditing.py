@@ -1,0 +1,179 @@
+"""`mfo audit verify`: the whole store in parallel, without any service having to run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from domain.errors import MfoError, SchemaBehind, StoreUnavailable
+from eventstore.audit.checkpoints import Checkpoint, from_dict
+from eventstore.audit.signing import shown
+from eventstore.audit.verify import ALL_FLOWS, NO_FLOW, Verdict, checkpoints, histories
+from eventstore.database import connect
+from eventstore.service import ServiceConfig
+
+Json = dict[str, Any]
+
+KEYS = "select key_id, public_key, first_used_at, last_used_at from audit_keys order by first_used_at"
+KAFKA_SECONDS = 30.0
+
+
+class CopyUnreadable(MfoError):
+    """The published checkpoints cannot be read; give a file with a JSON object on each line, or `kafka`."""
+
+    code = "copy_unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """What is to be verified: all of the store, a client account or a flow."""
+
+    account: UUID | None = None
+    flow: UUID | None = None
+    published: tuple[Checkpoint, ...] = field(default=(), repr=False)
+
+
+def verify(
+    config: ServiceConfig, keys: dict[str, bytes], which: Which, *, jobs: int, said: Callable[[str], None]
+) -> Verdict:
+    """Read everything once and hold it against what was signed; raises StoreUnavailable, SchemaBehind.
+
+    The chains are shared out among `jobs` processes by flow id, the checkpoints are one more. Of a single flow only its
+    chain, its head and its commands are looked at.
+    """
+    if which.flow is not None:
+        return _histories(config.database_url, config.shard, which.account, (which.flow, which.flow))
+    whole = Verdict()
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        parts = [pool.submit(_checkpoints, config.database_url, config.shard, keys, which)]
+        parts += [
+            pool.submit(_histories, config.database_url, config.shard, which.account, part) for part in _parts(jobs * 4)
+        ]
+        for done, part in enumerate(parts):
+            found = part.result()
+            if done:
+                whole.flows += found.flows
+            else:
+                _take(whole, found)
+            whole.troubles.extend(found.troubles)
+            said(f"{done + 1} of {len(parts)} parts, {whole.flows} flows, {len(whole.troubles)} findings")
+    return whole
+
+
+def _take(whole: Verdict, found: Verdict) -> None:
+    for name in ("events", "commands", "checkpoints", "unsigned_events", "unsigned_commands", "keys"):
+        setattr(whole, name, getattr(found, name))
+
+
+def _parts(number: int) -> Iterable[tuple[UUID, UUID]]:
+    """The flow ids in so many ranges."""
+    ends = [(part << 128) // number for part in range(number + 1)]
+    return ((UUID(int=first), UUID(int=last - 1)) for first, last in pairwise(ends))
+
+
+def _histories(url: str, shard: str, account: UUID | None, part: tuple[UUID, UUID]) -> Verdict:
+    first, last = part
+
+    async def look() -> Verdict:
+        connection = await connect(url, shard)
+        try:
+            return await histories(connection, account=account, first=first or NO_FLOW, last=last or ALL_FLOWS)
+        finally:
+            await connection.close()
+
+    return _asked(look)
+
+
+def _checkpoints(url: str, shard: str, keys: dict[str, bytes], which: Which) -> Verdict:
+    async def look() -> Verdict:
+        connection = await connect(url, shard)
+        try:
+            return await checkpoints(connection, keys, account=which.account, published=which.published)
+        finally:
+            await connection.close()
+
+    return _asked(look)
+
+
+def _asked(look: Callable[[], Any]) -> Verdict:
+    try:
+        verdict: Verdict = asyncio.run(look())
+    except psycopg.errors.UndefinedTable:
+        raise SchemaBehind from None
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"PostgreSQL cannot be reached: {error}".strip()) from None
+    return verdict
+
+
+def known_keys(config: ServiceConfig) -> list[Json]:
+    """The public keys that have signed here, as the store names them: `{key_id, public_key, first_used_at, last_used_at}`."""
+
+    async def look() -> list[Json]:
+        connection = await connect(config.database_url, config.shard)
+        try:
+            rows = await (await connection.execute(KEYS)).fetchall()
+        finally:
+            await connection.close()
+        return [
+            {"key_id": row[0], "public_key": shown(bytes(row[1])), "first_used_at": row[2], "last_used_at": row[3]}
+            for row in rows
+        ]
+
+    try:
+        return asyncio.run(look())
+    except psycopg.errors.UndefinedTable:
+        raise SchemaBehind from None
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"PostgreSQL cannot be reached: {error}".strip()) from None
+
+
+def published_in(where: str, config: ServiceConfig) -> tuple[Checkpoint, ...]:
+    """The checkpoints of a file, a JSON object a line, or of the topic where `where` is `kafka`; raises CopyUnreadable."""
+    if where == "kafka":
+        return asyncio.run(_published_on(config.kafka_bootstrap, config.topics.checkpoints))
+    try:
+        lines = Path(where).read_bytes().splitlines()
+    except OSError as error:
+        raise CopyUnreadable(f"{where} cannot be read: {error.strerror}") from None
+    return tuple(_read(line, f"{where}, line {number}") for number, line in enumerate(lines, 1) if line.strip())
+
+
+def _read(line: bytes, where: str) -> Checkpoint:
+    try:
+        return from_dict(json.loads(line))
+    except (ValueError, KeyError, TypeError):
+        raise CopyUnreadable(f"{where}: this is no checkpoint; nothing was verified") from None
+
+
+async def _published_on(bootstrap: str, topic: str) -> tuple[Checkpoint, ...]:
+    from aiokafka import AIOKafkaConsumer
+    from aiokafka.errors import KafkaError
+
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    found: list[Checkpoint] = []
+    try:
+        async with asyncio.timeout(KAFKA_SECONDS):
+            await consumer.start()
+            ends = await consumer.end_offsets(sorted(consumer.assignment()))
+            while any([await consumer.position(each) < end for each, end in ends.items()]):
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    found += [
+                        _read(record.value or b"", f"{topic}/{record.partition}/{record.offset}") for record in records
+                    ]
+    except (KafkaError, TimeoutError) as error:
+        raise CopyUnreadable(f"the topic {topic} cannot be read at {bootstrap}: {type(error).__name__}") from None
+    finally:
+        with suppress(Exception):
+            await asyncio.wait_for(consumer.stop(), 5)
+    return tuple(found)

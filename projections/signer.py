@@ -1,0 +1,131 @@
+"""The signer of checkpoints: every ten seconds, or ten thousand events, what is new is signed, told and written down."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+import psycopg
+import structlog
+from aiokafka.errors import KafkaError
+from prometheus_client import Counter, Gauge
+
+from domain.errors import SettingsError
+from eventstore.audit.checkpoints import Checkpoint
+from eventstore.audit.signer import Round, Signer, Superseded, note_published, unpublished
+from eventstore.audit.signing import SigningKey, trusted
+from eventstore.database import Connection, connect
+from eventstore.faults import lived_through
+from eventstore.relay import producer
+from eventstore.service import ServiceConfig
+
+log = structlog.get_logger()
+
+EVERY_SECONDS = 10.0
+BATCH = 500
+
+CHECKPOINTS = Counter("mfo_audit_checkpoints_total", "Checkpoints signed by this process")
+REFUSED = Gauge(
+    "mfo_audit_refused_accounts", "Client accounts whose last checkpoint does not hold, when last looked at"
+)
+WAITING = Gauge("mfo_audit_unpublished", "Checkpoints that are signed and not yet on Kafka, when last looked at")
+
+
+class Signing:
+    """Signs and publishes for as long as the process lives; of several processes one does. Raises SettingsError without a key."""
+
+    def __init__(self, config: ServiceConfig) -> None:
+        if config.audit is None:
+            raise SettingsError(
+                "MFO_AUDIT_KEY is missing; set it, or MFO_AUDIT_KEY_FILE, to 32 random bytes in base64 that sign the"
+                " checkpoints of history, made once with: openssl rand -base64 32"
+            )
+        self._config = config
+        self._file = config.audit.file
+        self._who = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._signer = Signer(SigningKey(config.audit.seed), trusted(config.audit.former), self._who)
+        self.leading = False
+        self.reason = ""
+
+    async def run(self) -> None:
+        """Sign what is new every ten seconds; faults of PostgreSQL and Kafka are waited out."""
+        while True:
+            with lived_through("signing checkpoints"):
+                await self._serve()
+            await asyncio.sleep(1.0)
+
+    async def _serve(self) -> None:
+        connection = await connect(self._config.database_url, self._config.shard)
+        try:
+            while True:
+                more = False
+                with suppress(Superseded):
+                    done = await self._signer.round(connection)
+                    self.leading, more = done is not None, bool(done and done.more)
+                    if done is not None:
+                        self._note(done)
+                        await self._publish(connection)
+                if not more:
+                    await asyncio.sleep(EVERY_SECONDS)
+        finally:
+            self.leading = False
+            with suppress(psycopg.Error, OSError):
+                await self._signer.release(connection)
+            await connection.close()
+
+    def _note(self, done: Round) -> None:
+        CHECKPOINTS.inc(done.made)
+        if done.refused:
+            REFUSED.set(done.refused)
+        self.reason = f"nothing is signed any more for {done.refused} client accounts" if done.refused else ""
+
+    async def _publish(self, connection: Connection) -> None:
+        """Tell Kafka, and the file that is set, of all that has been signed; what could not be told is told the next time."""
+        while told := await unpublished(connection, BATCH):
+            WAITING.set(len(told))
+            checkpoints = [checkpoint for _, _, checkpoint in told]
+            try:
+                if self._file is not None:
+                    await asyncio.to_thread(append_to, self._file, checkpoints)
+                await self._tell(checkpoints)
+            except (KafkaError, OSError) as error:
+                log.warning("checkpoints could not be published", error=type(error).__name__, detail=str(error)[:200])
+                return
+            await note_published(connection, told)
+        WAITING.set(0)
+
+    async def _tell(self, checkpoints: list[Checkpoint]) -> None:
+        kafka = producer(self._config.kafka_bootstrap)
+        await kafka.start()
+        try:
+            futures = [
+                await kafka.send(
+                    self._config.topics.checkpoints,
+                    encoded(checkpoint),
+                    key=str(checkpoint.said.client_account_id).encode(),
+                )
+                for checkpoint in checkpoints
+            ]
+            await asyncio.gather(*futures)
+        finally:
+            with suppress(Exception):
+                await asyncio.wait_for(kafka.stop(), 5)
+
+
+def encoded(checkpoint: Checkpoint) -> bytes:
+    """A checkpoint as it is published: one line of JSON, `{statement, signature, key_id}`."""
+    return msgspec.json.encode(checkpoint.as_dict())
+
+
+def append_to(file: Path, checkpoints: list[Checkpoint], *, sync: Callable[[int], None] = os.fsync) -> None:
+    """Add a line for each checkpoint, and wait until the disk has them; raises OSError."""
+    with file.open("ab") as lines:
+        lines.write(b"".join(encoded(checkpoint) + b"\n" for checkpoint in checkpoints))
+        lines.flush()
+        sync(lines.fileno())

@@ -1,0 +1,1 @@
+"""Proof that history is what it was."""
