@@ -79,7 +79,7 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, kw_only=True):
-    """What was looked at, and what was found; `unsigned` counts what is newer than the last checkpoint of its account."""
+    """What was looked at, and what was found; `unsigned` counts what no checkpoint covers, most often because it is newer."""
 
     flows: int = 0
     events: int = 0
@@ -162,7 +162,7 @@ class _Account:
         while at < len(self.said) and place > self.stretch(kind, at).upto:
             at += 1
         self.at[kind] = at
-        if at == len(self.said):
+        if at == len(self.said) or place <= self.stretch(kind, at).after:
             self.unsigned[kind] += 1
         else:
             self.trees[kind][at].add(leaf)
