@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
 
 from domain.errors import MfoError, SchemaBehind, StoreUnavailable
+from eventstore.audit import pack_verifier
 from eventstore.audit.checkpoints import Checkpoint, from_dict
+from eventstore.audit.pack import Pack, gather, write
 from eventstore.audit.signing import shown
 from eventstore.audit.verify import ALL_FLOWS, NO_FLOW, Verdict, checkpoints, histories
 from eventstore.database import connect
 from eventstore.service import ServiceConfig
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 KEYS = "select key_id, public_key, first_used_at, last_used_at from audit_keys order by first_used_at"
 KAFKA_SECONDS = 30.0
@@ -33,6 +36,18 @@ class CopyUnreadable(MfoError):
     """The published checkpoints cannot be read; give a file with a JSON object on each line, or `kafka`."""
 
     code = "copy_unreadable"
+
+
+class PackUnreadable(MfoError):
+    """The file is no evidence pack; give one that `mfo audit export` wrote."""
+
+    code = "pack_unreadable"
+
+
+class PackUnwritable(MfoError):
+    """The pack cannot be written there; name another file."""
+
+    code = "pack_unwritable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +121,41 @@ def _checkpoints(url: str, shard: str, keys: dict[str, bytes], which: Which) -> 
     return _asked(look)
 
 
-def _asked(look: Callable[[], Any]) -> Verdict:
+def _asked(look: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
-        verdict: Verdict = asyncio.run(look())
+        return asyncio.run(look())
     except psycopg.errors.UndefinedTable:
         raise SchemaBehind from None
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"PostgreSQL cannot be reached: {error}".strip()) from None
-    return verdict
+
+
+def export(
+    config: ServiceConfig, out: Path, *, flow: UUID | None, account: UUID | None, engagement: UUID | None, by: str
+) -> Json:
+    """Write an evidence pack; answers its manifest. Raises FlowNotFound, PackTooLarge, Tampered, PackUnwritable."""
+
+    async def look() -> Pack:
+        connection = await connect(config.database_url, config.shard)
+        try:
+            return await gather(connection, flow=flow, account=account, engagement=engagement)
+        finally:
+            await connection.close()
+
+    pack: Pack = _asked(look)
+    try:
+        return write(pack, out, by=by)
+    except OSError as error:
+        raise PackUnwritable(f"{out} cannot be written: {error.strerror}") from None
+
+
+def verify_pack(file: Path, keys: list[bytes]) -> Json:
+    """What the verifier says of a pack, with nothing but the pack: `{status, troubles, flows, events, ...}`."""
+    try:
+        troubles, counts = pack_verifier.verify(str(file), keys)
+    except ValueError as error:
+        raise PackUnreadable(f"{file}: {error}") from None
+    return {"status": "broken" if troubles else "holds", "troubles": troubles, **counts}
 
 
 def known_keys(config: ServiceConfig) -> list[Json]:
@@ -130,12 +172,7 @@ def known_keys(config: ServiceConfig) -> list[Json]:
             for row in rows
         ]
 
-    try:
-        return asyncio.run(look())
-    except psycopg.errors.UndefinedTable:
-        raise SchemaBehind from None
-    except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"PostgreSQL cannot be reached: {error}".strip()) from None
+    return _asked(look)
 
 
 def published_in(where: str, config: ServiceConfig) -> tuple[Checkpoint, ...]:

@@ -102,8 +102,8 @@ class Signing:
 
     async def _tell(self, checkpoints: list[Checkpoint]) -> None:
         kafka = producer(self._config.kafka_bootstrap)
-        await kafka.start()
         try:
+            await kafka.start()
             futures = [
                 await kafka.send(
                     self._config.topics.checkpoints,

@@ -100,6 +100,10 @@ select id as import_id, filename, state, count(*) over () as total from imports
 where state in ('stored', 'inspecting') and created_at < mfo_now() - make_interval(secs => %s)
 order by created_at limit %s
 """
+SIGNING_REFUSED = """
+select client_account_id, why, extract(epoch from mfo_now() - since)::float8 as seconds, count(*) over () as total
+from audit_refused order by since limit %s
+"""
 START_CONSUMERS = "start `mfo consumers`, or look into the log of the one that runs"
 START_PROJECTIONS = "start `mfo projections`, or look into the log of the one that runs"
 
@@ -468,6 +472,23 @@ async def _tables(connection: Connection) -> list[Finding]:
     return found
 
 
+async def _signing(connection: Connection) -> list[Finding]:
+    found = await rows(connection, SIGNING_REFUSED, EXAMPLES)
+    if not found:
+        return []
+    total = found[0]["total"]
+    return [
+        Finding(
+            code="signing_refused",
+            severity="critical",
+            count=total,
+            message=f"Nothing is signed any more for {counted(total, 'client account')}: {found[0]['why']}.",
+            mend="`mfo audit verify` says what was changed, and where; keep the database as it is for those who look into it",
+            subjects=examples(found, "client_account_id", "why", "seconds"),
+        )
+    ]
+
+
 CHECKS: tuple[Check, ...] = (
     _overdue,
     _lapsed,
@@ -481,5 +502,6 @@ CHECKS: tuple[Check, ...] = (
     _set_aside,
     _followers,
     _imports,
+    _signing,
     _tables,
 )

@@ -45,6 +45,7 @@ CODES: dict[str, str] = {
     "flow_set_aside": "Flows that a read model could not follow",
     "follower_behind": "Other flows, or people, are not told what follows from history",
     "event_set_aside": "Events from which nothing could follow yet",
+    "signing_refused": "Client accounts whose last signed checkpoint does not hold any more",
     "import_waiting": "Uploads that nobody has described",
     "log_partition_missing": "The command log lacks the partition of this month",
     "clock_shifted": "The store's clock is not the machine's",

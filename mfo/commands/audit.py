@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any
 from uuid import UUID
@@ -10,6 +12,7 @@ from uuid import UUID
 import msgspec
 import typer
 
+from domain.errors import TenantMissing
 from domain.words import counted
 from mfo.commands.output import AsJson, Code, give, say, table
 
@@ -22,6 +25,9 @@ JOBS = os.cpu_count() or 1
 
 @app.command()
 def verify(
+    pack: Annotated[
+        Path | None, typer.Argument(metavar="[PACK]", help="An evidence pack, verified by itself; left out: the store.")
+    ] = None,
     *,
     account: Annotated[
         UUID | None, typer.Option("--account", help="One client account; left out: the whole store.")
@@ -39,6 +45,8 @@ def verify(
     as_json: AsJson = False,
 ) -> int:
     """Hold history, command log and signed checkpoints against each other; says what is wrong, and where. Exit code 1 then."""
+    if pack is not None:
+        return _verify_pack(pack, key or [], as_json)
     from eventstore.audit.signing import public_key_from, trusted
     from mfo.auditing import Which, known_keys, published_in
     from mfo.auditing import verify as read_all
@@ -63,6 +71,52 @@ def verify(
     }
     give(document, _text(document), as_json)
     return Code.DONE if verdict.holds else Code.REFUSED
+
+
+def _verify_pack(pack: Path, key: list[str], as_json: bool) -> int:
+    from eventstore.audit.signing import public_key_from
+    from mfo.auditing import verify_pack
+
+    if not key:
+        raise typer.BadParameter("a pack proves nothing without a --key that you trust")
+    document = verify_pack(pack, [public_key_from(text) for text in key])
+    seen = ", ".join(f"{number} {name}" for name, number in document.items() if isinstance(number, int))
+    give(document, "\n".join([*document["troubles"], f"{document['status']}: {seen}"]), as_json)
+    return Code.DONE if document["status"] == "holds" else Code.REFUSED
+
+
+@app.command()
+def export(
+    flow: Annotated[UUID | None, typer.Argument(metavar="[FLOW]", help="The flow's id.")] = None,
+    *,
+    engagement: Annotated[
+        bool, typer.Option("--engagement", help="Every flow of the engagement that commands speak for.")
+    ] = False,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the zip is written.")] = Path("evidence.zip"),
+    as_json: AsJson = False,
+) -> None:
+    """Write an evidence pack: events, commands, proofs, checkpoints, and a program that verifies them without us."""
+    from mfo.auditing import export as write_pack
+    from mfo.doctoring import settings
+
+    if (flow is None) is not engagement:
+        raise typer.BadParameter("name a flow, or give --engagement")
+    known = settings()
+    if known.client_account_id is None or known.engagement_id is None:
+        raise TenantMissing("say whose history: set MFO_CLIENT_ACCOUNT_ID and MFO_ENGAGEMENT_ID")
+    manifest = write_pack(
+        known.service_config(),
+        out,
+        flow=flow,
+        account=known.client_account_id,
+        engagement=known.engagement_id,
+        by=known.user_id or getpass.getuser(),
+    )
+    text = f"{out}: {counted(manifest['flows'], 'flow')}, {counted(manifest['events'], 'event')}"
+    text += f", {counted(manifest['commands'], 'command')}, {counted(manifest['checkpoints'], 'checkpoint')}"
+    if manifest["unsigned"]:
+        text += f"; {manifest['unsigned']} entries are newer than the last checkpoint"
+    give({"file": str(out), **manifest}, text, as_json)
 
 
 def _text(document: Json) -> str:

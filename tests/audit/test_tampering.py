@@ -2,86 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
 from domain.commands import PauseFlow, ResumeFlow
 from eventstore.audit.checkpoints import Checkpoint
-from eventstore.audit.signer import Round, Signer, note_published, unpublished
+from eventstore.audit.signer import Round, Signer
 from eventstore.audit.signing import SigningKey, trusted
-from eventstore.audit.verify import Verdict, checkpoints, histories
-from eventstore.codec import FIRST_HASH, chain
-from tests.eventstore.house import House, new_tenant, open_house
-
-KEY = SigningKey(bytes(range(32)))
-KEYS = trusted([KEY.public_key])
-
-
-@dataclass
-class Archive:
-    """A store with two accounts' histories, signed twice; what was published lies elsewhere."""
-
-    house: House
-    flows: list[UUID] = field(default_factory=list)
-    published: list[Checkpoint] = field(default_factory=list)
-    signer: Signer = field(default_factory=lambda: Signer(KEY, {}, "first"))
-
-    async def sign(self, signer: Signer | None = None) -> Round:
-        async with self.house.side.pool.connection() as connection:
-            done = await (signer or self.signer).round(connection)
-            told = await unpublished(connection)
-            self.published += [checkpoint for _, _, checkpoint in told]
-            await note_published(connection, told)
-        assert done is not None
-        return done
-
-    async def verify(self, keys: dict[str, bytes] = KEYS, *, published: bool = False) -> Verdict:
-        async with self.house.side.pool.connection() as connection:
-            chains = await histories(connection)
-            signed = await checkpoints(connection, keys, published=self.published if published else ())
-        signed.flows = chains.flows
-        signed.troubles += chains.troubles
-        return signed
-
-    async def codes(self, **options: Any) -> set[str]:
-        return {trouble.code for trouble in (await self.verify(**options)).troubles}
-
-    async def do(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        return await self.house.rows(statement, *parameters)
-
-    async def rewrite(self, flow_id: UUID) -> None:
-        """Make a flow's chain and head consistent again, as somebody can who may write everything."""
-        previous = FIRST_HASH
-        rows = await self.do(
-            "select originator_version, topic, state from stored_events where originator_id = %s order by 1", flow_id
-        )
-        for version, topic, state in rows:
-            previous = chain(previous, flow_id, version, topic, bytes(state))
-            await self.do(
-                "update stored_events set hash = %s where originator_id = %s and originator_version = %s",
-                previous,
-                flow_id,
-                version,
-            )
-        await self.do("update heads set hash = %s, version = %s where id = %s", previous, rows[-1][0], flow_id)
-
-
-@pytest.fixture
-async def archive(database_url: str) -> AsyncIterator[Archive]:
-    async with open_house(database_url) as house:
-        made = Archive(house)
-        made.flows = [(await house.begin()).id for _ in range(3)]
-        await house.ask(ResumeFlow(flow_id=made.flows[0]))
-        await made.sign()
-        house.tenant = new_tenant()
-        made.flows.append((await house.begin()).id)
-        await house.ask(PauseFlow(flow_id=made.flows[3], reason="lunch"))
-        await made.sign()
-        yield made
+from tests.audit.archive import KEY, KEYS, Archive
 
 
 async def test_what_nobody_touched_holds(archive: Archive) -> None:

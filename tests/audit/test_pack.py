@@ -1,0 +1,150 @@
+"""An evidence pack holds without us: verified by the program inside it, and broken by every change."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+from domain.commands import PauseFlow
+from domain.errors import FlowNotFound
+from eventstore.audit import pack_verifier
+from eventstore.audit.pack import Tampered, gather, write
+from tests.audit.archive import KEY, Archive
+from tests.audit.test_tampering import change_a_command
+
+
+async def packed(archive: Archive, out: Path, flow: UUID | None = None) -> Path:
+    tenant = archive.house.tenant
+    async with archive.house.side.pool.connection() as connection:
+        pack = await gather(
+            connection,
+            flow=flow,
+            account=tenant.client_account_id if flow is None else None,
+            engagement=tenant.engagement_id,
+        )
+    write(pack, out, by="maria")
+    return out
+
+
+def any_file(folder: Path) -> bool:
+    return any(folder.iterdir())
+
+
+def run_alone(program: Path, file: Path, key: bytes) -> subprocess.CompletedProcess[str]:
+    """The program as an auditor has it: away from the project, with nothing of it in reach."""
+    words = [sys.executable, "-I", str(program), str(file), b64encode(key).decode()]
+    return subprocess.run(words, capture_output=True, text=True, check=False, cwd=program.parent)
+
+
+def verdict(file: Path, key: bytes = KEY.public_key) -> list[str]:
+    return pack_verifier.verify(str(file), [key])[0]
+
+
+async def test_the_program_inside_verifies_it_with_nothing_but_a_key(archive: Archive, tmp_path: Path) -> None:
+    file = await packed(archive, tmp_path / "flow.zip", archive.flows[3])
+    with zipfile.ZipFile(file) as pack:
+        pack.extract("pack_verifier.py", tmp_path)
+        page = pack.read("report.html").decode()
+    done = run_alone(tmp_path / "pack_verifier.py", file, KEY.public_key)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout.removeprefix("holds: ")) == {
+        "flows": 1,
+        "events": 3,
+        "commands": 2,
+        "checkpoints": 1,
+        "unsigned": 0,
+    }
+    assert "FlowPaused" in page
+    assert "lunch" in page
+
+
+async def test_a_pack_of_an_engagement_holds_all_its_flows_and_says_what_is_not_signed_yet(
+    archive: Archive, tmp_path: Path
+) -> None:
+    archive.flows.append((await archive.house.begin()).id)
+    await archive.sign()
+    await archive.house.ask(PauseFlow(flow_id=archive.flows[4]))
+    troubles, counts = pack_verifier.verify(str(await packed(archive, tmp_path / "all.zip")), [KEY.public_key])
+    assert troubles == []
+    assert (counts["flows"], counts["unsigned"], counts["checkpoints"]) == (2, 2, 2)
+
+
+async def test_a_key_that_the_auditor_does_not_know_proves_nothing(archive: Archive, tmp_path: Path) -> None:
+    file = await packed(archive, tmp_path / "flow.zip", archive.flows[3])
+    assert any("not one of yours" in trouble for trouble in verdict(file, bytes(32)))
+
+
+Change = Callable[[dict[str, bytes]], None]
+
+
+def edited(name: str, before: bytes, after: bytes) -> Change:
+    def change(files: dict[str, bytes]) -> None:
+        assert before in files[name]
+        files[name] = files[name].replace(before, after, 1)
+
+    return change
+
+
+def without_last_line(name: str) -> Change:
+    def change(files: dict[str, bytes]) -> None:
+        files[name] = b"".join(files[name].splitlines(keepends=True)[:-1])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (edited("events.ndjson", b'"version":2', b'"version":4'), "version 4 follows 1"),
+        (edited("events.ndjson", b'"state":"eyJ', b'"state":"eyK'), "version 1: changed"),
+        (edited("events.ndjson", b'"index":0', b'"index":1'), "not in the signed checkpoint"),
+        (edited("commands.ndjson", b'"user_id":"maria"', b'"user_id":"marie"'), "not in the signed checkpoint"),
+        (edited("checkpoints.ndjson", b'\\"count\\":3', b'\\"count\\":2'), "its signature does not hold"),
+        (without_last_line("checkpoints.ndjson"), "not in the signed checkpoint"),
+    ],
+)
+async def test_each_change_of_a_pack_is_found_though_the_manifest_is_made_to_fit(
+    archive: Archive, tmp_path: Path, change: Change, said: str
+) -> None:
+    file = await packed(archive, tmp_path / "flow.zip", archive.flows[3])
+    with zipfile.ZipFile(file) as pack:
+        files = {name: pack.read(name) for name in pack.namelist()}
+    change(files)
+    with zipfile.ZipFile(tmp_path / "plain.zip", "w") as pack:
+        for name, data in files.items():
+            pack.writestr(name, data)
+    assert any("changed" in trouble for trouble in verdict(tmp_path / "plain.zip"))
+    manifest = json.loads(files["manifest.json"])
+    manifest["files"] = {
+        name: pack_verifier.sha256(data).hex() for name, data in files.items() if name != "manifest.json"
+    }
+    with zipfile.ZipFile(tmp_path / "fitted.zip", "w") as pack:
+        for name, data in (files | {"manifest.json": json.dumps(manifest).encode()}).items():
+            pack.writestr(name, data)
+    assert any(said in trouble for trouble in verdict(tmp_path / "fitted.zip")), verdict(tmp_path / "fitted.zip")
+
+
+async def test_of_a_history_that_was_changed_no_pack_is_made(archive: Archive, tmp_path: Path) -> None:
+    await change_a_command(archive)
+    with pytest.raises(Tampered, match="mfo audit verify"):
+        await packed(archive, tmp_path / "flow.zip", archive.flows[0])
+    assert not any_file(tmp_path)
+
+
+async def test_a_flow_that_is_not_there_has_no_pack(archive: Archive, tmp_path: Path) -> None:
+    with pytest.raises(FlowNotFound):
+        await packed(archive, tmp_path / "flow.zip", uuid4())
+
+
+def test_what_is_no_pack_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "no.zip").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="no evidence pack"):
+        pack_verifier.verify(str(tmp_path / "no.zip"), [])

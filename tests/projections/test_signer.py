@@ -1,0 +1,70 @@
+"""What is signed is told to Kafka and written to the file that is set, once, also after Kafka was away."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from domain.errors import SettingsError
+from eventstore.audit.checkpoints import from_dict
+from eventstore.audit.signing import SigningKey, is_signed, trusted
+from eventstore.service import ServiceConfig
+from projections.signer import Signing
+from tests.projections.conftest import House, running
+from tests.waiting import until
+
+
+async def on_kafka(config: ServiceConfig) -> list[Any]:
+    consumer = AIOKafkaConsumer(
+        config.topics.checkpoints, bootstrap_servers=config.kafka_bootstrap, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        found = [record for records in (await consumer.getmany(timeout_ms=2000)).values() for record in records]
+    finally:
+        await consumer.stop()
+    return found
+
+
+async def signed(house: House) -> Any:
+    return await house.one("select count(*) from audit_checkpoints where published_at is not null")
+
+
+async def test_a_checkpoint_is_published_with_its_account_as_key(
+    told_house: House, config: ServiceConfig, tmp_path: Path
+) -> None:
+    assert config.audit is not None
+    file = tmp_path / "checkpoints.ndjson"
+    key = SigningKey(config.audit.seed)
+    await told_house.begin()
+    signing = Signing(replace(config, audit=replace(config.audit, file=file)))
+    async with running(signing.run()):
+        await until(lambda: signed(told_house), timeout=30)
+    [record] = await on_kafka(config)
+    checkpoint = from_dict(json.loads(record.value))
+    assert record.key == str(told_house.account).encode()
+    assert is_signed(checkpoint.statement, checkpoint.signature, checkpoint.key_id, trusted([key.public_key]))
+    assert checkpoint.said.client_account_id == told_house.account
+    [line] = file.read_text().splitlines()
+    assert from_dict(json.loads(line)) == checkpoint
+
+
+async def test_what_kafka_did_not_get_it_gets_later(told_house: House, config: ServiceConfig) -> None:
+    await told_house.begin()
+    away = replace(config, kafka_bootstrap="127.0.0.1:1")
+    async with running(Signing(away).run()):
+        await until(lambda: told_house.one("select count(*) from audit_checkpoints"), timeout=30)
+    assert await signed(told_house) == 0
+    async with running(Signing(config).run()):
+        await until(lambda: signed(told_house), timeout=30)
+    assert len(await on_kafka(config)) == 1
+
+
+async def test_without_a_key_nothing_serves(config: ServiceConfig) -> None:
+    with pytest.raises(SettingsError, match="MFO_AUDIT_KEY is missing"):
+        Signing(replace(config, audit=None))
