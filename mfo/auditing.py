@@ -178,7 +178,7 @@ def known_keys(config: ServiceConfig) -> list[Json]:
 def published_in(where: str, config: ServiceConfig) -> tuple[Checkpoint, ...]:
     """The checkpoints of a file, a JSON object a line, or of the topic where `where` is `kafka`; raises CopyUnreadable."""
     if where == "kafka":
-        return asyncio.run(_published_on(config.kafka_bootstrap, config.topics.checkpoints))
+        return asyncio.run(published_on(config.kafka_bootstrap, config.topics.checkpoints))
     try:
         lines = Path(where).read_bytes().splitlines()
     except OSError as error:
@@ -193,7 +193,8 @@ def _read(line: bytes, where: str) -> Checkpoint:
         raise CopyUnreadable(f"{where}: this is no checkpoint; nothing was verified") from None
 
 
-async def _published_on(bootstrap: str, topic: str) -> tuple[Checkpoint, ...]:
+async def published_on(bootstrap: str, topic: str) -> tuple[Checkpoint, ...]:
+    """The checkpoints on a topic, from its beginning to the end that it has now; raises CopyUnreadable."""
     from aiokafka import AIOKafkaConsumer
     from aiokafka.errors import KafkaError
 

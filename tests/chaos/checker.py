@@ -71,7 +71,7 @@ def findings(record: Record) -> list[Finding]:
     found = [*gaps]
     for promise in (_chains, _legal, _topic, _read_model, _ledger, _rest):
         found.extend(promise(record, histories))
-    for check in (_outcomes, _answers, _set_aside):
+    for check in (_outcomes, _answers, _set_aside, _untrue):
         found.extend(check(record))
     return found
 
@@ -394,6 +394,12 @@ def _set_aside(record: Record) -> Found:
         yield Finding("flow_set_aside", sentence)
     for sentence in record.dead_letters:
         yield Finding("dead_letter", sentence)
+
+
+def _untrue(record: Record) -> Found:
+    """What was signed while all this happened still holds."""
+    for sentence in record.untrue:
+        yield Finding("checkpoint_differs", sentence)
 
 
 # the outside

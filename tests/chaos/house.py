@@ -116,6 +116,7 @@ class House:
         self._kafka = KafkaJars(self.folder)
         self._services: dict[str, Service] = {}
         self._down: set[str] = set()
+        self.audit_seed = secrets.token_bytes(32)
         self.url = f"http://127.0.0.1:{_port()}"
         self.bootstrap = ""
         self.dsn = ""
@@ -165,7 +166,7 @@ class House:
             "MFO_DATABASE_URL": self.dsn,
             "MFO_KAFKA_BOOTSTRAP": self.bootstrap,
             "MFO_MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
-            "MFO_AUDIT_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),
+            "MFO_AUDIT_KEY": base64.b64encode(self.audit_seed).decode(),
             "MFO_HTTP_PORT": self.url.rsplit(":", 1)[1],
             "MFO_FLOW_TYPES": MODULE,
             "MFO_LOG_LEVEL": "info",

@@ -19,9 +19,12 @@ from psycopg.rows import dict_row
 from domain.flow import Flow, Recorded, evolve
 from domain.flow_types import FlowTypes
 from domain.view import COLUMNS
+from eventstore.audit.signing import SigningKey, trusted
+from eventstore.audit.verify import checkpoints, histories
 from eventstore.codec import decode
 from eventstore.database import DEFAULT_SHARD
 from eventstore.definitions import flow_types, modules
+from mfo.auditing import published_on
 from tests.chaos.driver import EVENTS, REPLIES
 from tests.chaos.faults import Struck
 from tests.chaos.ledger import Entry, entries, lines
@@ -29,6 +32,7 @@ from tests.chaos.scenario import Planned
 
 Json = dict[str, Any]
 DEAD_LETTERS = "mfo.commands.dlq.v1"
+CHECKPOINTS = "mfo.audit.checkpoints.v1"
 MODULE = "tests.chaos.shapes"
 
 Key = tuple[UUID, UUID, str]
@@ -130,6 +134,7 @@ class Record:
     dead_letters: list[str] = field(default_factory=list)
     rows: dict[UUID, Json] = field(default_factory=dict)
     set_aside: list[str] = field(default_factory=list)
+    untrue: list[str] = field(default_factory=list)
     runs: list[Json] = field(default_factory=list)
     timers: list[Json] = field(default_factory=list)
     ledger: list[Entry] = field(default_factory=list)
@@ -193,7 +198,7 @@ def load_store(record: Record, dsn: str) -> None:
             record.firsts[row[0], row[1], row[2]] = First(row[3], row[4], row[5], row[6], _json(row[7]))
         for row in connection.execute(
             "select client_account_id, engagement_id, command_id, at, user_id, command, flow_id, source, outcome, version,"
-            " error, expected_version, body from command_log order by at"
+            " error, expected_version, body from command_log order by n"
         ):
             record.log.append(
                 Logged(
@@ -221,6 +226,17 @@ def load_store(record: Record, dsn: str) -> None:
             record.rows[found["flow_id"]] = {name: found[name] for name in COLUMNS}
         record.runs = shown.execute("select * from runs").fetchall()
         record.timers = shown.execute("select * from timers").fetchall()
+
+
+async def verify(record: Record, dsn: str, bootstrap: str, seed: bytes) -> None:
+    """Hold the store against the checkpoints that were signed meanwhile, and those against their copies on Kafka."""
+    keys = trusted([SigningKey(seed).public_key])
+    published = await published_on(bootstrap, CHECKPOINTS)
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        for verdict in (await histories(connection), await checkpoints(connection, keys, published=published)):
+            record.untrue += [f"{trouble.code}: {trouble.message}" for trouble in verdict.troubles]
+    if not published:
+        record.untrue.append("no checkpoint was published")
 
 
 async def load_topics(record: Record, bootstrap: str) -> None:

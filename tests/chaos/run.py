@@ -23,7 +23,7 @@ from tests.chaos.checker import findings
 from tests.chaos.driver import Scenario
 from tests.chaos.faults import HOUR, LONE_SECONDS, Fault, Kind, Struck, lone_kills, schedule
 from tests.chaos.house import ChaosError, House, Service
-from tests.chaos.record import Record, known_types, load_files, load_store, load_topics
+from tests.chaos.record import Record, known_types, load_files, load_store, load_topics, verify
 from tests.chaos.report import Report, Spread, commands, histories_of, reruns, shapes, work
 from tests.chaos.scenario import plan
 from tests.chaos.shapes import BY_NAME
@@ -273,6 +273,7 @@ def _read(options: Options, house: House, chaos: Chaos) -> Record:
     load_store(record, house.dsn)
     asyncio.run(load_topics(record, house.bootstrap))
     load_files(record, house.folder)
+    asyncio.run(verify(record, house.dsn, house.bootstrap, house.audit_seed))
     return record
 
 
