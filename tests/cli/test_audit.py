@@ -1,0 +1,50 @@
+"""`mfo audit` on the store of a running service."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from mfo.embedded.processes import wait_until
+from tests.cli.support import mfo
+
+
+def test_history_is_signed_verified_and_given_to_an_auditor(environment: dict[str, str], tmp_path: Path) -> None:
+    made = mfo("flow", "create", "discovery", "--name", "Audited", "--json", environment=environment).document
+    flow_id = made["flow_id"]
+
+    def signed() -> bool:
+        found = mfo("audit", "verify", "--json", environment=environment).document
+        return bool(found["checkpoints"] and not found["unsigned_commands"])
+
+    assert wait_until(signed, 60, every=1.0)
+    [key] = mfo("audit", "keys", "--json", environment=environment).document["keys"]
+    words = ("audit", "verify", "--key", key["public_key"], "--published", "kafka", "--json")
+    said = mfo(*words, environment=environment)
+    assert said.code == 0, said.out
+    assert (said.document["status"], said.document["trusted_by"], said.document["troubles"]) == ("holds", "caller", [])
+    assert said.document["published"] >= 1
+    pack = tmp_path / "evidence.zip"
+    told = mfo("audit", "export", flow_id, "-o", str(pack), environment=environment)
+    assert "1 flow" in told.out
+    offline = {"PATH": str(Path(sys.executable).parent)}
+    verified = mfo("audit", "verify", str(pack), "--key", key["public_key"], "--json", environment=offline)
+    assert (verified.code, verified.document["status"], verified.document["flows"]) == (0, "holds", 1)
+    stranger = mfo("audit", "verify", str(pack), "--key", "A" * 43 + "=", environment=offline)
+    assert stranger.code == 1
+    assert "not one of yours" in stranger.out
+
+
+def test_wrong_words_are_refused(environment: dict[str, str], tmp_path: Path) -> None:
+    assert mfo("audit", "export", environment=environment).code == 2
+    assert mfo("audit", "verify", str(tmp_path / "none.zip"), environment=environment).code == 2
+    (tmp_path / "no.zip").write_text("nothing")
+    words = ("audit", "verify", str(tmp_path / "no.zip"), "--key", "A" * 43 + "=")
+    said = mfo(*words, environment=environment)
+    assert (said.code, "pack_unreadable" in said.err) == (1, True)
+    said = mfo("audit", "verify", "--key", "short", environment=environment)
+    assert (said.code, "32 bytes in base64" in said.err) == (1, True)
+    missing = mfo("audit", "export", "00000000-0000-0000-0000-000000000001", environment=environment)
+    assert (missing.code, "flow_not_found" in missing.err) == (1, True)
+    said = mfo("audit", "verify", "--published", str(tmp_path / "no.zip"), environment=environment)
+    assert (said.code, "copy_unreadable" in said.err) == (1, True)
