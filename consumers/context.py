@@ -14,12 +14,15 @@ import structlog
 
 from consumers.signals import Signals
 from consumers.threads import Threads
+from domain.commands import MAX_WAIT_SECONDS
+from domain.conditions import TIMED_OUT, told
 
 Outputs = dict[str, Any]
 T = TypeVar("T")
 
 MAX_COUNT = 2**53
 MAX_PROGRESS_MESSAGE = 500
+MAX_SIGNAL_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,10 @@ class DurableSteps(Protocol):
         self, name: str, items: Iterable[Any], work: Callable[[Any], Any], *, at_most: int = 8, retries: int = 2
     ) -> list[Any]:
         """The results of a step for each item, in order."""
+        ...
+
+    def wait(self, about: str, until: dict[str, Any], timeout_seconds: float | None, *, before: str = "") -> Any:
+        """The outcome of something outside; raises RunSuspended where there is none yet."""
         ...
 
 
@@ -290,6 +297,29 @@ class PhaseContext:
         self.signals.check()
         return await self.steps.map(name, items, work, at_most=at_most, retries=retries)
 
+    async def wait_for(self, name: str, timeout_seconds: float | None = None) -> dict[str, Any]:
+        """Wait for a signal of this name, at most so long (none: for ever): `{payload, signal_id, received_at, sent_by}`.
+
+        Signals are taken up in the order in which they came, each once; one that came before anybody waited is found. The
+        run ends meanwhile and its place is free: when the signal is there the handler begins anew, as the same attempt,
+        with the steps that have results; `timeout_seconds` of the phase does not count what is waited. Raises TimedOut when
+        the time is up; also in a repeat of the attempt, because the outcome is kept like a step's result.
+        """
+        if not 0 < len(name) <= MAX_SIGNAL_NAME or not name.strip() or "\x00" in name:
+            raise Permanent("wait_invalid", f"the name of a signal has 1 to {MAX_SIGNAL_NAME} characters")
+        found: dict[str, Any] = self._outcome(f"signal:{name}", {"kind": "signal", "name": name}, timeout_seconds)
+        return found
+
+    def _outcome(self, about: str, until: dict[str, Any], timeout_seconds: float | None) -> Any:
+        """The outcome of something outside that is waited for; `about` tells one sort of wait from another."""
+        self.signals.check()
+        if timeout_seconds is not None and not 0 < timeout_seconds <= MAX_WAIT_SECONDS:
+            raise Permanent("wait_invalid", f"timeout_seconds is above 0 and at most {MAX_WAIT_SECONDS}")
+        found = self.steps.wait(about, until, timeout_seconds)
+        if found == TIMED_OUT:
+            raise TimedOut(f"{told(until)} did not come within {timeout_seconds:g} s")
+        return found
+
     def target(self, name: str, *, own: bool = False, limits: Limits = DEFAULT_LIMITS) -> Call:
         """Call another system: `async with ctx.target("vcenter.example.com"):`, in a plain function `with`.
 
@@ -341,6 +371,10 @@ class Sync:
         """As `PhaseContext.map`."""
         return self.wait(self._context.map(name, items, work, at_most=at_most, retries=retries))
 
+    def wait_for(self, name: str, timeout_seconds: float | None = None) -> dict[str, Any]:
+        """As `PhaseContext.wait_for`."""
+        return self.wait(self._context.wait_for(name, timeout_seconds))
+
     def asked_to_stop(self, within: float | None = None) -> bool:
         """As `PhaseContext.asked_to_stop`: in a loop, `if ctx.sync.asked_to_stop(1.0)` is a sleep that can be ended."""
         return self.wait(self._context.asked_to_stop(within))
@@ -376,6 +410,20 @@ class NeedsInput(Exception):
 class HandBack(Exception):
     """The handler gives way unfinished, because it was asked to (`ctx.stopping`): no attempt is counted, and the phase goes
     on with the steps that have results, when the flow is resumed or in another process."""
+
+
+class RunSuspended(BaseException):
+    """The run gives way until what its step `step` waits for is there, at most `seconds` (none: for ever).
+
+    Raised by `ctx.wait_for` and its like, never by handlers. No `Exception`, so that a handler which catches those does not
+    go on without what it waits for.
+    """
+
+    def __init__(self, step: str, until: Mapping[str, Any], seconds: float | None) -> None:
+        super().__init__(step)
+        self.step = step
+        self.until = dict(until)
+        self.seconds = seconds
 
 
 class Retryable(Exception):
@@ -416,6 +464,13 @@ class Permanent(Exception):
         self.code = code
         self.detail = detail
         self.fields = fields or []
+
+
+class TimedOut(Permanent):
+    """What was waited for did not come in time. Passed on, it fails the phase; executed again, it waits anew."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("wait_timed_out", detail)
 
 
 class ModelRefused(Permanent):

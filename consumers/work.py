@@ -28,6 +28,7 @@ from consumers.context import (
     Permanent,
     PhaseContext,
     Retryable,
+    RunSuspended,
     TargetOpen,
 )
 from consumers.crews.crew import ProcessCrew
@@ -226,6 +227,14 @@ class Workshop:
             if line.signals.ever_asked:
                 return Ended(run_id=job.run_id, how="handed_back")
             raise Retryable("the handler handed its run back, though nobody had asked it to stop") from None
+        except RunSuspended as waits:
+            return _suspended(job, waits)
+        except BaseExceptionGroup as group:
+            # of a handler that waits for several things at once: they come one after the other
+            several, others = group.split(RunSuspended)
+            if several is None or others is not None:
+                raise
+            return _suspended(job, _first(several))
         except NeedsInput as wanted:
             return Ended(
                 run_id=job.run_id,
@@ -318,6 +327,15 @@ class Workshop:
         if job.validate_outputs and job.output_schema is not None:
             jsonschema.validate(outputs, job.output_schema)
         return outputs
+
+
+def _suspended(job: Job, waits: RunSuspended) -> Ended:
+    return Ended(run_id=job.run_id, how="suspended", step=waits.step, until=waits.until, wait_seconds=waits.seconds)
+
+
+def _first(group: BaseExceptionGroup[RunSuspended]) -> RunSuspended:
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
 
 
 def signals_of(job: Job) -> Signals:

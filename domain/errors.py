@@ -9,6 +9,7 @@ MfoError
 │   ├── InputsMissing · NothingToAnswer · InputInvalid
 │   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause
 │   ├── RunNotCurrent
+│   ├── SignalTooLarge · SignalsFull
 │   ├── VersionMoved
 │   ├── KeyReused
 │   ├── ScheduleNotFound · ScheduleExists · ScheduleInvalid · ScheduleIsOver · ScheduleBusy · BackfillTooLarge
@@ -110,6 +111,19 @@ class PhaseOutOfOrder(Refused):
     """An earlier phase has not been completed."""
 
     code = "phase_out_of_order"
+
+
+class SignalTooLarge(Refused):
+    """The signal's payload is too large; put what is large where the handler can fetch it, and send where that is."""
+
+    code = "signal_too_large"
+    status = 413
+
+
+class SignalsFull(Refused):
+    """The flow keeps as many signals as it can hold; send it again when the flow has taken some up."""
+
+    code = "signals_full"
 
 
 class PhaseAlreadyRunning(Refused):

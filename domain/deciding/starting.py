@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from domain.commands import CreateFlow, ExecutePhase
+from domain.conditions import told
 from domain.deciding.story import Story, allowed, not_over
 from domain.errors import (
     FieldError,
@@ -83,6 +84,11 @@ def execute(story: Story, command: ExecutePhase) -> None:
     if flow.run is not None and flow.run.hook != Moment.ERROR:
         raise PhaseAlreadyRunning(
             f"phase {flow.run.phase_name} is running; wait for it, pause the flow or cancel it",
+            allowed=allowed(flow, story.types),
+        )
+    if flow.suspended is not None:
+        raise PhaseAlreadyRunning(
+            f"phase {flow.suspended.phase_name} waits for {told(flow.suspended.until)}; it goes on by itself",
             allowed=allowed(flow, story.types),
         )
     following = flow.next_phase

@@ -5,6 +5,7 @@ from __future__ import annotations
 from domain.commands import CancelFlow, DeleteFlow, PauseFlow, ProvideInput, ResumeFlow
 from domain.deciding.starting import go_on, start_phase, try_again
 from domain.deciding.story import Story, allowed, not_over
+from domain.deciding.suspending import look
 from domain.errors import (
     FieldError,
     FlowDoesNotPause,
@@ -63,6 +64,9 @@ def resume(story: Story, command: ResumeFlow) -> None:
         raise FlowNotPaused(allowed=allowed(flow, story.types))
     story.tell(FlowResumed(reason=command.reason))
     flow = story.flow
+    if flow.suspended is not None:
+        look(story)
+        return
     if flow.run is not None or flow.waiting is not None:
         return
     waits = flow.timers.get(START_TIMER) or flow.timers.get(RETRY_TIMER)
