@@ -23,6 +23,7 @@ from domain.commands import (
     ProvideInput,
     ResumeFlow,
     RollbackFlow,
+    SignalFlow,
     SkipPhase,
     StartIteration,
 )
@@ -145,6 +146,18 @@ async def cancel_flow(request: Request, asking: Asking, wanted: OfFlow) -> Respo
 async def provide_input(request: Request, asking: Asking, wanted: OfFlow) -> Response:
     """Give what the flow asked for: the body is the values themselves, with a `reason` beside them if wanted."""
     return await _verb(request, asking, wanted, ProvideInput)
+
+
+@router.post(
+    "/flows/{flow_id}/signals",
+    summary="Tell a flow something",
+    responses=VERB_ANSWERS,
+    openapi_extra=takes(SignalFlow, required=True),
+)
+async def signal_flow(request: Request, asking: Asking, wanted: OfFlow) -> Response:
+    """Word from outside, kept in order until a handler waits for its name; a `signal_id` that the flow knows changes
+    nothing."""
+    return await _verb(request, asking, wanted, SignalFlow)
 
 
 @router.post("/flows/{flow_id}/skip", summary="Skip a phase", responses=VERB_ANSWERS, openapi_extra=takes(SkipPhase))

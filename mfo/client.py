@@ -29,7 +29,7 @@ from domain.errors import FieldError, MfoError
 from domain.words import Status
 
 Json = dict[str, Any]
-Verb = Literal["pause", "resume", "cancel", "rollback", "skip", "input", "iterate"]
+Verb = Literal["pause", "resume", "cancel", "rollback", "skip", "input", "signals", "iterate"]
 Found = Literal["assets", "dependencies", "issues", "reviews", "changes"]
 ScheduleVerb = Literal["pause", "resume", "trigger", "backfill"]
 ReportFormat = Literal["html", "xlsx"]
@@ -243,6 +243,24 @@ class Client:
     async def tell(self, flow_id: str, verb: Verb, body: Mapping[str, Any] | None = None) -> Json:
         """One of the verbs; `{flow_id, status, version, position}`."""
         return await self.request("POST", f"/flows/{flow_id}/{verb}", body=body or {})
+
+    async def signal(
+        self,
+        flow_id: str,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        signal_id: str | None = None,
+        key: str | None = None,
+    ) -> Json:
+        """Tell a flow something: kept in order until a handler waits for `name`; `{flow_id, status, version, position}`.
+
+        A `signal_id` that the flow knows changes nothing.
+        """
+        body: Json = {"name": name, "payload": dict(payload or {})}
+        if signal_id is not None:
+            body["signal_id"] = signal_id
+        return await self.request("POST", f"/flows/{flow_id}/signals", body=body, key=key)
 
     async def delete(self, flow_id: str, reason: str | None = None) -> Json:
         """Hide a flow; its history stays. `{}`, or what every command of a parked flow is answered: `{outcome: parked, ...}`."""
