@@ -44,6 +44,9 @@ class Problem(Document):
     code: str
     allowed: list[str] | None = Field(default=None, description="What is possible instead, where that helps.")
     errors: list[FieldProblem] | None = None
+    details: Json | None = Field(
+        default=None, description="More about it in fields, by code; such as `{answered_by, answered_at}`."
+    )
     correlation_id: str
     instance: str
 
@@ -105,11 +108,11 @@ class VerbAnswer(Document):
 
 
 class RunBegun(Document):
-    """An attempt of a phase that has begun."""
+    """An attempt of a phase that has begun; without one the phase asks particular people first."""
 
     flow_id: UUID
     phase_name: str
-    run_id: UUID
+    run_id: UUID | None
     status: FlowStatus
     version: int
     position: str | None

@@ -57,16 +57,16 @@ async def execute_phase(
     if answer.outcome == WAITS:
         return waits(answer)
     flow = answer.flow
-    if answer.error is not None or flow is None or flow.run is None:
+    if answer.error is not None or flow is None or (flow.run is None and flow.waiting is None):
         return problem(request, answer.error or {"code": "refused", "detail": "the phase did not begin"})
-    if wait:
+    if wait and flow.run is not None:
         ended = await _ended(asking, flow, flow.run, wait_ms / 1000 - (monotonic() - began))
         if ended is not None:
             return ended
     body = {
         "flow_id": flow.id,
-        "phase_name": flow.run.phase_name,
-        "run_id": flow.run.run_id,
+        "phase_name": flow.current_phase,
+        "run_id": flow.run.run_id if flow.run is not None else None,
         "status": flow.status,
         "version": answer.version,
         "position": answer.position,
@@ -115,7 +115,7 @@ async def _verb(request: Request, asking: Caller, wanted: Wanted, kind: type[Com
     return Json(body, headers={"ETag": etag(answer.version)})
 
 
-VERB_ANSWERS = answers(200, VerbAnswer, 202, 400, 404, 409, 412, 413, 422, 503, also={202: CommandParked})
+VERB_ANSWERS = answers(200, VerbAnswer, 202, 400, 403, 404, 409, 412, 413, 422, 503, also={202: CommandParked})
 
 
 @router.post("/flows/{flow_id}/pause", summary="Pause a flow", responses=VERB_ANSWERS, openapi_extra=takes(PauseFlow))

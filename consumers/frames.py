@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from domain.questions import Question
 from eventstore.service import CrewConfig
 
 Json = dict[str, Any]
@@ -131,6 +132,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     step: str = ""
     until: Json = {}
     wait_seconds: float | None = None
+    question: Question | None = None
     execution_time_ms: int = 0
     stuck: bool = False
 

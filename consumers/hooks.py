@@ -119,5 +119,5 @@ class _StepsOfHook:
     ) -> list[Any]:
         return await self._steps.map(f"{self._hook}/{name}", items, work, at_most=at_most, retries=retries)
 
-    def wait(self, about: str, until: dict[str, Any], timeout_seconds: float | None, *, before: str = "") -> Any:
-        return self._steps.wait(about, until, timeout_seconds, before=f"{self._hook}/{before}")
+    def next(self, sort: str, *, before: str = "") -> tuple[str, Any]:
+        return self._steps.next(sort, before=f"{self._hook}/{before}")

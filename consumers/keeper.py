@@ -472,6 +472,8 @@ class Keeper:
                 message=ended.message,
                 suggestions=ended.suggestions,
                 execution_time_ms=ended.execution_time_ms,
+                question=msgspec.to_builtins(ended.question),
+                step=ended.step or None,
             )
         if ended.how == "suspended":
             return SuspendRun(

@@ -11,11 +11,12 @@ import msgspec
 
 from consumers.context import Permanent, RateLimited, Retryable, RunSuspended
 from consumers.threads import Threads
-from domain.conditions import WAIT_STEPS
 
 T = TypeVar("T")
 
 MAX_NAME = 200
+ASK_STEPS = "ask:"
+"""What the names of the steps begin with that people answer; a hook's own name may stand before it, and a slash."""
 FIRST_PAUSE_SECONDS = 0.2
 
 Keep = Callable[[dict[str, Any]], Awaitable[None]]
@@ -35,7 +36,7 @@ class Steps:
         self._waiting: dict[str, Any] = {}
         self._told: list[asyncio.Future[None]] = []
         self._committing: asyncio.Task[None] | None = None
-        self._waits: Counter[str] = Counter()
+        self._places: Counter[str] = Counter()
 
     async def step(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """The result of the step, from an earlier attempt where there is one, else of `work(*arguments)`.
@@ -84,17 +85,16 @@ class Steps:
             raise failed[0]
         return [task.result() for task in tasks]
 
-    def wait(self, about: str, until: Mapping[str, Any], timeout_seconds: float | None, *, before: str = "") -> Any:
-        """The outcome of the run's next wait of this sort; raises RunSuspended where it is not there yet.
+    def next(self, sort: str, *, before: str = "") -> tuple[str, Any]:
+        """The name of the run's next step of this sort that something outside brings to a result, and that result; None:
+        there is none yet.
 
-        Waits are told apart by their place among those of their sort, so a handler waits in the same order in each attempt.
+        Such steps are told apart by their place among those of their sort, so a handler comes to them in the same order in
+        each attempt.
         """
-        sort = f"{before}{WAIT_STEPS}{about}"
-        self._waits[sort] += 1
-        name = f"{sort}:{self._waits[sort]}"
-        if name not in self._done:
-            raise RunSuspended(name, until, timeout_seconds)
-        return self._done[name]
+        self._places[f"{before}{sort}"] += 1
+        name = f"{before}{sort}:{self._places[f'{before}{sort}']}"
+        return name, self._done.get(name)
 
     async def _tried(self, work: Callable[[T], Any], item: T, retries: int) -> Any:
         pause = FIRST_PAUSE_SECONDS

@@ -36,7 +36,7 @@ from consumers.frames import Ended, Job, Json
 from consumers.hooks import Hooks, InHook
 from consumers.phases import PhaseWork
 from consumers.signals import RunCancelled, Signals
-from consumers.steps import Steps
+from consumers.steps import ASK_STEPS, Steps
 from consumers.threads import Threads, exited
 from domain.commands import Tenant
 from domain.errors import MfoError, NotHere, Unavailable
@@ -242,12 +242,22 @@ class Workshop:
                 fields=tuple(wanted.fields),
                 message=wanted.message[:MAX_MESSAGE],
                 suggestions=await self._small(job, dict(wanted.suggestions)),
+                question=wanted.question,
+                step=wanted.step,
             )
 
     async def _small(self, job: Job, value: Json) -> Json:
         """`value` as an event may hold it: sealed first, so that nothing sensitive is moved aside in clear."""
         sealed, _ = await self._keyring.seal(job.client_account_id, value)
         return await self._artifacts.spill(job.client_account_id, sealed)
+
+    async def _whole_steps(self, account: UUID, steps: Json) -> Json:
+        """The results of steps with what was moved aside, answers of people too."""
+        whole = await self._artifacts.unspill(account, steps)
+        for name, result in whole.items():
+            if name.rpartition("/")[2].startswith(ASK_STEPS) and isinstance(result, dict) and "answered_by" in result:
+                whole[name] = {**result, "values": await self._artifacts.unspill(account, result["values"])}
+        return whole
 
     async def _context(self, job: Job, line: _Line) -> PhaseContext:
         account = job.client_account_id
@@ -258,7 +268,7 @@ class Workshop:
             name: await self._keyring.unseal(account, await self._artifacts.unspill(account, given))
             for name, given in job.outputs.items()
         }
-        steps = await self._keyring.unseal(account, await self._artifacts.unspill(account, job.steps))
+        steps = await self._keyring.unseal(account, await self._whole_steps(account, job.steps))
 
         async def commit(results: Json) -> None:
             await line.keep(await self._small(job, results))

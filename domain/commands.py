@@ -267,7 +267,7 @@ class FailPhase(Command):
 
 
 class RequestInput(Command):
-    """A worker: the run cannot go on without a person."""
+    """A worker: the run cannot go on without a person; `question` and `step` as in `InputRequested`."""
 
     run_id: UUID
     token: int
@@ -275,6 +275,8 @@ class RequestInput(Command):
     message: str
     suggestions: Json = {}
     execution_time_ms: int = 0
+    question: Json | None = None
+    step: str | None = None
 
 
 class HandBackRun(Command):

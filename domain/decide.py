@@ -30,9 +30,10 @@ from domain.commands import (
     StartIteration,
     SuspendRun,
 )
+from domain.deciding.answering import provide_input
 from domain.deciding.running import complete, fail, let_go, request_input
 from domain.deciding.starting import create, execute, start_hook
-from domain.deciding.steering import cancel, delete, pause, provide_input, resume
+from domain.deciding.steering import cancel, delete, pause, resume
 from domain.deciding.story import Story, allowed, current_run
 from domain.deciding.suspending import signal, suspend
 from domain.deciding.timers import fire

@@ -12,6 +12,8 @@ from uuid import UUID
 
 import msgspec
 
+from domain.questions import Question
+
 Json = dict[str, Any]
 
 
@@ -199,7 +201,11 @@ class HookFailed(Event, frozen=True, kw_only=True):
 
 
 class InputRequested(Event, frozen=True, kw_only=True):
-    """The flow waits for somebody; with `expires_after_seconds` no longer than that, pauses not counted."""
+    """The flow waits for somebody; with `expires_after_seconds` no longer than that, pauses not counted.
+
+    `question` says how it is to be answered, and by whom. With `step` the answer becomes the result of that step of the
+    handler, and joins the flow's inputs only without.
+    """
 
     phase_name: str
     fields: tuple[str, ...]
@@ -208,12 +214,32 @@ class InputRequested(Event, frozen=True, kw_only=True):
     run_id: UUID | None = None
     execution_time_ms: int = 0
     expires_after_seconds: float | None = None
+    question: Question | None = None
+    step: str | None = None
 
 
-class InputProvided(Event, frozen=True, kw_only=True):
+class InputAnswered(Event, frozen=True, kw_only=True):
+    """The first of two people has answered; an answer of the same person before is replaced."""
+
     phase_name: str
     values: Json
     reason: str | None = None
+
+
+class InputReminded(Event, frozen=True, kw_only=True):
+    """Nobody has answered yet: whoever may is to be reminded, for the `number`-th time."""
+
+    phase_name: str
+    number: int
+
+
+class InputProvided(Event, frozen=True, kw_only=True):
+    """The flow has its answer. `answered_by`: whose it is, in order; nobody's where it is that of the time which was up."""
+
+    phase_name: str
+    values: Json
+    reason: str | None = None
+    answered_by: tuple[str, ...] = ()
 
 
 class SignalReceived(Event, frozen=True, kw_only=True):
@@ -274,6 +300,8 @@ FlowEvent = (
     | HookCompleted
     | HookFailed
     | InputRequested
+    | InputAnswered
+    | InputReminded
     | InputProvided
     | SignalReceived
     | FlowPaused
@@ -301,6 +329,8 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     HookCompleted,
     HookFailed,
     InputRequested,
+    InputAnswered,
+    InputReminded,
     InputProvided,
     SignalReceived,
     FlowPaused,

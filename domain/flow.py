@@ -28,7 +28,9 @@ from domain.events import (
     HookCompleted,
     HookFailed,
     HookStarted,
+    InputAnswered,
     InputProvided,
+    InputReminded,
     InputRequested,
     PhaseCompleted,
     PhaseFailed,
@@ -42,6 +44,7 @@ from domain.events import (
     SignalReceived,
     StepsCompleted,
 )
+from domain.questions import MAX_REMINDERS, Question
 from domain.words import SYSTEM_USER, Moment, PhaseStatus, Status
 
 Json = dict[str, Any]
@@ -146,8 +149,25 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     hook: str | None = None
 
 
+class FirstAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the first of two people answered."""
+
+    by: str
+    at: datetime
+    values: Json
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answered the last question, when, and what was in it."""
+
+    phase_name: str
+    fields: tuple[str, ...]
+    by: tuple[str, ...]
+    at: datetime
+
+
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """What the flow asked a person for."""
+    """What the flow asked a person for; `reminded` counts the reminders so far."""
 
     phase_name: str
     fields: tuple[str, ...]
@@ -156,6 +176,11 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     requested_at: datetime
     expires_after_seconds: float | None = None
     timer: Timer | None = None
+    question: Question | None = None
+    step: str | None = None
+    first: FirstAnswer | None = None
+    reminder: Timer | None = None
+    reminded: int = 0
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,6 +295,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     suspended: Suspended | None = None
     signals: tuple[Signal, ...] = ()
     signal_ids: tuple[str, ...] = ()
+    answered: Answered | None = None
 
     @property
     def exists(self) -> bool:
@@ -293,6 +319,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
             START_TIMER: self.start,
             RETRY_TIMER: retry.as_timer if retry is not None else None,
             INPUT_TIMER: waiting.timer if waiting is not None else None,
+            REMIND_TIMER: waiting.reminder if waiting is not None else None,
             WAIT_TIMER: suspended.timer if suspended is not None else None,
             DEADLINE_TIMER: self.deadline,
         }
@@ -338,6 +365,7 @@ DEFAULT_PRIORITY = 3
 START_TIMER = "start"
 RETRY_TIMER = "retry"
 INPUT_TIMER = "input"
+REMIND_TIMER = "remind"
 WAIT_TIMER = "wait"
 DEADLINE_TIMER = "deadline"
 HOOK_STEPS = "hook:"
@@ -463,12 +491,12 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
         case InputRequested():
             return _input_requested(flow, fact, meta)
         case InputProvided():
-            return replace(
-                flow,
-                inputs={**flow.inputs, **fact.values},
-                waiting=None,
-                status=flow.status if flow.paused else Status.PROCESSING,
-            )
+            return _answered(flow, fact, meta)
+        case InputAnswered():
+            first = FirstAnswer(by=meta.user_id, at=meta.at, values=fact.values)
+            return replace(flow, waiting=replace(flow.waiting, first=first)) if flow.waiting else flow
+        case InputReminded():
+            return _reminded(flow, fact, meta)
         case FlowPaused():
             return replace(flow, status=Status.PAUSED, paused=Pause(by=meta.user_id, at=meta.at, reason=fact.reason))
         case FlowResumed():
@@ -742,6 +770,9 @@ def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:
         requested_at=meta.at,
         expires_after_seconds=seconds,
         timer=Timer(token=flow.version, delay_seconds=seconds, since=meta.at) if seconds else None,
+        question=fact.question,
+        step=fact.step,
+        reminder=_after(flow, fact.question.remind_after_seconds, meta) if fact.question else None,
     )
     asking = replace(
         phase,
@@ -757,8 +788,34 @@ def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:
     )
 
 
+def _after(flow: Flow, seconds: float | None, meta: Meta) -> Timer | None:
+    """A timer from this event on."""
+    return None if seconds is None else Timer(token=flow.version, delay_seconds=seconds, since=meta.at)
+
+
+def _answered(flow: Flow, fact: InputProvided, meta: Meta) -> Flow:
+    waiting = flow.waiting
+    status = flow.status if flow.paused else Status.PROCESSING
+    # what was written before two could answer has one person, who sent it
+    people = fact.answered_by or ((meta.user_id,) if meta.user_id != SYSTEM_USER else ())
+    answered = Answered(phase_name=fact.phase_name, fields=tuple(fact.values), by=people, at=meta.at)
+    flow = replace(flow, waiting=None, status=status, answered=answered)
+    if waiting is None or waiting.step is None:
+        return replace(flow, inputs={**flow.inputs, **fact.values})
+    phase = flow.phase(fact.phase_name)
+    answer = {"values": fact.values, "answered_by": list(people), "answered_at": meta.at.isoformat()}
+    return _with(flow, replace(phase, steps={**phase.steps, waiting.step: answer}))
+
+
+def _reminded(flow: Flow, fact: InputReminded, meta: Meta) -> Flow:
+    waiting = flow.waiting
+    if waiting is None:
+        return flow
+    every = waiting.question.remind_every_seconds if waiting.question and fact.number < MAX_REMINDERS else None
+    return replace(flow, waiting=replace(waiting, reminded=fact.number, reminder=_after(flow, every, meta)))
+
+
 def _suspended(flow: Flow, fact: PhaseSuspended, meta: Meta) -> Suspended:
-    seconds = fact.timeout_seconds
     return Suspended(
         phase_name=fact.phase_name,
         run_id=fact.run_id,
@@ -766,7 +823,7 @@ def _suspended(flow: Flow, fact: PhaseSuspended, meta: Meta) -> Suspended:
         name=fact.name,
         until=fact.until,
         since=meta.at,
-        timer=None if seconds is None else Timer(token=flow.version, delay_seconds=seconds, since=meta.at),
+        timer=_after(flow, fact.timeout_seconds, meta),
     )
 
 
@@ -813,7 +870,7 @@ def _wound(flow: Flow, at: datetime) -> Flow:
         timer = again[RETRY_TIMER]
         retry = replace(retry, timer_token=timer.token, delay_seconds=timer.delay_seconds, scheduled_at=at)
     if waiting is not None:
-        waiting = replace(waiting, timer=again.get(INPUT_TIMER))
+        waiting = replace(waiting, timer=again.get(INPUT_TIMER), reminder=again.get(REMIND_TIMER))
     if suspended is not None:
         suspended = replace(suspended, timer=again.get(WAIT_TIMER))
     flow = replace(flow, retry=retry, waiting=waiting, suspended=suspended)

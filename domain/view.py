@@ -14,8 +14,9 @@ import msgspec
 from domain.conditions import told
 from domain.deciding.following import next_action
 from domain.deciding.story import allowed
-from domain.flow import DONE, INPUT_TIMER, WAIT_TIMER, Flow, Phase, progress
+from domain.flow import DONE, INPUT_TIMER, REMIND_TIMER, WAIT_TIMER, Flow, Phase, progress
 from domain.flow_types import FlowTypes
+from domain.questions import Question
 from domain.words import PhaseStatus, Status
 
 Json = dict[str, Any]
@@ -161,13 +162,28 @@ def attempts(flow: Flow) -> list[Json]:
 
 
 def input_request(flow: Flow) -> Json | None:
-    """What the flow asks for, with the end of the time for an answer: `expires_at`, empty while the flow is paused."""
+    """What the flow asks for: fields and schema, who may answer (no users: everybody) and who has so far, and the times that
+    are set, empty while the flow is paused."""
     if flow.waiting is None:
         return None
-    asked: Json = msgspec.to_builtins(flow.waiting)
-    asked.pop("timer")
-    running = flow.timers.get(INPUT_TIMER)
-    return asked | {"expires_at": _iso(running.fires_at) if running else None}
+    waiting = flow.waiting
+    question = waiting.question or Question()
+    expires, reminds = flow.timers.get(INPUT_TIMER), flow.timers.get(REMIND_TIMER)
+    return {
+        "phase_name": waiting.phase_name,
+        "fields": waiting.fields,
+        "message": waiting.message,
+        "suggestions": waiting.suggestions,
+        "requested_at": _iso(waiting.requested_at),
+        "expires_after_seconds": waiting.expires_after_seconds,
+        "expires_at": _iso(expires.fires_at) if expires else None,
+        "on_expiry": question.on_expiry,
+        "schema": question.schema,
+        "assignees": {"users": list(question.users), "need": question.need},
+        "answered_by": [{"user_id": waiting.first.by, "at": _iso(waiting.first.at)}] if waiting.first else [],
+        "reminded": waiting.reminded,
+        "reminder_at": _iso(reminds.fires_at) if reminds else None,
+    }
 
 
 def phase_result(flow: Flow, phase: Phase) -> Json:

@@ -57,6 +57,7 @@ class ServiceError(MfoError):
             str(problem.get("detail") or title),
             allowed=[str(word) for word in problem.get("allowed") or ()],
             errors=[_field_error(error) for error in problem.get("errors") or ()],
+            details=problem.get("details"),
         )
         self.http_status = status
         self.problem = dict(problem)
@@ -67,7 +68,7 @@ class ServiceError(MfoError):
         return str(self.problem.get("code") or f"http_{self.http_status}")
 
     def as_dict(self) -> Json:
-        """`{code, detail, allowed?, errors?, correlation_id?}`."""
+        """`{code, detail, allowed?, errors?, details?, correlation_id?}`."""
         body = super().as_dict() | {"code": self.problem_code}
         if self.problem.get("correlation_id"):
             body["correlation_id"] = self.problem["correlation_id"]

@@ -236,6 +236,8 @@ def _rebuilt(name: str, fact: FlowEvent, before: Flow) -> Command | None:
             message=fact.message,
             suggestions=fact.suggestions,
             execution_time_ms=fact.execution_time_ms,
+            question=msgspec.to_builtins(fact.question),
+            step=fact.step,
         ),
         ("SuspendRun", PhaseSuspended): lambda fact: SuspendRun(
             **run,

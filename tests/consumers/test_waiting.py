@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from domain.commands import ExecutePhase, PauseFlow, ResumeFlow, SignalFlow
+from domain.commands import ExecutePhase, PauseFlow, ProvideInput, ResumeFlow, SignalFlow, Tenant
 from domain.flow import Flow
 from domain.words import Status
 from tests.consumers.conftest import ended
@@ -130,3 +130,74 @@ async def test_a_secret_in_a_signal_is_in_clear_only_for_the_handler(yard: Yard)
         found = await yard.house.rows(f"select t::text from {table} t")
         assert SECRET.encode().hex() not in str(found)
         assert SECRET not in str(found)
+
+
+async def answered(yard: Yard, flow_id: UUID, user: str, **values: Any) -> Any:
+    tenant = Tenant(yard.house.tenant.client_account_id, yard.house.tenant.engagement_id, user)
+    command = ProvideInput.model_validate({"flow_id": flow_id, **values})
+    return await yard.house.committer.submit(command, yard.house.envelope(tenant=tenant))
+
+
+async def asking(yard: Yard, flow_id: UUID, step: str) -> Flow:
+    async def there() -> Flow | None:
+        flow = await yard.house.side.store.flow(flow_id)
+        return flow if flow.waiting is not None and flow.waiting.step == step else None
+
+    flow: Flow = await until(there, 30)
+    return flow
+
+
+async def test_a_handler_asks_one_person_and_then_two_and_each_answer_is_kept_like_a_step(
+    yard: Yard, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger"
+    flow_id = await yard.start("consult", ledger=str(ledger))
+    first = await asking(yard, flow_id, "ask:1")
+    assert first.waiting is not None
+    assert (first.waiting.fields, first.waiting.suggestions) == (("colour",), {"best": "red"})
+    assert (await answered(yard, flow_id, "maria", colour="red")).error["code"] == "not_an_assignee"
+    wrong = await answered(yard, flow_id, "boris", colour="blue")
+    assert wrong.error["errors"] == [{"field": "/colour", "message": 'must be one of ["red","green"]'}]
+    assert (await answered(yard, flow_id, "boris", colour="green")).outcome == "accepted"
+    await asking(yard, flow_id, "ask:2")
+    await yard.house.shift_clock(61)
+    await until(lambda: _reminded(yard, flow_id), 30)
+    assert (await answered(yard, flow_id, "maria", approval=True)).outcome == "accepted"
+    assert (await answered(yard, flow_id, "boris", approval=False)).error["code"] == "answers_differ"
+    assert (await answered(yard, flow_id, "boris", approval=True)).outcome == "accepted"
+    flow = await ended(yard.house, flow_id, within=30)
+    assert flow.phase("consult").outputs == {"colour": "green", "allowed_by": ["maria", "boris"]}
+    late = await answered(yard, flow_id, "chen", approval=True)
+    assert (late.error["code"], late.error["details"]["answered_by"]) == ("already_answered", ["maria", "boris"])
+    assert lines(ledger) == ["began 1"] * 3
+
+
+async def _reminded(yard: Yard, flow_id: UUID) -> bool:
+    return "InputReminded" in await yard.house.facts(flow_id)
+
+
+async def test_secret_and_large_answers_reach_the_handler_whole(yard: Yard) -> None:
+    flow_id = await yard.start("consult_plainly")
+    await asking(yard, flow_id, "ask:1")
+    await answered(yard, flow_id, "maria", credentials={"password": SECRET}, rows=["x" * 100] * 2000)
+    flow = await ended(yard.house, flow_id, within=30)
+    assert flow.phase("consult_plainly").outputs == {"length": len(SECRET), "rows": 2000}
+
+
+@pytest.mark.parametrize(
+    ("flow_type", "question", "code"),
+    [
+        ("ask_roles", {}, "not_supported"),
+        ("ask_badly", {}, "question_invalid"),
+        ("ask_badly", {"schema": {"type": "odd"}}, "question_invalid"),
+        ("ask_badly", {"fields": ["a"], "assignees": {"groups": ["x"]}}, "question_invalid"),
+        ("ask_badly", {"fields": ["a"], "assignees": {"users": "maria"}}, "question_invalid"),
+        ("ask_badly", {"fields": ["a"], "expires_after_seconds": 5, "on_expiry": "skip"}, "question_invalid"),
+    ],
+)
+async def test_a_question_that_cannot_be_asked_fails_the_phase(
+    yard: Yard, flow_type: str, question: dict[str, Any], code: str
+) -> None:
+    flow = await yard.finish(flow_type, "failed", within=30, question=question)
+    assert flow.error is not None
+    assert (flow.error["code"], flow.error["retryable"]) == (code, False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from consumers.context import Handler, Outputs, PhaseContext, TimedOut, Validator
+from consumers.context import Handler, NeedsInput, Outputs, PhaseContext, TimedOut, Validator
 from consumers.phases import runs
 from tests.consumers.flows import entered, flow_type, phase
 
@@ -54,8 +54,41 @@ async def secretive(ctx: PhaseContext) -> Outputs:
     return {"length": len((await ctx.wait_for("login"))["payload"]["credentials"]["password"])}
 
 
+COLOUR = {"type": "object", "properties": {"colour": {"enum": ["red", "green"]}}, "required": ["colour"]}
+
+
+@runs("shared")
+async def consult(ctx: PhaseContext) -> Outputs:
+    """Asks one person for a colour, then two to agree."""
+    await ctx.step(f"began {ctx.run_id}", entered, ctx.inputs["ledger"], f"began {ctx.attempt}")
+    colour = await ctx.ask("Which colour?", schema=COLOUR, assignees={"users": ["boris"]}, suggestions={"best": "red"})
+    allowed = await ctx.ask("Shall we paint?", ["approval"], assignees={"need": 2}, remind_after_seconds=60)
+    return {"colour": colour["values"]["colour"], "allowed_by": allowed["answered_by"]}
+
+
+@runs("exclusive")
+def consult_plainly(ctx: PhaseContext) -> Outputs:
+    """Asks for a secret and for much; shows how they looked to it."""
+    answer = ctx.sync.ask("Credentials, please", ["credentials", "rows"])["values"]
+    return {"length": len(answer["credentials"]["password"]), "rows": len(answer["rows"])}
+
+
+@runs("inline")
+async def ask_roles(ctx: PhaseContext) -> Outputs:
+    raise NeedsInput("Who?", ["who"], assignees={"roles": ["approver"]})
+
+
+@runs("inline")
+async def ask_badly(ctx: PhaseContext) -> Outputs:
+    return await ctx.ask("What?", **ctx.inputs["question"])
+
+
 HANDLERS: dict[str, Handler] = {
-    handler.__name__: handler for handler in (collect, in_the_loop, plain, hurried, several, secretive)
+    handler.__name__: handler
+    for handler in (
+        *(collect, in_the_loop, plain, hurried, several, secretive),
+        *(consult, consult_plainly, ask_roles, ask_badly),
+    )
 }
 VALIDATORS: dict[str, Validator] = {}
 FLOW_TYPES = tuple(flow_type(name, phase(name)) for name in HANDLERS)

@@ -47,7 +47,7 @@ KINDS = (
     "hand_back",
     "deadline",
     "away",
-    *("suspend", "signal"),
+    *("suspend", "signal", "approve"),
 )
 # a word is any kind at all, or the n-th of what would be likely now, so that histories grow long
 words = st.lists(st.sampled_from(KINDS) | st.integers(0, 9) | st.integers(0, 9), min_size=5, max_size=30)
@@ -63,7 +63,7 @@ def likely(flow: Flow) -> list[str]:
         failing = ["fail", "fail_for_good", "away", "invalid", "suspend"]
         return ["complete", "complete_with", "complete", "complete_with", *failing, "ask", "pause", "reassign"]
     if flow.waiting is not None:
-        return ["answer", "answer", "execute_with", "pause", "timer"]
+        return ["answer", "answer", "approve", "execute_with", "pause", "timer"]
     if flow.suspended is not None:
         return ["signal", "signal", "timer", "pause"]
     if flow.retry is not None or flow.start is not None:
@@ -103,6 +103,7 @@ def command(kind: str, flow: Flow) -> Command:
             **run, name="wait:signal:go:1", until={"kind": "signal", "name": "go"}, timeout_seconds=5
         ),
         "signal": SignalFlow(flow_id=FLOW_ID, name="go"),
+        "approve": ProvideInput.model_validate({"flow_id": FLOW_ID, "approval": True}),
         "stale": CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=99),
         "timer": FireTimer(flow_id=FLOW_ID, timer=timer, token=tokens.get(timer, 1)),
         "deadline": FireTimer(flow_id=FLOW_ID, timer="deadline", token=tokens.get("deadline", 1)),
@@ -247,8 +248,8 @@ def test_a_flow_takes_what_it_says_it_takes_and_nothing_else(start: str, asked: 
         takes = allowed(story.flow, TYPES)
         for verb, kind in VERBS.items():
             waiting = story.flow.waiting
-            values = dict.fromkeys(waiting.fields, 1) if verb == "input" and waiting else {}
-            answer = Given(story.flow).when(kind.model_validate({"flow_id": FLOW_ID, **values}))
+            values = dict.fromkeys(waiting.fields, True) if verb == "input" and waiting else {}
+            answer = Given(story.flow).when(kind.model_validate({"flow_id": FLOW_ID, **values}), asked=meta("boris"))
             if answer.error is None:
                 # silence is for what has been done already
                 assert (verb in takes) is bool(answer.facts)
