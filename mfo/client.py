@@ -263,6 +263,32 @@ class Client:
             body["signal_id"] = signal_id
         return await self.request("POST", f"/flows/{flow_id}/signals", body=body, key=key)
 
+    async def inputs(
+        self,
+        *,
+        mine: bool = False,
+        open_to_all: bool = False,
+        overdue: bool = False,
+        flow_type: str | None = None,
+        phase: str | None = None,
+        limit: int = 50,
+    ) -> AsyncIterator[Json]:
+        """What flows ask people, the oldest first; `mine`: only what this user may answer and has not yet. `limit` is the
+        size of a page."""
+        flags = {"mine": mine, "open": open_to_all, "overdue": overdue}
+        params: Json = {"flow_type": flow_type, "phase": phase, "limit": limit}
+        params |= {name: "true" for name, wanted in flags.items() if wanted}
+        async for question in self.pages("/inputs", "inputs", params=params):
+            yield question
+
+    async def answer(
+        self, flow_id: str, values: Mapping[str, Any], *, reason: str | None = None, key: str | None = None
+    ) -> Json:
+        """Answer what a flow asks; `{flow_id, status, version, position}`. Of two people who must, the first leaves the flow
+        waiting."""
+        body = {**values, **({"reason": reason} if reason is not None else {})}
+        return await self.request("POST", f"/flows/{flow_id}/input", body=body, key=key)
+
     async def delete(self, flow_id: str, reason: str | None = None) -> Json:
         """Hide a flow; its history stays. `{}`, or what every command of a parked flow is answered: `{outcome: parked, ...}`."""
         return await self.request("DELETE", f"/flows/{flow_id}", params={"reason": reason})
