@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from domain.errors import FieldError
+from domain.schemas import misfits, unusable
 from domain.words import SENSITIVE_KEYS
-
-if TYPE_CHECKING:
-    from jsonschema.exceptions import ValidationError
 
 Json = dict[str, Any]
 
@@ -21,28 +18,6 @@ ON_EXPIRY = ("fail", "defaults", "skip")
 MAX_REMINDERS = 100
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_USERS = 100
-MAX_ERRORS = 50
-# values that only their reader sees: sealed, or kept as an artifact
-UNSEEN = ("$sealed", "$artifact")
-SENTENCES = {
-    "type": "must be of type {}",
-    "enum": "must be one of {}",
-    "const": "must be {}",
-    "minimum": "must be at least {}",
-    "maximum": "must be at most {}",
-    "exclusiveMinimum": "must be above {}",
-    "exclusiveMaximum": "must be below {}",
-    "multipleOf": "must be a multiple of {}",
-    "minLength": "must have at least {} characters",
-    "maxLength": "must have at most {} characters",
-    "minItems": "must have at least {} items",
-    "maxItems": "must have at most {} items",
-    "minProperties": "must have at least {} members",
-    "maxProperties": "must have at most {} members",
-    "pattern": "must match the pattern {}",
-    "format": "must be a {}",
-    "uniqueItems": "must not repeat an item",
-}
 
 
 class Assignees(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -126,8 +101,11 @@ def faults(question: Question) -> Iterator[str]:
         yield f"the defaults must hold no secret, such as {secret[0]}"
     if (question.on_expiry == "defaults") is not bool(question.defaults):
         yield "defaults and on_expiry='defaults' need each other"
-    elif question.schema is not None and not _wrong_schema(question.schema):
-        yield from (f"the defaults do not fit: {one.field} {one.message}" for one in _misfits(question))
+    elif question.defaults and question.schema is not None and not _wrong_schema(question.schema):
+        yield from (
+            f"the defaults do not fit: {one.field} {one.message}"
+            for one in misfits(question.defaults, question.schema, pointers=True)
+        )
 
 
 def _sensitive(value: Any) -> Iterator[str]:
@@ -138,93 +116,17 @@ def _sensitive(value: Any) -> Iterator[str]:
         yield from _sensitive(inner)
 
 
-def _misfits(question: Question) -> list[FieldError]:
-    return wrong(question.schema or {}, question.defaults) if question.defaults else []
-
-
 def _wrong_schema(schema: Json | None) -> list[str]:
     if schema is None:
         return []
-    from jsonschema import Draft202012Validator, SchemaError
-
-    try:
-        if len(msgspec.json.encode(schema)) > MAX_SCHEMA_BYTES:
-            return [f"the schema is larger than {MAX_SCHEMA_BYTES} bytes"]
-        Draft202012Validator.check_schema(schema)
-    except SchemaError as error:
-        return [f"the schema is no JSON Schema: {error.message}"[:500]]
-    if schema.get("type") != "object":
-        return ["the schema must describe an object: type: object"]
-    return []
+    if len(msgspec.json.encode(schema)) > MAX_SCHEMA_BYTES:
+        return [f"the schema is larger than {MAX_SCHEMA_BYTES} bytes"]
+    why = unusable(schema)
+    if why is not None:
+        return [f"the schema: {why}"]
+    return [] if schema.get("type") == "object" else ["the schema must describe an object: type: object"]
 
 
 def may_answer(question: Question | None, user_id: str) -> bool:
     """Whether this user may answer."""
     return question is None or not question.users or user_id in question.users
-
-
-def wrong(schema: Json, values: Json) -> list[FieldError]:
-    """What does not fit the schema: JSON pointers into the answer with what is expected there, values not quoted.
-
-    Sealed values, and those that are kept as artifacts, are not looked into. Nothing is fetched for a `$ref`.
-    """
-    from jsonschema import Draft202012Validator
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-
-    checker = Draft202012Validator(schema, registry=Registry(), format_checker=Draft202012Validator.FORMAT_CHECKER)
-    found: dict[FieldError, None] = {}
-    try:
-        for error in sorted(checker.iter_errors(values), key=lambda one: list(map(str, one.absolute_path))):
-            if not _unseen(values, error):
-                found.update(dict.fromkeys(_told(error)))
-    except Unresolvable as missing:
-        return [FieldError("", f"cannot be checked: the schema refers to {missing.ref!r}, which it does not hold")]
-    return list(found)[:MAX_ERRORS]
-
-
-def hidden(values: Json) -> list[str]:
-    """The names of the values that only their reader sees, as a whole or in part."""
-    return [name for name, value in values.items() if any(_holds_unseen(value))]
-
-
-def _holds_unseen(value: Any) -> Iterator[bool]:
-    if isinstance(value, dict):
-        yield any(mark in value for mark in UNSEEN)
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _holds_unseen(inner)
-
-
-def _unseen(values: Json, error: ValidationError) -> bool:
-    """Whether the error is about a value that cannot be seen here."""
-    node: Any = values
-    for part in error.absolute_path:
-        node = node[part]
-        if isinstance(node, dict) and any(mark in node for mark in UNSEEN):
-            return True
-    return False
-
-
-def _told(error: ValidationError) -> Iterator[FieldError]:
-    instance: Any = error.instance
-    schema: Any = error.schema
-    place = "".join(f"/{_escaped(str(part))}" for part in error.absolute_path)
-    expected: Any = error.validator_value
-    match error.validator:
-        case "required":
-            missing = [name for name in expected if name not in instance]
-            yield from (FieldError(f"{place}/{_escaped(name)}", "is required") for name in missing)
-        case "additionalProperties" if expected is False:
-            known = set(schema.get("properties", {}))
-            strange = [name for name in instance if name not in known]
-            yield from (FieldError(f"{place}/{_escaped(name)}", "was not asked for") for name in strange)
-        case known if known in SENTENCES:
-            shown = expected if isinstance(expected, str) else msgspec.json.encode(expected).decode()
-            yield FieldError(place, SENTENCES[known].format(shown)[:500])
-        case other:
-            yield FieldError(place, f"does not fit {other!r} of the schema")
-
-
-def _escaped(part: str) -> str:
-    """A part of a JSON pointer (RFC 6901)."""
-    return part.replace("~", "~0").replace("/", "~1")[:200]

@@ -10,7 +10,8 @@ from domain.deciding.story import Story, allowed, not_over
 from domain.errors import AlreadyAnswered, AnswersDiffer, FieldError, InputInvalid, NotAnAssignee, NothingToAnswer
 from domain.events import InputAnswered, InputProvided, InputReminded
 from domain.flow import FirstAnswer, Waiting
-from domain.questions import Question, hidden, may_answer, wrong
+from domain.questions import Question, may_answer
+from domain.schemas import hidden, misfits
 from domain.words import Status
 
 Json = dict[str, Any]
@@ -83,7 +84,7 @@ def _fits(story: Story, waiting: Waiting, values: Json) -> None:
         errors = [FieldError(name, "is wanted") for name in waiting.fields]
     schema = waiting.question.schema if waiting.question is not None else None
     if schema is not None:
-        errors = [FieldError(f"/{one.field}", one.message) for one in errors] or wrong(schema, values)
+        errors = [FieldError(f"/{one.field}", one.message) for one in errors] or misfits(values, schema, pointers=True)
     if errors:
         raise InputInvalid(f"phase {waiting.phase_name} asks for {', '.join(waiting.fields)}", errors=errors)
 

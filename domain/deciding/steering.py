@@ -5,7 +5,7 @@ from __future__ import annotations
 from domain.commands import CancelFlow, DeleteFlow, PauseFlow, ResumeFlow
 from domain.deciding.starting import go_on, start_phase, try_again
 from domain.deciding.story import Story, allowed, not_over
-from domain.deciding.suspending import look
+from domain.deciding.suspending import after_a_pause
 from domain.errors import (
     FlowDoesNotPause,
     FlowHasFailed,
@@ -41,7 +41,7 @@ def resume(story: Story, command: ResumeFlow) -> None:
     story.tell(FlowResumed(reason=command.reason))
     flow = story.flow
     if flow.suspended is not None:
-        look(story)
+        after_a_pause(story)
         return
     if flow.run is not None or flow.waiting is not None:
         return

@@ -13,6 +13,7 @@ from domain.deciding.starting import start_phase
 from domain.deciding.story import Story, allowed, current_run, not_over
 from domain.errors import SignalsFull, SignalTooLarge
 from domain.events import PhaseSuspended, SignalReceived, StepsCompleted
+from domain.flow import WAIT_TIMER
 
 Json = dict[str, Any]
 
@@ -58,6 +59,14 @@ def look(story: Story) -> None:
 def time_is_up(story: Story) -> None:
     """Nothing came in time."""
     _go_on_with(story, TIMED_OUT)
+
+
+def after_a_pause(story: Story) -> None:
+    """Take up what came during a pause, and else the time that was up in it."""
+    look(story)
+    timer = story.flow.timers.get(WAIT_TIMER)
+    if timer is not None and not timer.left(story.meta.at):
+        time_is_up(story)
 
 
 def _go_on_with(story: Story, found: Json) -> None:

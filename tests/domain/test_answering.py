@@ -35,7 +35,7 @@ from domain.events import (
 )
 from domain.flow import Flow, Recorded, evolve
 from domain.flow_types import FlowTypes
-from domain.questions import MAX_REMINDERS, MAX_SCHEMA_BYTES, Assignees, Question, faults, hidden, wrong
+from domain.questions import MAX_REMINDERS, MAX_SCHEMA_BYTES, Assignees, Question, faults
 from domain.view import row
 from domain.words import Status
 from tests.examples import CANCEL, CREATE, CREATE_AUTO, EXECUTE, FLOW_ID, PAUSE, RESUME, SIGNED
@@ -122,41 +122,6 @@ def test_without_a_step_the_answer_joins_the_inputs() -> None:
 def test_what_does_not_fit_is_refused_by_field(values: dict[str, Any], expected: list[tuple[str, str]]) -> None:
     refused = asking(schema=COLOUR).when(answer(**values)).then_refused(InputInvalid, code="input_invalid")
     assert errors(refused) == expected
-
-
-def test_every_fault_is_told_with_its_place_and_without_the_value() -> None:
-    schema = {
-        "type": "object",
-        "properties": {
-            "hosts": {"type": "array", "items": {"type": "object", "properties": {"a/b~c": {"pattern": "^x"}}}},
-            "at": {"type": "string", "format": "date"},
-            "inner": {"type": "object", "additionalProperties": False},
-            "odd": {"additionalProperties": {"type": "string"}},
-        },
-        "not": {"required": ["hosts"]},
-    }
-    values = {"hosts": [{"a/b~c": "SECRET"}], "at": "SECRET", "inner": {"n": "SECRET"}, "odd": {"n": 3}}
-    found = wrong(schema, values)
-    assert [tuple(one) for one in found] == [
-        ("", "does not fit 'not' of the schema"),
-        ("/at", "must be a date"),
-        ("/hosts/0/a~1b~0c", "must match the pattern ^x"),
-        ("/inner/n", "was not asked for"),
-        ("/odd/n", "must be of type string"),
-    ]
-
-
-def test_a_schema_that_refers_elsewhere_is_not_fetched() -> None:
-    [found] = wrong({"type": "object", "$ref": "http://127.0.0.1:1/schema"}, {"a": 1})
-    assert "refers to 'http://127.0.0.1:1/schema'" in found.message
-
-
-def test_what_only_its_reader_sees_is_not_looked_into() -> None:
-    schema = {"type": "object", "properties": {"password": {"type": "string"}, "rows": {"type": "array"}}}
-    values = {"password": {"$sealed": {"alg": "x"}}, "rows": {"$artifact": "ab", "size_bytes": 9}}
-    assert wrong(schema, values) == []
-    assert hidden({**values, "open": 1, "deep": [{"in": {"$sealed": {}}}]}) == ["password", "rows", "deep"]
-    assert wrong(schema, {"password": 3, "rows": values["rows"]})[0].field == "/password"
 
 
 # who may answer

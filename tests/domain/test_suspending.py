@@ -180,6 +180,12 @@ def test_a_pause_freezes_the_time_and_keeps_the_signals() -> None:
     assert result(flow_on)["payload"] == {"n": 1}
 
 
+def test_what_was_left_of_the_time_may_be_nothing() -> None:
+    paused = Given(waiting(seconds=60).when(PAUSE, asked=meta(seconds=60)).flow)
+    resumed = paused.when(RESUME, asked=meta(seconds=61)).then(FlowResumed, StepsCompleted, PhaseStarted)
+    assert result(resumed.flow) == TIMED_OUT
+
+
 def test_a_wait_without_a_limit_outlives_a_pause() -> None:
     paused = Given(waiting().when(PAUSE).flow)
     assert paused.when(RESUME).then(FlowResumed).flow.suspended is not None
