@@ -17,7 +17,7 @@ from consumers.signals import Signals
 from consumers.threads import Threads
 from domain.commands import MAX_WAIT_SECONDS
 from domain.conditions import TIMED_OUT, WAIT_STEPS, told
-from domain.questions import Assignees, Question, faults
+from domain.questions import NOT_VALUES, Assignees, Question, faults
 
 Outputs = dict[str, Any]
 T = TypeVar("T")
@@ -333,9 +333,10 @@ class PhaseContext:
         """
         self.signals.check()
         wanted = NeedsInput(message, list(fields), **about)
-        if not wanted.fields:
+        if not wanted.fields or NOT_VALUES & set(wanted.fields):
             raise Permanent(
-                "question_invalid", "a question names the fields that are wanted, or has a schema that does"
+                "question_invalid",
+                "a question names the fields that are wanted, or has a schema that does; flow_id and reason are none",
             )
         wanted.step, found = self.steps.next("ask")
         if found is None:

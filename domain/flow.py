@@ -785,6 +785,8 @@ def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:
         status=Status.PAUSED if flow.paused else Status.WAITING_FOR_INPUT,
         waiting=waiting,
         run=None,
+        error=None,
+        advice={},
     )
 
 

@@ -15,6 +15,8 @@ Json = dict[str, Any]
 
 ON_EXPIRY = ("fail", "defaults", "skip")
 """What may follow when nobody answered in time."""
+NOT_VALUES = frozenset({"flow_id", "reason"})
+"""What an answer holds beside its values."""
 MAX_REMINDERS = 100
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_USERS = 100
@@ -77,6 +79,9 @@ class Question(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def faults(question: Question) -> Iterator[str]:
     """What is wrong with a question, in sentences; one about roles begins with `not_supported`."""
     yield from _wrong_schema(question.schema)
+    taken = sorted(NOT_VALUES & set(question.properties))
+    if taken:
+        yield f"{taken[0]!r} cannot be a field: it stands beside the values"
     assignees = question.assignees
     if assignees is not None:
         if assignees.roles:

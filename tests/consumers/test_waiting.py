@@ -190,6 +190,7 @@ async def test_secret_and_large_answers_reach_the_handler_whole(yard: Yard) -> N
         ("ask_roles", {}, "not_supported"),
         ("ask_badly", {}, "question_invalid"),
         ("ask_badly", {"schema": {"type": "odd"}}, "question_invalid"),
+        ("ask_badly", {"fields": ["reason"]}, "question_invalid"),
         ("ask_badly", {"fields": ["a"], "assignees": {"groups": ["x"]}}, "question_invalid"),
         ("ask_badly", {"fields": ["a"], "assignees": {"users": "maria"}}, "question_invalid"),
         ("ask_badly", {"fields": ["a"], "expires_after_seconds": 5, "on_expiry": "skip"}, "question_invalid"),

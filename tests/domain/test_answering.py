@@ -225,6 +225,13 @@ def test_nothing_but_their_answer_brings_what_particular_people_are_asked() -> N
         Given(asked).when(EXECUTE).then_refused(AnswerWanted, code="answer_wanted")
 
 
+def test_a_failed_flow_that_asks_has_no_error_any_more() -> None:
+    waiting = signing()
+    failed = Given(waiting.when(fire(waiting.flow, "input")).then(FlowFailed).flow)
+    again = failed.when(EXECUTE).then(InputRequested).flow
+    assert (again.status, again.error, again.timers["remind"].delay_seconds) == (Status.WAITING_FOR_INPUT, None, 60)
+
+
 def test_a_handlers_own_question_cannot_ask_for_it_either() -> None:
     running = after(SIGNED_FLOW)
     flow = Given(running.when(asks(running.flow, "approval", step=None)).flow)
@@ -308,6 +315,7 @@ def test_a_hook_that_asks_fails() -> None:
     [
         ({"schema": {"type": "bogus"}}, "no JSON Schema"),
         ({"schema": {"type": "string"}}, "must describe an object"),
+        ({"schema": {"type": "object", "properties": {"reason": {}}}}, "'reason' cannot be a field"),
         ({"schema": {"type": "object", "title": "x" * MAX_SCHEMA_BYTES}}, "larger than"),
         ({"assignees": Assignees(roles=("approver",))}, "not_supported"),
         ({"assignees": Assignees(need=3)}, "1 or 2"),
