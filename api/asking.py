@@ -31,6 +31,7 @@ from domain.commands import (
     ProvideInput,
     ResumeFlow,
     RollbackFlow,
+    SignalFlow,
     SkipPhase,
     StartIteration,
     Tenant,
@@ -166,7 +167,9 @@ async def wanted_flow(
         asked = DeleteFlow if request.method == "DELETE" else ASKED_BY.get(request.url.path.rpartition("/")[2])
         if request.method != "GET" and asked is not None:
             # version 0 is no flow's: should the flow begin just now, this is refused all the same
-            await asking.side.committer.submit(asked(flow_id=flow_id), asking.envelope(command_id(request), 0))
+            await asking.side.committer.submit(
+                asked.model_construct(flow_id=flow_id), asking.envelope(command_id(request), 0)
+            )
         raise FlowNotFound
     return Wanted(flow_id, version)
 
@@ -179,6 +182,7 @@ ASKED_BY: dict[str, type[Command]] = {
     "rollback": RollbackFlow,
     "skip": SkipPhase,
     "input": ProvideInput,
+    "signals": SignalFlow,
     "iterate": StartIteration,
 }
 OfFlow = Annotated[Wanted, Depends(wanted_flow)]

@@ -44,6 +44,9 @@ class Problem(Document):
     code: str
     allowed: list[str] | None = Field(default=None, description="What is possible instead, where that helps.")
     errors: list[FieldProblem] | None = None
+    details: Json | None = Field(
+        default=None, description="More about it in fields, by code; such as `{answered_by, answered_at}`."
+    )
     correlation_id: str
     instance: str
 
@@ -64,7 +67,7 @@ class NextAction(Document):
 class WaitedFor(Document):
     """Something that happens to a flow when its time has come."""
 
-    name: Literal["start", "retry", "input", "deadline"]
+    name: Literal["start", "retry", "input", "remind", "wait", "deadline"]
     due_at: datetime | None = Field(description="Empty while the flow is paused, but for a start at a given time.")
     remaining_seconds: float | None = Field(description="While the flow is paused: what is left of it.")
 
@@ -105,11 +108,11 @@ class VerbAnswer(Document):
 
 
 class RunBegun(Document):
-    """An attempt of a phase that has begun."""
+    """An attempt of a phase that has begun; without one the phase asks particular people first."""
 
     flow_id: UUID
     phase_name: str
-    run_id: UUID
+    run_id: UUID | None
     status: FlowStatus
     version: int
     position: str | None
@@ -291,6 +294,19 @@ class WaitingFor(Document):
     limit: int | None
 
 
+class SuspendedRun(Document):
+    """A run that gave way until something outside of it is there."""
+
+    phase_name: str
+    run_id: UUID
+    attempt: int
+    name: str = Field(description="The handler's step that gets the outcome.")
+    until: Json = Field(description="What is waited for, such as `{kind: signal, name}`.")
+    message: str = Field(description="The same in words.")
+    since: datetime
+    expires_at: datetime | None = Field(description="None: for ever; empty while the flow is paused, too.")
+
+
 class FlowStatusAnswer(Document):
     """Where a flow stands."""
 
@@ -314,6 +330,12 @@ class FlowStatusAnswer(Document):
     )
     errors: list[Json]
     error: Json | None
+    suspended: SuspendedRun | None = Field(
+        description="What the phase in hand waits for outside of its run; null where it waits for nothing."
+    )
+    signals: dict[str, int] = Field(
+        description="How many signals of each name are kept until a handler waits for them."
+    )
     timers: list[WaitedFor] = Field(description="What the flow waits for, the nearest first.")
     attempts: list[FailedAttempt] = Field(
         description="How the attempts of the current phase ended that did not work, since it was last begun afresh."

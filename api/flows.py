@@ -261,6 +261,8 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
         SUGGESTIONS: suggestions,
         "errors": row["error_log"],
         "error": metadata.get("error"),
+        "suspended": metadata.get("suspended"),
+        "signals": metadata.get("signals", {}),
         "timers": metadata.get("timers", []),
         "attempts": metadata.get("attempts", []),
         "advice": metadata.get("advice"),

@@ -19,7 +19,7 @@ REF = "#/components/schemas/"
 REASONS = {
     304: "Nothing has changed since the version you hold",
     400: "The tenant headers are missing or malformed, or the body is not JSON",
-    403: "Only an operator may ask this",
+    403: "Others may ask this, or answer it; for operators' routes: only an operator",
     404: "There is no such thing for this tenant",
     405: "The route does not take this method",
     409: "Refused: the flow cannot do that now",

@@ -78,7 +78,7 @@ def _tree(root: type[MfoError]) -> Iterator[type[MfoError]]:
 def problem(
     request: Request, error: MfoError | Mapping[str, Any], *, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """The answer for an error, or for one as a command's answer carries it (`{code, detail, allowed?, errors?}`)."""
+    """The answer for an error, or for one as a command's answer carries it (`{code, detail, allowed?, errors?, details?}`)."""
     if isinstance(error, MfoError):
         body, status = error.as_dict(), error.status
     else:
@@ -100,7 +100,7 @@ def document_of(error: Mapping[str, Any], status: int, correlation_id: str | Non
         "status": status,
         "detail": error["detail"],
         "code": code,
-        **{name: error[name] for name in ("allowed", "errors") if error.get(name)},
+        **{name: error[name] for name in ("allowed", "errors", "details") if error.get(name)},
         "correlation_id": correlation_id,
         "instance": path,
     }

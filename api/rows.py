@@ -138,6 +138,26 @@ class Rows:
         rows = await self._all(statement, {**values, "limit": limit + 1})
         return rows, int(total["n"]) if total else 0
 
+    async def page(
+        self,
+        statement: sql.SQL,
+        where: sql.Composable,
+        values: Row,
+        after: Cursor | None,
+        *,
+        at: sql.SQL,
+        **parts: sql.SQL,
+    ) -> tuple[list[Row], int]:
+        """One page of the tenant's flows in the order of `at` and id, by a statement with the places `where`, `at`, `flows`
+        and those of `parts`; and how many there are in all."""
+        flows = sql.Identifier(FLOWS)
+        total = await self._one(sql.SQL("select count(*) as n from {} where {}").format(flows, where), values)
+        if after is not None:
+            where = sql.SQL("{} and ({}, flow_id) > (%(key)s, %(last)s)").format(where, at)
+            values = {**values, "key": after.key, "last": after.id}
+        rows = await self._all(statement.format(flows=flows, where=where, at=at, **parts), values)
+        return rows, int(total["n"]) if total else 0
+
     async def found(
         self, kind: str, flow_id: UUID, wanted: FoundFilter, limit: int, after: Cursor | None
     ) -> tuple[list[Row], int]:

@@ -23,6 +23,7 @@ from domain.commands import (
     ProvideInput,
     ResumeFlow,
     RollbackFlow,
+    SignalFlow,
     SkipPhase,
     StartIteration,
 )
@@ -56,16 +57,16 @@ async def execute_phase(
     if answer.outcome == WAITS:
         return waits(answer)
     flow = answer.flow
-    if answer.error is not None or flow is None or flow.run is None:
+    if answer.error is not None or flow is None or (flow.run is None and flow.waiting is None):
         return problem(request, answer.error or {"code": "refused", "detail": "the phase did not begin"})
-    if wait:
+    if wait and flow.run is not None:
         ended = await _ended(asking, flow, flow.run, wait_ms / 1000 - (monotonic() - began))
         if ended is not None:
             return ended
     body = {
         "flow_id": flow.id,
-        "phase_name": flow.run.phase_name,
-        "run_id": flow.run.run_id,
+        "phase_name": flow.current_phase,
+        "run_id": flow.run.run_id if flow.run is not None else None,
         "status": flow.status,
         "version": answer.version,
         "position": answer.position,
@@ -84,7 +85,7 @@ async def _ended(asking: Caller, flow: Flow, run: Run, seconds: float) -> Respon
         # hooks that run after the phase change nothing about its result
         going_on = any(
             part is not None and part.phase_name == phase.name and part.hook is None for part in (flow.run, flow.retry)
-        )
+        ) or (flow.suspended is not None)
         if not going_on:
             place = await asking.rows.place(flow.id, flow.version)
             body = {
@@ -114,7 +115,7 @@ async def _verb(request: Request, asking: Caller, wanted: Wanted, kind: type[Com
     return Json(body, headers={"ETag": etag(answer.version)})
 
 
-VERB_ANSWERS = answers(200, VerbAnswer, 202, 400, 404, 409, 412, 413, 422, 503, also={202: CommandParked})
+VERB_ANSWERS = answers(200, VerbAnswer, 202, 400, 403, 404, 409, 412, 413, 422, 503, also={202: CommandParked})
 
 
 @router.post("/flows/{flow_id}/pause", summary="Pause a flow", responses=VERB_ANSWERS, openapi_extra=takes(PauseFlow))
@@ -145,6 +146,18 @@ async def cancel_flow(request: Request, asking: Asking, wanted: OfFlow) -> Respo
 async def provide_input(request: Request, asking: Asking, wanted: OfFlow) -> Response:
     """Give what the flow asked for: the body is the values themselves, with a `reason` beside them if wanted."""
     return await _verb(request, asking, wanted, ProvideInput)
+
+
+@router.post(
+    "/flows/{flow_id}/signals",
+    summary="Tell a flow something",
+    responses=VERB_ANSWERS,
+    openapi_extra=takes(SignalFlow, required=True),
+)
+async def signal_flow(request: Request, asking: Asking, wanted: OfFlow) -> Response:
+    """Word from outside, kept in order until a handler waits for its name; a `signal_id` that the flow knows changes
+    nothing."""
+    return await _verb(request, asking, wanted, SignalFlow)
 
 
 @router.post("/flows/{flow_id}/skip", summary="Skip a phase", responses=VERB_ANSWERS, openapi_extra=takes(SkipPhase))

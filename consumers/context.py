@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 from uuid import UUID, uuid5
 
+import msgspec
 import structlog
 
 from consumers.signals import Signals
 from consumers.threads import Threads
+from domain.commands import MAX_WAIT_SECONDS
+from domain.conditions import TIMED_OUT, WAIT_STEPS, told
+from domain.questions import NOT_VALUES, Assignees, Question, faults
 
 Outputs = dict[str, Any]
 T = TypeVar("T")
 
 MAX_COUNT = 2**53
 MAX_PROGRESS_MESSAGE = 500
+MAX_SIGNAL_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,10 @@ class DurableSteps(Protocol):
         self, name: str, items: Iterable[Any], work: Callable[[Any], Any], *, at_most: int = 8, retries: int = 2
     ) -> list[Any]:
         """The results of a step for each item, in order."""
+        ...
+
+    def next(self, sort: str, *, before: str = "") -> tuple[str, Any]:
+        """The name of the next step of this sort that something outside brings to a result, and that result or None."""
         ...
 
 
@@ -290,6 +299,51 @@ class PhaseContext:
         self.signals.check()
         return await self.steps.map(name, items, work, at_most=at_most, retries=retries)
 
+    async def wait_for(self, name: str, timeout_seconds: float | None = None) -> dict[str, Any]:
+        """Wait for a signal of this name, at most so long (none: for ever): `{payload, signal_id, received_at, sent_by}`.
+
+        Signals are taken up in the order in which they came, each once; one that came before anybody waited is found. The
+        run ends meanwhile and its place is free: when the signal is there the handler begins anew, as the same attempt,
+        with the steps that have results; `timeout_seconds` of the phase does not count what is waited. Raises TimedOut when
+        the time is up; also in a repeat of the attempt, because the outcome is kept like a step's result.
+        """
+        if not 0 < len(name) <= MAX_SIGNAL_NAME or not name.strip() or "\x00" in name:
+            raise Permanent("wait_invalid", f"the name of a signal has 1 to {MAX_SIGNAL_NAME} characters")
+        found: dict[str, Any] = self._outcome(f"signal:{name}", {"kind": "signal", "name": name}, timeout_seconds)
+        return found
+
+    def _outcome(self, about: str, until: dict[str, Any], timeout_seconds: float | None) -> Any:
+        """The outcome of something outside that is waited for; `about` tells one sort of wait from another."""
+        self.signals.check()
+        if timeout_seconds is not None and not 0 < timeout_seconds <= MAX_WAIT_SECONDS:
+            raise Permanent("wait_invalid", f"timeout_seconds is above 0 and at most {MAX_WAIT_SECONDS}")
+        step, found = self.steps.next(f"{WAIT_STEPS}{about}")
+        if found is None:
+            raise RunSuspended(step, until, timeout_seconds)
+        if found == TIMED_OUT:
+            raise TimedOut(f"{told(until)} did not come within {timeout_seconds:g} s")
+        return found
+
+    async def ask(self, message: str, fields: Iterable[str] = (), **about: Any) -> dict[str, Any]:
+        """Ask people; their answer is `{values, answered_by, answered_at}`, kept like a step's result.
+
+        `about` is what NeedsInput takes: suggestions, schema, assignees, expires_after_seconds, on_expiry, defaults,
+        remind_after_seconds, remind_every_seconds. The run ends meanwhile and its place is free; with the answer the handler
+        begins anew. Raises Permanent `question_invalid`, or `not_supported` for roles.
+        """
+        self.signals.check()
+        wanted = NeedsInput(message, list(fields), **about)
+        if not wanted.fields or NOT_VALUES & set(wanted.fields):
+            raise Permanent(
+                "question_invalid",
+                "a question names the fields that are wanted, or has a schema that does; flow_id and reason are none",
+            )
+        wanted.step, found = self.steps.next("ask")
+        if found is None:
+            raise wanted
+        answer: dict[str, Any] = found
+        return answer
+
     def target(self, name: str, *, own: bool = False, limits: Limits = DEFAULT_LIMITS) -> Call:
         """Call another system: `async with ctx.target("vcenter.example.com"):`, in a plain function `with`.
 
@@ -341,6 +395,14 @@ class Sync:
         """As `PhaseContext.map`."""
         return self.wait(self._context.map(name, items, work, at_most=at_most, retries=retries))
 
+    def wait_for(self, name: str, timeout_seconds: float | None = None) -> dict[str, Any]:
+        """As `PhaseContext.wait_for`."""
+        return self.wait(self._context.wait_for(name, timeout_seconds))
+
+    def ask(self, message: str, fields: Iterable[str] = (), **about: Any) -> dict[str, Any]:
+        """As `PhaseContext.ask`."""
+        return self.wait(self._context.ask(message, fields, **about))
+
     def asked_to_stop(self, within: float | None = None) -> bool:
         """As `PhaseContext.asked_to_stop`: in a loop, `if ctx.sync.asked_to_stop(1.0)` is a sleep that can be ended."""
         return self.wait(self._context.asked_to_stop(within))
@@ -363,19 +425,79 @@ class NeedsInput(Exception):
     """The phase cannot go on without a person.
 
     `fields` name what is wanted, `message` says it to the person, `suggestions` travel with the request
-    (kept as an artifact when large) and are shown in the flow's status under the given names.
+    (kept as an artifact when large) and are shown in the flow's status under the given names. The answer joins the inputs.
+
+    `schema` is the JSON Schema of the answer, an object; without `fields` it says what is wanted. `assignees` is
+    `{users, need}`: who may answer (none named: everybody of the tenant), and how many different people must give the same
+    answer, 1 or 2. With `expires_after_seconds`, `on_expiry` is `fail`, `skip`, or `defaults` with the `defaults`. Raises
+    Permanent `question_invalid`, or `not_supported` for assignees by role.
     """
 
-    def __init__(self, message: str, fields: list[str], suggestions: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        fields: Sequence[str] = (),
+        suggestions: Mapping[str, Any] | None = None,
+        *,
+        schema: Mapping[str, Any] | None = None,
+        assignees: Mapping[str, Any] | None = None,
+        expires_after_seconds: float | None = None,
+        on_expiry: str | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        remind_after_seconds: float | None = None,
+        remind_every_seconds: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
-        self.fields = fields
+        about = {
+            "schema": schema,
+            "assignees": assignees,
+            "expires_after_seconds": expires_after_seconds,
+            "on_expiry": on_expiry,
+            "defaults": defaults or None,
+            "remind_after_seconds": remind_after_seconds,
+            "remind_every_seconds": remind_every_seconds,
+        }
+        self.question = _question({name: about[name] for name in about if about[name] is not None})
+        self.fields = list(fields) or list(self.question.fields if self.question else ())
         self.suggestions = dict(suggestions or {})
+        self.step = ""
+
+
+def _question(about: dict[str, Any]) -> Question | None:
+    if not about:
+        return None
+    strange = sorted(set(about.get("assignees", {})) - set(Assignees.__struct_fields__))
+    if strange:
+        raise Permanent("question_invalid", f"assignees are {{users, need}}, not {strange[0]!r}")
+    try:
+        question = msgspec.convert(about, Question, strict=True)
+    except msgspec.ValidationError as error:
+        raise Permanent("question_invalid", f"the question: {error}") from None
+    fault = next(faults(question), None)
+    if fault is not None:
+        code = "not_supported" if fault.startswith("not_supported") else "question_invalid"
+        raise Permanent(code, f"the question: {fault.removeprefix('not_supported: ')}")
+    return question
 
 
 class HandBack(Exception):
     """The handler gives way unfinished, because it was asked to (`ctx.stopping`): no attempt is counted, and the phase goes
     on with the steps that have results, when the flow is resumed or in another process."""
+
+
+class RunSuspended(BaseException):
+    """The run gives way until what its step `step` waits for is there, at most `seconds` (none: for ever).
+
+    Raised by `ctx.wait_for` and its like, never by handlers. No `Exception`, so that a handler which catches those does not
+    go on without what it waits for.
+    """
+
+    def __init__(self, step: str, until: Mapping[str, Any], seconds: float | None) -> None:
+        super().__init__(step)
+        self.step = step
+        self.until = dict(until)
+        self.seconds = seconds
 
 
 class Retryable(Exception):
@@ -416,6 +538,13 @@ class Permanent(Exception):
         self.code = code
         self.detail = detail
         self.fields = fields or []
+
+
+class TimedOut(Permanent):
+    """What was waited for did not come in time. Passed on, it fails the phase; executed again, it waits anew."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("wait_timed_out", detail)
 
 
 class ModelRefused(Permanent):

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from domain.questions import Question
 from eventstore.service import CrewConfig
 
 Json = dict[str, Any]
@@ -116,10 +117,10 @@ class StepsDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """How a run ended: `completed` with outputs, `failed` with an error, `input` with what is asked for, `handed_back` to go
-    on later. `stuck`: a thread of its has not ended, so the child has to."""
+    on later, `suspended` until what `step` waits for is there. `stuck`: a thread of its has not ended, so the child has to."""
 
     run_id: UUID
-    how: Literal["completed", "failed", "input", "handed_back"]
+    how: Literal["completed", "failed", "input", "handed_back", "suspended"]
     outputs: Json = {}
     validation_results: Json = {}
     resource_usage: Json = {}
@@ -128,6 +129,10 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     fields: tuple[str, ...] = ()
     message: str = ""
     suggestions: Json = {}
+    step: str = ""
+    until: Json = {}
+    wait_seconds: float | None = None
+    question: Question | None = None
     execution_time_ms: int = 0
     stuck: bool = False
 

@@ -65,6 +65,7 @@ class ReplyError(BaseModel):
     detail: str
     allowed: list[str] = Field(default_factory=list)
     errors: list[dict[str, str]] = Field(default_factory=list)
+    details: dict[str, Any] = Field(default_factory=dict)
 
 
 class Outgoing(NamedTuple):

@@ -38,6 +38,7 @@ from domain.commands import (
     ReassignRun,
     RecordSteps,
     RequestInput,
+    SuspendRun,
 )
 from domain.errors import MfoError, RunNotCurrent, StoreUnavailable, Unavailable
 from domain.flow import Flow, Run
@@ -470,6 +471,18 @@ class Keeper:
                 fields=ended.fields,
                 message=ended.message,
                 suggestions=ended.suggestions,
+                execution_time_ms=ended.execution_time_ms,
+                question=msgspec.to_builtins(ended.question),
+                step=ended.step or None,
+            )
+        if ended.how == "suspended":
+            return SuspendRun(
+                flow_id=flow.id,
+                run_id=run.run_id,
+                token=run.token,
+                name=ended.step,
+                until=ended.until,
+                timeout_seconds=ended.wait_seconds,
                 execution_time_ms=ended.execution_time_ms,
             )
         if ended.how == "handed_back":

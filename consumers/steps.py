@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-from consumers.context import Permanent, RateLimited, Retryable
+from consumers.context import Permanent, RateLimited, Retryable, RunSuspended
 from consumers.threads import Threads
 
 T = TypeVar("T")
 
 MAX_NAME = 200
+ASK_STEPS = "ask:"
+"""What the names of the steps begin with that people answer; a hook's own name may stand before it, and a slash."""
 FIRST_PAUSE_SECONDS = 0.2
 
 Keep = Callable[[dict[str, Any]], Awaitable[None]]
@@ -33,6 +36,7 @@ class Steps:
         self._waiting: dict[str, Any] = {}
         self._told: list[asyncio.Future[None]] = []
         self._committing: asyncio.Task[None] | None = None
+        self._places: Counter[str] = Counter()
 
     async def step(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """The result of the step, from an earlier attempt where there is one, else of `work(*arguments)`.
@@ -64,7 +68,7 @@ class Steps:
         if at_most < 1 or retries < 0:
             raise Permanent("step_invalid", "at_most is at least 1, retries at least 0")
         places = asyncio.Semaphore(at_most)
-        failed: list[Exception] = []
+        failed: list[Exception | RunSuspended] = []
 
         async def one(place: int, item: T) -> Any:
             async with places:
@@ -72,7 +76,7 @@ class Steps:
                     return None
                 try:
                     return await self.step(f"{name}[{place}]", self._tried, work, item, retries)
-                except Exception as error:
+                except (Exception, RunSuspended) as error:
                     failed.append(error)
 
         async with asyncio.TaskGroup() as group:
@@ -80,6 +84,17 @@ class Steps:
         if failed:
             raise failed[0]
         return [task.result() for task in tasks]
+
+    def next(self, sort: str, *, before: str = "") -> tuple[str, Any]:
+        """The name of the run's next step of this sort that something outside brings to a result, and that result; None:
+        there is none yet.
+
+        Such steps are told apart by their place among those of their sort, so a handler comes to them in the same order in
+        each attempt.
+        """
+        self._places[f"{before}{sort}"] += 1
+        name = f"{before}{sort}:{self._places[f'{before}{sort}']}"
+        return name, self._done.get(name)
 
     async def _tried(self, work: Callable[[T], Any], item: T, retries: int) -> Any:
         pause = FIRST_PAUSE_SECONDS

@@ -28,6 +28,7 @@ from consumers.context import (
     Permanent,
     PhaseContext,
     Retryable,
+    RunSuspended,
     TargetOpen,
 )
 from consumers.crews.crew import ProcessCrew
@@ -35,7 +36,7 @@ from consumers.frames import Ended, Job, Json
 from consumers.hooks import Hooks, InHook
 from consumers.phases import PhaseWork
 from consumers.signals import RunCancelled, Signals
-from consumers.steps import Steps
+from consumers.steps import ASK_STEPS, Steps
 from consumers.threads import Threads, exited
 from domain.commands import Tenant
 from domain.errors import MfoError, NotHere, Unavailable
@@ -226,6 +227,14 @@ class Workshop:
             if line.signals.ever_asked:
                 return Ended(run_id=job.run_id, how="handed_back")
             raise Retryable("the handler handed its run back, though nobody had asked it to stop") from None
+        except RunSuspended as waits:
+            return _suspended(job, waits)
+        except BaseExceptionGroup as group:
+            # of a handler that waits for several things at once: they come one after the other
+            several, others = group.split(RunSuspended)
+            if several is None or others is not None:
+                raise
+            return _suspended(job, _first(several))
         except NeedsInput as wanted:
             return Ended(
                 run_id=job.run_id,
@@ -233,12 +242,22 @@ class Workshop:
                 fields=tuple(wanted.fields),
                 message=wanted.message[:MAX_MESSAGE],
                 suggestions=await self._small(job, dict(wanted.suggestions)),
+                question=wanted.question,
+                step=wanted.step,
             )
 
     async def _small(self, job: Job, value: Json) -> Json:
         """`value` as an event may hold it: sealed first, so that nothing sensitive is moved aside in clear."""
         sealed, _ = await self._keyring.seal(job.client_account_id, value)
         return await self._artifacts.spill(job.client_account_id, sealed)
+
+    async def _whole_steps(self, account: UUID, steps: Json) -> Json:
+        """The results of steps with what was moved aside, answers of people too."""
+        whole = await self._artifacts.unspill(account, steps)
+        for name, result in whole.items():
+            if name.rpartition("/")[2].startswith(ASK_STEPS) and isinstance(result, dict) and "answered_by" in result:
+                whole[name] = {**result, "values": await self._artifacts.unspill(account, result["values"])}
+        return whole
 
     async def _context(self, job: Job, line: _Line) -> PhaseContext:
         account = job.client_account_id
@@ -249,7 +268,7 @@ class Workshop:
             name: await self._keyring.unseal(account, await self._artifacts.unspill(account, given))
             for name, given in job.outputs.items()
         }
-        steps = await self._keyring.unseal(account, await self._artifacts.unspill(account, job.steps))
+        steps = await self._keyring.unseal(account, await self._whole_steps(account, job.steps))
 
         async def commit(results: Json) -> None:
             await line.keep(await self._small(job, results))
@@ -318,6 +337,15 @@ class Workshop:
         if job.validate_outputs and job.output_schema is not None:
             jsonschema.validate(outputs, job.output_schema)
         return outputs
+
+
+def _suspended(job: Job, waits: RunSuspended) -> Ended:
+    return Ended(run_id=job.run_id, how="suspended", step=waits.step, until=waits.until, wait_seconds=waits.seconds)
+
+
+def _first(group: BaseExceptionGroup[RunSuspended]) -> RunSuspended:
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
 
 
 def signals_of(job: Job) -> Signals:

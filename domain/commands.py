@@ -207,6 +207,16 @@ class ProvideInput(Verb):
         return dict(self.model_extra or {})
 
 
+class SignalFlow(Command):
+    """Tell the flow something from outside; a handler takes it up with `ctx.wait_for(name)`."""
+
+    name: Name
+    payload: Data = Field(default_factory=dict, description="What there is to say; at most 64 KiB of JSON.")
+    signal_id: Name | None = Field(
+        default=None, description="The sender's own id: a second signal of the flow under it changes nothing."
+    )
+
+
 class SkipPhase(Verb):
     """Leave a phase out."""
 
@@ -257,7 +267,7 @@ class FailPhase(Command):
 
 
 class RequestInput(Command):
-    """A worker: the run cannot go on without a person."""
+    """A worker: the run cannot go on without a person; `question` and `step` as in `InputRequested`."""
 
     run_id: UUID
     token: int
@@ -265,6 +275,8 @@ class RequestInput(Command):
     message: str
     suggestions: Json = {}
     execution_time_ms: int = 0
+    question: Json | None = None
+    step: str | None = None
 
 
 class HandBackRun(Command):
@@ -272,6 +284,17 @@ class HandBackRun(Command):
 
     run_id: UUID
     token: int
+    execution_time_ms: int = 0
+
+
+class SuspendRun(Command):
+    """A worker: the run gives way until something outside of it is there; see `PhaseSuspended`."""
+
+    run_id: UUID
+    token: int
+    name: str
+    until: Json
+    timeout_seconds: float | None = None
     execution_time_ms: int = 0
 
 
@@ -298,6 +321,7 @@ PUBLIC: dict[str, type[Command]] = {
         PauseFlow,
         ResumeFlow,
         ProvideInput,
+        SignalFlow,
         SkipPhase,
         RollbackFlow,
         CancelFlow,
@@ -307,7 +331,16 @@ PUBLIC: dict[str, type[Command]] = {
 }
 INTERNAL: dict[str, type[Command]] = {
     command.__name__: command
-    for command in (CompletePhase, RecordSteps, FailPhase, RequestInput, HandBackRun, ReassignRun, FireTimer)
+    for command in (
+        CompletePhase,
+        RecordSteps,
+        FailPhase,
+        RequestInput,
+        HandBackRun,
+        SuspendRun,
+        ReassignRun,
+        FireTimer,
+    )
 }
 
 

@@ -6,9 +6,10 @@ MfoError
 │   ├── FlowExists
 │   ├── FlowIsOver · FlowHasFailed
 │   ├── PhaseUnknown · PhaseOutOfOrder · PhaseAlreadyRunning · PhaseNotPausable
-│   ├── InputsMissing · NothingToAnswer · InputInvalid
+│   ├── InputsMissing · NothingToAnswer · InputInvalid · AlreadyAnswered · AnswersDiffer · AnswerWanted · NotAnAssignee
 │   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause
 │   ├── RunNotCurrent
+│   ├── SignalTooLarge · SignalsFull
 │   ├── VersionMoved
 │   ├── KeyReused
 │   ├── ScheduleNotFound · ScheduleExists · ScheduleInvalid · ScheduleIsOver · ScheduleBusy · BackfillTooLarge
@@ -28,7 +29,7 @@ MfoError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 
@@ -51,19 +52,23 @@ class MfoError(Exception):
         *,
         allowed: Sequence[str] = (),
         errors: Sequence[FieldError] = (),
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail or type(self).__doc__ or self.code)
         self.detail = str(self.args[0])
         self.allowed = tuple(allowed)
         self.errors = tuple(errors)
+        self.details = dict(details or {})
 
     def as_dict(self) -> dict[str, Any]:
-        """`{code, detail, allowed?, errors?}`, as replies and the command log carry it."""
+        """`{code, detail, allowed?, errors?, details?}`, as replies and the command log carry it."""
         body: dict[str, Any] = {"code": self.code, "detail": self.detail}
         if self.allowed:
             body["allowed"] = list(self.allowed)
         if self.errors:
             body["errors"] = [error._asdict() for error in self.errors]
+        if self.details:
+            body["details"] = self.details
         return body
 
 
@@ -112,6 +117,19 @@ class PhaseOutOfOrder(Refused):
     code = "phase_out_of_order"
 
 
+class SignalTooLarge(Refused):
+    """The signal's payload is too large; put what is large where the handler can fetch it, and send where that is."""
+
+    code = "signal_too_large"
+    status = 413
+
+
+class SignalsFull(Refused):
+    """The flow keeps as many signals as it can hold; send it again when the flow has taken some up."""
+
+    code = "signals_full"
+
+
 class PhaseAlreadyRunning(Refused):
     """A phase of this flow is running; wait for it, pause the flow or cancel it."""
 
@@ -142,6 +160,31 @@ class InputInvalid(Refused):
 
     code = "input_invalid"
     status = 422
+
+
+class AlreadyAnswered(Refused):
+    """The question has been answered; the first valid answer counts."""
+
+    code = "already_answered"
+
+
+class AnswersDiffer(Refused):
+    """Two people must give the same answer, and this one is another than the first."""
+
+    code = "answers_differ"
+
+
+class AnswerWanted(Refused):
+    """The phase waits for the answer of particular people; give it as input."""
+
+    code = "answer_wanted"
+
+
+class NotAnAssignee(Refused):
+    """The question is for others to answer."""
+
+    code = "not_an_assignee"
+    status = 403
 
 
 class FlowPausedNow(Refused):

@@ -12,6 +12,8 @@ from uuid import UUID
 
 import msgspec
 
+from domain.questions import Question
+
 Json = dict[str, Any]
 
 
@@ -66,6 +68,22 @@ class RunHandedBack(Event, frozen=True, kw_only=True):
 
     phase_name: str
     run_id: UUID
+    execution_time_ms: int = 0
+
+
+class PhaseSuspended(Event, frozen=True, kw_only=True):
+    """Work gave way until something outside of the run is there; then the same attempt goes on.
+
+    `until` says what is waited for (`domain/conditions.py`), `name` the step that its outcome becomes the result of. With
+    `timeout_seconds` no longer than that, pauses not counted: then the outcome is `{"timed_out": true}`.
+    """
+
+    phase_name: str
+    run_id: UUID
+    attempt: int
+    name: str
+    until: Json
+    timeout_seconds: float | None = None
     execution_time_ms: int = 0
 
 
@@ -183,7 +201,11 @@ class HookFailed(Event, frozen=True, kw_only=True):
 
 
 class InputRequested(Event, frozen=True, kw_only=True):
-    """The flow waits for somebody; with `expires_after_seconds` no longer than that, pauses not counted."""
+    """The flow waits for somebody; with `expires_after_seconds` no longer than that, pauses not counted.
+
+    `question` says how it is to be answered, and by whom. With `step` the answer becomes the result of that step of the
+    handler, and joins the flow's inputs only without.
+    """
 
     phase_name: str
     fields: tuple[str, ...]
@@ -192,12 +214,40 @@ class InputRequested(Event, frozen=True, kw_only=True):
     run_id: UUID | None = None
     execution_time_ms: int = 0
     expires_after_seconds: float | None = None
+    question: Question | None = None
+    step: str | None = None
 
 
-class InputProvided(Event, frozen=True, kw_only=True):
+class InputAnswered(Event, frozen=True, kw_only=True):
+    """The first of two people has answered; an answer of the same person before is replaced."""
+
     phase_name: str
     values: Json
     reason: str | None = None
+
+
+class InputReminded(Event, frozen=True, kw_only=True):
+    """Nobody has answered yet: whoever may is to be reminded, for the `number`-th time."""
+
+    phase_name: str
+    number: int
+
+
+class InputProvided(Event, frozen=True, kw_only=True):
+    """The flow has its answer. `answered_by`: whose it is, in order; nobody's where it is that of the time which was up."""
+
+    phase_name: str
+    values: Json
+    reason: str | None = None
+    answered_by: tuple[str, ...] = ()
+
+
+class SignalReceived(Event, frozen=True, kw_only=True):
+    """Word from outside: kept in order until the flow waits for one of this name."""
+
+    name: str
+    payload: Json = {}
+    signal_id: str | None = None
 
 
 class FlowPaused(Event, frozen=True, kw_only=True):
@@ -238,6 +288,7 @@ FlowEvent = (
     | PhaseStarted
     | RunReassigned
     | RunHandedBack
+    | PhaseSuspended
     | StepsCompleted
     | PhaseCompleted
     | CheckpointCreated
@@ -249,7 +300,10 @@ FlowEvent = (
     | HookCompleted
     | HookFailed
     | InputRequested
+    | InputAnswered
+    | InputReminded
     | InputProvided
+    | SignalReceived
     | FlowPaused
     | FlowResumed
     | FlowCompleted
@@ -263,6 +317,7 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     PhaseStarted,
     RunReassigned,
     RunHandedBack,
+    PhaseSuspended,
     StepsCompleted,
     PhaseCompleted,
     CheckpointCreated,
@@ -274,7 +329,10 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     HookCompleted,
     HookFailed,
     InputRequested,
+    InputAnswered,
+    InputReminded,
     InputProvided,
+    SignalReceived,
     FlowPaused,
     FlowResumed,
     FlowCompleted,

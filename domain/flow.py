@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from domain.conditions import TIMED_OUT, WAIT_STEPS
 from domain.events import (
     CheckpointCreated,
     FlowCancelled,
@@ -27,7 +28,9 @@ from domain.events import (
     HookCompleted,
     HookFailed,
     HookStarted,
+    InputAnswered,
     InputProvided,
+    InputReminded,
     InputRequested,
     PhaseCompleted,
     PhaseFailed,
@@ -35,10 +38,13 @@ from domain.events import (
     PhaseRetryScheduled,
     PhaseSkipped,
     PhaseStarted,
+    PhaseSuspended,
     RunHandedBack,
     RunReassigned,
+    SignalReceived,
     StepsCompleted,
 )
+from domain.questions import MAX_REMINDERS, Question
 from domain.words import SYSTEM_USER, Moment, PhaseStatus, Status
 
 Json = dict[str, Any]
@@ -143,8 +149,25 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     hook: str | None = None
 
 
+class FirstAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the first of two people answered."""
+
+    by: str
+    at: datetime
+    values: Json
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answered the last question, when, and what was in it."""
+
+    phase_name: str
+    fields: tuple[str, ...]
+    by: tuple[str, ...]
+    at: datetime
+
+
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
-    """What the flow asked a person for."""
+    """What the flow asked a person for; `reminded` counts the reminders so far."""
 
     phase_name: str
     fields: tuple[str, ...]
@@ -153,6 +176,11 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     requested_at: datetime
     expires_after_seconds: float | None = None
     timer: Timer | None = None
+    question: Question | None = None
+    step: str | None = None
+    first: FirstAnswer | None = None
+    reminder: Timer | None = None
+    reminded: int = 0
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +205,29 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     def as_timer(self) -> Timer:
         """What it waits for."""
         return Timer(token=self.timer_token, delay_seconds=self.delay_seconds, since=self.scheduled_at)
+
+
+class Suspended(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that gave way until something outside of it is there; see `PhaseSuspended`."""
+
+    phase_name: str
+    run_id: UUID
+    attempt: int
+    name: str
+    until: Json
+    since: datetime
+    timer: Timer | None = None
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """Word from outside that nobody has waited for yet; `size_bytes` is that of its payload's JSON."""
+
+    name: str
+    payload: Json
+    signal_id: str | None
+    received_at: datetime
+    sent_by: str
+    size_bytes: int
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,6 +292,10 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     start_steps: Json = {}
     wrapped_up: bool = False
     advice: Json = {}
+    suspended: Suspended | None = None
+    signals: tuple[Signal, ...] = ()
+    signal_ids: tuple[str, ...] = ()
+    answered: Answered | None = None
 
     @property
     def exists(self) -> bool:
@@ -259,11 +314,13 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def alarms(self) -> dict[str, Timer]:
         """The timers that are set, or would be if the flow were not paused."""
-        retry, waiting = self.retry, self.waiting
+        retry, waiting, suspended = self.retry, self.waiting, self.suspended
         set_now = {
             START_TIMER: self.start,
             RETRY_TIMER: retry.as_timer if retry is not None else None,
             INPUT_TIMER: waiting.timer if waiting is not None else None,
+            REMIND_TIMER: waiting.reminder if waiting is not None else None,
+            WAIT_TIMER: suspended.timer if suspended is not None else None,
             DEADLINE_TIMER: self.deadline,
         }
         return {name: timer for name, timer in set_now.items() if timer is not None}
@@ -308,9 +365,12 @@ DEFAULT_PRIORITY = 3
 START_TIMER = "start"
 RETRY_TIMER = "retry"
 INPUT_TIMER = "input"
+REMIND_TIMER = "remind"
+WAIT_TIMER = "wait"
 DEADLINE_TIMER = "deadline"
 HOOK_STEPS = "hook:"
 """What the names of the steps begin with that hooks are: `hook:<moment>:...`."""
+KEPT_SIGNAL_IDS = 1000
 KEPT_ERRORS = 10
 KEPT_FAILURES = 20
 KEPT_MESSAGE = 500
@@ -363,11 +423,18 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
             spent = phase.execution_time_ms + fact.execution_time_ms
             begun = replace(phase, status=PhaseStatus.PENDING, execution_time_ms=spent)
             return replace(_moved(flow, begun, meta), run=None)
+        case PhaseSuspended():
+            phase = flow.phase(fact.phase_name)
+            spent = phase.execution_time_ms + fact.execution_time_ms
+            begun = replace(phase, status=PhaseStatus.PENDING, execution_time_ms=spent)
+            return replace(_moved(flow, begun, meta), run=None, suspended=_suspended(flow, fact, meta))
+        case SignalReceived():
+            return _received(flow, fact, meta)
         case StepsCompleted():
             phase = flow.phase(fact.phase_name)
             kept = replace(phase, steps={**phase.steps, **fact.results})
             started = {name: fact.results[name] for name in fact.results if _step_of(Moment.START, name)}
-            return replace(_with(flow, kept), start_steps={**flow.start_steps, **started})
+            return _went_on(replace(_with(flow, kept), start_steps={**flow.start_steps, **started}), fact)
         case PhaseCompleted():
             done = replace(
                 flow.phase(fact.phase_name),
@@ -417,18 +484,19 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 run=None,
                 retry=None,
                 waiting=None,
+                suspended=None,
                 error=None,
                 status=_between(flow, left.status),
             )
         case InputRequested():
             return _input_requested(flow, fact, meta)
         case InputProvided():
-            return replace(
-                flow,
-                inputs={**flow.inputs, **fact.values},
-                waiting=None,
-                status=flow.status if flow.paused else Status.PROCESSING,
-            )
+            return _answered(flow, fact, meta)
+        case InputAnswered():
+            first = FirstAnswer(by=meta.user_id, at=meta.at, values=fact.values)
+            return replace(flow, waiting=replace(flow.waiting, first=first)) if flow.waiting else flow
+        case InputReminded():
+            return _reminded(flow, fact, meta)
         case FlowPaused():
             return replace(flow, status=Status.PAUSED, paused=Pause(by=meta.user_id, at=meta.at, reason=fact.reason))
         case FlowResumed():
@@ -523,6 +591,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         inputs={**phase.inputs, **fact.inputs},
         options={**fact.options, "timeout_seconds": fact.timeout_seconds, "max_attempts": fact.max_attempts},
         error=None,
+        steps=phase.steps if flow.status is not Status.FAILED else _kept_waits(phase.steps),
         failures=phase.failures if fact.attempt > 1 else (),
     )
     return replace(
@@ -532,6 +601,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         options=_with_priority(flow, fact),
         run=run,
         waiting=None,
+        suspended=None,
         retry=None,
         error=None,
         wrapped_up=False,
@@ -588,6 +658,7 @@ def _failed(flow: Flow, fact: FlowFailed, meta: Meta) -> Flow:
         retry=None,
         run=None,
         waiting=None,
+        suspended=None,
         start=None,
         deadline=None,
         advice={},
@@ -699,6 +770,9 @@ def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:
         requested_at=meta.at,
         expires_after_seconds=seconds,
         timer=Timer(token=flow.version, delay_seconds=seconds, since=meta.at) if seconds else None,
+        question=fact.question,
+        step=fact.step,
+        reminder=_after(flow, fact.question.remind_after_seconds, meta) if fact.question else None,
     )
     asking = replace(
         phase,
@@ -711,24 +785,102 @@ def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:
         status=Status.PAUSED if flow.paused else Status.WAITING_FOR_INPUT,
         waiting=waiting,
         run=None,
+        error=None,
+        advice={},
     )
+
+
+def _after(flow: Flow, seconds: float | None, meta: Meta) -> Timer | None:
+    """A timer from this event on."""
+    return None if seconds is None else Timer(token=flow.version, delay_seconds=seconds, since=meta.at)
+
+
+def _answered(flow: Flow, fact: InputProvided, meta: Meta) -> Flow:
+    waiting = flow.waiting
+    status = flow.status if flow.paused else Status.PROCESSING
+    # what was written before two could answer has one person, who sent it
+    people = fact.answered_by or ((meta.user_id,) if meta.user_id != SYSTEM_USER else ())
+    answered = Answered(phase_name=fact.phase_name, fields=tuple(fact.values), by=people, at=meta.at)
+    flow = replace(flow, waiting=None, status=status, answered=answered)
+    if waiting is None or waiting.step is None:
+        return replace(flow, inputs={**flow.inputs, **fact.values})
+    phase = flow.phase(fact.phase_name)
+    answer = {"values": fact.values, "answered_by": list(people), "answered_at": meta.at.isoformat()}
+    return _with(flow, replace(phase, steps={**phase.steps, waiting.step: answer}))
+
+
+def _reminded(flow: Flow, fact: InputReminded, meta: Meta) -> Flow:
+    waiting = flow.waiting
+    if waiting is None:
+        return flow
+    every = waiting.question.remind_every_seconds if waiting.question and fact.number < MAX_REMINDERS else None
+    return replace(flow, waiting=replace(waiting, reminded=fact.number, reminder=_after(flow, every, meta)))
+
+
+def _suspended(flow: Flow, fact: PhaseSuspended, meta: Meta) -> Suspended:
+    return Suspended(
+        phase_name=fact.phase_name,
+        run_id=fact.run_id,
+        attempt=fact.attempt,
+        name=fact.name,
+        until=fact.until,
+        since=meta.at,
+        timer=_after(flow, fact.timeout_seconds, meta),
+    )
+
+
+def _received(flow: Flow, fact: SignalReceived, meta: Meta) -> Flow:
+    signal = Signal(
+        name=fact.name,
+        payload=fact.payload,
+        signal_id=fact.signal_id,
+        received_at=meta.at,
+        sent_by=meta.user_id,
+        size_bytes=len(msgspec.json.encode(fact.payload)),
+    )
+    ids = flow.signal_ids if fact.signal_id is None else (*flow.signal_ids, fact.signal_id)[-KEPT_SIGNAL_IDS:]
+    return replace(flow, signals=(*flow.signals, signal), signal_ids=ids)
+
+
+def _went_on(flow: Flow, fact: StepsCompleted) -> Flow:
+    """The flow after results of steps: that of the step which waited ends the wait, and takes its signal up."""
+    waited = flow.suspended
+    if waited is None or waited.name not in fact.results:
+        return flow
+    signals = flow.signals
+    if waited.until["kind"] == "signal" and fact.results[waited.name] != TIMED_OUT:
+        taken = next((n for n, signal in enumerate(signals) if signal.name == waited.until["name"]), len(signals))
+        signals = signals[:taken] + signals[taken + 1 :]
+    return replace(flow, suspended=None, signals=signals)
+
+
+def _kept_waits(steps: Json) -> Json:
+    """The results of steps without those of waits that timed out: who executes a failed flow again waits anew."""
+    return {
+        name: result
+        for name, result in steps.items()
+        if not (name.rpartition("/")[2].startswith(WAIT_STEPS) and result == TIMED_OUT)
+    }
 
 
 def _wound(flow: Flow, at: datetime) -> Flow:
     """The flow with its timers going again after a pause."""
     stopped_at = flow.paused.at if flow.paused is not None else at
     again = {name: timer.again(flow.version, stopped_at, at) for name, timer in flow.alarms.items()}
-    retry, waiting = flow.retry, flow.waiting
+    retry, waiting, suspended = flow.retry, flow.waiting, flow.suspended
     if retry is not None:
         timer = again[RETRY_TIMER]
         retry = replace(retry, timer_token=timer.token, delay_seconds=timer.delay_seconds, scheduled_at=at)
     if waiting is not None:
-        waiting = replace(waiting, timer=again.get(INPUT_TIMER))
-    return replace(flow, retry=retry, waiting=waiting, start=again.get(START_TIMER), deadline=again.get(DEADLINE_TIMER))
+        waiting = replace(waiting, timer=again.get(INPUT_TIMER), reminder=again.get(REMIND_TIMER))
+    if suspended is not None:
+        suspended = replace(suspended, timer=again.get(WAIT_TIMER))
+    flow = replace(flow, retry=retry, waiting=waiting, suspended=suspended)
+    return replace(flow, start=again.get(START_TIMER), deadline=again.get(DEADLINE_TIMER))
 
 
 def _resumed(flow: Flow) -> Flow:
-    if flow.run is not None or flow.retry is not None:
+    if flow.run is not None or flow.retry is not None or flow.suspended is not None:
         status = Status.PROCESSING
     elif flow.waiting is not None:
         status = Status.WAITING_FOR_INPUT
@@ -761,7 +913,8 @@ def _ended(flow: Flow, status: Status, meta: Meta) -> Flow:
                 "retryable": False,
             }
             flow = _moved(flow, replace(phase, status=PhaseStatus.FAILED, error=error), meta)
-    return replace(flow, status=status, run=None, waiting=None, retry=None, paused=None, start=None, deadline=None)
+    flow = replace(flow, status=status, run=None, waiting=None, retry=None, paused=None, start=None, deadline=None)
+    return replace(flow, suspended=None, signals=())
 
 
 def _with(flow: Flow, changed: Phase) -> Flow:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from domain.errors import PhaseUnknown, RegistrationError, TypeUnknown
+from domain.questions import Question, faults
 from domain.words import SENSITIVE_KEYS, FailureClass, Resolve
 
 Json = dict[str, Any]
@@ -50,6 +51,9 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `input_timeout_seconds` is how long the phase waits for an answer (none: for ever), `on_input_timeout` what follows
     when none came: `fail`, `skip` the phase, or go on with the `defaults` in `input_defaults`.
+
+    `question` says how its required inputs are asked for where they are missing. With assignees in it, nothing but their
+    answer brings them: neither the flow's initial data nor the inputs of an execute.
     """
 
     name: str
@@ -74,6 +78,7 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     input_defaults: Json = {}
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    question: Question | None = None
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,6 +208,8 @@ class FlowTypes:
             raise RegistrationError(f"{where} repeats the phase {', '.join(repeated)}")
         for phase in config.phases:
             self._check_phase(f"{where}, phase {phase.name!r}", phase, handlers, validators)
+        for phase in config.phases:
+            _check_reserved(where, phase, config.phases)
         for alias, name in config.phase_aliases.items():
             if name not in names or alias in names:
                 raise RegistrationError(f"{where}: alias {alias!r} must stand for one of {', '.join(names)}")
@@ -246,6 +253,7 @@ class FlowTypes:
         secret = sorted(SENSITIVE_KEYS & {_word(name) for name in _names(phase.input_defaults)})
         if secret:
             raise RegistrationError(f"{where}: input_defaults must hold no secret, such as {secret[0]}")
+        _check_question(where, phase)
         _all_known(where, "handler", phase.handlers, handlers)
         _all_known(where, "hook", (*phase.before, *phase.after), handlers)
         _all_known(where, "validator", phase.validators, validators)
@@ -283,6 +291,35 @@ class FlowTypes:
     def all(self) -> Iterable[FlowTypeConfig]:
         """The current definition of every type."""
         return [self._current[name] for name in self.names()]
+
+
+def _check_reserved(where: str, phase: PhaseConfig, phases: Iterable[PhaseConfig]) -> None:
+    """What particular people give in one phase no other phase takes from anybody."""
+    if phase.question is None or phase.question.assignees is None:
+        return
+    for other in phases:
+        shared = set(phase.required_inputs) & {*other.required_inputs, *other.optional_inputs}
+        if other.name != phase.name and shared:
+            raise RegistrationError(
+                f"{where}: {min(shared)!r} is asked of particular people in {phase.name} and taken in {other.name} too"
+            )
+
+
+def _check_question(where: str, phase: PhaseConfig) -> None:
+    question = phase.question
+    if question is None:
+        return
+    wrong = next(faults(question), None)
+    if wrong is not None:
+        raise RegistrationError(f"{where}: question: {wrong}")
+    if not phase.required_inputs or phase.asks_for_inputs:
+        raise RegistrationError(f"{where}: question is about required_inputs that the handler does not ask for itself")
+    if question.schema is not None and set(question.properties) != set(phase.required_inputs):
+        raise RegistrationError(f"{where}: question: the schema's properties must be the required_inputs")
+    if question.on_expiry == "skip" and not phase.can_skip:
+        raise RegistrationError(f"{where}: question: on_expiry says 'skip', but the phase cannot be skipped")
+    if question.assignees is not None and phase.input_alternatives:
+        raise RegistrationError(f"{where}: question: what is asked of particular people has no input_alternatives")
 
 
 def _can_try(where: str, retry: RetryConfig | None, timeout_seconds: float | None) -> None:

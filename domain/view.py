@@ -5,15 +5,18 @@ The projection writes these columns; a strongly consistent read computes the sam
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
+from domain.conditions import told
 from domain.deciding.following import next_action
 from domain.deciding.story import allowed
-from domain.flow import DONE, INPUT_TIMER, Flow, Phase, progress
+from domain.flow import DONE, INPUT_TIMER, REMIND_TIMER, WAIT_TIMER, Flow, Phase, progress
 from domain.flow_types import FlowTypes
+from domain.questions import Question
 from domain.words import PhaseStatus, Status
 
 Json = dict[str, Any]
@@ -100,6 +103,8 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "advice": flow.advice or None,
             "run": msgspec.to_builtins(flow.run),
             "retry": msgspec.to_builtins(flow.retry),
+            "suspended": suspended(flow),
+            "signals": signals(flow),
             "timers": timers(flow),
             "attempts": attempts(flow),
             "estimated_completion": estimated_completion(flow, types),
@@ -135,19 +140,50 @@ def timers(flow: Flow) -> list[Json]:
     return sorted(found, key=lambda each: (each["due_at"] or "", each["remaining_seconds"] or 0.0))
 
 
+def suspended(flow: Flow) -> Json | None:
+    """What the phase in hand waits for, none where it waits for nothing: `{phase_name, name, until, message, since,
+    expires_at, ...}`; `expires_at` is empty while the flow is paused."""
+    if flow.suspended is None:
+        return None
+    shown: Json = msgspec.to_builtins(flow.suspended)
+    shown.pop("timer")
+    running = flow.timers.get(WAIT_TIMER)
+    return shown | {"message": told(flow.suspended.until), "expires_at": _iso(running.fires_at) if running else None}
+
+
+def signals(flow: Flow) -> Json:
+    """How many signals of each name are kept until somebody waits for them."""
+    return dict(Counter(signal.name for signal in flow.signals))
+
+
 def attempts(flow: Flow) -> list[Json]:
     """How the attempts of the phase in hand ended that did not work, oldest first; see `FlowFailed.chain`."""
     return list(flow.phase(flow.current_phase).failures) if flow.current_phase else []
 
 
 def input_request(flow: Flow) -> Json | None:
-    """What the flow asks for, with the end of the time for an answer: `expires_at`, empty while the flow is paused."""
+    """What the flow asks for: fields and schema, who may answer (no users: everybody) and who has so far, and the times that
+    are set, empty while the flow is paused."""
     if flow.waiting is None:
         return None
-    asked: Json = msgspec.to_builtins(flow.waiting)
-    asked.pop("timer")
-    running = flow.timers.get(INPUT_TIMER)
-    return asked | {"expires_at": _iso(running.fires_at) if running else None}
+    waiting = flow.waiting
+    question = waiting.question or Question()
+    expires, reminds = flow.timers.get(INPUT_TIMER), flow.timers.get(REMIND_TIMER)
+    return {
+        "phase_name": waiting.phase_name,
+        "fields": waiting.fields,
+        "message": waiting.message,
+        "suggestions": waiting.suggestions,
+        "requested_at": _iso(waiting.requested_at),
+        "expires_after_seconds": waiting.expires_after_seconds,
+        "expires_at": _iso(expires.fires_at) if expires else None,
+        "on_expiry": question.on_expiry,
+        "schema": question.schema,
+        "assignees": {"users": list(question.users), "need": question.need},
+        "answered_by": [{"user_id": waiting.first.by, "at": _iso(waiting.first.at)}] if waiting.first else [],
+        "reminded": waiting.reminded,
+        "reminder_at": _iso(reminds.fires_at) if reminds else None,
+    }
 
 
 def phase_result(flow: Flow, phase: Phase) -> Json:

@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
-from mfo.commands import audit, data, dlq, doctor, flows, imports, parked, reports, schedules, services, targets
+from mfo.commands import audit, data, dlq, doctor, flows, imports, inputs, parked, reports, schedules, services, targets
 from mfo.commands.output import Code, give, say, sentence
 from mfo.settings import load_settings
 
@@ -47,6 +47,7 @@ app.add_typer(targets.app, name="target")
 for verb in reports.VERBS:
     flows.app.command()(verb)
 app.add_typer(flows.app, name="flow")
+app.add_typer(inputs.app, name="inputs")
 app.add_typer(parked.app, name="parked")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(audit.app, name="audit")

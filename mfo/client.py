@@ -29,7 +29,7 @@ from domain.errors import FieldError, MfoError
 from domain.words import Status
 
 Json = dict[str, Any]
-Verb = Literal["pause", "resume", "cancel", "rollback", "skip", "input", "iterate"]
+Verb = Literal["pause", "resume", "cancel", "rollback", "skip", "input", "signals", "iterate"]
 Found = Literal["assets", "dependencies", "issues", "reviews", "changes"]
 ScheduleVerb = Literal["pause", "resume", "trigger", "backfill"]
 ReportFormat = Literal["html", "xlsx"]
@@ -57,6 +57,7 @@ class ServiceError(MfoError):
             str(problem.get("detail") or title),
             allowed=[str(word) for word in problem.get("allowed") or ()],
             errors=[_field_error(error) for error in problem.get("errors") or ()],
+            details=problem.get("details"),
         )
         self.http_status = status
         self.problem = dict(problem)
@@ -67,7 +68,7 @@ class ServiceError(MfoError):
         return str(self.problem.get("code") or f"http_{self.http_status}")
 
     def as_dict(self) -> Json:
-        """`{code, detail, allowed?, errors?, correlation_id?}`."""
+        """`{code, detail, allowed?, errors?, details?, correlation_id?}`."""
         body = super().as_dict() | {"code": self.problem_code}
         if self.problem.get("correlation_id"):
             body["correlation_id"] = self.problem["correlation_id"]
@@ -243,6 +244,50 @@ class Client:
     async def tell(self, flow_id: str, verb: Verb, body: Mapping[str, Any] | None = None) -> Json:
         """One of the verbs; `{flow_id, status, version, position}`."""
         return await self.request("POST", f"/flows/{flow_id}/{verb}", body=body or {})
+
+    async def signal(
+        self,
+        flow_id: str,
+        name: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        signal_id: str | None = None,
+        key: str | None = None,
+    ) -> Json:
+        """Tell a flow something: kept in order until a handler waits for `name`; `{flow_id, status, version, position}`.
+
+        A `signal_id` that the flow knows changes nothing.
+        """
+        body: Json = {"name": name, "payload": dict(payload or {})}
+        if signal_id is not None:
+            body["signal_id"] = signal_id
+        return await self.request("POST", f"/flows/{flow_id}/signals", body=body, key=key)
+
+    async def inputs(
+        self,
+        *,
+        mine: bool = False,
+        open_to_all: bool = False,
+        overdue: bool = False,
+        flow_type: str | None = None,
+        phase: str | None = None,
+        limit: int = 50,
+    ) -> AsyncIterator[Json]:
+        """What flows ask people, the oldest first; `mine`: only what this user may answer and has not yet. `limit` is the
+        size of a page."""
+        flags = {"mine": mine, "open": open_to_all, "overdue": overdue}
+        params: Json = {"flow_type": flow_type, "phase": phase, "limit": limit}
+        params |= {name: "true" for name, wanted in flags.items() if wanted}
+        async for question in self.pages("/inputs", "inputs", params=params):
+            yield question
+
+    async def answer(
+        self, flow_id: str, values: Mapping[str, Any], *, reason: str | None = None, key: str | None = None
+    ) -> Json:
+        """Answer what a flow asks; `{flow_id, status, version, position}`. Of two people who must, the first leaves the flow
+        waiting."""
+        body = {**values, **({"reason": reason} if reason is not None else {})}
+        return await self.request("POST", f"/flows/{flow_id}/input", body=body, key=key)
 
     async def delete(self, flow_id: str, reason: str | None = None) -> Json:
         """Hide a flow; its history stays. `{}`, or what every command of a parked flow is answered: `{outcome: parked, ...}`."""

@@ -24,8 +24,10 @@ from domain.commands import (
     RequestInput,
     ResumeFlow,
     RollbackFlow,
+    SignalFlow,
     SkipPhase,
     StartIteration,
+    SuspendRun,
 )
 from domain.events import (
     CheckpointCreated,
@@ -40,7 +42,9 @@ from domain.events import (
     HookCompleted,
     HookFailed,
     HookStarted,
+    InputAnswered,
     InputProvided,
+    InputReminded,
     InputRequested,
     PhaseCompleted,
     PhaseFailed,
@@ -48,12 +52,15 @@ from domain.events import (
     PhaseRetryScheduled,
     PhaseSkipped,
     PhaseStarted,
+    PhaseSuspended,
     PlannedPhase,
     RunHandedBack,
     RunReassigned,
+    SignalReceived,
     StepsCompleted,
 )
 from domain.flow_types import FlowCapabilities, FlowTypeConfig, Hooks, PhaseConfig, RetryConfig
+from domain.questions import Assignees, Question
 
 FLOW_ID = UUID("8a6e0804-2bd0-4672-b79d-d97027f9071a")
 RUN_ID = UUID("11111111-1111-4111-8111-111111111111")
@@ -132,7 +139,28 @@ HOOKED = FlowTypeConfig(
     retry_config=RetryConfig(max_attempts=2, jitter=False),
     hooks=Hooks(start=("look",), before_phase=("note",), after_phase=("tell",), end=("sum_up",), error=("advise",)),
 )
-FLOW_TYPES = (TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED)
+SIGNED = FlowTypeConfig(
+    name="signed",
+    display_name="Signed",
+    description="A first phase, and a second one that two people must allow",
+    phases=(
+        _phase("first"),
+        _phase(
+            "second",
+            required_inputs=("approval",),
+            question=Question(
+                message="May we go on?",
+                schema={"type": "object", "properties": {"approval": {"const": True}}, "required": ["approval"]},
+                assignees=Assignees(users=("maria", "boris", "chen"), need=2),
+                expires_after_seconds=600.0,
+                remind_after_seconds=60.0,
+                remind_every_seconds=120.0,
+            ),
+        ),
+    ),
+    retry_config=RetryConfig(jitter=False),
+)
+FLOW_TYPES = (SIGNED, TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED)
 
 CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")
 CREATE_AUTO = CREATE.model_copy(update={"options": CreateOptions(auto_execute=True)})
@@ -152,6 +180,7 @@ COMMANDS: tuple[Command, ...] = (
     CANCEL,
     DELETE,
     ANSWER,
+    SignalFlow(flow_id=FLOW_ID, name="approved", payload={"by": "crm"}, signal_id="order-7"),
     SkipPhase(flow_id=FLOW_ID),
     RollbackFlow(flow_id=FLOW_ID),
     StartIteration(flow_id=FLOW_ID),
@@ -160,6 +189,15 @@ COMMANDS: tuple[Command, ...] = (
     FailPhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, error={"class": "timeout", "retryable": True}),
     RequestInput(flow_id=FLOW_ID, run_id=RUN_ID, token=1, fields=("answer",), message="please"),
     HandBackRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1, execution_time_ms=4),
+    SuspendRun(
+        flow_id=FLOW_ID,
+        run_id=RUN_ID,
+        token=1,
+        name="wait:signal:approved:1",
+        until={"kind": "signal", "name": "approved"},
+        timeout_seconds=60.0,
+        execution_time_ms=4,
+    ),
     ReassignRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1, reason="worker_lost"),
     FireTimer(flow_id=FLOW_ID, timer="retry", token=4),
 )
@@ -188,6 +226,15 @@ STARTED = PhaseStarted(
 )
 REASSIGNED = RunReassigned(phase_name="first", run_id=RUN_ID, token=2, reason="worker_lost")
 HANDED_BACK = RunHandedBack(phase_name="first", run_id=RUN_ID, execution_time_ms=4)
+SUSPENDED = PhaseSuspended(
+    phase_name="first",
+    run_id=RUN_ID,
+    attempt=1,
+    name="wait:signal:approved:1",
+    until={"kind": "signal", "name": "approved"},
+    timeout_seconds=60.0,
+    execution_time_ms=4,
+)
 STEPS = StepsCompleted(phase_name="first", run_id=RUN_ID, results={"fetch": {"rows": 3}})
 COMPLETED = PhaseCompleted(
     phase_name="first",
@@ -264,8 +311,21 @@ ASKED = InputRequested(
     run_id=RUN_ID,
     execution_time_ms=2,
     expires_after_seconds=3600.0,
+    question=Question(
+        schema={"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]},
+        assignees=Assignees(users=("maria", "boris"), need=2),
+        expires_after_seconds=3600.0,
+        on_expiry="defaults",
+        defaults={"answer": 0},
+        remind_after_seconds=600.0,
+        remind_every_seconds=1200.0,
+    ),
+    step="ask:1",
 )
-ANSWERED = InputProvided(phase_name="first", values={"answer": 42}, reason="known")
+ANSWERED_FIRST = InputAnswered(phase_name="first", values={"answer": 42}, reason="known")
+REMINDED = InputReminded(phase_name="first", number=1)
+ANSWERED = InputProvided(phase_name="first", values={"answer": 42}, reason="known too", answered_by=("maria", "boris"))
+SIGNALLED = SignalReceived(name="approved", payload={"by": "crm"}, signal_id="order-7")
 PAUSED = FlowPaused(reason="lunch", draining=True)
 RESUMED = FlowResumed(reason="back")
 FINISHED = FlowCompleted()
@@ -292,6 +352,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     STARTED,
     REASSIGNED,
     HANDED_BACK,
+    SUSPENDED,
     STEPS,
     COMPLETED,
     CHECKPOINT,
@@ -303,7 +364,10 @@ EVENTS: tuple[FlowEvent, ...] = (
     HOOK_COMPLETED,
     HOOK_FAILED,
     ASKED,
+    ANSWERED_FIRST,
+    REMINDED,
     ANSWERED,
+    SIGNALLED,
     PAUSED,
     RESUMED,
     FINISHED,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid5
 
+import msgspec
+
 from domain.commands import CompletePhase, FailPhase, HandBackRun, ReassignRun, RequestInput
-from domain.deciding.starting import go_on, limits_of
+from domain.deciding.starting import ask_for, go_on, limits_of
 from domain.deciding.story import Story, current_run, give_up, state_sha256
 from domain.events import (
     CheckpointCreated,
@@ -26,6 +28,7 @@ from domain.events import (
 from domain.failures import Resolution, resolution_of
 from domain.flow import RETRY_TIMER, Run
 from domain.flow_types import PhaseConfig, RetryConfig
+from domain.questions import Question
 from domain.words import Moment, Resolve
 
 Json = dict[str, Any]
@@ -123,13 +126,8 @@ def fail(story: Story, command: FailPhase) -> None:
     match action:
         case Resolve.WAIT_FOR_INPUT:
             fields = tuple(dict.fromkeys(str(field["field"]).partition(".")[0] for field in error.get("fields", ())))
-            story.tell(
-                InputRequested(
-                    phase_name=run.phase_name,
-                    fields=fields,
-                    message=str(error.get("message", "")),
-                    expires_after_seconds=run.options.get("input_timeout_seconds"),
-                )
+            ask_for(
+                story, config, fields, run.options.get("input_timeout_seconds"), message=str(error.get("message", ""))
             )
         case Resolve.RETRY:
             _schedule_retry(story, run, retry, most, float(error.get("after_seconds") or 0))
@@ -215,6 +213,17 @@ def request_input(story: Story, command: RequestInput) -> None:
         error = {"class": "permanent", "code": "hook_asked", "message": message, "retryable": False}
         fail(story, FailPhase(flow_id=flow.id, run_id=command.run_id, token=command.token, error=error))
         return
+    question = msgspec.convert(command.question, Question) if command.question is not None else None
+    if question is not None and question.on_expiry == "skip" and not story.type.phase(flow.run.phase_name).can_skip:
+        error = {
+            "class": "permanent",
+            "code": "question_invalid",
+            "message": "on_expiry says 'skip', but the phase cannot be skipped",
+            "retryable": False,
+        }
+        fail(story, FailPhase(flow_id=flow.id, run_id=command.run_id, token=command.token, error=error))
+        return
+    patience = question.expires_after_seconds if question is not None else None
     story.tell(
         InputRequested(
             phase_name=flow.run.phase_name,
@@ -223,7 +232,9 @@ def request_input(story: Story, command: RequestInput) -> None:
             suggestions=command.suggestions,
             run_id=command.run_id,
             execution_time_ms=command.execution_time_ms,
-            expires_after_seconds=flow.run.options.get("input_timeout_seconds"),
+            expires_after_seconds=patience or flow.run.options.get("input_timeout_seconds"),
+            question=question,
+            step=command.step,
         )
     )
 

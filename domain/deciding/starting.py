@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from domain.commands import CreateFlow, ExecutePhase
-from domain.deciding.story import Story, allowed, not_over
+from domain.conditions import told
+from domain.deciding.story import Story, allowed, asks_people, not_over
 from domain.errors import (
+    AnswerWanted,
     FieldError,
     FlowExists,
     FlowIsOver,
     FlowPausedNow,
+    InputInvalid,
     InputsMissing,
     NotSupported,
     PhaseAlreadyRunning,
@@ -27,7 +31,8 @@ from domain.events import (
     PlannedPhase,
 )
 from domain.flow import DONE, Flow
-from domain.flow_types import PhaseConfig, RetryConfig
+from domain.flow_types import FlowTypeConfig, PhaseConfig, RetryConfig
+from domain.questions import Question
 from domain.words import Moment, PhaseStatus
 
 Json = dict[str, Any]
@@ -51,6 +56,7 @@ def create(story: Story, command: CreateFlow) -> None:
             errors=[FieldError(name, "not supported yet") for name in unsupported],
         )
     config = story.types.get(command.flow_type)
+    _not_reserved(config, "initial_data", command.initial_data)
     given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute", "notification_emails"})
     if config.flow_timeout_seconds is not None:
         given.setdefault("flow_timeout_seconds", config.flow_timeout_seconds)
@@ -85,6 +91,17 @@ def execute(story: Story, command: ExecutePhase) -> None:
             f"phase {flow.run.phase_name} is running; wait for it, pause the flow or cancel it",
             allowed=allowed(flow, story.types),
         )
+    if flow.suspended is not None:
+        raise PhaseAlreadyRunning(
+            f"phase {flow.suspended.phase_name} waits for {told(flow.suspended.until)}; it goes on by itself",
+            allowed=allowed(flow, story.types),
+        )
+    if asks_people(flow):
+        raise AnswerWanted(
+            f"phase {flow.current_phase} waits for the answer of particular people; give it as input",
+            allowed=allowed(flow, story.types),
+        )
+    _not_reserved(story.type, "inputs", command.inputs)
     following = flow.next_phase
     if following is None:
         _execute_end(story, command)
@@ -97,13 +114,17 @@ def execute(story: Story, command: ExecutePhase) -> None:
             )
         raise PhaseOutOfOrder(f"phase {config.name} comes later; next is {following.name}", allowed=[following.name])
     options = options_for(story, config, command.options.model_dump(exclude_none=True))
-    if options["validate_inputs"]:
-        missing = missing_inputs(flow, config, command.inputs)
-        if missing:
-            raise InputsMissing(
-                f"phase {config.name} needs {', '.join(missing)}",
-                errors=[FieldError(f"inputs.{name}", "is required") for name in missing],
-            )
+    missing = _lacking(story, config, command.inputs, options)
+    if missing:
+        if set(missing) <= set(reserved(story.type)):
+            # which only an answer can bring
+            _leave_error_hooks(story)
+            ask_for(story, config, missing, options.get("input_timeout_seconds"))
+            return
+        raise InputsMissing(
+            f"phase {config.name} needs {', '.join(missing)}",
+            errors=[FieldError(f"inputs.{name}", "is required") for name in missing],
+        )
     _leave_error_hooks(story)
     start_phase(story, config, command.inputs, options)
 
@@ -245,18 +266,58 @@ def go_on(story: Story) -> None:
     # a phase that asked goes on as it was started
     asked = following.status is PhaseStatus.WAITING and following.options
     options = following.options if asked else options_for(story, config, {})
-    missing = missing_inputs(story.flow, config, {}) if options["validate_inputs"] else []
+    missing = _lacking(story, config, {}, options)
     if missing:
-        story.tell(
-            InputRequested(
-                phase_name=config.name,
-                fields=tuple(missing),
-                message=f"{config.display_name} needs {', '.join(missing)}",
-                expires_after_seconds=options.get("input_timeout_seconds"),
-            )
-        )
+        ask_for(story, config, missing, options.get("input_timeout_seconds"))
         return
     start_phase(story, config, {}, options)
+
+
+def reserved(config: FlowTypeConfig) -> dict[str, Question]:
+    """The inputs of a type that only those may give whom a phase's question names, or two people together."""
+    return {
+        name: phase.question
+        for phase in config.phases
+        if phase.question is not None and phase.question.assignees is not None
+        for name in phase.required_inputs
+    }
+
+
+def _not_reserved(config: FlowTypeConfig, place: str, given: Json) -> None:
+    """Raises InputInvalid for inputs that only an answer can bring."""
+    kept = [name for name in reserved(config) if name in given]
+    if kept:
+        raise InputInvalid(
+            f"{', '.join(kept)}: is asked of particular people when the time has come; leave it out",
+            errors=[FieldError(f"{place}.{name}", "is given by answering the question alone") for name in kept],
+        )
+
+
+def _lacking(story: Story, config: PhaseConfig, inputs: Json, options: Json) -> list[str]:
+    """The required inputs that are missing; unchecked, those that only an answer can bring."""
+    missing = missing_inputs(story.flow, config, inputs)
+    return missing if options["validate_inputs"] else [name for name in missing if name in reserved(story.type)]
+
+
+def ask_for(
+    story: Story, config: PhaseConfig, fields: Iterable[str], patience: float | None, message: str = ""
+) -> None:
+    """Ask for inputs of a phase, as its question says where these are required ones, at most so many seconds."""
+    wanted = tuple(fields)
+    question = config.question if set(wanted) <= set(config.required_inputs) else None
+    if question is not None:
+        question = question.lacking(wanted)
+        patience = question.expires_after_seconds or patience
+        message = message or question.message
+    story.tell(
+        InputRequested(
+            phase_name=config.name,
+            fields=wanted,
+            message=message or f"{config.display_name} needs {', '.join(wanted)}",
+            expires_after_seconds=patience,
+            question=question,
+        )
+    )
 
 
 def try_again(story: Story) -> None:

@@ -1,43 +1,20 @@
-"""What people ask of a flow under way: to answer it, pause it, resume it, end it."""
+"""What people ask of a flow under way: to pause it, resume it, end it."""
 
 from __future__ import annotations
 
-from domain.commands import CancelFlow, DeleteFlow, PauseFlow, ProvideInput, ResumeFlow
+from domain.commands import CancelFlow, DeleteFlow, PauseFlow, ResumeFlow
 from domain.deciding.starting import go_on, start_phase, try_again
 from domain.deciding.story import Story, allowed, not_over
+from domain.deciding.suspending import after_a_pause
 from domain.errors import (
-    FieldError,
     FlowDoesNotPause,
     FlowHasFailed,
     FlowNotPaused,
-    InputInvalid,
-    NothingToAnswer,
     PhaseNotPausable,
 )
-from domain.events import FlowCancelled, FlowDeleted, FlowPaused, FlowResumed, InputProvided
+from domain.events import FlowCancelled, FlowDeleted, FlowPaused, FlowResumed
 from domain.flow import RETRY_TIMER, START_TIMER
 from domain.words import PhaseStatus, Status
-
-
-def provide_input(story: Story, command: ProvideInput) -> None:
-    flow = story.flow
-    not_over(story)
-    waiting = flow.waiting
-    if waiting is None:
-        raise NothingToAnswer(allowed=allowed(flow, story.types))
-    wanted = set(waiting.fields)
-    for config in story.type.phases:
-        if config.name == waiting.phase_name:
-            wanted |= set(config.required_inputs) | set(config.optional_inputs)
-    unknown = sorted(set(command.values) - wanted)
-    if unknown or not command.values:
-        errors = [FieldError(name, "was not asked for") for name in unknown] or [
-            FieldError(name, "is wanted") for name in waiting.fields
-        ]
-        raise InputInvalid(f"phase {waiting.phase_name} asks for {', '.join(waiting.fields)}", errors=errors)
-    story.tell(InputProvided(phase_name=waiting.phase_name, values=command.values, reason=command.reason))
-    if story.flow.paused is None:
-        go_on(story)
 
 
 def pause(story: Story, command: PauseFlow) -> None:
@@ -63,6 +40,9 @@ def resume(story: Story, command: ResumeFlow) -> None:
         raise FlowNotPaused(allowed=allowed(flow, story.types))
     story.tell(FlowResumed(reason=command.reason))
     flow = story.flow
+    if flow.suspended is not None:
+        after_a_pause(story)
+        return
     if flow.run is not None or flow.waiting is not None:
         return
     waits = flow.timers.get(START_TIMER) or flow.timers.get(RETRY_TIMER)

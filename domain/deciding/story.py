@@ -81,13 +81,22 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
     verbs: list[str] = []
     if flow.paused is not None:
         verbs.append("resume")
-    elif flow.run is None or flow.run.hook == Moment.ERROR:
+    elif flow.suspended is None and not asks_people(flow) and (flow.run is None or flow.run.hook == Moment.ERROR):
         verbs.append("execute")
     if flow.waiting is not None:
         verbs.append("input")
+    if flow.suspended is not None and flow.suspended.until["kind"] == "signal":
+        verbs.append("signals")
     if flow.paused is None and flow.status is not Status.FAILED and _can_pause(flow, types):
         verbs.append("pause")
     return [*verbs, "cancel", "delete"]
+
+
+def asks_people(flow: Flow) -> bool:
+    """Whether only particular people, or two, can bring the phase in hand further."""
+    return (
+        flow.waiting is not None and flow.waiting.question is not None and flow.waiting.question.assignees is not None
+    )
 
 
 def _can_pause(flow: Flow, types: FlowTypes) -> bool:

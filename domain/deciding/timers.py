@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from domain.commands import FireTimer
+from domain.deciding.answering import remind
 from domain.deciding.starting import go_on, try_again
 from domain.deciding.story import Story, give_up
+from domain.deciding.suspending import time_is_up
 from domain.events import HookFailed, InputProvided, PhaseFailed, PhaseSkipped
-from domain.flow import DEADLINE_TIMER, INPUT_TIMER, RETRY_TIMER, START_TIMER
+from domain.flow import DEADLINE_TIMER, INPUT_TIMER, REMIND_TIMER, RETRY_TIMER, START_TIMER, WAIT_TIMER
 from domain.words import Resolve
 
 Json = dict[str, Any]
@@ -28,12 +30,16 @@ def _input_expired(story: Story) -> None:
     reason = f"nobody answered within {waiting.expires_after_seconds:g} s"
     known = story.flow.known_inputs
     defaults = {name: config.input_defaults[name] for name in waiting.fields if name in config.input_defaults}
-    if config.on_input_timeout == "skip":
+    question = waiting.question
+    then = config.on_input_timeout
+    if question is not None and question.on_expiry is not None:
+        then, defaults = question.on_expiry, question.defaults
+    if then == "skip":
         story.tell(PhaseSkipped(phase_name=config.name, reason=reason))
         if story.flow.next_phase is None or story.flow.auto_execute:
             go_on(story)
     # a phase that has its defaults and asks all the same would ask for ever
-    elif any(name not in known or known[name] != value for name, value in defaults.items()):
+    elif any(waiting.step or name not in known or known[name] != value for name, value in defaults.items()):
         story.tell(InputProvided(phase_name=config.name, values=defaults, reason=reason))
         go_on(story)
     else:
@@ -70,5 +76,7 @@ FIRED: dict[str, Callable[[Story], None]] = {
     START_TIMER: go_on,
     RETRY_TIMER: try_again,
     INPUT_TIMER: _input_expired,
+    REMIND_TIMER: remind,
+    WAIT_TIMER: time_is_up,
     DEADLINE_TIMER: _flow_timed_out,
 }

@@ -45,16 +45,16 @@ PARKED = "parked"
 RESTING = OVER | {Status.WAITING_FOR_INPUT, Status.INITIALIZED}
 
 
-def values(given: list[str] | None) -> Json:
+def values(given: list[str] | None, option: str = "--input") -> Json:
     """The values of `--input` options, later ones winning; raises a usage error for what is neither `K=V` nor `@file.json`."""
     found: Json = {}
     for text in given or []:
         if text.startswith("@"):
-            found |= object_in(Path(text[1:]), "--input")
+            found |= object_in(Path(text[1:]), option)
             continue
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise typer.BadParameter(f"--input {text!r} is neither K=V nor @file.json")
+            raise typer.BadParameter(f"{option} {text!r} is neither K=V nor @file.json")
         try:
             found[name.strip()] = json.loads(value)
         except ValueError:
@@ -251,6 +251,26 @@ def give_input(
     if not given:
         raise typer.BadParameter("say what the answer is: --input K=V or --input @file.json")
     _tell(flow_id, "input", given | {"reason": reason}, as_json, wait=wait)
+
+
+@app.command()
+def signal(
+    *,
+    flow_id: FlowId,
+    name: Annotated[str, typer.Argument(help="What the handler waits for.")],
+    payload: Annotated[
+        list[str] | None,
+        typer.Option("--payload", metavar="K=V|@FILE.json", help="What there is to say; as with --input."),
+    ] = None,
+    signal_id: Annotated[
+        str | None, typer.Option("--id", help="Your own id: a second signal under it changes nothing.")
+    ] = None,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Tell a flow something from outside: kept in order until a handler waits for it."""
+    body = {"name": name, "payload": values(payload, "--payload"), "signal_id": signal_id}
+    _tell(flow_id, "signals", body, as_json, wait=wait)
 
 
 @app.command()

@@ -30,6 +30,7 @@ EVENTS, REPLIES, COMMANDS = "mfo.events.v1", "mfo.replies.v1", "mfo.commands.v1"
 VERBS = {
     "ExecutePhase": "execute",
     "ProvideInput": "input",
+    "SignalFlow": "signals",
     "PauseFlow": "pause",
     "ResumeFlow": "resume",
     "CancelFlow": "cancel",

@@ -24,6 +24,7 @@ Json = dict[str, Any]
 
 # chaos takes attempts too, so what shall succeed has plenty of them
 PATIENT = RetryConfig(max_attempts=100, initial_delay_seconds=0.2, backoff_multiplier=1.5, max_delay_seconds=2.0)
+PAINT = {"type": "object", "properties": {"colour": {"enum": ["red", "green"]}}, "required": ["colour"]}
 THRICE = RetryConfig(max_attempts=3, initial_delay_seconds=0.2, max_delay_seconds=1.0)
 
 
@@ -165,6 +166,24 @@ async def wide(context: PhaseContext) -> Outputs:
         return {"key": stay.effect(), "rows": ["x" * 100] * 4000}
 
 
+@runs("shared")
+async def listens(context: PhaseContext) -> Outputs:
+    """Takes up two words from outside, with a step between them."""
+    with visit(context) as stay:
+        first = await context.wait_for("word")
+        await context.step("noted", lambda: stay.effect("noted"))
+        second = await context.wait_for("word")
+        return {"words": [signal["payload"]["n"] for signal in (first, second)]}
+
+
+@runs("shared")
+async def consults(context: PhaseContext) -> Outputs:
+    """Asks by a schema."""
+    with visit(context):
+        answer = await context.ask("Which colour?", schema=PAINT)
+        return {"colour": answer["values"]["colour"]}
+
+
 def _seconds(context: PhaseContext) -> float:
     """How long the work of this flow takes on each side of its effect."""
     return float(context.inputs.get("seconds", 0.02))
@@ -265,6 +284,21 @@ SHAPES: tuple[Shape, ...] = (
         data=lambda _: {"number": -1},
         answers={"InputRequested": _always(Ask("ProvideInput", {"number": 7}))},
     ),
+    # one word comes before anybody waits, and more than are wanted
+    Shape(
+        "signalled",
+        (phase("listens", listens), phase("note", tick)),
+        share=4,
+        answers={
+            "FlowCreated": _always(Ask("SignalFlow", {"name": "word", "payload": {"n": 1}, "signal_id": "first"})),
+            "PhaseSuspended": _always(Ask("SignalFlow", {"name": "word", "payload": {"n": 2}})),
+        },
+    ),
+    Shape(
+        "consulting",
+        (phase("consults", consults), phase("note", tick)),
+        answers={"InputRequested": _always(*(Ask("ProvideInput", {"colour": colour}) for colour in ("blue", "red")))},
+    ),
     Shape("unanswered", (phase("ask", ask, optional_inputs=("colour",)),), frozenset({Status.WAITING_FOR_INPUT})),
     Shape(
         "by_the_word",
@@ -329,6 +363,7 @@ HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
     for handler in (
         *(tick, work, labour, flaky, throttled, tardy, hopeless, wearing, repaired, ask, picky, steps, spread, wide),
+        *(listens, consults),
     )
 }
 FLOW_TYPES: tuple[FlowTypeConfig, ...] = tuple(shape.config for shape in SHAPES)

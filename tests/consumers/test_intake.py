@@ -13,6 +13,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from consumers.intake import Intake
+from domain.commands import RequestInput
 from eventstore.committer import Committer
 from eventstore.relay import producer
 from eventstore.service import ServiceConfig
@@ -268,3 +269,24 @@ async def test_the_order_of_one_flow_is_kept(house: House, client: Client) -> No
     replies = await asyncio.gather(*(client.reply(command_id) for command_id in ids))
     assert [reply["outcome"] for reply in replies] == ["accepted"] * 30
     assert [reply["version"] for reply in replies] == list(range(2, 32))
+
+
+async def test_a_signal_and_an_answer_come_over_kafka_too(house: House, client: Client) -> None:
+    flow_id = uuid4()
+    await client.reply(await client.send("CreateFlow", flow_id, {**CREATE, "flow_type": "ask"}))
+    told = await client.reply(await client.send("SignalFlow", flow_id, {"name": "go", "signal_id": "a"}))
+    again = await client.reply(await client.send("SignalFlow", flow_id, {"name": "go", "signal_id": "a"}))
+    assert (told["outcome"], again["outcome"], again["version"]) == ("accepted", "repeated", told["version"])
+    [signal] = (await house.side.store.flow(flow_id)).signals
+    assert (signal.name, signal.sent_by) == ("go", "maria")
+    await client.reply(await client.send("ExecutePhase", flow_id))
+    house.tenant = client.tenant
+    run = await house.run_of(flow_id)
+    about = {"run_id": run.run_id, "token": run.token, "fields": ("colour",), "message": "Which?"}
+    await house.ask(RequestInput(flow_id=flow_id, **about))
+    wrong = await client.reply(await client.send("ProvideInput", flow_id, {"color": "red"}))
+    assert (wrong["error"]["code"], wrong["error"]["errors"][0]["field"]) == ("input_invalid", "color")
+    answered = await client.reply(await client.send("ProvideInput", flow_id, {"colour": "red"}))
+    assert answered["outcome"] == "accepted"
+    late = await client.reply(await client.send("ProvideInput", flow_id, {"colour": "green"}))
+    assert (late["error"]["code"], late["error"]["details"]["answered_by"]) == ("already_answered", ["maria"])

@@ -96,7 +96,9 @@ def test_a_question_ends_the_run_that_asked() -> None:
 
 def test_the_reason_of_an_answer_is_kept_beside_its_values() -> None:
     known = ProvideInput.model_validate({"flow_id": FLOW_ID, "answer": 1, "reason": "known"})
-    assert waiting().when(known).facts[0] == InputProvided(phase_name="second", values={"answer": 1}, reason="known")
+    assert waiting().when(known).facts[0] == InputProvided(
+        phase_name="second", values={"answer": 1}, reason="known", answered_by=("maria",)
+    )
 
 
 def test_an_answer_during_a_pause_that_leaves_something_open_is_asked_again_on_resume() -> None:
