@@ -150,6 +150,10 @@ class PhaseView(Document):
     execution_time_ms: int
     outputs: Json
     error: Json | None
+    handler_versions: dict[str, str] = Field(
+        default={},
+        description="Which code brought the last result or failure: handlers, validators and hooks, by name.",
+    )
 
 
 class FlowSummary(Document):

@@ -225,7 +225,7 @@ class StartIteration(Verb):
 
 
 class CompletePhase(Command):
-    """A worker: the run ended with outputs."""
+    """A worker: the run ended with outputs. `handler_versions` says which code ran, by the name of what the run named."""
 
     run_id: UUID
     token: int
@@ -234,6 +234,7 @@ class CompletePhase(Command):
     validation_results: Json = {}
     resource_usage: Json = {}
     agent_insights: tuple[Json, ...] = ()
+    handler_versions: dict[str, str] = {}
 
 
 class RecordSteps(Command):
@@ -254,6 +255,7 @@ class FailPhase(Command):
     token: int
     error: Json
     execution_time_ms: int = 0
+    handler_versions: dict[str, str] = {}
 
 
 class RequestInput(Command):

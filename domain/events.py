@@ -70,6 +70,8 @@ class RunHandedBack(Event, frozen=True, kw_only=True):
 
 
 class PhaseCompleted(Event, frozen=True, kw_only=True):
+    """`handler_versions` says which code ran: the version of each handler, validator and hook of the run, by name."""
+
     phase_name: str
     run_id: UUID
     outputs: Json = {}
@@ -77,6 +79,7 @@ class PhaseCompleted(Event, frozen=True, kw_only=True):
     validation_results: Json = {}
     resource_usage: Json = {}
     agent_insights: tuple[Json, ...] = ()
+    handler_versions: dict[str, str] = {}
 
 
 class StepsCompleted(Event, frozen=True, kw_only=True):
@@ -99,6 +102,7 @@ class PhaseFailed(Event, frozen=True, kw_only=True):
     """An attempt of a phase ended without a result.
 
     `resolution` is what follows from the kind of failure: `{action, severity, message, needs_person, notify}`.
+    `handler_versions` as in PhaseCompleted; empty where nobody can say.
     """
 
     phase_name: str
@@ -107,6 +111,7 @@ class PhaseFailed(Event, frozen=True, kw_only=True):
     error: Json
     execution_time_ms: int = 0
     resolution: Json = {}
+    handler_versions: dict[str, str] = {}
 
 
 class PhaseRetryScheduled(Event, frozen=True, kw_only=True):
@@ -167,6 +172,7 @@ class HookCompleted(Event, frozen=True, kw_only=True):
     outputs: Json = {}
     execution_time_ms: int = 0
     resource_usage: Json = {}
+    handler_versions: dict[str, str] = {}
 
 
 class HookFailed(Event, frozen=True, kw_only=True):
@@ -180,6 +186,7 @@ class HookFailed(Event, frozen=True, kw_only=True):
     execution_time_ms: int = 0
     resolution: Json = {}
     final: bool = True
+    handler_versions: dict[str, str] = {}
 
 
 class InputRequested(Event, frozen=True, kw_only=True):

@@ -86,6 +86,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     resource_usage: Json = {}
     agent_insights: tuple[Json, ...] = ()
     failures: tuple[Json, ...] = ()
+    handler_versions: dict[str, str] = {}
 
     @property
     def interrupted(self) -> bool:
@@ -381,6 +382,7 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 validation_results=fact.validation_results,
                 resource_usage=fact.resource_usage,
                 agent_insights=fact.agent_insights,
+                handler_versions=fact.handler_versions,
             )
             return replace(_moved(flow, done, meta), run=None, status=_between(flow, done.status))
         case CheckpointCreated():
@@ -547,6 +549,7 @@ def _failed_attempt(flow: Flow, fact: PhaseFailed, meta: Meta) -> Flow:
         error=fact.error,
         execution_time_ms=phase.execution_time_ms + fact.execution_time_ms,
         failures=_with_failure(flow, phase, fact, meta),
+        handler_versions=fact.handler_versions,
     )
     entry = {"timestamp": meta.at.isoformat(), "phase": fact.phase_name, "attempt": fact.attempt, **fact.error}
     if fact.resolution:

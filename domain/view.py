@@ -186,6 +186,7 @@ def phase_view(flow: Flow, phase: Phase, types: FlowTypes) -> Json:
         "execution_time_ms": phase.execution_time_ms,
         "outputs": phase.outputs,
         "error": phase.error,
+        "handler_versions": phase.handler_versions,
     }
 
 

@@ -197,6 +197,7 @@ COMPLETED = PhaseCompleted(
     validation_results={"file_exists": "passed"},
     resource_usage={"cpu_seconds": 0.1, "peak_memory_mb": 80.0},
     agent_insights=({"agent": "mapper", "insight": "three rows"},),
+    handler_versions={"work": "2", "file_exists": "4acc30b8fd93"},
 )
 CHECKPOINT = CheckpointCreated(checkpoint_id=CHECKPOINT_ID, phase_name="first", state_sha256="ab" * 32)
 FAILED_ATTEMPT = PhaseFailed(
@@ -212,6 +213,7 @@ FAILED_ATTEMPT = PhaseFailed(
         "needs_person": False,
         "notify": False,
     },
+    handler_versions={"work": "2"},
 )
 RETRY = PhaseRetryScheduled(
     phase_name="first", attempt=2, timer="retry", timer_token=4, delay_seconds=1.0, max_attempts=3
@@ -244,6 +246,7 @@ HOOK_COMPLETED = HookCompleted(
     outputs={"summary": {"rows": 3}},
     execution_time_ms=4,
     resource_usage={"cpu_seconds": 0.1, "peak_memory_mb": 80.0},
+    handler_versions={"sum_up": "1"},
 )
 HOOK_FAILED = HookFailed(
     moment="error",
@@ -254,6 +257,7 @@ HOOK_FAILED = HookFailed(
     execution_time_ms=3,
     resolution=FAILED_ATTEMPT.resolution | {"action": "fail"},
     final=True,
+    handler_versions={"advise": "1"},
 )
 SKIPPED = PhaseSkipped(phase_name="first", reason="there is nothing to fetch", outputs={"rows": 0})
 ASKED = InputRequested(
