@@ -27,6 +27,7 @@ from domain.commands import (
     DeleteFlow,
     Envelope,
     ExecutePhase,
+    MigrateFlow,
     PauseFlow,
     ProvideInput,
     ResumeFlow,
@@ -180,6 +181,7 @@ ASKED_BY: dict[str, type[Command]] = {
     "skip": SkipPhase,
     "input": ProvideInput,
     "iterate": StartIteration,
+    "migrate": MigrateFlow,
 }
 OfFlow = Annotated[Wanted, Depends(wanted_flow)]
 

@@ -18,6 +18,7 @@ from domain.commands import (
     FailPhase,
     FireTimer,
     HandBackRun,
+    MigrateFlow,
     PauseFlow,
     ProvideInput,
     ReassignRun,
@@ -28,6 +29,7 @@ from domain.commands import (
     SkipPhase,
     StartIteration,
 )
+from domain.deciding.migrating import migrate
 from domain.deciding.running import complete, fail, let_go, request_input
 from domain.deciding.starting import create, execute, start_hook
 from domain.deciding.steering import cancel, delete, pause, provide_input, resume
@@ -64,7 +66,7 @@ def decide(flow: Flow, command: Command, meta: Meta, types: FlowTypes, *, expect
     return story
 
 
-def _answer(story: Story, command: Command) -> None:
+def _answer(story: Story, command: Command) -> None:  # noqa: C901 - one case for each command
     match command:
         case ExecutePhase():
             execute(story, command)
@@ -91,6 +93,8 @@ def _answer(story: Story, command: Command) -> None:
             cancel(story, command)
         case DeleteFlow():
             delete(story, command)
+        case MigrateFlow():
+            migrate(story, command)
         case HandBackRun() | ReassignRun():
             let_go(story, command)
         case FireTimer():

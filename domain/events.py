@@ -216,6 +216,22 @@ class FlowResumed(Event, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class FlowMigrated(Event, frozen=True, kw_only=True):
+    """The flow goes on by another version of its type, and `phases` are its plan from now on.
+
+    `mapping` says what each phase of before is called in it (null: left behind). `back`: the move before this one is undone;
+    then `restored` are phases that it had left behind. A run that was in hand has ended, and its phase stands as handed back.
+    """
+
+    from_version: str
+    to_version: str
+    phases: tuple[PlannedPhase, ...]
+    mapping: dict[str, str | None]
+    restored: tuple[str, ...] = ()
+    back: bool = False
+    reason: str | None = None
+
+
 class FlowCompleted(Event, frozen=True, kw_only=True):
     pass
 
@@ -259,6 +275,7 @@ FlowEvent = (
     | InputProvided
     | FlowPaused
     | FlowResumed
+    | FlowMigrated
     | FlowCompleted
     | FlowFailed
     | FlowCancelled
@@ -284,6 +301,7 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     InputProvided,
     FlowPaused,
     FlowResumed,
+    FlowMigrated,
     FlowCompleted,
     FlowFailed,
     FlowCancelled,

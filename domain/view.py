@@ -101,6 +101,7 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "run": msgspec.to_builtins(flow.run),
             "retry": msgspec.to_builtins(flow.retry),
             "timers": timers(flow),
+            "migrations": migrations(flow),
             "attempts": attempts(flow),
             "estimated_completion": estimated_completion(flow, types),
         },
@@ -133,6 +134,20 @@ def timers(flow: Flow) -> list[Json]:
         for name, timer in flow.alarms.items()
     ]
     return sorted(found, key=lambda each: (each["due_at"] or "", each["remaining_seconds"] or 0.0))
+
+
+def migrations(flow: Flow) -> list[Json]:
+    """The versions of its type that the flow has gone through, oldest first: `{from_version, to_version, at, by, reason}`."""
+    return [
+        {
+            "from_version": move.from_version,
+            "to_version": move.to_version,
+            "at": _iso(move.at),
+            "by": move.by,
+            "reason": move.reason,
+        }
+        for move in flow.moves
+    ]
 
 
 def attempts(flow: Flow) -> list[Json]:

@@ -17,6 +17,7 @@ from domain.commands import (
     FailPhase,
     FireTimer,
     HandBackRun,
+    MigrateFlow,
     PauseFlow,
     ProvideInput,
     ReassignRun,
@@ -35,6 +36,7 @@ from domain.events import (
     FlowDeleted,
     FlowEvent,
     FlowFailed,
+    FlowMigrated,
     FlowPaused,
     FlowResumed,
     HookCompleted,
@@ -155,6 +157,7 @@ COMMANDS: tuple[Command, ...] = (
     SkipPhase(flow_id=FLOW_ID),
     RollbackFlow(flow_id=FLOW_ID),
     StartIteration(flow_id=FLOW_ID),
+    MigrateFlow(flow_id=FLOW_ID, to_version="2.0.0", phase_mapping={"first": "opening"}),
     CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, outputs={"rows": 3}),
     RecordSteps(flow_id=FLOW_ID, run_id=RUN_ID, token=1, results={"fetch": {"rows": 3}}),
     FailPhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, error={"class": "timeout", "retryable": True}),
@@ -272,6 +275,15 @@ ASKED = InputRequested(
 ANSWERED = InputProvided(phase_name="first", values={"answer": 42}, reason="known")
 PAUSED = FlowPaused(reason="lunch", draining=True)
 RESUMED = FlowResumed(reason="back")
+MIGRATED = FlowMigrated(
+    from_version="1.0.0",
+    to_version="1.0.0",
+    phases=(PlannedPhase("first", 1.0), PlannedPhase("second", 3.0)),
+    mapping={"first": "first", "second": "second"},
+    restored=("first",),
+    back=True,
+    reason="a phase is missing",
+)
 FINISHED = FlowCompleted()
 FAILED = FlowFailed(
     phase_name="first",
@@ -310,6 +322,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     ANSWERED,
     PAUSED,
     RESUMED,
+    MIGRATED,
     FINISHED,
     FAILED,
     CANCELLED,
