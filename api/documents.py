@@ -477,6 +477,9 @@ class CheckFlowType(Document):
     phase_mapping: dict[str, str | None] = Field(
         default={}, max_length=200, description="As of MigrateFlow: what phases are called in that version."
     )
+    back: bool = Field(
+        default=False, strict=True, description="Only flows that were moved from that version, by their mapping back."
+    )
     flow_ids: list[UUID] | None = Field(default=None, max_length=1000, description="Left out: all that are not over.")
     handlers: list[str] = Field(
         default=[], max_length=1000, description="Handlers and validators that will be there besides those that are."

@@ -110,6 +110,7 @@ async def check_flow_type(request: Request, asking: Asking) -> Response:
             mapping=asked.phase_mapping,
             processes=[*(had | set(asked.handlers) for had in processes), frozenset(asked.handlers)],
             tenant=None if asked.all_tenants else asking.tenant,
+            back=asked.back,
         )
         ids = await question.live(
             connection, after=UUID(str(after.id)) if after else None, limit=asked.limit, among=asked.flow_ids

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from domain.errors import FieldError
 from domain.events import PlannedPhase
-from domain.flow import DONE, IN_HAND, Flow, Phase, progress
+from domain.flow import DONE, IN_HAND, Flow, Move, Phase, progress
 from domain.flow_types import FlowTypeConfig, PhaseConfig
 from domain.schemas import misfits
 from domain.words import PhaseStatus, Status
@@ -78,6 +78,12 @@ def plan(flow: Flow, new: FlowTypeConfig, mapping: Names, restored: Mapping[str,
         for config in new.phases
     )
     return Plan(mapping=named, phases=_held(flow, phases))
+
+
+def undone(flow: Flow, move: Move) -> tuple[Names, dict[str, Phase]]:
+    """The flow's last migration the other way round: the mapping, and the phases that come back as they were."""
+    former = {new: old for old, new in move.mapping.items() if new is not None}
+    return {phase.name: former.get(phase.name) for phase in flow.phases}, {phase.name: phase for phase in move.left}
 
 
 def _named(flow: Flow, new: FlowTypeConfig, mapping: Names) -> dict[str, str | None]:

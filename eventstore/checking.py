@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
@@ -12,9 +12,9 @@ from psycopg import sql
 
 from domain.commands import Tenant
 from domain.deciding.story import OVER
-from domain.flow import DONE, Flow
+from domain.flow import DONE, Flow, Phase
 from domain.flow_types import FlowTypeConfig, FlowTypes
-from domain.migration import Obstacle, obstacles, plan, wrong_names
+from domain.migration import Names, Obstacle, obstacles, plan, undone, wrong_names
 from eventstore.database import Connection
 from eventstore.offering import lacking, names_of
 from eventstore.store import load
@@ -58,14 +58,16 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 class Question:
     """Whether flows of a type could go on by `new`, their phases named as `mapping` says.
 
-    `processes` are the names that each running process is known to have. `tenant` none: everybody's flows.
+    `processes` are the names that each running process is known to have. `tenant` none: everybody's flows. `back`: the flows
+    that came from `new`, by the migration that brought them here the other way round.
     """
 
     new: FlowTypeConfig
     types: FlowTypes
-    mapping: Mapping[str, str | None]
+    mapping: Names
     processes: Sequence[Collection[str]]
     tenant: Tenant | None
+    back: bool = False
 
     async def live(
         self, connection: Connection, *, after: UUID | None, limit: int, among: Sequence[UUID] | None = None
@@ -95,9 +97,17 @@ class Question:
                 flow = loaded.flow
                 if flow_id in broken:
                     found.append(_unreadable(flow_id, broken[flow_id]))
-                elif flow.flow_type == self.new.name and flow.status not in OVER:
+                elif flow.flow_type == self.new.name and flow.status not in OVER and self._concerns(flow):
                     found.append(self._verdict(flow))
         return found
+
+    def _concerns(self, flow: Flow) -> bool:
+        if not self.back or flow.flow_version == self.new.version:
+            return True
+        return bool(flow.moves) and flow.moves[-1].from_version == self.new.version
+
+    def _way(self, flow: Flow) -> tuple[Names, dict[str, Phase]]:
+        return undone(flow, flow.moves[-1]) if self.back else (self.mapping, {})
 
     def _verdict(self, flow: Flow) -> Verdict:
         outcome: Outcome = "there"
@@ -124,16 +134,17 @@ class Question:
         )
 
     def _against(self, flow: Flow) -> Iterator[Obstacle]:
-        wrong = wrong_names(flow, self.new, self.mapping)
+        mapping, restored = self._way(flow)
+        wrong = wrong_names(flow, self.new, mapping)
         if not wrong:
             old = self.types.version(flow.flow_type, flow.flow_version)
-            yield from obstacles(flow, old, self.new, self.mapping)
+            yield from obstacles(flow, old, self.new, mapping, restored)
         for error in wrong:
             yield Obstacle(code="mapping_wrong", phase=error.field.partition(".")[2], message=error.message)
 
     def _unable(self, flow: Flow) -> Iterator[Obstacle]:
         """Phases to come for which no running process is known to have all that they name."""
-        for config, phase in zip(self.new.phases, plan(flow, self.new, self.mapping).phases, strict=True):
+        for config, phase in zip(self.new.phases, plan(flow, self.new, *self._way(flow)).phases, strict=True):
             missing = lacking(names_of(self.new, config), self.processes) if phase.status not in DONE else []
             if missing:
                 yield Obstacle(

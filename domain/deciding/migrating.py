@@ -9,7 +9,7 @@ from domain.errors import FieldError, NothingToUndo, NotMigratable, PhaseRunning
 from domain.events import FlowMigrated
 from domain.flow import Phase
 from domain.flow_types import FlowTypeConfig
-from domain.migration import Names, obstacles, plan, wrong_names
+from domain.migration import Names, obstacles, plan, undone, wrong_names
 from domain.words import Status
 
 
@@ -62,9 +62,7 @@ def _undoing(story: Story, command: MigrateFlow) -> tuple[str, Names, dict[str, 
         raise NothingToUndo(
             f"the flow came from version {last.from_version}, not {command.to_version}", allowed=[last.from_version]
         )
-    former = {new: old for old, new in last.mapping.items() if new is not None}
-    mapping: Names = {phase.name: former.get(phase.name) for phase in story.flow.phases}
-    return last.from_version, mapping, {phase.name: phase for phase in last.left}
+    return last.from_version, *undone(story.flow, last)
 
 
 def _known(story: Story, version: str) -> FlowTypeConfig:
