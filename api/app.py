@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 
 from api import (
     dlq,
+    flow_types,
     flows,
     found,
     inputs,
@@ -81,7 +82,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
     routers = (
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
-        *(dlq.router, schedules.router, inputs.router),
+        *(dlq.router, schedules.router, inputs.router, flow_types.router),
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}

@@ -27,6 +27,7 @@ from domain.commands import (
     DeleteFlow,
     Envelope,
     ExecutePhase,
+    MigrateFlow,
     PauseFlow,
     ProvideInput,
     ResumeFlow,
@@ -184,6 +185,7 @@ ASKED_BY: dict[str, type[Command]] = {
     "input": ProvideInput,
     "signals": SignalFlow,
     "iterate": StartIteration,
+    "migrate": MigrateFlow,
 }
 OfFlow = Annotated[Wanted, Depends(wanted_flow)]
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Json = dict[str, Any]
 FlowStatus = Literal[
@@ -153,6 +153,10 @@ class PhaseView(Document):
     execution_time_ms: int
     outputs: Json
     error: Json | None
+    handler_versions: dict[str, str] = Field(
+        default={},
+        description="Which code brought the last result or failure: handlers, validators and hooks, by name.",
+    )
 
 
 class FlowSummary(Document):
@@ -312,6 +316,7 @@ class FlowStatusAnswer(Document):
 
     flow_id: UUID
     flow_type: str
+    flow_version: str
     flow_name: str
     status: FlowStatus
     current_phase: str | None
@@ -478,6 +483,87 @@ class ImportPreview(Document):
     warnings: list[WarningRead] | None
 
 
+class CheckFlowType(Document):
+    """Another version of a flow type, and which flows to ask about it. Give `definition`, or `flow_type` and `to_version`."""
+
+    definition: Json | None = Field(
+        default=None, description="A FlowTypeConfig, as `GET /flow-types/{type}` shows one."
+    )
+    flow_type: str | None = Field(default=None, min_length=1, max_length=50)
+    to_version: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=50,
+        description="One that is known; left out: the one that new flows get.",
+    )
+    phase_mapping: dict[str, str | None] = Field(
+        default={}, max_length=200, description="As of MigrateFlow: what phases are called in that version."
+    )
+    back: bool = Field(
+        default=False, strict=True, description="Only flows that were moved from that version, by their mapping back."
+    )
+    flow_ids: list[UUID] | None = Field(default=None, max_length=1000, description="Left out: all that are not over.")
+    handlers: list[str] = Field(
+        default=[], max_length=1000, description="Handlers and validators that will be there besides those that are."
+    )
+    include_safe: bool = Field(default=False, strict=True, description="Show flows too that could go on.")
+    all_tenants: bool = Field(default=False, strict=True, description="Everybody's; needs X-MFO-Operator-Token.")
+    limit: int = Field(default=200, ge=1, le=1000, strict=True)
+    cursor: str | None = Field(default=None, max_length=2000)
+
+    @model_validator(mode="after")
+    def _one_question(self) -> CheckFlowType:
+        if (self.definition is None) is (self.flow_type is None):
+            raise ValueError("give definition, or flow_type and to_version")
+        return self
+
+
+class FlowObstacle(Document):
+    """Why a flow could not go on by a version, or would stand still."""
+
+    code: Literal[
+        "phase_missing", "phase_vanished", "phase_out_of_order", "inputs_missing", "capability_dropped", "outputs_invalid",
+        "progress_falls", "nothing_left", "mapping_wrong", "handlers_unknown", "history_unreadable",
+    ]  # fmt: skip
+    message: str
+    phase: str | None
+
+
+class CheckedFlow(Document):
+    """What would become of one flow."""
+
+    flow_id: UUID
+    outcome: Literal["safe", "waits", "breaks", "there"] = Field(
+        description="safe: it could go on; waits: it would stand still until somebody does something; breaks: it is not"
+        " migrated; there: it has that version."
+    )
+    flow_name: str | None
+    client_account_id: UUID | None
+    engagement_id: UUID | None
+    status: FlowStatus | None
+    version: int
+    from_version: str | None
+    phase: str | None
+    running: bool = Field(description="A phase is under way, which has to end first.")
+    paused_for: str | None = Field(description="The reason of its pause.")
+    obstacles: list[FlowObstacle]
+
+
+class FlowTypeCheck(Document):
+    """A page of flows, replayed."""
+
+    flow_type: str
+    to_version: str
+    checked: int = Field(description="Flows of this page; the other counts are about these too.")
+    safe: int
+    waits: int
+    breaks: int
+    there: int
+    seconds: float
+    flows: list[CheckedFlow]
+    next_cursor: str | None
+
+
 class FlowTypeList(Document):
     """Every flow type, as of today."""
 
@@ -497,6 +583,7 @@ class FlowType(BaseModel):
     version: str
     phases: list[Json]
     capabilities: Json
+    versions: list[str] = Field(description="That flows may have been made with, as far as this service knows.")
 
 
 class CommandParked(Document):

@@ -239,6 +239,7 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
     return {
         "flow_id": row["flow_id"],
         "flow_type": row["flow_type"],
+        "flow_version": row["flow_version"],
         "flow_name": row["flow_name"],
         "status": row["flow_status"],
         "current_phase": row["current_phase"],

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from api.documents import DeadLetterReplay, DiscardParked, Problem
+from api.documents import CheckFlowType, DeadLetterReplay, DiscardParked, Problem
 from domain.commands import PUBLIC, Command
 from domain.import_options import ImportOptions
 from domain.schedules.commands import PUBLIC_SCHEDULE, ScheduleCommand
@@ -137,6 +137,12 @@ DISCARD: Json = {
         "content": {"application/json": {"schema": {"$ref": f"{REF}DiscardParked"}}},
     },
 }
+CHECK: Json = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": f"{REF}CheckFlowType"}}},
+    },
+}
 
 OPERATOR: Json = {"x-mfo-headers": ["OperatorToken"]}
 REPLAY: Json = {
@@ -222,7 +228,7 @@ def document(app: FastAPI) -> Json:
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     models: tuple[type[BaseModel], ...] = (
-        *(Problem, ImportOptions, DiscardParked, DeadLetterReplay),
+        *(Problem, ImportOptions, DiscardParked, DeadLetterReplay, CheckFlowType),
         *(*PUBLIC.values(), *PUBLIC_SCHEDULE.values()),
     )
     for model in models:

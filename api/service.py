@@ -1,15 +1,15 @@
-"""The service itself: its flow types, how far its projections are, whether its parts work, and what it counts."""
+"""The service itself: how far its projections are, whether its parts work, and what it counts."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
 from time import monotonic
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import psycopg
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg.rows import dict_row
 from psycopg_pool import PoolClosed, PoolTimeout
@@ -18,10 +18,9 @@ from starlette.responses import Response
 from api.answers import Json
 from api.asking import DOOR, Asking, Service
 from api.crowd import WRITES, Crowd
-from api.documents import Doctor, FlowType, FlowTypeList, Live, ProjectionList, Ready
+from api.documents import Doctor, Live, ProjectionList, Ready
 from api.openapi import answers
-from api.problems import FlowTypeNotFound
-from domain.errors import StoreUnavailable, TypeUnknown
+from domain.errors import StoreUnavailable
 from eventstore.doctor import examine
 from eventstore.doctor.metrics import shown
 from eventstore.service import WriteSide
@@ -36,7 +35,10 @@ SILENT_SECONDS = 10.0
 SMALL_LAG = 1000
 EXAMINED_WITHIN_SECONDS = 10.0
 # the door of health asks nobody who they are
-OPEN_TO_ALL = ("flow_id", "run_id", "name", "projection", "phase_name", "seconds", "lacks")
+OPEN_TO_ALL = (
+    *("flow_id", "run_id", "name", "projection", "phase_name", "seconds", "lacks"),
+    *("flow_type", "flow_version", "runs"),
+)
 # a projection that lives says so every second
 RUNNING = frozenset({"live", "catching_up"})
 
@@ -50,23 +52,6 @@ select p.name, p.state, p.position, p.parked, extract(epoch from mfo_now() - p.u
        greatest(0, coalesce((select position from relay where name = 'kafka'), 0) - p.position) as lag
 from projections p order by p.name
 """
-
-
-@router.get("/flow-types", summary="List flow types", responses=answers(200, FlowTypeList, 400, 422, 503))
-async def list_flow_types(asking: Asking) -> Response:
-    """Every flow type with its phases, as new flows get it."""
-    types = [msgspec.to_builtins(config) for config in asking.side.types.all()]
-    return Json({"flow_types": types, "total": len(types), "next_cursor": None})
-
-
-@router.get("/flow-types/{type}", summary="One flow type", responses=answers(200, FlowType, 400, 404, 422, 503))
-async def get_flow_type(asking: Asking, name: Annotated[str, Path(alias="type", description="Its name.")]) -> Response:
-    """A flow type: its phases in order and what holds for all of them."""
-    try:
-        config = asking.side.types.get(name)
-    except TypeUnknown as unknown:
-        raise FlowTypeNotFound(unknown.detail, allowed=unknown.allowed) from None
-    return Json(msgspec.to_builtins(config))
 
 
 @router.get(

@@ -19,6 +19,7 @@ from domain.commands import (
     CancelFlow,
     Command,
     ExecutePhase,
+    MigrateFlow,
     PauseFlow,
     ProvideInput,
     ResumeFlow,
@@ -180,3 +181,14 @@ async def rollback_flow(request: Request, asking: Asking, wanted: OfFlow) -> Res
 async def start_iteration(request: Request, asking: Asking, wanted: OfFlow) -> Response:
     """Begin a new round of the flow's phases."""
     return await _verb(request, asking, wanted, StartIteration)
+
+
+@router.post(
+    "/flows/{flow_id}/migrate",
+    summary="Move a flow to another version of its type",
+    responses=VERB_ANSWERS,
+    openapi_extra=takes(MigrateFlow),
+)
+async def migrate_flow(request: Request, asking: Asking, wanted: OfFlow) -> Response:
+    """Go on by another version of the flow's type, or back; what stands in the way is refused with all of it in `errors`."""
+    return await _verb(request, asking, wanted, MigrateFlow)

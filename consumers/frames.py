@@ -61,6 +61,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     max_attempts: int = 1
     timeout_seconds: float | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that it runs, by the names in the registry."""
+        checked = self.validators if self.validate_inputs else ()
+        return (*checked, *self.start, *self.before, *self.handlers, *self.after)
+
 
 class Describe(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Say what is in an upload, read under these options."""
@@ -117,7 +123,8 @@ class StepsDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """How a run ended: `completed` with outputs, `failed` with an error, `input` with what is asked for, `handed_back` to go
-    on later, `suspended` until what `step` waits for is there. `stuck`: a thread of its has not ended, so the child has to."""
+    on later, `suspended` until what `step` waits for is there. `stuck`: a thread of its has not ended, so the child has to.
+    `handler_versions`: which code ran, by name."""
 
     run_id: UUID
     how: Literal["completed", "failed", "input", "handed_back", "suspended"]
@@ -135,6 +142,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     question: Question | None = None
     execution_time_ms: int = 0
     stuck: bool = False
+    handler_versions: dict[str, str] = {}
 
 
 class Alive(msgspec.Struct, frozen=True, kw_only=True, tag=True):

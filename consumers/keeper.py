@@ -379,9 +379,10 @@ class Keeper:
         except Deaf:
             deaf = self._timeout(flow.id, run.run_id, run.token, run.phase_name, run.timeout_seconds)
             deaf.error["message"] += f"; {named(job)} did not end when it was told to, and its worker was ended"
-            return deaf
+            return self._by(job, deaf)
         except TimeoutError:
-            return self._timeout(flow.id, run.run_id, run.token, run.phase_name, run.timeout_seconds)
+            late = self._timeout(flow.id, run.run_id, run.token, run.phase_name, run.timeout_seconds)
+            return self._by(job, late)
         RUNS.labels(flow.flow_type, run.phase_name, ended.how).inc()
         return self._command(flow, run, ended)
 
@@ -409,7 +410,7 @@ class Keeper:
         if lost.guilty:
             self._apart[flow.flow_type, run.phase_name] = asyncio.get_running_loop().time() + APART_SECONDS
             text = f"the worker process was lost in {named(job)}: {lost.why}"
-            return self._failure(flow, run, "resource", "worker_lost", text, retryable=True)
+            return self._by(job, self._failure(flow, run, "resource", "worker_lost", text, retryable=True))
         if lost.suspect:
             self._suspects.add(run.run_id)
         return ReassignRun(flow_id=flow.id, run_id=run.run_id, token=run.token, reason="worker_lost")
@@ -462,6 +463,7 @@ class Keeper:
                 validation_results=ended.validation_results,
                 resource_usage=ended.resource_usage,
                 agent_insights=ended.agent_insights,
+                handler_versions=ended.handler_versions,
             )
         if ended.how == "input":
             return RequestInput(
@@ -495,7 +497,13 @@ class Keeper:
             token=run.token,
             error=ended.error,
             execution_time_ms=ended.execution_time_ms,
+            handler_versions=ended.handler_versions,
         )
+
+    def _by(self, job: Job, failed: FailPhase) -> FailPhase:
+        """A failure of a run whose worker says nothing: the code is that of this process."""
+        assert self._workshop is not None
+        return failed.model_copy(update={"handler_versions": self._workshop.work.handler_versions(job.names)})
 
     def _failure(self, flow: Flow, run: Run, kind: str, code: str, message: str, *, retryable: bool) -> FailPhase:
         RUNS.labels(flow.flow_type, run.phase_name, code).inc()

@@ -218,6 +218,7 @@ class Workshop:
             ended = msgspec.structs.replace(ended, stuck=True)
         took = int((perf_counter() - began) * 1000)
         usage = {"cpu_seconds": round(process_time() - cpu, 3), "peak_memory_mb": round(_peak_mb(), 1)}
+        ended = msgspec.structs.replace(ended, handler_versions=self.work.handler_versions(job.names))
         return presentable(_with_usage(ended, took, usage))
 
     async def _asked(self, job: Job, line: _Line) -> Ended:
@@ -366,6 +367,7 @@ def presentable(ended: Ended) -> Ended:
             error=failure,
             resource_usage=ended.resource_usage,
             execution_time_ms=ended.execution_time_ms,
+            handler_versions=ended.handler_versions,
         )
     if b"\\u0000" not in encoded:
         return ended

@@ -234,8 +234,40 @@ class StartIteration(Verb):
     """Begin a new round of the flow's phases."""
 
 
+class MigrateFlow(Verb):
+    """Go on by another version of the flow's type."""
+
+    to_version: Annotated[str, Field(min_length=1, max_length=50), AfterValidator(_no_nul)] | None = Field(
+        default=None,
+        description="A version of the flow's type that the service knows; left out: the one that new flows get.",
+    )
+    phase_mapping: dict[Name, Name | None] = Field(
+        default_factory=dict,
+        max_length=200,
+        description="What phases of the flow are called in that version, null for one that is left behind. Left out: the"
+        " same name, or the phase that it is an alias of.",
+    )
+    back: bool = Field(
+        default=False,
+        strict=True,
+        description="Undo the flow's last migration, by its mapping the other way round.",
+    )
+    restart_run: bool = Field(
+        default=False,
+        strict=True,
+        description="A phase under way begins anew by that version, as the same attempt and with the steps that have"
+        " results; what its worker brings then is refused. Without it such a flow is not migrated.",
+    )
+
+    @model_validator(mode="after")
+    def _one_mapping(self) -> MigrateFlow:
+        if self.back and self.phase_mapping:
+            raise ValueError("back goes by the mapping of the migration that it undoes; leave phase_mapping out")
+        return self
+
+
 class CompletePhase(Command):
-    """A worker: the run ended with outputs."""
+    """A worker: the run ended with outputs. `handler_versions` says which code ran, by the name of what the run named."""
 
     run_id: UUID
     token: int
@@ -244,6 +276,7 @@ class CompletePhase(Command):
     validation_results: Json = {}
     resource_usage: Json = {}
     agent_insights: tuple[Json, ...] = ()
+    handler_versions: dict[str, str] = {}
 
 
 class RecordSteps(Command):
@@ -264,6 +297,7 @@ class FailPhase(Command):
     token: int
     error: Json
     execution_time_ms: int = 0
+    handler_versions: dict[str, str] = {}
 
 
 class RequestInput(Command):
@@ -327,6 +361,7 @@ PUBLIC: dict[str, type[Command]] = {
         CancelFlow,
         DeleteFlow,
         StartIteration,
+        MigrateFlow,
     )
 }
 INTERNAL: dict[str, type[Command]] = {

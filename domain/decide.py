@@ -18,6 +18,7 @@ from domain.commands import (
     FailPhase,
     FireTimer,
     HandBackRun,
+    MigrateFlow,
     PauseFlow,
     ProvideInput,
     ReassignRun,
@@ -31,6 +32,7 @@ from domain.commands import (
     SuspendRun,
 )
 from domain.deciding.answering import provide_input
+from domain.deciding.migrating import migrate
 from domain.deciding.running import complete, fail, let_go, request_input
 from domain.deciding.starting import create, execute, start_hook
 from domain.deciding.steering import cancel, delete, pause, resume
@@ -99,6 +101,8 @@ def _answer(story: Story, command: Command) -> None:
             suspend(story, command)
         case SignalFlow():
             signal(story, command)
+        case MigrateFlow():
+            migrate(story, command)
         case HandBackRun() | ReassignRun():
             let_go(story, command)
         case FireTimer():

@@ -10,6 +10,7 @@ MfoError
 │   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause
 │   ├── RunNotCurrent
 │   ├── SignalTooLarge · SignalsFull
+│   ├── TypeVersionUnknown · PhaseRunning · NotMigratable · NothingToUndo
 │   ├── VersionMoved
 │   ├── KeyReused
 │   ├── ScheduleNotFound · ScheduleExists · ScheduleInvalid · ScheduleIsOver · ScheduleBusy · BackfillTooLarge
@@ -209,6 +210,31 @@ class RunNotCurrent(Refused):
     """The run has been ended or taken over; its result no longer counts."""
 
     code = "run_not_current"
+
+
+class TypeVersionUnknown(Refused):
+    """The flow's type has no such version here; start the services that bring it, or use one that is known."""
+
+    code = "type_version_unknown"
+    status = 422
+
+
+class PhaseRunning(Refused):
+    """A phase is under way; wait until it has ended, pause the flow first, or say restart_run."""
+
+    code = "phase_running"
+
+
+class NotMigratable(Refused):
+    """The flow cannot go on by that version of its type; errors says where and why."""
+
+    code = "not_migratable"
+
+
+class NothingToUndo(Refused):
+    """The flow was not migrated, or its migration was undone."""
+
+    code = "nothing_to_undo"
 
 
 class VersionMoved(Refused):

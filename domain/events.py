@@ -88,6 +88,8 @@ class PhaseSuspended(Event, frozen=True, kw_only=True):
 
 
 class PhaseCompleted(Event, frozen=True, kw_only=True):
+    """`handler_versions` says which code ran: the version of each handler, validator and hook of the run, by name."""
+
     phase_name: str
     run_id: UUID
     outputs: Json = {}
@@ -95,6 +97,7 @@ class PhaseCompleted(Event, frozen=True, kw_only=True):
     validation_results: Json = {}
     resource_usage: Json = {}
     agent_insights: tuple[Json, ...] = ()
+    handler_versions: dict[str, str] = {}
 
 
 class StepsCompleted(Event, frozen=True, kw_only=True):
@@ -117,6 +120,7 @@ class PhaseFailed(Event, frozen=True, kw_only=True):
     """An attempt of a phase ended without a result.
 
     `resolution` is what follows from the kind of failure: `{action, severity, message, needs_person, notify}`.
+    `handler_versions` as in PhaseCompleted; empty where nobody can say.
     """
 
     phase_name: str
@@ -125,6 +129,7 @@ class PhaseFailed(Event, frozen=True, kw_only=True):
     error: Json
     execution_time_ms: int = 0
     resolution: Json = {}
+    handler_versions: dict[str, str] = {}
 
 
 class PhaseRetryScheduled(Event, frozen=True, kw_only=True):
@@ -185,6 +190,7 @@ class HookCompleted(Event, frozen=True, kw_only=True):
     outputs: Json = {}
     execution_time_ms: int = 0
     resource_usage: Json = {}
+    handler_versions: dict[str, str] = {}
 
 
 class HookFailed(Event, frozen=True, kw_only=True):
@@ -198,6 +204,7 @@ class HookFailed(Event, frozen=True, kw_only=True):
     execution_time_ms: int = 0
     resolution: Json = {}
     final: bool = True
+    handler_versions: dict[str, str] = {}
 
 
 class InputRequested(Event, frozen=True, kw_only=True):
@@ -259,6 +266,22 @@ class FlowResumed(Event, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class FlowMigrated(Event, frozen=True, kw_only=True):
+    """The flow goes on by another version of its type, and `phases` are its plan from now on.
+
+    `mapping` says what each phase of before is called in it (null: left behind). `back`: the move before this one is undone;
+    then `restored` are phases that it had left behind. A run that was in hand has ended, and its phase stands as handed back.
+    """
+
+    from_version: str
+    to_version: str
+    phases: tuple[PlannedPhase, ...]
+    mapping: dict[str, str | None]
+    restored: tuple[str, ...] = ()
+    back: bool = False
+    reason: str | None = None
+
+
 class FlowCompleted(Event, frozen=True, kw_only=True):
     pass
 
@@ -306,6 +329,7 @@ FlowEvent = (
     | SignalReceived
     | FlowPaused
     | FlowResumed
+    | FlowMigrated
     | FlowCompleted
     | FlowFailed
     | FlowCancelled
@@ -335,6 +359,7 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     SignalReceived,
     FlowPaused,
     FlowResumed,
+    FlowMigrated,
     FlowCompleted,
     FlowFailed,
     FlowCancelled,

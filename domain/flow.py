@@ -23,6 +23,7 @@ from domain.events import (
     FlowDeleted,
     FlowEvent,
     FlowFailed,
+    FlowMigrated,
     FlowPaused,
     FlowResumed,
     HookCompleted,
@@ -92,6 +93,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     resource_usage: Json = {}
     agent_insights: tuple[Json, ...] = ()
     failures: tuple[Json, ...] = ()
+    handler_versions: dict[str, str] = {}
 
     @property
     def interrupted(self) -> bool:
@@ -238,6 +240,18 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
 
 
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """How the flow came to the version of its type that it has; `left` are the phases that have no place in it."""
+
+    from_version: str
+    to_version: str
+    mapping: dict[str, str | None]
+    left: tuple[Phase, ...]
+    at: datetime
+    by: str
+    reason: str | None
+
+
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     """A point in the history to go back to."""
 
@@ -252,7 +266,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     """What one flow's history adds up to. A flow that does not exist has version 0.
 
     `start_steps` are the results of start hooks, by step; `wrapped_up`: the end hooks are done; `advice` is what the error
-    hooks said about the failure that stands.
+    hooks said about the failure that stands; `moves` are the migrations that were not undone, oldest first.
     """
 
     id: UUID
@@ -296,6 +310,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     signals: tuple[Signal, ...] = ()
     signal_ids: tuple[str, ...] = ()
     answered: Answered | None = None
+    moves: tuple[Move, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -448,6 +463,7 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 validation_results=fact.validation_results,
                 resource_usage=fact.resource_usage,
                 agent_insights=fact.agent_insights,
+                handler_versions=fact.handler_versions,
             )
             return replace(_moved(flow, done, meta), run=None, status=_between(flow, done.status))
         case CheckpointCreated():
@@ -501,6 +517,8 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
             return replace(flow, status=Status.PAUSED, paused=Pause(by=meta.user_id, at=meta.at, reason=fact.reason))
         case FlowResumed():
             return _resumed(_wound(flow, meta.at))
+        case FlowMigrated():
+            return _migrated(flow, fact, meta)
         case FlowCompleted():
             return replace(flow, status=Status.COMPLETED, completed_at=meta.at, paused=None, deadline=None)
         case FlowFailed():
@@ -617,6 +635,7 @@ def _failed_attempt(flow: Flow, fact: PhaseFailed, meta: Meta) -> Flow:
         error=fact.error,
         execution_time_ms=phase.execution_time_ms + fact.execution_time_ms,
         failures=_with_failure(flow, phase, fact, meta),
+        handler_versions=fact.handler_versions,
     )
     entry = {"timestamp": meta.at.isoformat(), "phase": fact.phase_name, "attempt": fact.attempt, **fact.error}
     if fact.resolution:
@@ -887,6 +906,44 @@ def _resumed(flow: Flow) -> Flow:
     else:
         status = _between(replace(flow, paused=None), None)
     return replace(flow, status=status, paused=None)
+
+
+def _migrated(flow: Flow, fact: FlowMigrated, meta: Meta) -> Flow:
+    if flow.run is not None and flow.run.hook is None:
+        begun = replace(flow.phase(flow.run.phase_name), status=PhaseStatus.PENDING)
+        flow = replace(_moved(flow, begun, meta), run=None)
+    known = {fact.mapping.get(phase.name) or "": phase for phase in flow.phases}
+    if fact.back and flow.moves:
+        known |= {phase.name: phase for phase in flow.moves[-1].left if phase.name in fact.restored}
+    phases = tuple(
+        replace(known[planned.name], name=planned.name, weight=planned.weight)
+        if planned.name in known
+        else Phase(name=planned.name, weight=planned.weight)
+        for planned in fact.phases
+    )
+    move = Move(
+        from_version=fact.from_version,
+        to_version=fact.to_version,
+        mapping=fact.mapping,
+        left=tuple(phase for phase in flow.phases if fact.mapping.get(phase.name) is None),
+        at=meta.at,
+        by=meta.user_id,
+        reason=fact.reason,
+    )
+    retry, waiting = flow.retry, flow.waiting
+
+    def called(name: str) -> str:
+        return fact.mapping.get(name) or name
+
+    return replace(
+        flow,
+        flow_version=fact.to_version,
+        phases=phases,
+        retry=replace(retry, phase_name=called(retry.phase_name)) if retry is not None else None,
+        waiting=replace(waiting, phase_name=called(waiting.phase_name)) if waiting is not None else None,
+        checkpoints=tuple(replace(point, phase_name=called(point.phase_name)) for point in flow.checkpoints),
+        moves=flow.moves[:-1] if fact.back else (*flow.moves, move),
+    )
 
 
 def _between(flow: Flow, just: PhaseStatus | None) -> Status:

@@ -285,6 +285,10 @@ class FlowTypes:
         """Every definition that flows may have been made with, the older ones too."""
         return list(self._versions.values())
 
+    def versions_of(self, name: str) -> list[str]:
+        """Every version of a type that is known here, in the order in which they became known."""
+        return [version for known, version in self._versions if known == name]
+
     def names(self) -> list[str]:
         return sorted(self._current)
 

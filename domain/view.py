@@ -106,6 +106,7 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "suspended": suspended(flow),
             "signals": signals(flow),
             "timers": timers(flow),
+            "migrations": migrations(flow),
             "attempts": attempts(flow),
             "estimated_completion": estimated_completion(flow, types),
         },
@@ -154,6 +155,20 @@ def suspended(flow: Flow) -> Json | None:
 def signals(flow: Flow) -> Json:
     """How many signals of each name are kept until somebody waits for them."""
     return dict(Counter(signal.name for signal in flow.signals))
+
+
+def migrations(flow: Flow) -> list[Json]:
+    """The versions of its type that the flow has gone through, oldest first: `{from_version, to_version, at, by, reason}`."""
+    return [
+        {
+            "from_version": move.from_version,
+            "to_version": move.to_version,
+            "at": _iso(move.at),
+            "by": move.by,
+            "reason": move.reason,
+        }
+        for move in flow.moves
+    ]
 
 
 def attempts(flow: Flow) -> list[Json]:
@@ -222,6 +237,7 @@ def phase_view(flow: Flow, phase: Phase, types: FlowTypes) -> Json:
         "execution_time_ms": phase.execution_time_ms,
         "outputs": phase.outputs,
         "error": phase.error,
+        "handler_versions": phase.handler_versions,
     }
 
 

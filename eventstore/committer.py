@@ -32,6 +32,7 @@ from domain.commands import (
     CreateFlow,
     Envelope,
     ExecutePhase,
+    MigrateFlow,
     ProvideInput,
     RequestInput,
     SignalFlow,
@@ -620,13 +621,13 @@ class Committer:
                     broken.setdefault(flow_id, HistoryBroken())
             for flow_id, why in broken.items():
                 flows[flow_id].broken = why
-        await self._learn(group.loaded.flow for group in flows.values())
+        await self._learn(flows.values())
         return flows
 
-    async def _learn(self, flows: Iterable[Flow]) -> None:
-        """Fetch the definitions that another, newer process made flows with."""
-        # where a schedule has the id there is no type
-        if all(self.types.knows(flow.flow_type, flow.flow_version) for flow in flows if flow.flow_type):
+    async def _learn(self, groups: Iterable[_FlowGroup]) -> None:
+        """Fetch the definitions that another, newer process made flows with, or that flows are to go on by."""
+        wanted = {named for group in groups for named in _definitions_of(group)}
+        if all(self.types.knows(name, version) for name, version in wanted):
             return
         await remember(self.store.pool, self.types)
 
@@ -826,6 +827,20 @@ class Committer:
 
     def _set_clock(self, now: datetime) -> None:
         self._clock_ahead = now - datetime.now(UTC)
+
+
+def _definitions_of(group: _FlowGroup) -> set[tuple[str, str]]:
+    """The type and version of a flow, and those that it is to go on by, or back to."""
+    flow = group.loaded.flow
+    # where a schedule has the id there is no type
+    own = {(flow.flow_type, flow.flow_version)} if flow.flow_type else set()
+    moves = [asked.command for asked in group.asked if isinstance(asked.command, MigrateFlow)]
+    if not moves:
+        return own
+    made = [asked.command.flow_type for asked in group.asked if isinstance(asked.command, CreateFlow)]
+    versions = {move.from_version for move in flow.moves} | {move.to_version for move in moves}
+    named = [flow.flow_type or name for name in made or [flow.flow_type]]
+    return own | {(name, version) for name in named if name for version in versions if version is not None}
 
 
 def _belongs(decision: Decision, flow: Flow) -> None:

@@ -15,6 +15,8 @@ from domain.flow_types import FlowTypeConfig, FlowTypes
 from domain.types import FLOW_TYPES
 from eventstore.database import Connection
 
+KNOWN = "select name, version, definition from flow_types order by first_seen_at, name, version"
+
 
 def modules(names: Sequence[str]) -> list[ModuleType]:
     """The further modules, each offering FLOW_TYPES and, where phases run, HANDLERS and VALIDATORS; raises SettingsError."""
@@ -60,8 +62,13 @@ async def remember(pool: AsyncConnectionPool[Connection], types: FlowTypes) -> N
                 " values (%s, %s, %s, %s, mfo_now()) on conflict do nothing",
                 (config.name, config.version, config.digest(), Jsonb(msgspec.to_builtins(config))),
             )
-        cursor = await connection.execute("select name, version, definition from flow_types")
-        rows = await cursor.fetchall()
+    await learn(pool, types)
+
+
+async def learn(pool: AsyncConnectionPool[Connection], types: FlowTypes) -> None:
+    """Learn the definitions that the store knows; raises RegistrationError where one of today's differs from the kept one."""
+    async with pool.connection() as connection:
+        rows = await (await connection.execute(KNOWN)).fetchall()
     current = {(config.name, config.version): config.digest() for config in types.all()}
     for name, version, definition in rows:
         kept = msgspec.convert(definition, FlowTypeConfig)

@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool
 
 from eventstore.database import Connection
+from eventstore.offering import lacking_for
 
 Reason = Literal["no_process", "flow_type_limit", "tenant_limit", "no_free_place", "others_first", "starting", "retry"]
 MOST_COUNTED = 10_000
@@ -76,8 +77,9 @@ async def for_place(pool: AsyncConnectionPool[Connection], run_id: UUID) -> Wait
     async with pool.connection() as connection:
         cursor = await connection.execute(WHY, (run_id, MOST_COUNTED, MOST_COUNTED))
         row = await cursor.fetchone()
-    if row is None:
-        return None
+        if row is None:
+            return None
+        missing = await lacking_for(connection, *row[:3]) if row[5] is None else []
     (
         flow_type,
         version,
@@ -99,7 +101,8 @@ async def for_place(pool: AsyncConnectionPool[Connection], run_id: UUID) -> Wait
     if places is None:
         return wait(
             "no_process",
-            f"No process that is running offers phase {phase} of {flow_type} {version}; start mfo consumers that have its handlers.",
+            f"No process that is running offers phase {phase} of {flow_type} {version}; start mfo consumers that have its"
+            f" handlers. Not known to be there: {', '.join(missing)}.",
         )
     if most_of_type is not None and of_type >= most_of_type:
         return wait(

@@ -16,7 +16,21 @@ from typer.exceptions import TyperException
 
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
-from mfo.commands import audit, data, dlq, doctor, flows, imports, inputs, parked, reports, schedules, services, targets
+from mfo.commands import (
+    audit,
+    data,
+    dlq,
+    doctor,
+    flow_types,
+    flows,
+    imports,
+    inputs,
+    parked,
+    reports,
+    schedules,
+    services,
+    targets,
+)
 from mfo.commands.output import Code, give, say, sentence
 from mfo.settings import load_settings
 
@@ -42,7 +56,7 @@ app.command("import")(imports.import_file)
 app.command()(imports.preview)
 app.command()(imports.imports)
 app.command()(data.sample)
-app.command("flow-types")(data.flow_types)
+app.add_typer(flow_types.app, name="flow-types")
 app.add_typer(targets.app, name="target")
 for verb in reports.VERBS:
     flows.app.command()(verb)

@@ -16,7 +16,7 @@ import hashlib
 import json
 import mimetypes
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -36,6 +36,9 @@ ReportFormat = Literal["html", "xlsx"]
 
 API = "/api/v1"
 OVER = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
+# flows of one page of a check, and what the pages count
+CHECKED = 200
+COUNTED = ("checked", "safe", "waits", "breaks", "there", "seconds")
 # an upload that nobody has read yet
 UNREAD = frozenset({"stored", "inspecting"})
 UPLOAD_TIMEOUT_SECONDS = 600.0
@@ -288,6 +291,67 @@ class Client:
         waiting."""
         body = {**values, **({"reason": reason} if reason is not None else {})}
         return await self.request("POST", f"/flows/{flow_id}/input", body=body, key=key)
+
+    async def migrate(
+        self,
+        flow_id: str,
+        to_version: str | None = None,
+        *,
+        phase_mapping: Mapping[str, str | None] | None = None,
+        back: bool = False,
+        restart_run: bool = False,
+        reason: str | None = None,
+        key: str | None = None,
+    ) -> Json:
+        """Move a flow to another version of its type, or `back`; `{flow_id, status, version, position, draining}`."""
+        body: Json = {"to_version": to_version, "reason": reason}
+        if phase_mapping:
+            body["phase_mapping"] = dict(phase_mapping)
+        switches = {"back": back, "restart_run": restart_run}
+        body |= {name: True for name, on in switches.items() if on}
+        given = {name: value for name, value in body.items() if value is not None}
+        return await self.request("POST", f"/flows/{flow_id}/migrate", body=given, key=key)
+
+    async def flow_types(self) -> list[Json]:
+        """Every flow type as new flows get it, each with the `versions` that flows may have been made with."""
+        found: list[Json] = (await self.request("GET", "/flow-types"))["flow_types"]
+        return found
+
+    async def flow_type(self, name: str, version: str | None = None) -> Json:
+        """One flow type, as new flows get it or in a version."""
+        return await self.request("GET", f"/flow-types/{quote(name, safe='')}", params={"version": version})
+
+    async def check_flow_type(
+        self,
+        definition: Mapping[str, Any] | None = None,
+        *,
+        flow_ids: Sequence[str] | None = None,
+        on_page: Callable[[Json], None] | None = None,
+        **more: Any,
+    ) -> Json:
+        """Which flows could go on by another version of their type: `{flow_type, to_version, checked, safe, waits, breaks, there,
+        seconds, flows[]}` of all pages; `on_page` hears how far it is.
+
+        Give the definition, or `flow_type` and `to_version`; `more`: phase_mapping, back, handlers, include_safe, all_tenants.
+        """
+        body = {"definition": dict(definition)} if definition is not None else {}
+        body |= {name: value for name, value in more.items() if value is not None}
+        parts = [None] if flow_ids is None else [flow_ids[n : n + CHECKED] for n in range(0, len(flow_ids), CHECKED)]
+        whole: Json = {"flow_type": None, "to_version": None, **dict.fromkeys(COUNTED, 0), "flows": []}
+        for part in parts:
+            cursor = None
+            while True:
+                asked = {**body, "limit": CHECKED, "flow_ids": part, "cursor": cursor}
+                page = await self.request("POST", "/flow-types/check", body=asked)
+                whole |= {name: page[name] for name in ("flow_type", "to_version")}
+                whole |= {name: round(whole[name] + page[name], 3) for name in COUNTED}
+                whole["flows"] += page["flows"]
+                if on_page is not None:
+                    on_page(whole)
+                cursor = page["next_cursor"]
+                if cursor is None:
+                    break
+        return whole
 
     async def delete(self, flow_id: str, reason: str | None = None) -> Json:
         """Hide a flow; its history stays. `{}`, or what every command of a parked flow is answered: `{outcome: parked, ...}`."""

@@ -17,6 +17,7 @@ from domain.commands import (
     FailPhase,
     FireTimer,
     HandBackRun,
+    MigrateFlow,
     PauseFlow,
     ProvideInput,
     ReassignRun,
@@ -37,6 +38,7 @@ from domain.events import (
     FlowDeleted,
     FlowEvent,
     FlowFailed,
+    FlowMigrated,
     FlowPaused,
     FlowResumed,
     HookCompleted,
@@ -184,6 +186,7 @@ COMMANDS: tuple[Command, ...] = (
     SkipPhase(flow_id=FLOW_ID),
     RollbackFlow(flow_id=FLOW_ID),
     StartIteration(flow_id=FLOW_ID),
+    MigrateFlow(flow_id=FLOW_ID, to_version="2.0.0", phase_mapping={"first": "opening"}),
     CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, outputs={"rows": 3}),
     RecordSteps(flow_id=FLOW_ID, run_id=RUN_ID, token=1, results={"fetch": {"rows": 3}}),
     FailPhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, error={"class": "timeout", "retryable": True}),
@@ -244,6 +247,7 @@ COMPLETED = PhaseCompleted(
     validation_results={"file_exists": "passed"},
     resource_usage={"cpu_seconds": 0.1, "peak_memory_mb": 80.0},
     agent_insights=({"agent": "mapper", "insight": "three rows"},),
+    handler_versions={"work": "2", "file_exists": "4acc30b8fd93"},
 )
 CHECKPOINT = CheckpointCreated(checkpoint_id=CHECKPOINT_ID, phase_name="first", state_sha256="ab" * 32)
 FAILED_ATTEMPT = PhaseFailed(
@@ -259,6 +263,7 @@ FAILED_ATTEMPT = PhaseFailed(
         "needs_person": False,
         "notify": False,
     },
+    handler_versions={"work": "2"},
 )
 RETRY = PhaseRetryScheduled(
     phase_name="first", attempt=2, timer="retry", timer_token=4, delay_seconds=1.0, max_attempts=3
@@ -291,6 +296,7 @@ HOOK_COMPLETED = HookCompleted(
     outputs={"summary": {"rows": 3}},
     execution_time_ms=4,
     resource_usage={"cpu_seconds": 0.1, "peak_memory_mb": 80.0},
+    handler_versions={"sum_up": "1"},
 )
 HOOK_FAILED = HookFailed(
     moment="error",
@@ -301,6 +307,7 @@ HOOK_FAILED = HookFailed(
     execution_time_ms=3,
     resolution=FAILED_ATTEMPT.resolution | {"action": "fail"},
     final=True,
+    handler_versions={"advise": "1"},
 )
 SKIPPED = PhaseSkipped(phase_name="first", reason="there is nothing to fetch", outputs={"rows": 0})
 ASKED = InputRequested(
@@ -328,6 +335,15 @@ ANSWERED = InputProvided(phase_name="first", values={"answer": 42}, reason="know
 SIGNALLED = SignalReceived(name="approved", payload={"by": "crm"}, signal_id="order-7")
 PAUSED = FlowPaused(reason="lunch", draining=True)
 RESUMED = FlowResumed(reason="back")
+MIGRATED = FlowMigrated(
+    from_version="1.0.0",
+    to_version="1.0.0",
+    phases=(PlannedPhase("first", 1.0), PlannedPhase("second", 3.0)),
+    mapping={"first": "first", "second": "second"},
+    restored=("first",),
+    back=True,
+    reason="a phase is missing",
+)
 FINISHED = FlowCompleted()
 FAILED = FlowFailed(
     phase_name="first",
@@ -370,6 +386,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     SIGNALLED,
     PAUSED,
     RESUMED,
+    MIGRATED,
     FINISHED,
     FAILED,
     CANCELLED,

@@ -17,7 +17,7 @@ from domain.events import FlowEvent
 from domain.flow import Flow, Meta, Recorded, fold
 from domain.flow_types import FlowTypes
 from domain.types import FLOW_TYPES
-from tests import examples
+from tests import examples, moving
 
 FLOW_ID = examples.FLOW_ID
 MIDDAY = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -26,7 +26,9 @@ MIDDAY = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 def types() -> FlowTypes:
     """The types that come with the service, and the small ones of the tests."""
     known = FlowTypes()
-    for config in (*FLOW_TYPES, *examples.FLOW_TYPES):
+    for config in moving.VERSIONS.values():
+        known.remember(config)
+    for config in (*FLOW_TYPES, *examples.FLOW_TYPES, moving.OLD):
         known.register(
             config,
             handlers=config.handlers,

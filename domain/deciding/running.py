@@ -51,6 +51,7 @@ def complete(story: Story, command: CompletePhase) -> None:
             validation_results=command.validation_results,
             resource_usage=command.resource_usage,
             agent_insights=command.agent_insights,
+            handler_versions=command.handler_versions,
         )
     )
     if run.options.get("save_checkpoints", True):
@@ -76,6 +77,7 @@ def _complete_hook(story: Story, run: Run, command: CompletePhase) -> None:
             outputs=command.outputs,
             execution_time_ms=command.execution_time_ms,
             resource_usage=command.resource_usage,
+            handler_versions=command.handler_versions,
         )
     )
     if run.hook == Moment.END and story.flow.paused is None:
@@ -121,6 +123,7 @@ def fail(story: Story, command: FailPhase) -> None:
             error=error,
             execution_time_ms=command.execution_time_ms,
             resolution=told,
+            handler_versions=command.handler_versions,
         )
     )
     match action:
@@ -157,6 +160,7 @@ def _fail_hook(story: Story, run: Run, command: FailPhase, told: Json) -> None:
             execution_time_ms=command.execution_time_ms,
             resolution=told,
             final=final,
+            handler_versions=command.handler_versions,
         )
     )
     if final and run.hook == Moment.END:

@@ -14,6 +14,7 @@ from domain.words import Status, counted
 from eventstore.codec import split
 from eventstore.database import Connection
 from eventstore.doctor.findings import EXAMPLES, Finding, Json
+from eventstore.offering import lacking_for
 from eventstore.store import load
 
 PATIENCE_SECONDS = 15.0
@@ -42,6 +43,17 @@ WAITING = """
 select id as run_id, flow_id, flow_type, phase_name, extract(epoch from mfo_now() - queued_at)::float8 as seconds,
        count(*) over () as total
 from runs where state = 'queued' and queued_at < mfo_now() - make_interval(secs => %s) order by queued_at limit %s
+"""
+# while nobody runs phases at all, other findings say so
+HOMELESS = """
+with offers as materialized (
+    select exclusive_kinds || shared_kinds as kinds from keepers where seen_at > mfo_now() - interval '10 s'
+)
+select r.flow_type, r.flow_version, r.phase_name, count(*) as runs, min(r.flow_id::text) as flow_id,
+       extract(epoch from mfo_now() - min(r.queued_at))::float8 as seconds
+from runs r where r.state = 'queued' and r.queued_at < mfo_now() - make_interval(secs => %s)
+  and exists (select from offers) and not exists (select from offers o where r.kind = any(o.kinds))
+group by r.flow_type, r.flow_version, r.phase_name order by seconds desc limit %s
 """
 TIMERS = """
 select flow_id, name, extract(epoch from mfo_now() - due_at)::float8 as seconds, count(*) over () as total
@@ -187,6 +199,30 @@ async def _waiting(connection: Connection) -> list[Finding]:
             f" first for {found[0]['seconds'] / 60:.0f}: there are too few workers, or none that has the handlers.",
             mend="raise MFO_WORKERS, or start more `mfo consumers`; `mfo flow status FLOW` says what each waits for",
             subjects=examples(found, "flow_id", "run_id", "flow_type", "phase_name", "seconds"),
+        )
+    ]
+
+
+async def _homeless(connection: Connection) -> list[Finding]:
+    found = await rows(connection, HOMELESS, PATIENCE_SECONDS, EXAMPLES)
+    if not found:
+        return []
+    told = []
+    for row in found:
+        missing = await lacking_for(connection, row["flow_type"], row["flow_version"], row["phase_name"])
+        row["lacks"] = ", ".join(missing)
+        told.append(f"{row['phase_name']} of {row['flow_type']} {row['flow_version']} lacks {row['lacks']}")
+    total = sum(row["runs"] for row in found)
+    return [
+        Finding(
+            code="handlers_missing",
+            severity="critical",
+            count=total,
+            message=f"{counted(total, 'run')} cannot begin, because no running process is known to have the handlers:"
+            f" {'; '.join(told)}.",
+            mend="start `mfo consumers` whose MFO_FLOW_TYPES has these handlers (those of older versions must stay for as"
+            " long as flows have them), or move the flows: `mfo flow-types migrate TYPE --to VERSION --running restart`",
+            subjects=examples(found, "flow_id", "flow_type", "flow_version", "phase_name", "runs", "seconds", "lacks"),
         )
     ]
 
@@ -495,6 +531,7 @@ CHECKS: tuple[Check, ...] = (
     _overdue,
     _lapsed,
     _waiting,
+    _homeless,
     _timers,
     _schedules,
     _stuck,

@@ -32,6 +32,7 @@ CODES: dict[str, str] = {
     "run_overdue": "Runs past their deadline that nobody has ended",
     "lease_lapsed": "Runs whose worker is silent and that nobody has taken over",
     "run_waiting": "Runs that have waited for a place for minutes",
+    "handlers_missing": "Runs of phases that no running process offers, because it lacks their handlers",
     "timer_overdue": "Timers that are due and have not fired",
     "schedule_overdue": "Schedules whose time has come and that have not fired",
     "flow_parked": "Flows with a command that could not be applied, and what waits behind it",

@@ -31,8 +31,11 @@ def environment() -> Mapping[str, str]:
     return found.environment | given
 
 
-def talk(conversation: Callable[[Client], Awaitable[T]]) -> T:
-    """Hold a conversation with the service and answer what came of it. Raises Unreachable, ServiceError, and a usage error."""
+def talk(conversation: Callable[[Client], Awaitable[T]], *, as_operator: bool = False) -> T:
+    """Hold a conversation with the service and answer what came of it; `as_operator` shows it MFO_OPERATOR_TOKEN.
+
+    Raises Unreachable, ServiceError, and a usage error.
+    """
     found = environment()
     missing = [name for name in TENANT if not found.get(name)]
     if missing:
@@ -40,7 +43,10 @@ def talk(conversation: Callable[[Client], Awaitable[T]]) -> T:
 
     async def hold() -> T:
         account, engagement, user = (found[name] for name in TENANT)
-        async with Client(found["MFO_URL"], account, engagement, user, found.get("MFO_TOKEN")) as client:
+        operator = found.get("MFO_OPERATOR_TOKEN") if as_operator else None
+        async with Client(
+            found["MFO_URL"], account, engagement, user, found.get("MFO_TOKEN"), operator_token=operator
+        ) as client:
             return await conversation(client)
 
     return asyncio.run(hold())

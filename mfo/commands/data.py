@@ -1,18 +1,14 @@
-"""`mfo sample`, `flow-types`: a made-up estate to try flows on, and which kinds of flows there are."""
+"""`mfo sample`: a made-up estate to try flows on."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from mfo.client import Client
-from mfo.commands.connection import talk
-from mfo.commands.output import AsJson, facts, give
-
-Json = dict[str, Any]
+from mfo.commands.output import AsJson, give
 
 
 class Format(StrEnum):
@@ -20,27 +16,6 @@ class Format(StrEnum):
 
     XLSX = "xlsx"
     CSV = "csv"
-
-
-def flow_types(
-    name: Annotated[str | None, typer.Argument(metavar="[TYPE]", help="Left out: all of them.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """The flow types and their phases."""
-
-    async def converse(client: Client) -> Json:
-        return await client.request("GET", f"/flow-types/{name}" if name else "/flow-types")
-
-    found = talk(converse)
-    kinds = [found] if name else found.get("flow_types") or found.get("items") or []
-    give(found, "\n\n".join(_flow_type(kind) for kind in kinds), as_json)
-
-
-def _flow_type(kind: Json) -> str:
-    phases = ", ".join(str(phase["name"]) for phase in kind.get("phases") or [])
-    return facts(
-        {"type": kind["name"], "version": kind.get("version"), "description": kind.get("description"), "phases": phases}
-    )
 
 
 def sample(

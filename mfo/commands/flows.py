@@ -161,7 +161,11 @@ def show(flow_id: FlowId, as_json: AsJson = False) -> None:
     """Everything about a flow."""
     flow = talk(lambda client: client.flow(flow_id))
     give(
-        flow, facts({name: value for name, value in flow.items() if name != "phases"}) + "\n\n" + _phases(flow), as_json
+        flow,
+        facts({name: value for name, value in flow.items() if name != "phases"})
+        + "\n\n"
+        + "\n\n".join(filter(None, (_phases(flow), _code(flow)))),
+        as_json,
     )
 
 
@@ -538,6 +542,16 @@ def _phases(found: Json) -> str:
         for phase in found.get("phases") or []
     ]
     return table(["phase", "status", "attempts", "took", "result"], rows)
+
+
+def _code(found: Json) -> str:
+    """Which code brought each phase's last result or failure."""
+    rows = [
+        [phase["name"], name, version]
+        for phase in found.get("phases") or []
+        for name, version in (phase.get("handler_versions") or {}).items()
+    ]
+    return table(["phase", "code", "version"], rows) if rows else ""
 
 
 def phase_message(phase: Json) -> str | None:

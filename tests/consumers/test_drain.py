@@ -69,14 +69,14 @@ async def test_a_service_that_stops_ends_what_is_nearly_done(database_url: str, 
         assert await yard.house.one("select state from runs where flow_id = %s", later) == "queued"
 
 
-async def consumers(config: ServiceConfig, log: Path) -> Process:
+async def consumers(config: ServiceConfig, log: Path, flow_types: str = TOLD) -> Process:
     """`mfo consumers`, as it is run."""
     settings = {
         "MFO_DATABASE_URL": config.database_url,
         "MFO_KAFKA_BOOTSTRAP": config.kafka_bootstrap,
         "MFO_TOPIC_PREFIX": config.topic_prefix,
         "MFO_MASTER_KEY": b64encode(MASTER_KEY).decode(),
-        "MFO_FLOW_TYPES": TOLD,
+        "MFO_FLOW_TYPES": flow_types,
         "MFO_WORKERS": "1",
         # a slow machine is no reason to hand anything over
         "MFO_DRAIN_SECONDS": "60",

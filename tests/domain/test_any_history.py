@@ -22,6 +22,7 @@ from domain.commands import (
     FailPhase,
     FireTimer,
     HandBackRun,
+    MigrateFlow,
     PauseFlow,
     ProvideInput,
     ReassignRun,
@@ -39,6 +40,7 @@ from domain.view import row
 from domain.words import PhaseStatus, Status
 from eventstore.codec import FIRST_HASH, decode, encode, encode_meta
 from tests.examples import ANSWERED, COMPLETED, CREATED, FLOW_ID, RUN_ID
+from tests.moving import VERSIONS
 from tests.spec import TYPES, Given, meta
 
 KINDS = (
@@ -48,14 +50,18 @@ KINDS = (
     "deadline",
     "away",
     *("suspend", "signal", "approve"),
+    *("migrate", "migrate_anew", "migrate_back"),
 )
 # a word is any kind at all, or the n-th of what would be likely now, so that histories grow long
 words = st.lists(st.sampled_from(KINDS) | st.integers(0, 9) | st.integers(0, 9), min_size=5, max_size=30)
 Word = str | int
+MOVES = dict(zip(("1", *VERSIONS), (*VERSIONS, "1"), strict=True))
 
 
 def likely(flow: Flow) -> list[str]:
     """What may well be asked of a flow that stands here."""
+    if flow.flow_type == "moving" and flow.version % 4 == 3:
+        return ["migrate", "migrate_anew", "migrate_back", "execute_with", "complete", "resume"]
     if flow.paused is not None:
         more = ["complete", "hand_back"] if flow.run else ["answer"] if flow.waiting else ["timer"]
         return ["resume", "resume", *more]
@@ -80,6 +86,7 @@ def command(kind: str, flow: Flow) -> Command:
     error: dict[str, Any] = {"class": "network", "code": "io_failed", "message": "cut", "retryable": kind == "fail"}
     away = {**error, "class": "target_open", "after_seconds": 4.0, "target": "vcenter"}
     wrong = {**error, "class": "validation", "fields": [{"field": "answer", "message": "is wrong"}]}
+    onward = {"flow_id": FLOW_ID, "to_version": MOVES.get(flow.flow_version, "2")}
     commands: dict[str, Command] = {
         "create": CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="F"),
         "execute": ExecutePhase(flow_id=FLOW_ID),
@@ -106,6 +113,9 @@ def command(kind: str, flow: Flow) -> Command:
         "approve": ProvideInput.model_validate({"flow_id": FLOW_ID, "approval": True}),
         "stale": CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=99),
         "timer": FireTimer(flow_id=FLOW_ID, timer=timer, token=tokens.get(timer, 1)),
+        "migrate": MigrateFlow.model_validate(onward),
+        "migrate_anew": MigrateFlow.model_validate({**onward, "restart_run": True}),
+        "migrate_back": MigrateFlow(flow_id=FLOW_ID, back=True),
         "deadline": FireTimer(flow_id=FLOW_ID, timer="deadline", token=tokens.get("deadline", 1)),
     }
     return commands[kind]
@@ -193,7 +203,7 @@ def test_an_ended_flow_only_takes_its_deletion(start: str, asked: list[Word]) ->
                 "signal",
                 "suspend",
             }
-            if kind in of_hooks:
+            if kind in of_hooks or kind in {"migrate", "migrate_anew", "migrate_back"}:
                 assert story.flow.status is Status.FAILED
             else:
                 assert kind in {"execute", "execute_with", "cancel", "delete"}

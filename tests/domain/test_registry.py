@@ -16,6 +16,7 @@ from domain.types import FLOW_TYPES
 from domain.types.discovery import DISCOVERY
 from tests import examples
 from tests.examples import CREATE, EXECUTE, FLOW_ID, TWO_STEPS
+from tests.moving import OLD
 from tests.spec import TYPES, meta, raises
 
 FIRST, SECOND = TWO_STEPS.phases
@@ -111,7 +112,7 @@ def test_discovery_has_the_six_phases_in_order() -> None:
 
 
 def test_all_types_are_listed_by_name() -> None:
-    assert TYPES.names() == sorted(config.name for config in (*FLOW_TYPES, *examples.FLOW_TYPES))
+    assert TYPES.names() == sorted(config.name for config in (*FLOW_TYPES, *examples.FLOW_TYPES, OLD))
     assert [config.name for config in TYPES.all()] == TYPES.names()
 
 

@@ -33,6 +33,9 @@ HANDLERS: dict[str, Handler] = {
     "discovery_error_handler": discovery_error_handler,
 }
 
+# what the handlers call besides
+CODE = ("consumers.phases.discovery", "estate")
+
 VALIDATORS: dict[str, Validator] = {
     "file_exists": file_exists,
     "import_options_valid": import_options_valid,
