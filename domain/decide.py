@@ -28,6 +28,7 @@ from domain.commands import (
     SkipPhase,
     StartIteration,
 )
+from domain.deciding.iterating import iterate
 from domain.deciding.running import complete, fail, let_go, request_input
 from domain.deciding.starting import create, execute, start_hook
 from domain.deciding.steering import cancel, delete, pause, provide_input, resume
@@ -95,7 +96,9 @@ def _answer(story: Story, command: Command) -> None:
             let_go(story, command)
         case FireTimer():
             fire(story, command)
-        case SkipPhase() | RollbackFlow() | StartIteration():
+        case StartIteration():
+            iterate(story, command)
+        case SkipPhase() | RollbackFlow():
             raise NotSupported(
                 f"{type(command).__name__} is not supported yet", allowed=allowed(story.flow, story.types)
             )

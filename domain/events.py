@@ -70,6 +70,8 @@ class RunHandedBack(Event, frozen=True, kw_only=True):
 
 
 class PhaseCompleted(Event, frozen=True, kw_only=True):
+    """`reused_from` is `{flow_id, run_id, version}` of the completion whose result was taken instead of doing the work again."""
+
     phase_name: str
     run_id: UUID
     outputs: Json = {}
@@ -77,6 +79,7 @@ class PhaseCompleted(Event, frozen=True, kw_only=True):
     validation_results: Json = {}
     resource_usage: Json = {}
     agent_insights: tuple[Json, ...] = ()
+    reused_from: Json | None = None
 
 
 class StepsCompleted(Event, frozen=True, kw_only=True):
@@ -225,6 +228,39 @@ class FlowFailed(Event, frozen=True, kw_only=True):
     chain: tuple[Json, ...] = ()
 
 
+class IterationStarted(Event, frozen=True, kw_only=True):
+    """Round `number` began: the phases from `from_phase` on are to be done again; what they brought stays in the history."""
+
+    number: int
+    from_phase: str
+    inputs: Json = {}
+    reason: str | None = None
+
+
+class RecoveryStarted(Event, frozen=True, kw_only=True):
+    """A phase has no attempt left, and its type says what is done before the flow fails.
+
+    It is the `number`-th time of `at_most` by the rule at place `rule`; `reason` is `{class, code, message}` of the failure.
+    A restart names `from_phase`: the phases from there on are to be done again, and the first attempt, under the limits
+    given, begins when the timer `timer` fires, or at once. Other actions have what follows told by an event of its own.
+    """
+
+    phase_name: str
+    action: str
+    reason: Json
+    rule: int
+    number: int
+    at_most: int
+    inputs: Json = {}
+    from_phase: str | None = None
+    delay_seconds: float = 0.0
+    timer: str | None = None
+    timer_token: int = 0
+    max_attempts: int = 1
+    timeout_seconds: float = 300.0
+    options: Json = {}
+
+
 class FlowCancelled(Event, frozen=True, kw_only=True):
     reason: str | None = None
 
@@ -254,6 +290,8 @@ FlowEvent = (
     | FlowResumed
     | FlowCompleted
     | FlowFailed
+    | IterationStarted
+    | RecoveryStarted
     | FlowCancelled
     | FlowDeleted
 )
@@ -279,6 +317,8 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     FlowResumed,
     FlowCompleted,
     FlowFailed,
+    IterationStarted,
+    RecoveryStarted,
     FlowCancelled,
     FlowDeleted,
 )

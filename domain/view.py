@@ -103,6 +103,8 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "timers": timers(flow),
             "attempts": attempts(flow),
             "estimated_completion": estimated_completion(flow, types),
+            "rounds": msgspec.to_builtins(flow.rounds),
+            "recovery": msgspec.to_builtins(flow.recovery),
         },
         "created_at": flow.created_at,
         "updated_at": flow.updated_at,
@@ -186,6 +188,7 @@ def phase_view(flow: Flow, phase: Phase, types: FlowTypes) -> Json:
         "execution_time_ms": phase.execution_time_ms,
         "outputs": phase.outputs,
         "error": phase.error,
+        "reused_from": phase.reused_from,
     }
 
 

@@ -9,6 +9,7 @@ from domain.deciding.starting import missing_inputs
 from domain.deciding.story import OVER, THE_END
 from domain.flow import INPUT_TIMER, RETRY_TIMER, START_TIMER, Flow, Phase
 from domain.flow_types import FlowTypes
+from domain.recovery import Remedy
 from domain.words import Action, Status
 
 Json = dict[str, Any]
@@ -28,7 +29,7 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
     if flow.status in OVER:
         return _action(Action.NONE, None, [], f"The flow is {flow.status}", None)
     if flow.status is Status.FAILED:
-        advice = flow.advice.get("message") or "execute it again or cancel the flow"
+        advice = flow.advice.get("message") or _advice(flow)
         return _action(Action.RETRY, name, [], f"{title} failed; {advice}", seconds)
     if flow.paused is not None:
         message = "The flow is paused; work in progress is draining" if flow.draining else "The flow is paused"
@@ -48,6 +49,12 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
         return _action(Action.WAIT, name, [], "Ending the flow" if flow.run.hook else f"Processing {title}", seconds)
     missing = missing_inputs(flow, config, {}) if config else []
     return _action(Action.EXECUTE_PHASE, name, missing, f"Execute {title}", seconds)
+
+
+def _advice(flow: Flow) -> str:
+    done, again = flow.recovery, "execute it again or cancel the flow"
+    person = done is not None and done.action == Remedy.MANUAL_INTERVENTION_REQUIRED
+    return f"a person has to remove the cause, then {again}" if person else again
 
 
 def _until(flow: Flow, name: str) -> datetime | None:

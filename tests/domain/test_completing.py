@@ -93,5 +93,6 @@ def test_a_result_is_kept_as_the_worker_told_it() -> None:
         validation_results={"file_exists": "passed"},
         resource_usage={"cpu_seconds": 0.1, "peak_memory_mb": 80.0},
         agent_insights=({"agent": "mapper", "insight": "three rows"},),
+        reused_from=COMPLETED.reused_from,
     )
     assert given(QUIET, STARTED).when(result).facts[0] == COMPLETED
