@@ -442,6 +442,8 @@ class Keeper:
             paused=active.asked.paused,
             max_attempts=run.max_attempts,
             timeout_seconds=run.timeout_seconds,
+            iteration=flow.iteration_number,
+            anew=flow.phase(run.phase_name).anew,
             **work_of(self._type(flow), flow, run),
         )
 
@@ -461,6 +463,7 @@ class Keeper:
                 validation_results=ended.validation_results,
                 resource_usage=ended.resource_usage,
                 agent_insights=ended.agent_insights,
+                reused_from=ended.reused_from,
             )
         if ended.how == "input":
             return RequestInput(

@@ -7,11 +7,16 @@ the service's own loop.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import sys
 from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, TypeVar
 
+import estate
 from consumers.context import Handler, Validator
 from consumers.phases import discovery
 from domain.errors import RegistrationError
@@ -29,6 +34,32 @@ def runs(mode: Mode) -> Callable[[F], F]:
         return handler
 
     return declare
+
+
+def handler_version(handler: Handler) -> str:
+    """Which code a handler is: the `version` that it declares, else the SHA-256 of its module's source.
+
+    What comes with the service has that of `estate` in it too, which does the work. Raises RegistrationError without a source.
+    """
+    declared = getattr(handler, "version", None)
+    if declared is not None:
+        return str(declared)
+    inner = inspect.unwrap(handler)
+    module = sys.modules.get(inner.__module__)
+    try:
+        source = Path(str(getattr(module, "__file__", ""))).read_bytes()
+    except OSError as error:
+        raise RegistrationError(
+            f"handler {inner.__name__!r} has no source to tell its version by; give it an attribute `version`"
+        ) from error
+    ours = _estate() if inner.__module__.startswith(f"{__name__}.") else b""
+    return hashlib.sha256(source + ours).hexdigest()
+
+
+@cache
+def _estate() -> bytes:
+    folder = Path(estate.__path__[0])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(folder.rglob("*.py")))).digest()
 
 
 class PhaseWork:
@@ -54,11 +85,15 @@ class PhaseWork:
 
     def mode(self, phase: PhaseConfig, hooks: Sequence[str] = ()) -> Mode:
         """How a phase runs: as the most demanding of its handlers and hooks does; one with validators or plain functions
-        never runs inline."""
+        never runs inline, nor does one that may take an earlier result."""
         named = (*phase.handlers, *hooks)
         modes = {getattr(self.handlers[name], "mode", "exclusive") for name in named}
         if not all(inspect.iscoroutinefunction(self.handlers[name]) for name in named):
             modes.add("shared")
         if "exclusive" in modes:
             return "exclusive"
-        return "shared" if "shared" in modes or phase.validators else "inline"
+        return "shared" if "shared" in modes or phase.validators or phase.reusable else "inline"
+
+    def handler_version(self, name: str) -> str:
+        """Which code the handler of this name is; raises KeyError for a name that is not here."""
+        return handler_version(self.handlers[name])
