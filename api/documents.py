@@ -156,7 +156,7 @@ class PhaseView(Document):
 
 
 class IterationShown(Document):
-    """One round of a flow's phases; the one at hand has no end."""
+    """One round of a flow's phases; the one at hand has no end until its phases are done."""
 
     number: int
     from_phase: str | None = Field(description="The first phase that was to be done again; none in the first round.")

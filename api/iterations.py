@@ -73,6 +73,6 @@ async def get_iteration(request: Request, asking: Asking, wanted: OfFlow, number
 def _shown(one: Round, flow: Flow) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.structs.asdict(one)
     if one.last_version is None:
-        shown["status"] = flow.status
+        shown["status"], shown["ended_at"] = flow.status, flow.completed_at
         shown["phases_completed"] = [phase.name for phase in flow.phases if phase.status in DONE]
     return shown

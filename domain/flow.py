@@ -41,7 +41,7 @@ from domain.events import (
     RunReassigned,
     StepsCompleted,
 )
-from domain.words import SYSTEM_USER, Moment, PhaseStatus, Status
+from domain.words import APPROVAL, SYSTEM_USER, Moment, PhaseStatus, Status
 
 Json = dict[str, Any]
 
@@ -675,7 +675,7 @@ def _iterated(flow: Flow, fact: IterationStarted, meta: Meta) -> Flow:
     ended = replace(
         known[-1],
         last_version=flow.version - 1,
-        ended_at=meta.at,
+        ended_at=flow.completed_at or meta.at,
         status=flow.status,
         phases_completed=tuple(phase.name for phase in flow.phases if phase.status in DONE),
     )
@@ -691,7 +691,8 @@ def _iterated(flow: Flow, fact: IterationStarted, meta: Meta) -> Flow:
         again_from(flow, fact.from_phase, meta),
         iteration_number=fact.number,
         rounds=(*known[:-1], ended, begun),
-        inputs={**flow.inputs, **fact.inputs},
+        # who agreed to something has not seen what comes now
+        inputs={**{name: value for name, value in flow.inputs.items() if name != APPROVAL}, **fact.inputs},
         start=None,
         deadline=_deadline_of(flow.options, flow.version, meta.at),
         recovery=None,

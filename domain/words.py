@@ -105,6 +105,9 @@ SENSITIVE_KEYS = frozenset(
 )
 
 
+APPROVAL = "approval"
+"""The input by which a person agrees to what a phase suggests; it holds for one round."""
+
 SYSTEM_USER = "mfo"
 """The actor of what the service does by itself: timers that fire, runs taken over."""
 

@@ -10,7 +10,7 @@ from domain.deciding.story import OVER, THE_END
 from domain.flow import INPUT_TIMER, RETRY_TIMER, START_TIMER, Flow, Phase
 from domain.flow_types import FlowTypes
 from domain.recovery import Remedy
-from domain.words import Action, Status
+from domain.words import APPROVAL, Action, Status
 
 Json = dict[str, Any]
 
@@ -35,7 +35,7 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
         message = "The flow is paused; work in progress is draining" if flow.draining else "The flow is paused"
         return _action(Action.RESUME, name, [], message, None)
     if flow.waiting is not None:
-        kind = Action.APPROVE if "approval" in flow.waiting.fields else Action.PROVIDE_INPUT
+        kind = Action.APPROVE if APPROVAL in flow.waiting.fields else Action.PROVIDE_INPUT
         wanted, until = list(flow.waiting.fields), _until(flow, INPUT_TIMER)
         return _action(kind, flow.waiting.phase_name, wanted, flow.waiting.message, None, until=until)
     if flow.retry is not None:

@@ -44,7 +44,8 @@ async def test_each_round_can_be_read_with_its_phases_and_outputs(api: Api) -> N
     flow_id = await completed(api)
     path = f"/flows/{flow_id}"
     only = documents.IterationList.model_validate((await api.get(f"{path}/iterations")).json())
-    assert [(one.number, one.status, one.ended_at) for one in only.iterations] == [(1, "completed", None)]
+    assert [(one.number, one.status, one.last_version) for one in only.iterations] == [(1, "completed", None)]
+    assert only.iterations[0].ended_at is not None
     assert only.max_iterations == 5
 
     await api.post(f"{path}/iterate", {"phase_name": "inventory", "inputs": {"compare_with": "none"}})

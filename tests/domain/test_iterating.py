@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from domain.commands import CreateFlow, CreateOptions, StartIteration
 from domain.deciding.story import allowed
@@ -72,6 +73,13 @@ def test_a_round_may_begin_further_on_with_other_inputs() -> None:
     assert progress(flow) == 25.0
 
 
+def test_who_agreed_in_one_round_is_asked_in_the_next() -> None:
+    done = Given(replace(ended().flow, inputs={"approval": True, "hint": "left"}))
+    assert done.when(ITERATE).flow.known_inputs == {"hint": "left"}
+    agreed = StartIteration(flow_id=FLOW_ID, inputs={"approval": True})
+    assert done.when(agreed).flow.known_inputs == {"hint": "left", "approval": True}
+
+
 def test_an_alias_names_the_phase_too() -> None:
     answer = ended().when(StartIteration(flow_id=FLOW_ID, phase_name="one")).then(IterationStarted)
     assert answer.flow.rounds[-1].from_phase == "first"
@@ -94,7 +102,7 @@ def test_the_rounds_say_where_in_the_history_they_lie() -> None:
     former, current = flow.rounds
     assert (former.number, former.first_version, former.last_version) == (1, 1, done.flow.version)
     assert (former.status, former.phases_completed) == (Status.COMPLETED, ("first", "second"))
-    assert (former.by, former.ended_at) == ("maria", meta(seconds=60).at)
+    assert (former.by, former.ended_at) == ("maria", done.flow.completed_at)
     assert (current.number, current.first_version, current.last_version) == (2, done.flow.version + 1, None)
     assert (current.by, current.reason, current.status) == ("ann", "new figures", None)
     third = again(Given(flow).when(EXECUTE))
@@ -120,6 +128,7 @@ def test_a_flow_between_phases_failed_or_asking_begins_again(kind: str) -> None:
     assert "iterate" in allowed(stopped.flow, TYPES)
     flow = stopped.when(ITERATE).then(IterationStarted).flow
     assert (flow.status, flow.error, flow.waiting, flow.alarms) == (Status.INITIALIZED, None, None, {})
+    assert flow.rounds[0].ended_at == meta().at
 
 
 def test_the_start_and_end_hooks_run_in_every_round() -> None:
