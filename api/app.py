@@ -20,6 +20,7 @@ from api import (
     flows,
     found,
     inputs,
+    iterations,
     openapi,
     parked,
     problems,
@@ -82,7 +83,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
     routers = (
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
-        *(dlq.router, schedules.router, inputs.router, flow_types.router),
+        *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router),
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}

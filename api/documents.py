@@ -157,6 +157,52 @@ class PhaseView(Document):
         default={},
         description="Which code brought the last result or failure: handlers, validators and hooks, by name.",
     )
+    reused_from: Json | None = Field(
+        description="`{flow_id, run_id, version}` of the completion whose result was taken instead of doing the work again."
+    )
+
+
+class IterationShown(Document):
+    """One round of a flow's phases; the one at hand has no end until its phases are done."""
+
+    number: int
+    from_phase: str | None = Field(description="The first phase that was to be done again; none in the first round.")
+    by: str
+    reason: str | None
+    started_at: datetime
+    ended_at: datetime | None
+    status: FlowStatus = Field(description="Where the round ended; of the one at hand, where the flow stands.")
+    phases_completed: list[str]
+    first_version: int
+    last_version: int | None
+
+
+class IterationList(Document):
+    """The rounds of a flow, the first one first."""
+
+    iterations: list[IterationShown]
+    max_iterations: int = Field(description="As many as flows of this type may have.")
+
+
+class IterationDetail(IterationShown):
+    """A round with its phases, as they stood at its end."""
+
+    flow_id: UUID
+    inputs: Json = Field(description="What the phases of the round knew.")
+    phases: list[PhaseView]
+    outputs: Json = Field(description="Outputs of the phases that had some, by phase.")
+
+
+class RecoveryShown(Document):
+    """What is being done, or was last, about a phase that has no attempt left."""
+
+    phase_name: str
+    action: str
+    number: int = Field(description="How often by this rule, of `at_most`.")
+    at_most: int
+    reason: Json = Field(description="`{class, code, message}` of the failure.")
+    from_phase: str | None = Field(description="Where a restart began.")
+    at: datetime
 
 
 class FlowSummary(Document):
@@ -346,6 +392,10 @@ class FlowStatusAnswer(Document):
         description="How the attempts of the current phase ended that did not work, since it was last begun afresh."
     )
     advice: Json | None = Field(description="What the type's error hooks say about the failure that stands.")
+    iteration_number: int = Field(description="Which round of the phases this is, from 1.")
+    recovery: RecoveryShown | None = Field(
+        description="What is done by itself about a phase that used up its attempts; after a failure, what was done last."
+    )
     allowed: list[str]
     created_at: datetime
     updated_at: datetime

@@ -267,6 +267,8 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
         "timers": metadata.get("timers", []),
         "attempts": metadata.get("attempts", []),
         "advice": metadata.get("advice"),
+        "iteration_number": row["iteration_number"],
+        "recovery": metadata.get("recovery"),
         "allowed": metadata.get("allowed", []),
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],

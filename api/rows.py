@@ -100,9 +100,9 @@ class Rows:
             {"run_id": run_id},
         )
 
-    async def replayed(self, flow_id: UUID) -> tuple[Flow, Row]:
-        """The flow as its history tells it, and the row the read model will show of it; raises FlowNotFound."""
-        history = await self._side.store.history(flow_id)
+    async def replayed(self, flow_id: UUID, *, upto: int | None = None) -> tuple[Flow, Row]:
+        """The flow as its history (up to a version) tells it, and the row the read model will show of it; raises FlowNotFound."""
+        history = await self._side.store.history(flow_id, upto=upto)
         flow = fold(Flow(id=flow_id), [recorded for _, recorded in history])
         if (flow.client_account_id, flow.engagement_id) != (self._who["client"], self._who["engagement"]):
             raise FlowNotFound

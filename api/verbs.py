@@ -179,7 +179,7 @@ async def rollback_flow(request: Request, asking: Asking, wanted: OfFlow) -> Res
     "/flows/{flow_id}/iterate", summary="Begin a new round", responses=VERB_ANSWERS, openapi_extra=takes(StartIteration)
 )
 async def start_iteration(request: Request, asking: Asking, wanted: OfFlow) -> Response:
-    """Begin a new round of the flow's phases."""
+    """Begin a new round of the flow's phases, from the first or from `phase_name` on; what former rounds brought stays."""
     return await _verb(request, asking, wanted, StartIteration)
 
 

@@ -30,6 +30,7 @@ from eventstore.faults import lived_through
 from eventstore.health import Parts, health_door
 from eventstore.past import Past
 from eventstore.relay import Relay, producer
+from eventstore.results import Results
 from eventstore.service import ServiceConfig, WriteSide, write_side
 from eventstore.tasks import end_all
 
@@ -187,6 +188,7 @@ async def _housekeeping(side: WriteSide) -> None:
             async with side.pool.connection() as connection:
                 await connection.execute("select command_log_partitions(2)")
             await side.breakers.forget()
+            await Results(side.pool).forget()
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 

@@ -78,6 +78,10 @@ class Past(Protocol):
         """
         ...
 
+    async def former(self, number: int) -> dict[str, dict[str, Any]] | None:
+        """The outputs of a former round of this flow, by phase, sensitive values in clear; none where there is none."""
+        ...
+
     async def earlier_inventory(self, wanted: str = "latest") -> tuple[UUID, dict[str, Any]] | None:
         """The flow id and the outputs of an earlier asset inventory of this engagement.
 
@@ -206,6 +210,8 @@ class PhaseContext:
     `max_attempts` is how many attempts a failure that may pass has at least, `timeout_seconds` how long the run may take.
     `crew` are the agents, None where no model is configured; what they did goes into `insights` and, in figures, `usage`.
     `token` fences the run: it grows with every takeover, and an outside system may refuse a lower one than it has seen.
+    `iteration` is which round of the flow's phases this is, `anew` how often this phase was to be done again from the
+    beginning: by a new round or a restart.
     """
 
     flow_id: UUID
@@ -238,6 +244,8 @@ class PhaseContext:
     targets: Targets | None = None
     hook: str = ""
     error: Mapping[str, Any] = field(default_factory=dict)
+    iteration: int = 1
+    anew: int = 0
 
     @property
     def cancelled(self) -> bool:
@@ -279,9 +287,18 @@ class PhaseContext:
         return str(uuid5(self.run_id, self.hook) if self.hook else self.run_id)
 
     def key(self, step: str) -> str:
-        """The key to hand to an outside system for what this step does: the same in every attempt of the phase."""
+        """The key to hand to an outside system for what this step does: the same in every attempt of the phase, and another
+        one when the phase is done again in a new round or after a restart."""
         place = f"{self.phase}:{self.hook}" if self.hook else self.phase
+        if self.anew:
+            place = f"{place}#{self.anew}"
         return str(uuid5(self.flow_id, f"{place}:{step}"))
+
+    async def former(self, number: int | None = None) -> Mapping[str, Mapping[str, Any]] | None:
+        """The outputs of a former round of this flow, by phase; left out: of the round before this one. None where there is
+        no such round."""
+        wanted = self.iteration - 1 if number is None else number
+        return await self.past.former(wanted) if 0 < wanted < self.iteration else None
 
     async def step(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do a part of the work once: its result is committed, and the next attempt gets it back instead of doing it again.

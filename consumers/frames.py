@@ -30,7 +30,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Run a phase. Inputs and outputs are as the flow holds them: sealed, and large members moved aside.
 
     `start`, `before` and `after` are hooks around its handlers. With `hook`, the name of a moment, the handlers are the hooks
-    of that moment, and no phase runs.
+    of that moment, and no phase runs. `iteration` is the flow's round, `anew` how often the phase was to be done again;
+    `reusable`: the result of an earlier run may be taken.
     """
 
     run_id: UUID
@@ -60,6 +61,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     paused: bool = False
     max_attempts: int = 1
     timeout_seconds: float | None = None
+    iteration: int = 1
+    anew: int = 0
+    reusable: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -143,6 +147,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     execution_time_ms: int = 0
     stuck: bool = False
     handler_versions: dict[str, str] = {}
+    reused_from: Json | None = None
 
 
 class Alive(msgspec.Struct, frozen=True, kw_only=True, tag=True):

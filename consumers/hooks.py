@@ -40,6 +40,7 @@ def work_of(config: FlowTypeConfig, flow: Flow, run: Run) -> Json:
         "start": () if begun else config.hooks.start,
         "before": config.before(phase),
         "after": config.after(phase),
+        "reusable": phase.reusable and bool(run.options.get("reuse_results", True)),
     }
 
 

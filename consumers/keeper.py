@@ -444,6 +444,8 @@ class Keeper:
             paused=active.asked.paused,
             max_attempts=run.max_attempts,
             timeout_seconds=run.timeout_seconds,
+            iteration=flow.iteration_number,
+            anew=flow.phase(run.phase_name).anew,
             **work_of(self._type(flow), flow, run),
         )
 
@@ -464,6 +466,7 @@ class Keeper:
                 resource_usage=ended.resource_usage,
                 agent_insights=ended.agent_insights,
                 handler_versions=ended.handler_versions,
+                reused_from=ended.reused_from,
             )
         if ended.how == "input":
             return RequestInput(

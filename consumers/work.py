@@ -35,6 +35,7 @@ from consumers.crews.crew import ProcessCrew
 from consumers.frames import Ended, Job, Json
 from consumers.hooks import Hooks, InHook
 from consumers.phases import PhaseWork
+from consumers.reuse import Reuse
 from consumers.signals import RunCancelled, Signals
 from consumers.steps import ASK_STEPS, Steps
 from consumers.threads import Threads, exited
@@ -143,14 +144,25 @@ class TenantImports:
 class TenantPast:
     """The tenant's other flows as one run sees them."""
 
-    def __init__(self, past: Past, artifacts: ArtifactStore, tenant: Tenant, flow_id: UUID) -> None:
+    def __init__(self, past: Past, artifacts: ArtifactStore, keyring: Keyring, tenant: Tenant, flow_id: UUID) -> None:
         self._past = past
         self._artifacts = artifacts
+        self._keyring = keyring
         self._tenant = tenant
         self._flow_id = flow_id
 
     async def learned(self) -> list[dict[str, Any]]:
         return await self._past.learned(self._tenant.client_account_id, self._flow_id)
+
+    async def former(self, number: int) -> dict[str, Json] | None:
+        outputs = await self._past.round_of(self._tenant, self._flow_id, number)
+        if outputs is None:
+            return None
+        account = self._tenant.client_account_id
+        return {
+            name: await self._keyring.unseal(account, await self._artifacts.unspill(account, given))
+            for name, given in outputs.items()
+        }
 
     async def earlier_inventory(self, wanted: str = "latest") -> tuple[UUID, dict[str, Any]] | None:
         try:
@@ -287,7 +299,9 @@ class Workshop:
             outputs=outputs,
             artifacts=TenantArtifacts(self._artifacts, account, line.folder),
             imports=TenantImports(self._imports, tenant, line.folder),
-            past=TenantPast(self._past, self._artifacts, tenant, job.flow_id),
+            past=TenantPast(self._past, self._artifacts, self._keyring, tenant, job.flow_id),
+            iteration=job.iteration,
+            anew=job.anew,
             folder=line.folder.path,
             steps=Steps(steps, commit if line.keep is not None else None, line.threads),
             signals=line.signals,
@@ -314,10 +328,11 @@ class Workshop:
             if objections:
                 raise _Objection(objections)
         hooks = Hooks(job, context, self.work.handlers)
+        reuse = Reuse(job, self.work, self._past.results, self._keyring, self._artifacts)
         if job.hook:
             outputs = await hooks.run(job.hook, job.handlers)
         else:
-            outputs = await hooks.around(partial(self._outputs, job))
+            outputs = await hooks.around(partial(self._outputs, job, reuse))
         if job.validate_outputs and job.output_schema is not None:
             results["outputs"] = "passed"
         small = await self._small(job, outputs) if outputs else outputs
@@ -328,15 +343,19 @@ class Workshop:
             validation_results=results,
             resource_usage=context.usage,
             agent_insights=tuple(context.insights),
+            reused_from=reuse.reused_from,
         )
 
-    async def _outputs(self, job: Job, context: PhaseContext) -> Outputs:
-        """What the handlers bring; it fits the phase's schema."""
-        outputs: Outputs = {}
-        for name in job.handlers:
-            outputs.update(await context.threads.do(self.work.handlers[name], context))
+    async def _outputs(self, job: Job, reuse: Reuse, context: PhaseContext) -> Outputs:
+        """What the handlers bring, or brought to an earlier run that it is taken from; it fits the phase's schema."""
+        outputs = await reuse.taken(context)
+        if outputs is None:
+            outputs = {}
+            for name in job.handlers:
+                outputs.update(await context.threads.do(self.work.handlers[name], context))
         if job.validate_outputs and job.output_schema is not None:
             jsonschema.validate(outputs, job.output_schema)
+        await reuse.leave(outputs)
         return outputs
 
 

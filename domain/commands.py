@@ -113,6 +113,11 @@ class ExecutionOptions(BaseModel):
         strict=True,
         description="1 (first) to 5 (last) among the tenant's own flows that wait for a place, from now on (default 3).",
     )
+    reuse_results: bool | None = Field(
+        default=None,
+        strict=True,
+        description="Take the result of an earlier run with the same inputs where the phase allows it (default true).",
+    )
 
 
 class CreateOptions(ExecutionOptions):
@@ -231,7 +236,10 @@ class RollbackFlow(Verb):
 
 
 class StartIteration(Verb):
-    """Begin a new round of the flow's phases."""
+    """Begin a new round of the flow's phases; what the former rounds brought stays."""
+
+    phase_name: Name | None = Field(default=None, description="From this phase on; left out: from the first.")
+    inputs: Data = Field(default_factory=dict, description="Joins what the flow was given before; the newest wins.")
 
 
 class MigrateFlow(Verb):
@@ -277,6 +285,7 @@ class CompletePhase(Command):
     resource_usage: Json = {}
     agent_insights: tuple[Json, ...] = ()
     handler_versions: dict[str, str] = {}
+    reused_from: Json | None = None
 
 
 class RecordSteps(Command):

@@ -32,6 +32,7 @@ from domain.commands import (
     SuspendRun,
 )
 from domain.deciding.answering import provide_input
+from domain.deciding.iterating import iterate
 from domain.deciding.migrating import migrate
 from domain.deciding.running import complete, fail, let_go, request_input
 from domain.deciding.starting import create, execute, start_hook
@@ -107,7 +108,9 @@ def _answer(story: Story, command: Command) -> None:
             let_go(story, command)
         case FireTimer():
             fire(story, command)
-        case SkipPhase() | RollbackFlow() | StartIteration():
+        case StartIteration():
+            iterate(story, command)
+        case SkipPhase() | RollbackFlow():
             raise NotSupported(
                 f"{type(command).__name__} is not supported yet", allowed=allowed(story.flow, story.types)
             )

@@ -8,6 +8,7 @@ MfoError
 │   ├── PhaseUnknown · PhaseOutOfOrder · PhaseAlreadyRunning · PhaseNotPausable
 │   ├── InputsMissing · NothingToAnswer · InputInvalid · AlreadyAnswered · AnswersDiffer · AnswerWanted · NotAnAssignee
 │   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause
+│   ├── IterationsNotSupported · IterationsUsedUp · NothingToIterate
 │   ├── RunNotCurrent
 │   ├── SignalTooLarge · SignalsFull
 │   ├── TypeVersionUnknown · PhaseRunning · NotMigratable · NothingToUndo
@@ -21,7 +22,7 @@ MfoError
 │   ├── MessageUnreadable
 │   └── UploadInvalid · UploadTooLarge · ImportOptionsInvalid
 ├── NotHere                 there is nothing under that name for this tenant
-│   ├── ImportNotFound · ArtifactNotFound · RouteNotFound
+│   ├── ImportNotFound · ArtifactNotFound · IterationNotFound · RouteNotFound
 ├── MethodNotAllowed · OperatorOnly
 ├── Unavailable             not now; try again
 │   ├── StoreUnavailable · StoreBusy · Overloaded · ReadModelBehind
@@ -204,6 +205,24 @@ class FlowDoesNotPause(Refused):
     """Flows of this type cannot be paused."""
 
     code = "pause_not_supported"
+
+
+class IterationsNotSupported(Refused):
+    """Flows of this type have one round only."""
+
+    code = "iterations_not_supported"
+
+
+class IterationsUsedUp(Refused):
+    """The flow has had as many rounds as its type allows."""
+
+    code = "iterations_used_up"
+
+
+class NothingToIterate(Refused):
+    """The round at hand has not begun; execute its first phase."""
+
+    code = "nothing_to_iterate"
 
 
 class RunNotCurrent(Refused):
@@ -396,6 +415,12 @@ class ImportNotFound(NotHere):
     """There is no import with this id."""
 
     code = "import_not_found"
+
+
+class IterationNotFound(NotHere):
+    """The flow has no such round."""
+
+    code = "iteration_not_found"
 
 
 class ArtifactNotFound(NotHere):

@@ -88,7 +88,10 @@ class PhaseSuspended(Event, frozen=True, kw_only=True):
 
 
 class PhaseCompleted(Event, frozen=True, kw_only=True):
-    """`handler_versions` says which code ran: the version of each handler, validator and hook of the run, by name."""
+    """`handler_versions` says which code ran: the version of each handler, validator and hook of the run, by name.
+
+    `reused_from` is `{flow_id, run_id, version}` of the completion whose result was taken instead of doing the work again.
+    """
 
     phase_name: str
     run_id: UUID
@@ -98,6 +101,7 @@ class PhaseCompleted(Event, frozen=True, kw_only=True):
     resource_usage: Json = {}
     agent_insights: tuple[Json, ...] = ()
     handler_versions: dict[str, str] = {}
+    reused_from: Json | None = None
 
 
 class StepsCompleted(Event, frozen=True, kw_only=True):
@@ -298,6 +302,39 @@ class FlowFailed(Event, frozen=True, kw_only=True):
     chain: tuple[Json, ...] = ()
 
 
+class IterationStarted(Event, frozen=True, kw_only=True):
+    """Round `number` began: the phases from `from_phase` on are to be done again; what they brought stays in the history."""
+
+    number: int
+    from_phase: str
+    inputs: Json = {}
+    reason: str | None = None
+
+
+class RecoveryStarted(Event, frozen=True, kw_only=True):
+    """A phase has no attempt left, and its type says what is done before the flow fails.
+
+    It is the `number`-th time of `at_most` by the rule at place `rule`; `reason` is `{class, code, message}` of the failure.
+    A restart names `from_phase`: the phases from there on are to be done again, and the first attempt, under the limits
+    given, begins when the timer `timer` fires, or at once. Other actions have what follows told by an event of its own.
+    """
+
+    phase_name: str
+    action: str
+    reason: Json
+    rule: int
+    number: int
+    at_most: int
+    inputs: Json = {}
+    from_phase: str | None = None
+    delay_seconds: float = 0.0
+    timer: str | None = None
+    timer_token: int = 0
+    max_attempts: int = 1
+    timeout_seconds: float = 300.0
+    options: Json = {}
+
+
 class FlowCancelled(Event, frozen=True, kw_only=True):
     reason: str | None = None
 
@@ -332,6 +369,8 @@ FlowEvent = (
     | FlowMigrated
     | FlowCompleted
     | FlowFailed
+    | IterationStarted
+    | RecoveryStarted
     | FlowCancelled
     | FlowDeleted
 )
@@ -362,6 +401,8 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     FlowMigrated,
     FlowCompleted,
     FlowFailed,
+    IterationStarted,
+    RecoveryStarted,
     FlowCancelled,
     FlowDeleted,
 )

@@ -33,6 +33,7 @@ from domain.events import (
     InputProvided,
     InputReminded,
     InputRequested,
+    IterationStarted,
     PhaseCompleted,
     PhaseFailed,
     PhasePostponed,
@@ -40,13 +41,14 @@ from domain.events import (
     PhaseSkipped,
     PhaseStarted,
     PhaseSuspended,
+    RecoveryStarted,
     RunHandedBack,
     RunReassigned,
     SignalReceived,
     StepsCompleted,
 )
 from domain.questions import MAX_REMINDERS, Question
-from domain.words import SYSTEM_USER, Moment, PhaseStatus, Status
+from domain.words import APPROVAL, SYSTEM_USER, Moment, PhaseStatus, Status
 
 Json = dict[str, Any]
 
@@ -74,7 +76,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
-    """One phase of a flow, as it stands."""
+    """One phase of a flow, as it stands; `anew` is how often it was to be done again from the beginning."""
 
     name: str
     weight: float
@@ -94,6 +96,8 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     agent_insights: tuple[Json, ...] = ()
     failures: tuple[Json, ...] = ()
     handler_versions: dict[str, str] = {}
+    reused_from: Json | None = None
+    anew: int = 0
 
     @property
     def interrupted(self) -> bool:
@@ -262,11 +266,42 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """One round of the flow's phases, told by `first_version` to `last_version` of the history; `status` is where it ended.
+
+    A round without an end is the one at hand.
+    """
+
+    number: int
+    first_version: int
+    started_at: datetime | None
+    from_phase: str | None = None
+    by: str = ""
+    reason: str | None = None
+    last_version: int | None = None
+    ended_at: datetime | None = None
+    status: Status | None = None
+    phases_completed: tuple[str, ...] = ()
+
+
+class Recovering(msgspec.Struct, frozen=True, kw_only=True):
+    """What is being done, or was last, about a phase that has no attempt left; see `RecoveryStarted`."""
+
+    phase_name: str
+    action: str
+    number: int
+    at_most: int
+    reason: Json
+    from_phase: str | None
+    at: datetime
+
+
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
     """What one flow's history adds up to. A flow that does not exist has version 0.
 
     `start_steps` are the results of start hooks, by step; `wrapped_up`: the end hooks are done; `advice` is what the error
-    hooks said about the failure that stands; `moves` are the migrations that were not undone, oldest first.
+    hooks said about the failure that stands; `moves` are the migrations that were not undone, oldest first. `rounds` is empty until a second one begins. `recovered` counts the recoveries
+    by phase and rule since a person last took the flow in hand.
     """
 
     id: UUID
@@ -311,6 +346,9 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     signal_ids: tuple[str, ...] = ()
     answered: Answered | None = None
     moves: tuple[Move, ...] = ()
+    rounds: tuple[Round, ...] = ()
+    recovery: Recovering | None = None
+    recovered: dict[str, int] = {}
 
     @property
     def exists(self) -> bool:
@@ -464,8 +502,11 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 resource_usage=fact.resource_usage,
                 agent_insights=fact.agent_insights,
                 handler_versions=fact.handler_versions,
+                reused_from=fact.reused_from,
             )
-            return replace(_moved(flow, done, meta), run=None, status=_between(flow, done.status))
+            recovery = None if flow.recovery and flow.recovery.phase_name == done.name else flow.recovery
+            moved = _moved(flow, done, meta)
+            return replace(moved, run=None, recovery=recovery, status=_between(flow, done.status))
         case CheckpointCreated():
             point = Checkpoint(
                 checkpoint_id=fact.checkpoint_id,
@@ -523,6 +564,10 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
             return replace(flow, status=Status.COMPLETED, completed_at=meta.at, paused=None, deadline=None)
         case FlowFailed():
             return _failed(flow, fact, meta)
+        case IterationStarted():
+            return _iterated(flow, fact, meta)
+        case RecoveryStarted():
+            return _recovering(flow, fact, meta)
         case FlowCancelled():
             return _ended(flow, Status.CANCELLED, meta)
         case FlowDeleted():
@@ -610,7 +655,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         options={**fact.options, "timeout_seconds": fact.timeout_seconds, "max_attempts": fact.max_attempts},
         error=None,
         steps=phase.steps if flow.status is not Status.FAILED else _kept_waits(phase.steps),
-        failures=phase.failures if fact.attempt > 1 else (),
+        failures=phase.failures if fact.attempt > 1 or _recovers(flow, phase) else (),
     )
     return replace(
         _moved(flow, running, meta),
@@ -624,6 +669,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         error=None,
         wrapped_up=False,
         advice={},
+        recovery=None if flow.status is Status.FAILED else flow.recovery,
     )
 
 
@@ -681,7 +727,97 @@ def _failed(flow: Flow, fact: FlowFailed, meta: Meta) -> Flow:
         start=None,
         deadline=None,
         advice={},
+        recovered={},
     )
+
+
+def _recovers(flow: Flow, phase: Phase) -> bool:
+    return flow.status is not Status.FAILED and flow.recovery is not None and flow.recovery.phase_name == phase.name
+
+
+def again_from(flow: Flow, name: str, meta: Meta) -> Flow:
+    """The flow with the phases from this one on to be done again, as if they had never begun; what they brought stays in
+    the history alone."""
+    place = [phase.name for phase in flow.phases].index(name)
+    for phase in flow.phases[place:]:
+        fresh = Phase(name=phase.name, weight=phase.weight, anew=phase.anew + 1)
+        flow = _with(flow, fresh) if phase.status is PhaseStatus.PENDING else _moved(flow, fresh, meta)
+    return replace(
+        flow,
+        run=None,
+        waiting=None,
+        suspended=None,
+        retry=None,
+        error=None,
+        completed_at=None,
+        start_steps=flow.start_steps if place else {},
+        wrapped_up=False,
+        advice={},
+    )
+
+
+def rounds_of(flow: Flow) -> tuple[Round, ...]:
+    """All rounds of a flow, the one at hand last, without an end."""
+    return flow.rounds or (Round(number=1, by=flow.created_by, first_version=1, started_at=flow.created_at),)
+
+
+def _iterated(flow: Flow, fact: IterationStarted, meta: Meta) -> Flow:
+    known = rounds_of(flow)
+    ended = replace(
+        known[-1],
+        last_version=flow.version - 1,
+        ended_at=flow.completed_at or meta.at,
+        status=flow.status,
+        phases_completed=tuple(phase.name for phase in flow.phases if phase.status in DONE),
+    )
+    begun = Round(
+        number=fact.number,
+        from_phase=fact.from_phase,
+        by=meta.user_id,
+        reason=fact.reason,
+        first_version=flow.version,
+        started_at=meta.at,
+    )
+    flow = replace(
+        again_from(flow, fact.from_phase, meta),
+        iteration_number=fact.number,
+        rounds=(*known[:-1], ended, begun),
+        # who agreed to something has not seen what comes now
+        inputs={**{name: value for name, value in flow.inputs.items() if name != APPROVAL}, **fact.inputs},
+        start=None,
+        deadline=_deadline_of(flow.options, flow.version, meta.at),
+        recovery=None,
+        recovered={},
+    )
+    return replace(flow, status=_between(flow, None))
+
+
+def _recovering(flow: Flow, fact: RecoveryStarted, meta: Meta) -> Flow:
+    now = Recovering(
+        phase_name=fact.phase_name,
+        action=fact.action,
+        number=fact.number,
+        at_most=fact.at_most,
+        reason=fact.reason,
+        from_phase=fact.from_phase,
+        at=meta.at,
+    )
+    used = {**flow.recovered, f"{fact.phase_name}:{fact.rule}": fact.number}
+    flow = replace(flow, recovery=now, recovered=used, inputs={**flow.inputs, **fact.inputs})
+    if fact.from_phase is None:
+        return flow
+    retry = Retry(
+        phase_name=fact.from_phase,
+        attempt=1,
+        max_attempts=fact.max_attempts,
+        timer=fact.timer or RETRY_TIMER,
+        timer_token=fact.timer_token,
+        delay_seconds=fact.delay_seconds,
+        scheduled_at=meta.at,
+        options=fact.options,
+        timeout_seconds=fact.timeout_seconds,
+    )
+    return replace(again_from(flow, fact.from_phase, meta), retry=retry)
 
 
 def _retry_scheduled(flow: Flow, fact: PhaseRetryScheduled, meta: Meta) -> Flow:

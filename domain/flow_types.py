@@ -10,6 +10,7 @@ import msgspec
 
 from domain.errors import PhaseUnknown, RegistrationError, TypeUnknown
 from domain.questions import Question, faults
+from domain.recovery import Recovery, check_recovery
 from domain.words import SENSITIVE_KEYS, FailureClass, Resolve
 
 Json = dict[str, Any]
@@ -54,6 +55,8 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `question` says how its required inputs are asked for where they are missing. With assignees in it, nothing but their
     answer brings them: neither the flow's initial data nor the inputs of an execute.
+    `reusable` says that what the handlers bring follows from inputs, outputs of earlier phases and files alone, so that it
+    may be taken from an earlier run. `recovery` is what is done before the flow fails, the first rule that fits first.
     """
 
     name: str
@@ -79,6 +82,8 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     question: Question | None = None
+    reusable: bool = False
+    recovery: tuple[Recovery, ...] = ()
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +121,8 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `max_running`: most runs of the type in hand at once, over all processes and tenants (none: no limit).
     With the default `retry_config` each class of failure has its own limits (`domain/failures.py`). `crew_class` names the crew that takes part (none: the deterministic handlers alone), `output_schema` is JSON Schema.
-    `flow_timeout_seconds` is how long a whole flow may take, pauses not counted (none: for ever).
+    `flow_timeout_seconds` is how long a whole flow may take, pauses not counted (none: for ever). `recovery` holds for
+    phases without rules of their own; `reuse_results` says whether flows take results of `reusable` phases when nothing else is said.
     """
 
     name: str
@@ -135,6 +141,8 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     phase_aliases: dict[str, str] = {}
     metadata: Json = {}
     hooks: Hooks = Hooks()
+    recovery: tuple[Recovery, ...] = ()
+    reuse_results: bool = True
 
     @property
     def handlers(self) -> tuple[str, ...]:
@@ -216,6 +224,11 @@ class FlowTypes:
         _can_try(where, config.retry_config, config.timeout_seconds)
         _can_wait(where, config.input_timeout_seconds, config.flow_timeout_seconds)
         _all_known(where, "hook", config.hooks.all, handlers)
+        _can_recover(where, config.recovery, names)
+        for n, phase in enumerate(config.phases):
+            _can_recover(f"{where}, phase {phase.name!r}", phase.recovery, names[: n + 1])
+        if config.capabilities.max_iterations < 1:
+            raise RegistrationError(f"{where} must allow at least one round")
         if config.max_running is not None and config.max_running < 1:
             raise RegistrationError(f"{where} must allow at least one run at once")
         known = self._versions.get((config.name, config.version))
@@ -331,6 +344,13 @@ def _can_try(where: str, retry: RetryConfig | None, timeout_seconds: float | Non
         raise RegistrationError(f"{where} must allow at least one attempt")
     if timeout_seconds is not None and timeout_seconds <= 0:
         raise RegistrationError(f"{where} must have a timeout above 0 seconds")
+
+
+def _can_recover(where: str, rules: tuple[Recovery, ...], startable: Collection[str]) -> None:
+    check_recovery(where, rules, startable)
+    secret = sorted({_word(name) for rule in rules for name in _names(rule.with_inputs)} & SENSITIVE_KEYS)
+    if secret:
+        raise RegistrationError(f"{where}: with_inputs must hold no secret, such as {secret[0]}")
 
 
 def _can_wait(where: str, *seconds: float | None) -> None:

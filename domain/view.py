@@ -109,6 +109,8 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "migrations": migrations(flow),
             "attempts": attempts(flow),
             "estimated_completion": estimated_completion(flow, types),
+            "rounds": msgspec.to_builtins(flow.rounds),
+            "recovery": msgspec.to_builtins(flow.recovery),
         },
         "created_at": flow.created_at,
         "updated_at": flow.updated_at,
@@ -238,6 +240,7 @@ def phase_view(flow: Flow, phase: Phase, types: FlowTypes) -> Json:
         "outputs": phase.outputs,
         "error": phase.error,
         "handler_versions": phase.handler_versions,
+        "reused_from": phase.reused_from,
     }
 
 

@@ -107,6 +107,8 @@ SENSITIVE_KEYS = frozenset(
 
 SEALED, SPILLED = "$sealed", "$artifact"
 """The one member of an object that stands for a sensitive value, and a member of one for a value that was moved to an artifact."""
+APPROVAL = "approval"
+"""The input by which a person agrees to what a phase suggests; it holds for one round."""
 
 SYSTEM_USER = "mfo"
 """The actor of what the service does by itself: timers that fire, runs taken over."""

@@ -36,6 +36,7 @@ from domain.commands import (
     ProvideInput,
     RequestInput,
     SignalFlow,
+    StartIteration,
 )
 from domain.decide import decide
 from domain.deciding.story import OVER, Story
@@ -342,7 +343,7 @@ class Committer:
         small: dict[str, Any] = {}
         if isinstance(command, CreateFlow):
             small = {"initial_data": await self._artifacts.spill(account, sealed["initial_data"])}
-        elif isinstance(command, ExecutePhase):
+        elif isinstance(command, ExecutePhase | StartIteration):
             small = {"inputs": await self._artifacts.spill(account, sealed["inputs"])}
         elif isinstance(command, ProvideInput):
             small = await self._artifacts.spill(account, {name: sealed[name] for name in command.values})

@@ -9,9 +9,10 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from domain.commands import Tenant
-from domain.flow import Flow
+from domain.flow import Flow, fold
 from domain.words import PhaseStatus
 from eventstore.database import Connection
+from eventstore.results import Results
 from eventstore.store import Store
 
 MAX_LEARNED = 5000
@@ -42,6 +43,7 @@ class Past:
     def __init__(self, pool: AsyncConnectionPool[Connection], store: Store) -> None:
         self._pool = pool
         self._store = store
+        self.results = Results(pool)
 
     async def learned(self, client_account_id: UUID, flow_id: UUID) -> list[dict[str, Any]]:
         """What people of this client account approved or rejected in other flows than this one that are not deleted.
@@ -59,6 +61,18 @@ class Past:
             cursor = await connection.execute(LATEST, (tenant.client_account_id, tenant.engagement_id, flow_id))
             row = await cursor.fetchone()
         return row[0] if row is not None else None
+
+    async def round_of(self, tenant: Tenant, flow_id: UUID, number: int) -> dict[str, dict[str, Any]] | None:
+        """The outputs of a former round's phases as the flow's history holds them; none where there is no such round."""
+        history = [recorded for _, recorded in await self._store.history(flow_id)]
+        flow = fold(Flow(id=flow_id), history)
+        if (flow.client_account_id, flow.engagement_id) != (tenant.client_account_id, tenant.engagement_id):
+            return None
+        for one in flow.rounds:
+            if one.number == number and one.last_version is not None:
+                then = fold(Flow(id=flow_id), history[: one.last_version])
+                return {phase.name: dict(phase.outputs) for phase in then.phases if phase.outputs}
+        return None
 
     async def inventory_of(self, tenant: Tenant, flow_id: UUID) -> dict[str, Any] | None:
         """The outputs of a flow's inventory as its history holds them; none where the tenant has no such flow or inventory."""

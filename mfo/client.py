@@ -353,6 +353,26 @@ class Client:
                     break
         return whole
 
+    async def iterate(
+        self,
+        flow_id: str,
+        phase_name: str | None = None,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+    ) -> Json:
+        """Begin a new round of the phases, from the first or the one named; `{flow_id, status, version, position}`."""
+        given = {"phase_name": phase_name, "inputs": dict(inputs) if inputs else None, "reason": reason}
+        return await self.tell(flow_id, "iterate", {name: value for name, value in given.items() if value is not None})
+
+    async def iterations(self, flow_id: str) -> Json:
+        """The rounds of a flow: `{iterations[{number, from_phase, status, started_at, ended_at, ...}], max_iterations}`."""
+        return await self.request("GET", f"/flows/{flow_id}/iterations")
+
+    async def iteration(self, flow_id: str, number: int) -> Json:
+        """One round with its `inputs`, `phases` and `outputs`, as they stood at its end."""
+        return await self.request("GET", f"/flows/{flow_id}/iterations/{number}")
+
     async def delete(self, flow_id: str, reason: str | None = None) -> Json:
         """Hide a flow; its history stays. `{}`, or what every command of a parked flow is answered: `{outcome: parked, ...}`."""
         return await self.request("DELETE", f"/flows/{flow_id}", params={"reason": reason})

@@ -365,7 +365,8 @@ class Shown:
         changed = out.get("changed")
         if not changed:
             return
-        self.head(f"Since the discovery {changed['against']}")
+        number = changed.get("against_round")
+        self.head(f"Since round {number}" if number else f"Since the discovery {changed['against']}")
         kinds = ("before", "after", "new", "gone", "changed", "renamed", "unchanged", "by_field", "matched_by")
         told = {kind.replace("_", " "): changed.get(kind) for kind in kinds}
         self.lines(facts({kind: _most(one) if isinstance(one, dict) else one for kind, one in told.items()}))

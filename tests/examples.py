@@ -48,6 +48,7 @@ from domain.events import (
     InputProvided,
     InputReminded,
     InputRequested,
+    IterationStarted,
     PhaseCompleted,
     PhaseFailed,
     PhasePostponed,
@@ -56,6 +57,7 @@ from domain.events import (
     PhaseStarted,
     PhaseSuspended,
     PlannedPhase,
+    RecoveryStarted,
     RunHandedBack,
     RunReassigned,
     SignalReceived,
@@ -63,9 +65,11 @@ from domain.events import (
 )
 from domain.flow_types import FlowCapabilities, FlowTypeConfig, Hooks, PhaseConfig, RetryConfig
 from domain.questions import Assignees, Question
+from domain.recovery import Recovery
 
 FLOW_ID = UUID("8a6e0804-2bd0-4672-b79d-d97027f9071a")
 RUN_ID = UUID("11111111-1111-4111-8111-111111111111")
+OTHER_FLOW_ID = UUID("66666666-6666-4666-8666-666666666666")
 CHECKPOINT_ID = UUID("22222222-2222-4222-8222-222222222222")
 CLIENT = UUID("33333333-3333-4333-8333-333333333333")
 ENGAGEMENT = UUID("44444444-4444-4444-8444-444444444444")
@@ -162,7 +166,43 @@ SIGNED = FlowTypeConfig(
     ),
     retry_config=RetryConfig(jitter=False),
 )
-FLOW_TYPES = (SIGNED, TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED)
+_ONCE = RetryConfig(max_attempts=1, jitter=False)
+STUBBORN = FlowTypeConfig(
+    name="stubborn",
+    display_name="Stubborn",
+    description="Says what is done before it fails, one thing after the other; each phase has one attempt",
+    phases=(
+        _phase(
+            "gather",
+            recovery=(
+                Recovery(action="manual_intervention_required", when=("not_retryable",)),
+                Recovery(action="retry_with_backoff", when=("network",), delay_seconds=30.0, at_most=2),
+                Recovery(action="retry_with_data_cleanup", when=("code:io_failed",), with_inputs={"strict": False}),
+            ),
+        ),
+        _phase("sift"),
+        _phase(
+            "judge",
+            recovery=(
+                Recovery(action="restart_from_last_checkpoint", when=("database",)),
+                Recovery(action="restart_from_phase", from_phase="sift", when=("timeout",), delay_seconds=9.0),
+                Recovery(action="restart_from_phase", when=("unknown",)),
+                Recovery(action="fallback", with_inputs={"approach": "conservative"}, when=("crew",)),
+            ),
+        ),
+    ),
+    retry_config=_ONCE,
+    recovery=(Recovery(action="restart_from_phase", from_phase="gather"),),
+    capabilities=FlowCapabilities(supports_iterations=True, max_iterations=2),
+)
+ONE_ROUND = FlowTypeConfig(
+    name="one_round",
+    display_name="One round",
+    description="Has one round only",
+    phases=(_phase("only"),),
+    capabilities=FlowCapabilities(supports_iterations=False),
+)
+FLOW_TYPES = (SIGNED, TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED, STUBBORN, ONE_ROUND)
 
 CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")
 CREATE_AUTO = CREATE.model_copy(update={"options": CreateOptions(auto_execute=True)})
@@ -173,6 +213,8 @@ RESUME = ResumeFlow(flow_id=FLOW_ID)
 CANCEL = CancelFlow(flow_id=FLOW_ID, reason="no longer wanted")
 DELETE = DeleteFlow(flow_id=FLOW_ID, reason="made by mistake")
 ANSWER = ProvideInput.model_validate({"flow_id": FLOW_ID, "answer": 42})
+
+ITERATE = StartIteration(flow_id=FLOW_ID, reason="new figures")
 
 COMMANDS: tuple[Command, ...] = (
     CREATE,
@@ -185,8 +227,8 @@ COMMANDS: tuple[Command, ...] = (
     SignalFlow(flow_id=FLOW_ID, name="approved", payload={"by": "crm"}, signal_id="order-7"),
     SkipPhase(flow_id=FLOW_ID),
     RollbackFlow(flow_id=FLOW_ID),
-    StartIteration(flow_id=FLOW_ID),
     MigrateFlow(flow_id=FLOW_ID, to_version="2.0.0", phase_mapping={"first": "opening"}),
+    ITERATE,
     CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, outputs={"rows": 3}),
     RecordSteps(flow_id=FLOW_ID, run_id=RUN_ID, token=1, results={"fetch": {"rows": 3}}),
     FailPhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, error={"class": "timeout", "retryable": True}),
@@ -248,6 +290,7 @@ COMPLETED = PhaseCompleted(
     resource_usage={"cpu_seconds": 0.1, "peak_memory_mb": 80.0},
     agent_insights=({"agent": "mapper", "insight": "three rows"},),
     handler_versions={"work": "2", "file_exists": "4acc30b8fd93"},
+    reused_from={"flow_id": str(OTHER_FLOW_ID), "run_id": str(RUN_ID), "version": 3},
 )
 CHECKPOINT = CheckpointCreated(checkpoint_id=CHECKPOINT_ID, phase_name="first", state_sha256="ab" * 32)
 FAILED_ATTEMPT = PhaseFailed(
@@ -360,6 +403,22 @@ FAILED = FlowFailed(
         },
     ),
 )
+ITERATED = IterationStarted(number=2, from_phase="second", inputs={"hint": "again"}, reason="new figures")
+RECOVERING = RecoveryStarted(
+    phase_name="second",
+    action="restart_from_phase",
+    reason={"class": "network", "code": "io_failed", "message": "the wire is cut"},
+    rule=0,
+    number=1,
+    at_most=2,
+    from_phase="first",
+    delay_seconds=5.0,
+    timer="retry",
+    timer_token=4,
+    max_attempts=3,
+    timeout_seconds=60.0,
+    options={"save_checkpoints": True},
+)
 CANCELLED = FlowCancelled(reason="no longer wanted")
 DELETED = FlowDeleted(reason="made by mistake")
 
@@ -389,6 +448,8 @@ EVENTS: tuple[FlowEvent, ...] = (
     MIGRATED,
     FINISHED,
     FAILED,
+    ITERATED,
+    RECOVERING,
     CANCELLED,
     DELETED,
 )

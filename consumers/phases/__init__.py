@@ -88,11 +88,11 @@ class PhaseWork:
 
     def mode(self, phase: PhaseConfig, hooks: Sequence[str] = ()) -> Mode:
         """How a phase runs: as the most demanding of its handlers and hooks does; one with validators or plain functions
-        never runs inline."""
+        never runs inline, nor does one that may take an earlier result."""
         named = (*phase.handlers, *hooks)
         modes = {getattr(self.handlers[name], "mode", "exclusive") for name in named}
         if not all(inspect.iscoroutinefunction(self.handlers[name]) for name in named):
             modes.add("shared")
         if "exclusive" in modes:
             return "exclusive"
-        return "shared" if "shared" in modes or phase.validators else "inline"
+        return "shared" if "shared" in modes or phase.validators or phase.reusable else "inline"

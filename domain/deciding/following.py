@@ -10,7 +10,8 @@ from domain.deciding.starting import missing_inputs
 from domain.deciding.story import OVER, THE_END
 from domain.flow import INPUT_TIMER, RETRY_TIMER, START_TIMER, WAIT_TIMER, Flow, Phase
 from domain.flow_types import FlowTypes
-from domain.words import Action, Status
+from domain.recovery import Remedy
+from domain.words import APPROVAL, Action, Status
 
 Json = dict[str, Any]
 
@@ -29,13 +30,13 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
     if flow.status in OVER:
         return _action(Action.NONE, None, [], f"The flow is {flow.status}", None)
     if flow.status is Status.FAILED:
-        advice = flow.advice.get("message") or "execute it again or cancel the flow"
+        advice = flow.advice.get("message") or _advice(flow)
         return _action(Action.RETRY, name, [], f"{title} failed; {advice}", seconds)
     if flow.paused is not None:
         message = "The flow is paused; work in progress is draining" if flow.draining else "The flow is paused"
         return _action(Action.RESUME, name, [], message, None)
     if flow.waiting is not None:
-        kind = Action.APPROVE if "approval" in flow.waiting.fields else Action.PROVIDE_INPUT
+        kind = Action.APPROVE if APPROVAL in flow.waiting.fields else Action.PROVIDE_INPUT
         wanted, until = list(flow.waiting.fields), _until(flow, INPUT_TIMER)
         return _action(kind, flow.waiting.phase_name, wanted, flow.waiting.message, None, until=until)
     if flow.retry is not None:
@@ -52,6 +53,12 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
         return _action(Action.WAIT, name, [], "Ending the flow" if flow.run.hook else f"Processing {title}", seconds)
     missing = missing_inputs(flow, config, {}) if config else []
     return _action(Action.EXECUTE_PHASE, name, missing, f"Execute {title}", seconds)
+
+
+def _advice(flow: Flow) -> str:
+    done, again = flow.recovery, "execute it again or cancel the flow"
+    person = done is not None and done.action == Remedy.MANUAL_INTERVENTION_REQUIRED
+    return f"a person has to remove the cause, then {again}" if person else again
 
 
 def _until(flow: Flow, name: str) -> datetime | None:

@@ -8,8 +8,9 @@ from uuid import uuid5
 import msgspec
 
 from domain.commands import CompletePhase, FailPhase, HandBackRun, ReassignRun, RequestInput
+from domain.deciding.recovering import recover_or_give_up
 from domain.deciding.starting import ask_for, go_on, limits_of
-from domain.deciding.story import Story, current_run, give_up, state_sha256
+from domain.deciding.story import Story, current_run, state_sha256
 from domain.events import (
     CheckpointCreated,
     FlowFailed,
@@ -52,6 +53,7 @@ def complete(story: Story, command: CompletePhase) -> None:
             resource_usage=command.resource_usage,
             agent_insights=command.agent_insights,
             handler_versions=command.handler_versions,
+            reused_from=command.reused_from,
         )
     )
     if run.options.get("save_checkpoints", True):
@@ -144,7 +146,7 @@ def fail(story: Story, command: FailPhase) -> None:
             if story.flow.paused is None and (story.flow.next_phase is None or story.flow.auto_execute):
                 go_on(story)
         case _:
-            give_up(story, run.phase_name, error)
+            recover_or_give_up(story, run, error)
 
 
 def _fail_hook(story: Story, run: Run, command: FailPhase, told: Json) -> None:

@@ -106,7 +106,7 @@ def execute(story: Story, command: ExecutePhase) -> None:
     if following is None:
         _execute_end(story, command)
         return
-    config = _phase_asked(story, command.phase_name) if command.phase_name else story.type.phase(following.name)
+    config = phase_asked(story, command.phase_name) if command.phase_name else story.type.phase(following.name)
     if config.name != following.name:
         if flow.phase(config.name).status in DONE:
             raise PhaseOutOfOrder(
@@ -118,14 +118,14 @@ def execute(story: Story, command: ExecutePhase) -> None:
     if missing:
         if set(missing) <= set(reserved(story.type)):
             # which only an answer can bring
-            _leave_error_hooks(story)
+            leave_error_hooks(story)
             ask_for(story, config, missing, options.get("input_timeout_seconds"))
             return
         raise InputsMissing(
             f"phase {config.name} needs {', '.join(missing)}",
             errors=[FieldError(f"inputs.{name}", "is required") for name in missing],
         )
-    _leave_error_hooks(story)
+    leave_error_hooks(story)
     start_phase(story, config, command.inputs, options)
 
 
@@ -134,14 +134,14 @@ def _execute_end(story: Story, command: ExecutePhase) -> None:
     if not story.type.hooks.end:
         raise FlowIsOver(allowed=allowed(story.flow, story.types))
     last = story.type.phases[-1]
-    if command.phase_name and (named := _phase_asked(story, command.phase_name).name) != last.name:
+    if command.phase_name and (named := phase_asked(story, command.phase_name).name) != last.name:
         raise PhaseOutOfOrder(f"phase {named} has been completed; what is left is the flow's end", allowed=[last.name])
     options = options_for(story, last, command.options.model_dump(exclude_none=True))
-    _leave_error_hooks(story)
+    leave_error_hooks(story)
     start_hook(story, Moment.END, options=options, inputs=command.inputs)
 
 
-def _leave_error_hooks(story: Story) -> None:
+def leave_error_hooks(story: Story) -> None:
     """What the error hooks were about to say is about a failure that no longer stands."""
     run = story.flow.run
     if run is None:
@@ -157,7 +157,7 @@ def _leave_error_hooks(story: Story) -> None:
     )
 
 
-def _phase_asked(story: Story, name: str) -> PhaseConfig:
+def phase_asked(story: Story, name: str) -> PhaseConfig:
     try:
         return story.type.phase(name)
     except PhaseUnknown as unknown:
@@ -229,6 +229,9 @@ def options_for(story: Story, config: PhaseConfig, call: Json) -> Json:
         "validate_inputs": given.get("validate_inputs", True),
         "validate_outputs": given.get("validate_outputs", True),
         # only what changes it is told
+        **({} if given.get("reuse_results", story.type.reuse_results) else {"reuse_results": False}),
+        # whoever says how many attempts there are has no more than these
+        **({"recover": False} if retries is not None or not retried else {}),
         **({"priority": call["priority"]} if "priority" in call else {}),
     }
 

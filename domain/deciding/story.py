@@ -12,6 +12,7 @@ from domain.errors import FlowIsOver, RunNotCurrent
 from domain.events import FlowEvent, FlowFailed
 from domain.flow import DONE, Flow, Meta, Recorded, evolve
 from domain.flow_types import FlowTypeConfig, FlowTypes
+from domain.rounds import can_iterate
 from domain.words import Moment, Status
 
 Json = dict[str, Any]
@@ -76,8 +77,9 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
     """The verbs that the flow takes now, in the words of the HTTP routes."""
     if flow.status is Status.DELETED or not flow.exists:
         return []
+    again = ["iterate"] if can_iterate(flow, types.version(flow.flow_type, flow.flow_version)) else []
     if flow.status in OVER:
-        return ["delete"]
+        return [*again, "delete"]
     verbs: list[str] = []
     if flow.paused is not None:
         verbs.append("resume")
@@ -89,7 +91,7 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
         verbs.append("signals")
     if flow.paused is None and flow.status is not Status.FAILED and _can_pause(flow, types):
         verbs.append("pause")
-    return [*verbs, "cancel", "delete"]
+    return [*verbs, *again, "cancel", "delete"]
 
 
 def asks_people(flow: Flow) -> bool:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from domain.flow_types import FlowCapabilities, FlowTypeConfig, Hooks, PhaseConfig
+from domain.recovery import NOT_RETRYABLE, Recovery, Remedy
+
+BACK_OFF_SECONDS = 30.0
+# a worker that ran out of memory does so again, and inputs that are wrong are asked for
+PASSING = ("timeout", "database", "rate_limited", "crew", "execution", "retryable", "unknown")
+NEEDS_PERSON = Recovery(
+    action=Remedy.MANUAL_INTERVENTION_REQUIRED, when=(NOT_RETRYABLE, "permission", "business_logic", "permanent")
+)
+CONNECTIVITY = Recovery(action=Remedy.RETRY_WITH_BACKOFF, when=("network",), delay_seconds=BACK_OFF_SECONDS)
+ABOUT_FILES = (NEEDS_PERSON, CONNECTIVITY, Recovery(action=Remedy.RESTART_FROM_PHASE, when=PASSING))
 
 DISCOVERY = FlowTypeConfig(
     name="discovery",
     display_name="Discovery Flow",
     description="Discover and catalog IT assets and their dependencies",
-    version="1.2.0",
+    version="1.3.0",
     phases=(
         PhaseConfig(
             name="data_import",
@@ -19,6 +29,7 @@ DISCOVERY = FlowTypeConfig(
             input_alternatives={"import_file_id": ("import_file_ids",)},
             validators=("file_exists", "import_options_valid", "file_format_valid"),
             handlers=("store_raw_data",),
+            recovery=ABOUT_FILES,
             weight=2.0,
             expected_seconds=5.0,
         ),
@@ -30,6 +41,7 @@ DISCOVERY = FlowTypeConfig(
             optional_inputs=("approval", "auto_approve_mappings", "mapping_confidence_threshold"),
             validators=("mappings_complete",),
             handlers=("apply_mappings",),
+            recovery=ABOUT_FILES,
             asks_for_inputs=True,
             weight=1.0,
             expected_seconds=3.0,
@@ -88,5 +100,10 @@ DISCOVERY = FlowTypeConfig(
     metadata={"category": "data_ingestion", "tags": ["discovery", "data_import", "inventory"]},
     hooks=Hooks(
         start=("discovery_initialization",), end=("discovery_finalization",), error=("discovery_error_handler",)
+    ),
+    recovery=(
+        NEEDS_PERSON,
+        CONNECTIVITY,
+        Recovery(action=Remedy.RESTART_FROM_LAST_CHECKPOINT, when=PASSING),
     ),
 )

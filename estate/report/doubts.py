@@ -130,8 +130,10 @@ def changes(page: Page, data: ReportData, _: Figures) -> None:
         if len(kept) < LISTED:
             kept.append(row)
     told = data.of("asset_inventory").get("changed") or {}
+    number = told.get("against_round")
+    against = f"round {number} of this flow" if number else f"the discovery {told.get('against', 'before')}"
     page.paragraph(
-        f"Compared with the discovery {told.get('against', 'before')}, which had {charts.number(told.get('before'))} assets;"
+        f"Compared with {against}, which had {charts.number(told.get('before'))} assets;"
         f" {charts.number(told.get('unchanged'))} are unchanged."
     )
     page.chart(charts.bars("c-changes", "Assets new, gone, renamed and changed", dict(kinds.most_common())))

@@ -301,6 +301,41 @@ def rollback(
 
 
 @app.command()
+def iterate(
+    *,
+    flow_id: FlowId,
+    phase: Annotated[str | None, typer.Argument(help="From this phase on; left out: from the first.")] = None,
+    inputs: Inputs = None,
+    reason: Reason = None,
+    wait: Wait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Begin a new round of a flow's phases; what the former rounds brought stays (mfo flow iterations)."""
+    given = values(inputs)
+    _tell(flow_id, "iterate", {"phase_name": phase, "inputs": given or None, "reason": reason}, as_json, wait=wait)
+
+
+@app.command()
+def iterations(
+    flow_id: FlowId,
+    number: Annotated[int | None, typer.Argument(min=1, help="Only this round, with its phases and outputs.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The rounds of a flow, or what the phases of one of them brought."""
+    if number is not None:
+        one = talk(lambda client: client.iteration(flow_id, number))
+        shown = {name: value for name, value in one.items() if name not in {"phases", "outputs", "inputs"}}
+        give(one, facts(shown) + "\n\n" + _phases(one), as_json)
+        return
+    found = talk(lambda client: client.iterations(flow_id))
+    rows = [
+        [each["number"], each["from_phase"], each["status"], each["started_at"], each["ended_at"], each["reason"]]
+        for each in found["iterations"]
+    ]
+    give(found, table(["round", "from", "status", "began", "ended", "reason"], rows), as_json)
+
+
+@app.command()
 def delete(flow_id: FlowId, reason: Reason = None, as_json: AsJson = False) -> None:
     """Hide a flow; its history stays."""
     answer = talk(lambda client: client.delete(flow_id, reason))
@@ -503,6 +538,8 @@ def _status(found: Json) -> str:
             "message": action.get("message"),
             "waits for": ", ".join(waits_for(one) for one in found.get("timers") or []) or None,
             "waiting": waiting_line(found.get("waiting")),
+            "round": found.get("iteration_number") if (found.get("iteration_number") or 1) > 1 else None,
+            "recovery": recovery_line(found.get("recovery")),
             "version": found.get("version"),
         }
     )
@@ -528,6 +565,14 @@ def waiting_line(wait: Json | None) -> str | None:
     if wait.get("before"):
         parts.append(f"Before it: {wait['before']} of this tenant (priority {wait.get('priority')}).")
     return " ".join([*parts, f"Since {wait['since']}."])
+
+
+def recovery_line(recovery: Json | None) -> str | None:
+    """What is done by itself about a phase that used up its attempts."""
+    if not recovery:
+        return None
+    where = f", from {recovery['from_phase']}" if recovery.get("from_phase") else ""
+    return f"{recovery['action']} for {recovery['phase_name']} ({recovery['number']} of {recovery['at_most']}){where}"
 
 
 def _phases(found: Json) -> str:

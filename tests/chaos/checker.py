@@ -32,10 +32,12 @@ from domain.errors import MfoError
 from domain.events import (
     FlowEvent,
     InputRequested,
+    IterationStarted,
     PhaseCompleted,
     PhaseFailed,
     PhaseStarted,
     PhaseSuspended,
+    RecoveryStarted,
     RunHandedBack,
     RunReassigned,
     StepsCompleted,
@@ -225,6 +227,7 @@ def _rebuilt(name: str, fact: FlowEvent, before: Flow) -> Command | None:
             validation_results=fact.validation_results,
             resource_usage=fact.resource_usage,
             agent_insights=fact.agent_insights,
+            reused_from=fact.reused_from,
         ),
         ("RecordSteps", StepsCompleted): lambda fact: RecordSteps(**run, results=fact.results),
         ("FailPhase", PhaseFailed): lambda fact: FailPhase(
@@ -482,13 +485,19 @@ def _done(mine: list[Entry], history: History) -> Found:
 def _steps_kept(mine: list[Entry], history: History, terms: Terms) -> Found:
     """A step that has its result is not done again by whoever takes the phase on after that."""
     kept: dict[tuple[str, str], int] = {}
+    anew: list[int] = []
     for one in history.recorded:
+        if isinstance(one.fact, IterationStarted | RecoveryStarted):
+            # phases begin again, and their steps with them
+            anew.append(one.version)
         if isinstance(one.fact, StepsCompleted):
             for name in one.fact.results:
                 kept.setdefault((one.fact.phase_name, name), one.version)
     for entry in mine:
         version = kept.get((entry.phase, entry.step))
         began = terms.began.get((entry.run, entry.token), 0)
+        if version is not None and any(version < again < began for again in anew):
+            continue
         if entry.kind == "effect" and version is not None and began > version:
             yield Finding(
                 "step_repeated", f"step {entry.step} of {entry.phase}, kept at {version}, was done again by {began}"

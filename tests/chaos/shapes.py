@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from consumers.context import Handler, Invalid, NeedsInput, Outputs, Permanent, PhaseContext, RateLimited, Retryable
 from consumers.phases import runs
 from domain.flow_types import FlowTypeConfig, PhaseConfig, RetryConfig
+from domain.recovery import Recovery
 from domain.words import Status
 from tests.chaos.ledger import visit
 
@@ -271,6 +272,20 @@ SHAPES: tuple[Shape, ...] = (
         "repaired",
         (phase("repaired", repaired, optional_inputs=("repaired",)), phase("note", tick)),
         answers={"FlowFailed": _always(Ask("ExecutePhase", {"inputs": {"repaired": True}}))},
+    ),
+    Shape(
+        "recovering",
+        (
+            phase("note", tick),
+            phase(
+                "repaired",
+                repaired,
+                recovery=(
+                    Recovery(action="restart_from_phase", from_phase="note", delay_seconds=0.2),
+                    Recovery(action="fallback", when=("permanent",), with_inputs={"repaired": True}, delay_seconds=0.2),
+                ),
+            ),
+        ),
     ),
     Shape(
         "asking",

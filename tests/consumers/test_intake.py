@@ -106,6 +106,21 @@ async def test_the_same_id_twice_is_done_once(house: House, client: Client) -> N
     assert await house.one("select count(*) from stored_events") == 1
 
 
+async def test_another_round_is_begun_and_told_of(house: House, client: Client) -> None:
+    flow_id, options = uuid4(), {"auto_execute": True}
+    house.tenant = client.tenant
+    await client.reply(await client.send("CreateFlow", flow_id, {**CREATE, "options": options}))
+    refused = await client.reply(await client.send("StartIteration", flow_id))
+    assert (refused["outcome"], refused["error"]["code"]) == ("refused", "phase_already_running")
+    for _ in range(3):
+        await house.complete(flow_id)
+    body = {"phase_name": "count_1", "inputs": {"number": 4}, "reason": "once more"}
+    begun = await client.reply(await client.send("StartIteration", flow_id, body))
+    assert (begun["outcome"], begun["flow_id"]) == ("accepted", str(flow_id))
+    flow = await house.side.store.flow(flow_id)
+    assert (flow.iteration_number, flow.current_phase, flow.known_inputs) == (2, "count_1", {"number": 4})
+
+
 async def test_a_refusal_says_why_and_what_is_allowed(house: House, client: Client) -> None:
     unknown = uuid4()
     missing = await client.reply(await client.send("PauseFlow", unknown))

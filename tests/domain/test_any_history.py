@@ -29,12 +29,13 @@ from domain.commands import (
     RequestInput,
     ResumeFlow,
     SignalFlow,
+    StartIteration,
     SuspendRun,
 )
 from domain.decide import decide
 from domain.deciding.story import OVER, Story, allowed
 from domain.errors import InputsMissing, MfoError
-from domain.events import FlowDeleted
+from domain.events import FlowDeleted, IterationStarted
 from domain.flow import DONE, Flow, Recorded, fold, progress
 from domain.view import row
 from domain.words import PhaseStatus, Status
@@ -51,6 +52,7 @@ KINDS = (
     "away",
     *("suspend", "signal", "approve"),
     *("migrate", "migrate_anew", "migrate_back"),
+    "iterate",
 )
 # a word is any kind at all, or the n-th of what would be likely now, so that histories grow long
 words = st.lists(st.sampled_from(KINDS) | st.integers(0, 9) | st.integers(0, 9), min_size=5, max_size=30)
@@ -104,6 +106,7 @@ def command(kind: str, flow: Flow) -> Command:
         "resume": ResumeFlow(flow_id=FLOW_ID),
         "cancel": CancelFlow(flow_id=FLOW_ID),
         "delete": DeleteFlow(flow_id=FLOW_ID),
+        "iterate": StartIteration(flow_id=FLOW_ID),
         "reassign": ReassignRun(**run),
         "hand_back": HandBackRun(**run),
         "suspend": SuspendRun(
@@ -150,6 +153,7 @@ VERBS: dict[str, type[Command]] = {
     "input": ProvideInput,
     "cancel": CancelFlow,
     "delete": DeleteFlow,
+    "iterate": StartIteration,
 }
 
 
@@ -182,11 +186,12 @@ def test_folding_the_events_gives_the_state_the_decisions_ended_with(start: str,
 
 @settings(max_examples=100, deadline=None)
 @drawn(starts, words)
-def test_an_ended_flow_only_takes_its_deletion(start: str, asked: list[Word]) -> None:
+def test_an_ended_flow_only_takes_its_deletion_or_another_round(start: str, asked: list[Word]) -> None:
     for kind, before, story in told(start, asked):
         if before.status in {Status.COMPLETED, Status.CANCELLED} and story.facts:
-            assert kind == "delete"
-            assert [type(recorded.fact) for recorded in story.facts] == [FlowDeleted]
+            again = before.status is Status.COMPLETED and kind == "iterate"
+            assert kind == "delete" or again
+            assert type(story.facts[0].fact) is (IterationStarted if again else FlowDeleted)
         if before.status is Status.DELETED:
             assert not story.facts
         if before.status is Status.FAILED and story.facts:
@@ -199,6 +204,7 @@ def test_an_ended_flow_only_takes_its_deletion(start: str, asked: list[Word]) ->
                 "away",
                 "ask",
                 "reassign",
+                "hand_back",
                 "timer",
                 "signal",
                 "suspend",
@@ -206,16 +212,18 @@ def test_an_ended_flow_only_takes_its_deletion(start: str, asked: list[Word]) ->
             if kind in of_hooks or kind in {"migrate", "migrate_anew", "migrate_back"}:
                 assert story.flow.status is Status.FAILED
             else:
-                assert kind in {"execute", "execute_with", "cancel", "delete"}
+                assert kind in {"execute", "execute_with", "iterate", "cancel", "delete"}
 
 
 @settings(max_examples=100, deadline=None)
 @drawn(starts, words)
-def test_progress_never_falls_and_is_100_only_when_completed(start: str, asked: list[Word]) -> None:
+def test_progress_never_falls_within_a_round_and_is_100_only_when_completed(start: str, asked: list[Word]) -> None:
     completed = False
-    for _, before, story in told(start, asked):
-        completed = completed or story.flow.status is Status.COMPLETED
-        assert progress(before) <= progress(story.flow) <= 100.0
+    for kind, before, story in told(start, asked):
+        completed = (completed and kind != "iterate") or story.flow.status is Status.COMPLETED
+        again = kind == "iterate" or (story.flow.recovery is not None and story.flow.recovery != before.recovery)
+        assert again or progress(before) <= progress(story.flow)
+        assert progress(story.flow) <= 100.0
         assert (progress(story.flow) == 100.0) is completed
 
 

@@ -94,5 +94,6 @@ def test_a_result_is_kept_as_the_worker_told_it() -> None:
         resource_usage={"cpu_seconds": 0.1, "peak_memory_mb": 80.0},
         agent_insights=({"agent": "mapper", "insight": "three rows"},),
         handler_versions={"work": "2", "file_exists": "4acc30b8fd93"},
+        reused_from=COMPLETED.reused_from,
     )
     assert given(QUIET, STARTED).when(result).facts[0] == COMPLETED

@@ -143,7 +143,7 @@ def test_a_failed_flow_is_failed_at_once_and_its_error_hooks_run() -> None:
     assert answer.flow.status is Status.FAILED
     assert answer.flow.run is not None
     assert (answer.flow.run.hook, answer.flow.run.phase_name) == ("error", "opening")
-    assert allowed(answer.flow, TYPES) == ["execute", "cancel", "delete"]
+    assert allowed(answer.flow, TYPES) == ["execute", "iterate", "cancel", "delete"]
     assert next_action(answer.flow, TYPES)["message"].endswith("execute it again or cancel the flow")
 
 

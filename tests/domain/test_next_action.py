@@ -51,7 +51,7 @@ def test_what_is_allowed_follows_the_status() -> None:
     assert allowed(flow_of(CREATED, DELETED), TYPES) == []
     running = after(CREATE, EXECUTE)
     asking = running.when(ask(running.flow, "answer")).flow
-    assert allowed(asking, TYPES) == ["execute", "input", "pause", "cancel", "delete"]
+    assert allowed(asking, TYPES) == ["execute", "input", "pause", "iterate", "cancel", "delete"]
 
 
 def test_what_is_allowed_follows_the_type_and_the_phase() -> None:

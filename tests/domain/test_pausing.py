@@ -49,7 +49,7 @@ def test_a_phase_may_refuse_pauses() -> None:
 def test_a_failed_flow_is_not_paused() -> None:
     flow = after(CREATE, EXECUTE)
     failed = Given(flow.when(fail(flow.flow, retryable=False)).flow)
-    failed.when(PAUSE).then_refused(FlowHasFailed, allowed=["execute", "cancel", "delete"])
+    failed.when(PAUSE).then_refused(FlowHasFailed, allowed=["execute", "iterate", "cancel", "delete"])
 
 
 def test_a_type_that_does_not_pause_does_not_offer_it() -> None:

@@ -100,6 +100,11 @@ class OtherFlows:
 
     mappings: list[dict[str, Any]] = field(default_factory=list)
     inventories: list[tuple[UUID, dict[str, Any]]] = field(default_factory=list)
+    rounds: dict[int, dict[str, dict[str, Any]]] = field(default_factory=dict)
+
+    async def former(self, number: int) -> dict[str, dict[str, Any]] | None:
+        """The outputs of a former round of this flow."""
+        return self.rounds.get(number)
 
     async def learned(self) -> list[dict[str, Any]]:
         """The mappings that people decided."""
@@ -138,6 +143,7 @@ class Discovery:
         self.heartbeats: list[tuple[int, int, str]] = []
         self.crew: Crew | None = None
         self.attempts = (1, 1)
+        self.iteration = 1
         self.steps: dict[str, Any] = {}
         self.insights: list[dict[str, Any]] = []
         self.usage: dict[str, Any] = {}
@@ -174,6 +180,7 @@ class Discovery:
             folder=lambda: self.folder,
             today=TODAY,
             progress=progress,
+            iteration=self.iteration,
         )
 
     async def run(self, phase: str) -> Outputs:

@@ -535,6 +535,19 @@ async def test_a_second_discovery_tells_what_is_new_gone_and_changed(tmp_path: P
     assert "estate_changes" not in alone.outputs["asset_inventory"]
 
 
+async def test_a_later_round_is_compared_with_the_one_before_it(tmp_path: Path) -> None:
+    other = await discovered(put(tmp_path, LATER, "other.csv"), flow_id=UUID(int=9))
+    flow = await discovered(put(tmp_path, SERVERS), earlier=[other])
+    flow.past.rounds[1] = dict(flow.outputs)
+    flow.iteration = 3
+    out = await flow.run("asset_inventory")
+    assert (out["changed"]["against"], out["changed"]["against_round"]) == (str(flow.flow_id), 1)
+    assert (out["changed"]["new"], out["changed"]["gone"]) == (0, 0)
+    assert "against round 1 of this flow" in out["message"]
+    del flow.artifacts.kept[flow.past.rounds[1]["asset_inventory"]["assets"]["artifact"]]
+    assert (await flow.run("asset_inventory"))["changed"]["against"] == str(other.flow_id)
+
+
 @pytest.mark.parametrize("given", [7, "newest", "6f1c1ab0-8f0e-4f7a-9a57-0d4a3a1f5c12", []])
 async def test_an_inventory_that_is_not_there_is_asked_for_again(tmp_path: Path, given: Any) -> None:
     first = await discovered(put(tmp_path, SERVERS))

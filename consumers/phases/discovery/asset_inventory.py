@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import msgspec
 
@@ -38,7 +37,7 @@ async def build_inventory(ctx: PhaseContext) -> Outputs:
     """Bring the clean rows together, and compare with the inventory that `compare_with` names.
 
     Outputs `{assets, issues, reviews, estate_changes (artifact references), assets_total, reviews_total, first_reviews[],
-    by_type, by_environment, ..., changed{new, gone, changed, ..., against}, first_changes[], issues_summary, message}`: the
+    by_type, by_environment, ..., changed{new, gone, changed, ..., against, against_round?}, first_changes[], issues_summary, message}`: the
     figures of `estate.inventory.build`. Those of changes are missing where there is nothing to compare with. Raises Permanent `inputs_invalid` on a `compare_with` that names no inventory.
     """
     from estate.inventory import build
@@ -81,18 +80,24 @@ async def build_inventory(ctx: PhaseContext) -> Outputs:
         return outputs
 
 
-async def _earlier(ctx: PhaseContext) -> tuple[UUID, Path] | None:
-    """The flow id and the assets of the inventory to compare with; raises Permanent `inputs_invalid`."""
+async def _earlier(ctx: PhaseContext) -> tuple[dict[str, Any], Path] | None:
+    """What to compare with, `{against, against_round?}`, and its assets; raises Permanent `inputs_invalid`.
+
+    The latest is, in a later round, the inventory of the round before in this flow.
+    """
     wanted = ctx.inputs.get("compare_with")
     if wanted is None:
         wanted = LATEST
     if wanted == NONE:
         return None
+    former = await _former(ctx) if wanted == LATEST else None
+    if former is not None:
+        return former
     found = await ctx.past.earlier_inventory(wanted) if isinstance(wanted, str) else None
     assets: Any = found[1].get("assets") if found is not None else None
     if found is not None and isinstance(assets, dict) and COMPARABLE in found[1]:
         try:
-            return found[0], await ctx.artifacts.fetch(assets)
+            return {"against": str(found[0])}, await ctx.artifacts.fetch(assets)
         except ArtifactNotFound:
             if wanted != LATEST:
                 raise
@@ -106,7 +111,20 @@ async def _earlier(ctx: PhaseContext) -> tuple[UUID, Path] | None:
     raise Permanent("inputs_invalid", wrong.message, [wrong])
 
 
-async def _compared(ctx: PhaseContext, flow_id: UUID, before: Path, after: Path) -> Outputs:
+async def _former(ctx: PhaseContext) -> tuple[dict[str, Any], Path] | None:
+    """The inventory of the newest former round of this flow that has one."""
+    for number in range(ctx.iteration - 1, 0, -1):
+        outputs = (await ctx.former(number) or {}).get("asset_inventory", {})
+        if isinstance(assets := outputs.get("assets"), dict) and COMPARABLE in outputs:
+            try:
+                file = await ctx.artifacts.fetch(assets)
+            except ArtifactNotFound:
+                continue
+            return {"against": str(ctx.flow_id), "against_round": number}, file
+    return None
+
+
+async def _compared(ctx: PhaseContext, earlier: dict[str, Any], before: Path, after: Path) -> Outputs:
     from estate.changes import compare
 
     with Rows(ctx) as changes:
@@ -119,11 +137,11 @@ async def _compared(ctx: PhaseContext, flow_id: UUID, before: Path, after: Path)
 
         summary = compare(before, after, each)
         by_kind = summary.pop("by_kind")
-        await ctx.heartbeat(1, 1, f"compared with {flow_id}")
+        await ctx.heartbeat(1, 1, f"compared with {earlier['against']}")
         return {
             "estate_changes": await changes.keep(),
             "first_changes": first,
-            "changed": by_kind | summary | {"against": str(flow_id)},
+            "changed": by_kind | summary | earlier,
         }
 
 
@@ -172,4 +190,5 @@ def _capacity(totals: Mapping[str, Any]) -> str:
 
 def _told(changed: Mapping[str, Any]) -> str:
     figures = ", ".join(f"{changed[kind]} {kind}" for kind in ("new", "gone", "changed", "renamed", "unchanged"))
-    return f"against {changed['against']}: {figures}"
+    number = changed.get("against_round")
+    return f"against {f'round {number} of this flow' if number else changed['against']}: {figures}"

@@ -1,0 +1,67 @@
+"""How a new round of a flow begins."""
+
+from __future__ import annotations
+
+from domain.commands import StartIteration
+from domain.deciding.starting import go_on, leave_error_hooks, phase_asked
+from domain.deciding.story import Story, allowed, not_over
+from domain.errors import (
+    FlowPausedNow,
+    IterationsNotSupported,
+    IterationsUsedUp,
+    NothingToIterate,
+    PhaseAlreadyRunning,
+    PhaseOutOfOrder,
+)
+from domain.events import IterationStarted
+from domain.rounds import at_work, begun
+from domain.words import Status, counted
+
+
+def iterate(story: Story, command: StartIteration) -> None:
+    _may_begin(story)
+    flow = story.flow
+    names = [phase.name for phase in flow.phases]
+    named = phase_asked(story, command.phase_name).name if command.phase_name else names[0]
+    following = flow.next_phase
+    if following is not None and names.index(named) > names.index(following.name):
+        raise PhaseOutOfOrder(
+            f"phase {named} comes later; a round begins at {following.name} or before it",
+            allowed=names[: names.index(following.name) + 1],
+        )
+    leave_error_hooks(story)
+    story.tell(
+        IterationStarted(
+            number=flow.iteration_number + 1, from_phase=named, inputs=command.inputs, reason=command.reason
+        )
+    )
+    if flow.auto_execute:
+        go_on(story)
+
+
+def _may_begin(story: Story) -> None:
+    flow = story.flow
+    if flow.status is not Status.COMPLETED:
+        not_over(story)
+    takes = allowed(flow, story.types)
+    capabilities = story.type.capabilities
+    if not capabilities.supports_iterations:
+        raise IterationsNotSupported(f"flows of type {flow.flow_type} have one round only", allowed=takes)
+    if flow.iteration_number >= capabilities.max_iterations:
+        had = counted(flow.iteration_number, "round")
+        raise IterationsUsedUp(
+            f"the flow has had {had}, as many as flows of type {flow.flow_type} may have; begin a new flow",
+            allowed=takes,
+        )
+    if flow.paused is not None:
+        raise FlowPausedNow(allowed=takes)
+    if at_work(flow):
+        raise PhaseAlreadyRunning(
+            f"phase {flow.current_phase} is running or about to be tried again; wait for its end, or cancel the flow",
+            allowed=takes,
+        )
+    if not begun(flow):
+        raise NothingToIterate(
+            f"round {flow.iteration_number} has not begun; execute its first phase, or give its inputs with execute",
+            allowed=takes,
+        )
