@@ -8,6 +8,7 @@ MfoError
 │   ├── PhaseUnknown · PhaseOutOfOrder · PhaseAlreadyRunning · PhaseNotPausable
 │   ├── InputsMissing · NothingToAnswer · InputInvalid
 │   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause
+│   ├── RollbackNotSupported · RollbackTargetInvalid · CheckpointUnknown · CheckpointBroken · PhaseIrreversible · NothingToUndo
 │   ├── RunNotCurrent
 │   ├── VersionMoved
 │   ├── KeyReused
@@ -160,6 +161,44 @@ class FlowDoesNotPause(Refused):
     """Flows of this type cannot be paused."""
 
     code = "pause_not_supported"
+
+
+class RollbackNotSupported(Refused):
+    """Flows of this type cannot be rolled back."""
+
+    code = "rollback_not_supported"
+
+
+class RollbackTargetInvalid(Refused):
+    """Say where to go back to: phase_name or checkpoint_id, one of the two."""
+
+    code = "rollback_target_invalid"
+    status = 422
+
+
+class CheckpointUnknown(Refused):
+    """The flow has no such checkpoint to go back to."""
+
+    code = "checkpoint_unknown"
+    status = 422
+
+
+class CheckpointBroken(Refused):
+    """What would be restored does not have the hash that the checkpoint was recorded with; go back to another one."""
+
+    code = "checkpoint_broken"
+
+
+class PhaseIrreversible(Refused):
+    """A phase that would be undone cannot be."""
+
+    code = "phase_irreversible"
+
+
+class NothingToUndo(Refused):
+    """Nothing has been done since then; execute the flow."""
+
+    code = "nothing_to_undo"
 
 
 class RunNotCurrent(Refused):

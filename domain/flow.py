@@ -24,6 +24,7 @@ from domain.events import (
     FlowFailed,
     FlowPaused,
     FlowResumed,
+    FlowRolledBack,
     HookCompleted,
     HookFailed,
     HookStarted,
@@ -39,6 +40,7 @@ from domain.events import (
     RunReassigned,
     StepsCompleted,
 )
+from domain.undoing import Rollback, Undone, left_of
 from domain.words import SYSTEM_USER, Moment, PhaseStatus, Status
 
 Json = dict[str, Any]
@@ -67,7 +69,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
-    """One phase of a flow, as it stands."""
+    """One phase of a flow, as it stands. `run_id` is that of its last run."""
 
     name: str
     weight: float
@@ -86,6 +88,8 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     resource_usage: Json = {}
     agent_insights: tuple[Json, ...] = ()
     failures: tuple[Json, ...] = ()
+    run_id: UUID | None = None
+    times_undone: int = 0
 
     @property
     def interrupted(self) -> bool:
@@ -129,7 +133,7 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True):
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """The attempt that is under way. `token` fences it: a result under another token does not count.
 
-    `hook` is `end` or `error` where it is not the phase that runs but the hooks of that moment.
+    `hook` is `end`, `error` or `compensate` where it is not the phase that runs but the hooks of that moment.
     """
 
     run_id: UUID
@@ -188,20 +192,26 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A point in the history to go back to."""
+    """A point in the history to go back to: `done` are the phases that were done then, `inputs` what had been given."""
 
     checkpoint_id: UUID
     phase_name: str
     version: int
     state_sha256: str
     created_at: datetime
+    created_by: str = ""
+    reason: str | None = None
+    iteration_number: int = 1
+    done: frozenset[str] = frozenset()
+    inputs: Json = {}
 
 
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
     """What one flow's history adds up to. A flow that does not exist has version 0.
 
     `start_steps` are the results of start hooks, by step; `wrapped_up`: the end hooks are done; `advice` is what the error
-    hooks said about the failure that stands.
+    hooks said about the failure that stands. `rollback` is the last time it went back, and what is left to do of that;
+    `stopping` fires when work that was cancelled has stopped for certain, and compensations may begin.
     """
 
     id: UUID
@@ -241,6 +251,8 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     start_steps: Json = {}
     wrapped_up: bool = False
     advice: Json = {}
+    rollback: Rollback | None = None
+    stopping: Timer | None = None
 
     @property
     def exists(self) -> bool:
@@ -265,8 +277,19 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
             RETRY_TIMER: retry.as_timer if retry is not None else None,
             INPUT_TIMER: waiting.timer if waiting is not None else None,
             DEADLINE_TIMER: self.deadline,
+            STOPPING_TIMER: self.stopping,
         }
         return {name: timer for name, timer in set_now.items() if timer is not None}
+
+    @property
+    def undoing(self) -> Undone | None:
+        """The phase that is to be compensated next, before anything else is done."""
+        return self.rollback.left[0] if self.rollback is not None and self.rollback.left else None
+
+    @property
+    def winding_up(self) -> bool:
+        """Whether the flow was cancelled, and phases are left to be undone."""
+        return self.undoing is not None and self.rollback is not None and self.rollback.cancelled
 
     @property
     def priority(self) -> int:
@@ -309,6 +332,9 @@ START_TIMER = "start"
 RETRY_TIMER = "retry"
 INPUT_TIMER = "input"
 DEADLINE_TIMER = "deadline"
+STOPPING_TIMER = "stopping"
+STOPPING_SECONDS = 6.0
+"""As long as a lease: by then a worker has stopped a run that was cancelled, or has lost it."""
 HOOK_STEPS = "hook:"
 """What the names of the steps begin with that hooks are: `hook:<moment>:...`."""
 KEPT_ERRORS = 10
@@ -322,8 +348,8 @@ DONE = frozenset({PhaseStatus.COMPLETED, PhaseStatus.SKIPPED})
 def progress(flow: Flow) -> float:
     """Percent done: 100 x (weights of the phases done) / (weights of all), one decimal; 100 only when completed.
 
-    It never falls within one iteration, because a phase that is done stays done, and a completed flow that is deleted
-    stays completed.
+    It never falls but by a rollback, because a phase that is done stays done, and a completed flow that is deleted stays
+    completed.
     """
     if flow.completed_at is not None:
         return 100.0
@@ -381,6 +407,7 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 validation_results=fact.validation_results,
                 resource_usage=fact.resource_usage,
                 agent_insights=fact.agent_insights,
+                run_id=fact.run_id,
             )
             return replace(_moved(flow, done, meta), run=None, status=_between(flow, done.status))
         case CheckpointCreated():
@@ -390,6 +417,11 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 version=recorded.version,
                 state_sha256=fact.state_sha256,
                 created_at=meta.at,
+                created_by=meta.user_id,
+                reason=fact.reason,
+                iteration_number=flow.iteration_number,
+                done=frozenset(phase.name for phase in flow.phases if phase.status in DONE),
+                inputs=flow.inputs,
             )
             return replace(flow, checkpoints=(*flow.checkpoints, point))
         case PhaseFailed():
@@ -438,7 +470,9 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
         case FlowFailed():
             return _failed(flow, fact, meta)
         case FlowCancelled():
-            return _ended(flow, Status.CANCELLED, meta)
+            return _cancelled(flow, fact, meta)
+        case FlowRolledBack():
+            return _rolled_back(flow, fact, meta)
         case FlowDeleted():
             gone = {"reason": fact.reason, "deleted_by": meta.user_id, "deleted_at": meta.at.isoformat()}
             return replace(_ended(flow, Status.DELETED, meta), deletion=gone)
@@ -524,6 +558,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         options={**fact.options, "timeout_seconds": fact.timeout_seconds, "max_attempts": fact.max_attempts},
         error=None,
         failures=phase.failures if fact.attempt > 1 else (),
+        run_id=fact.run_id,
     )
     return replace(
         _moved(flow, running, meta),
@@ -575,7 +610,7 @@ def _with_failure(flow: Flow, phase: Phase, fact: PhaseFailed, meta: Meta) -> tu
 
 def _failed(flow: Flow, fact: FlowFailed, meta: Meta) -> Flow:
     phase = flow.phase(fact.phase_name)
-    if phase.error != fact.error and phase.status not in DONE:
+    if phase.error != fact.error and phase.status not in DONE and flow.undoing is None:
         # no attempt ended with it: the time of the flow, or for an answer, was up
         entry = {"timestamp": meta.at.isoformat(), "phase": phase.name, "attempt": phase.attempt, **fact.error}
         lost = replace(phase, status=PhaseStatus.FAILED, error=fact.error)
@@ -641,6 +676,14 @@ def _hook_started(flow: Flow, fact: HookStarted, meta: Meta) -> Flow:
     run = _run_of(fact, meta, fact.moment)
     if fact.moment == Moment.ERROR:
         return replace(flow, run=run, retry=None)
+    rollback = flow.rollback
+    if fact.moment == Moment.COMPENSATE and rollback is not None:
+        # what is given to undo something is not given to the phases
+        rollback = replace(rollback, inputs={**rollback.inputs, **fact.inputs})
+        status = Status.CANCELLED if rollback.cancelled else Status.PROCESSING
+        flow = flow if rollback.cancelled else _under_way(flow, meta.at)
+        again = replace(flow, status=status, options=_with_priority(flow, fact), rollback=rollback, stopping=None)
+        return replace(again, run=run, retry=None, error=None, advice={})
     return replace(
         _under_way(flow, meta.at),
         status=Status.PROCESSING,
@@ -657,6 +700,12 @@ def _hook_completed(flow: Flow, fact: HookCompleted) -> Flow:
     flow = replace(_without_hook_steps(flow, fact.phase_name, fact.moment), run=None)
     if fact.moment == Moment.ERROR:
         return replace(flow, advice=fact.outputs)
+    if fact.moment == Moment.COMPENSATE:
+        rollback = flow.rollback
+        left = replace(rollback, left=rollback.left[1:]) if rollback is not None else None
+        return replace(
+            flow, rollback=left, status=flow.status if flow.status is Status.CANCELLED else _between(flow, None)
+        )
     phase = flow.phase(fact.phase_name)
     return replace(_with(flow, replace(phase, outputs={**phase.outputs, **fact.outputs})), wrapped_up=True)
 
@@ -671,6 +720,9 @@ def _hook_failed(flow: Flow, fact: HookFailed, meta: Meta) -> Flow:
         "resolution": fact.resolution,
     }
     flow = replace(flow, errors=(*flow.errors, entry)[-KEPT_ERRORS:], retry=None)
+    if fact.final and fact.moment == Moment.COMPENSATE:
+        # what is compensated by then is not compensated again
+        return replace(flow, run=None)
     return replace(_without_hook_steps(flow, fact.phase_name, fact.moment), run=None) if fact.final else flow
 
 
@@ -761,7 +813,64 @@ def _ended(flow: Flow, status: Status, meta: Meta) -> Flow:
                 "retryable": False,
             }
             flow = _moved(flow, replace(phase, status=PhaseStatus.FAILED, error=error), meta)
-    return replace(flow, status=status, run=None, waiting=None, retry=None, paused=None, start=None, deadline=None)
+    ended = replace(flow, status=status, run=None, waiting=None, retry=None, paused=None, start=None, deadline=None)
+    given_up = replace(flow.rollback, left=()) if flow.rollback is not None else None
+    return replace(ended, rollback=given_up, stopping=None)
+
+
+def _cancelled(flow: Flow, fact: FlowCancelled, meta: Meta) -> Flow:
+    ended = _ended(flow, Status.CANCELLED, meta)
+    if not fact.compensations:
+        return ended
+    before = flow.rollback.inputs if flow.undoing is not None and flow.rollback is not None else {}
+    rollback = Rollback(
+        by=meta.user_id,
+        at=meta.at,
+        reason=fact.reason,
+        left=left_of(flow, fact.compensations),
+        inputs={**before, **flow.known_inputs},
+        cancelled=True,
+    )
+    stopping = Timer(token=ended.version, delay_seconds=STOPPING_SECONDS, since=meta.at) if flow.run else None
+    return replace(ended, rollback=rollback, stopping=stopping)
+
+
+def _rolled_back(flow: Flow, fact: FlowRolledBack, meta: Meta) -> Flow:
+    before = flow.rollback.inputs if flow.undoing is not None and flow.rollback is not None else {}
+    rollback = Rollback(
+        by=meta.user_id,
+        at=meta.at,
+        reason=fact.reason,
+        phase_name=fact.phase_name,
+        to_version=fact.to_version,
+        checkpoint_id=fact.checkpoint_id,
+        undone=fact.undone,
+        left=left_of(flow, fact.compensations),
+        inputs={**before, **flow.known_inputs},
+    )
+    inputs = {point.checkpoint_id: point.inputs for point in flow.checkpoints}
+    for name in fact.undone:
+        phase = flow.phase(name)
+        anew = Phase(name=name, weight=phase.weight, times_undone=phase.times_undone + 1)
+        flow = _moved(flow, anew, meta)
+    begun = any(phase.status in DONE for phase in flow.phases)
+    flow = replace(
+        flow,
+        inputs=inputs.get(fact.checkpoint_id, {}) if fact.checkpoint_id else {},
+        checkpoints=tuple(point for point in flow.checkpoints if point.version <= fact.to_version),
+        run=None,
+        waiting=None,
+        retry=None,
+        start=None,
+        deadline=flow.deadline or _deadline_of(flow.options, flow.version, meta.at),
+        error=None,
+        advice={},
+        completed_at=None,
+        wrapped_up=False,
+        start_steps=flow.start_steps if begun else {},
+        rollback=rollback,
+    )
+    return replace(flow, status=_between(flow, None))
 
 
 def _with(flow: Flow, changed: Phase) -> Flow:

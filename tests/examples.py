@@ -10,6 +10,7 @@ from domain.commands import (
     CancelFlow,
     Command,
     CompletePhase,
+    CreateCheckpoint,
     CreateFlow,
     CreateOptions,
     DeleteFlow,
@@ -29,6 +30,7 @@ from domain.commands import (
 )
 from domain.events import (
     CheckpointCreated,
+    Compensation,
     FlowCancelled,
     FlowCompleted,
     FlowCreated,
@@ -37,6 +39,7 @@ from domain.events import (
     FlowFailed,
     FlowPaused,
     FlowResumed,
+    FlowRolledBack,
     HookCompleted,
     HookFailed,
     HookStarted,
@@ -132,7 +135,20 @@ HOOKED = FlowTypeConfig(
     retry_config=RetryConfig(max_attempts=2, jitter=False),
     hooks=Hooks(start=("look",), before_phase=("note",), after_phase=("tell",), end=("sum_up",), error=("advise",)),
 )
-FLOW_TYPES = (TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED)
+BACK = FlowTypeConfig(
+    name="back",
+    display_name="Back",
+    description="Can be rolled back: what its first and third phase did is compensated; past the last it cannot be",
+    phases=(
+        _phase("book", compensations=("unbook",)),
+        _phase("note", can_skip=True),
+        _phase("pay", optional_inputs=("card",), compensations=("refund", "apologise")),
+        _phase("ship", irreversible=True),
+    ),
+    retry_config=RetryConfig(max_attempts=2, jitter=False),
+    capabilities=FlowCapabilities(supports_rollback=True),
+)
+FLOW_TYPES = (TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED, BACK)
 
 CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")
 CREATE_AUTO = CREATE.model_copy(update={"options": CreateOptions(auto_execute=True)})
@@ -153,7 +169,8 @@ COMMANDS: tuple[Command, ...] = (
     DELETE,
     ANSWER,
     SkipPhase(flow_id=FLOW_ID),
-    RollbackFlow(flow_id=FLOW_ID),
+    RollbackFlow(flow_id=FLOW_ID, phase_name="second"),
+    CreateCheckpoint(flow_id=FLOW_ID, reason="before the change"),
     StartIteration(flow_id=FLOW_ID),
     CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, outputs={"rows": 3}),
     RecordSteps(flow_id=FLOW_ID, run_id=RUN_ID, token=1, results={"fetch": {"rows": 3}}),
@@ -198,7 +215,7 @@ COMPLETED = PhaseCompleted(
     resource_usage={"cpu_seconds": 0.1, "peak_memory_mb": 80.0},
     agent_insights=({"agent": "mapper", "insight": "three rows"},),
 )
-CHECKPOINT = CheckpointCreated(checkpoint_id=CHECKPOINT_ID, phase_name="first", state_sha256="ab" * 32)
+CHECKPOINT = CheckpointCreated(checkpoint_id=CHECKPOINT_ID, phase_name="first", state_sha256="ab" * 32, reason="before")
 FAILED_ATTEMPT = PhaseFailed(
     phase_name="first",
     run_id=RUN_ID,
@@ -284,7 +301,15 @@ FAILED = FlowFailed(
         },
     ),
 )
-CANCELLED = FlowCancelled(reason="no longer wanted")
+ROLLED_BACK = FlowRolledBack(
+    phase_name="second",
+    to_version=5,
+    checkpoint_id=CHECKPOINT_ID,
+    undone=("second",),
+    compensations=(Compensation("second", ("take_back",)),),
+    reason="the answer was wrong",
+)
+CANCELLED = FlowCancelled(reason="no longer wanted", compensations=(Compensation("first", ("take_back",)),))
 DELETED = FlowDeleted(reason="made by mistake")
 
 EVENTS: tuple[FlowEvent, ...] = (
@@ -308,6 +333,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     RESUMED,
     FINISHED,
     FAILED,
+    ROLLED_BACK,
     CANCELLED,
     DELETED,
 )

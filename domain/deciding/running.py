@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid5
 
 from domain.commands import CompletePhase, FailPhase, HandBackRun, ReassignRun, RequestInput
+from domain.deciding.back import compensated, not_compensated
 from domain.deciding.starting import go_on, limits_of
 from domain.deciding.story import Story, current_run, give_up, state_sha256
 from domain.events import (
@@ -77,6 +78,8 @@ def _complete_hook(story: Story, run: Run, command: CompletePhase) -> None:
     )
     if run.hook == Moment.END and story.flow.paused is None:
         go_on(story)
+    elif run.hook == Moment.COMPENSATE:
+        compensated(story)
 
 
 def fail(story: Story, command: FailPhase) -> None:
@@ -147,7 +150,7 @@ def fail(story: Story, command: FailPhase) -> None:
 
 
 def _fail_hook(story: Story, run: Run, command: FailPhase, told: Json) -> None:
-    """Failing end hooks fail the flow when no attempt is left; failing error hooks change nothing about it."""
+    """Failing end hooks and compensations fail the flow when no attempt is left; failing error hooks change nothing."""
     final = told["action"] != Resolve.RETRY
     story.tell(
         HookFailed(
@@ -163,6 +166,8 @@ def _fail_hook(story: Story, run: Run, command: FailPhase, told: Json) -> None:
     )
     if final and run.hook == Moment.END:
         story.tell(FlowFailed(phase_name=run.phase_name, error=command.error, attempts=run.attempt))
+    elif final and run.hook == Moment.COMPENSATE:
+        not_compensated(story, run, command.error)
 
 
 def _postpone(story: Story, run: Run, command: FailPhase) -> None:

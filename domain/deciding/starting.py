@@ -28,6 +28,7 @@ from domain.events import (
 )
 from domain.flow import DONE, Flow
 from domain.flow_types import PhaseConfig, RetryConfig
+from domain.undoing import Undone
 from domain.words import Moment, PhaseStatus
 
 Json = dict[str, Any]
@@ -85,6 +86,9 @@ def execute(story: Story, command: ExecutePhase) -> None:
             f"phase {flow.run.phase_name} is running; wait for it, pause the flow or cancel it",
             allowed=allowed(flow, story.types),
         )
+    if flow.undoing is not None:
+        _execute_compensation(story, command, flow.undoing)
+        return
     following = flow.next_phase
     if following is None:
         _execute_end(story, command)
@@ -104,7 +108,7 @@ def execute(story: Story, command: ExecutePhase) -> None:
                 f"phase {config.name} needs {', '.join(missing)}",
                 errors=[FieldError(f"inputs.{name}", "is required") for name in missing],
             )
-    _leave_error_hooks(story)
+    leave_error_hooks(story)
     start_phase(story, config, command.inputs, options)
 
 
@@ -116,11 +120,21 @@ def _execute_end(story: Story, command: ExecutePhase) -> None:
     if command.phase_name and (named := _phase_asked(story, command.phase_name).name) != last.name:
         raise PhaseOutOfOrder(f"phase {named} has been completed; what is left is the flow's end", allowed=[last.name])
     options = options_for(story, last, command.options.model_dump(exclude_none=True))
-    _leave_error_hooks(story)
+    leave_error_hooks(story)
     start_hook(story, Moment.END, options=options, inputs=command.inputs)
 
 
-def _leave_error_hooks(story: Story) -> None:
+def _execute_compensation(story: Story, command: ExecutePhase, undoing: Undone) -> None:
+    """Go on with what is left to undo, before any phase."""
+    config = story.type.phase(undoing.phase_name)
+    if command.phase_name and _phase_asked(story, command.phase_name).name != config.name:
+        raise PhaseOutOfOrder(f"phase {config.name} is to be undone first", allowed=[config.name])
+    options = options_for(story, config, command.options.model_dump(exclude_none=True))
+    leave_error_hooks(story)
+    start_hook(story, Moment.COMPENSATE, options=options, inputs=command.inputs)
+
+
+def leave_error_hooks(story: Story) -> None:
     """What the error hooks were about to say is about a failure that no longer stands."""
     run = story.flow.run
     if run is None:
@@ -170,8 +184,9 @@ def start_phase(story: Story, config: PhaseConfig, inputs: Json, options: Json, 
 def start_hook(
     story: Story, moment: str, *, options: Json | None = None, inputs: Json | None = None, attempt: int = 1
 ) -> None:
-    """Run the hooks of the flow's end, or after its failure, under the limits of the phase in hand."""
-    phase = story.type.phase(story.flow.current_phase or "")
+    """Run the hooks of the flow's end, or after its failure, under the limits of the phase in hand; or undo a phase."""
+    undoing = story.flow.undoing if moment == Moment.COMPENSATE else None
+    phase = story.type.phase(undoing.phase_name if undoing is not None else story.flow.current_phase or "")
     resolved = dict(options or options_for(story, phase, {}))
     timeout = float(resolved.pop("timeout_seconds"))
     max_attempts = int(resolved.pop("max_attempts"))
@@ -233,7 +248,10 @@ def missing_inputs(flow: Flow, config: PhaseConfig, inputs: Json) -> list[str]:
 
 
 def go_on(story: Story) -> None:
-    """Start what comes next, or ask for what it lacks, or end the flow."""
+    """Start what comes next, or ask for what it lacks, or end the flow; what is left to undo comes first."""
+    if story.flow.undoing is not None:
+        start_hook(story, Moment.COMPENSATE)
+        return
     following = story.flow.next_phase
     if following is None:
         if story.type.hooks.end and not story.flow.wrapped_up:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from domain.deciding.targets import can_go_back
 from domain.errors import FlowIsOver, RunNotCurrent
 from domain.events import FlowEvent, FlowFailed
 from domain.flow import DONE, Flow, Meta, Recorded, evolve
@@ -76,6 +77,8 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
     """The verbs that the flow takes now, in the words of the HTTP routes."""
     if flow.status is Status.DELETED or not flow.exists:
         return []
+    if flow.status is Status.COMPLETED:
+        return [*_back(flow, types), "delete"]
     if flow.status in OVER:
         return ["delete"]
     verbs: list[str] = []
@@ -87,7 +90,17 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
         verbs.append("input")
     if flow.paused is None and flow.status is not Status.FAILED and _can_pause(flow, types):
         verbs.append("pause")
-    return [*verbs, "cancel", "delete"]
+    return [*verbs, *_back(flow, types), "cancel", "delete"]
+
+
+def _back(flow: Flow, types: FlowTypes) -> list[str]:
+    """The verbs of going back that the flow takes now."""
+    config = types.version(flow.flow_type, flow.flow_version)
+    if flow.winding_up or not config.capabilities.supports_rollback:
+        return []
+    still = flow.run is None or flow.run.hook == Moment.ERROR
+    back = ["rollback"] if still and can_go_back(flow, config) else []
+    return back if flow.status is Status.COMPLETED else [*back, "checkpoint"]
 
 
 def _can_pause(flow: Flow, types: FlowTypes) -> bool:

@@ -8,7 +8,7 @@ DISCOVERY = FlowTypeConfig(
     name="discovery",
     display_name="Discovery Flow",
     description="Discover and catalog IT assets and their dependencies",
-    version="1.2.0",
+    version="1.3.0",
     phases=(
         PhaseConfig(
             name="data_import",
@@ -73,7 +73,9 @@ DISCOVERY = FlowTypeConfig(
             expected_seconds=3.0,
         ),
     ),
-    capabilities=FlowCapabilities(supports_iterations=True, max_iterations=5, supports_scheduling=True),
+    capabilities=FlowCapabilities(
+        supports_rollback=True, supports_iterations=True, max_iterations=5, supports_scheduling=True
+    ),
     phase_aliases={
         "attribute_mapping": "field_mapping",
         "data_import_validation": "data_import",
