@@ -25,11 +25,20 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     crew: CrewConfig | None = None
 
 
+class Undoing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a compensation undoes: the last run of a phase, with the results of its steps where it did not come to its own."""
+
+    run_id: UUID | None = None
+    completed: bool = True
+    steps: Json = {}
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Run a phase. Inputs and outputs are as the flow holds them: sealed, and large members moved aside.
 
     `start`, `before` and `after` are hooks around its handlers. With `hook`, the name of a moment, the handlers are the hooks
-    of that moment, and no phase runs.
+    of that moment, and no phase runs. `times_undone`: how often the phase had been rolled back before; `undoing` is there
+    for compensations.
     """
 
     run_id: UUID
@@ -59,6 +68,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     paused: bool = False
     max_attempts: int = 1
     timeout_seconds: float | None = None
+    times_undone: int = 0
+    undoing: Undoing | None = None
 
 
 class Describe(msgspec.Struct, frozen=True, kw_only=True, tag=True):
