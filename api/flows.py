@@ -264,6 +264,7 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
         "timers": metadata.get("timers", []),
         "attempts": metadata.get("attempts", []),
         "advice": metadata.get("advice"),
+        "rollback": metadata.get("rollback"),
         "allowed": metadata.get("allowed", []),
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],

@@ -20,7 +20,7 @@ MfoError
 │   ├── MessageUnreadable
 │   └── UploadInvalid · UploadTooLarge · ImportOptionsInvalid
 ├── NotHere                 there is nothing under that name for this tenant
-│   ├── ImportNotFound · ArtifactNotFound · RouteNotFound
+│   ├── ImportNotFound · ArtifactNotFound · CheckpointNotFound · RouteNotFound
 ├── MethodNotAllowed · OperatorOnly
 ├── Unavailable             not now; try again
 │   ├── StoreUnavailable · StoreBusy · Overloaded · ReadModelBehind
@@ -379,6 +379,12 @@ class OperatorOnly(MfoError):
 
     code = "operator_only"
     status = 403
+
+
+class CheckpointNotFound(NotHere):
+    """The flow has no such checkpoint to go back to; GET /flows/{id}/checkpoints lists them."""
+
+    code = "checkpoint_not_found"
 
 
 class RouteNotFound(NotHere):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,8 +16,9 @@ from domain.flow_types import FlowTypes
 
 Json = dict[str, Any]
 
-REFERENCES = ("artifact", "$artifact")
-"""The members under which outputs hold references to artifacts: of handlers, and of what was too large for an event."""
+REFERENCES = ({"artifact", "size_bytes", "media_type"}, {"$artifact", "size_bytes"})
+"""The members that references to artifacts have in outputs: those of handlers, and of what was too large for an event."""
+SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def preview(
@@ -69,10 +71,10 @@ def state_of(flow: Flow) -> Json:
 def references(value: Any) -> Iterator[tuple[str, int]]:
     """The artifacts that a JSON value names at any depth: SHA-256 in hex, and the size in bytes that it says."""
     if isinstance(value, Mapping):
-        for name in REFERENCES:
-            if isinstance(value.get(name), str):
-                size = value.get("size_bytes")
-                yield value[name], size if isinstance(size, int) else 0
+        sha256, size = value.get("artifact", value.get("$artifact")), value.get("size_bytes")
+        whole = any(members <= value.keys() for members in REFERENCES)
+        if whole and isinstance(sha256, str) and SHA256.fullmatch(sha256) and isinstance(size, int):
+            yield sha256, size
         for inner in value.values():
             yield from references(inner)
     elif isinstance(value, list | tuple):

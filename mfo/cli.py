@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
-from mfo.commands import data, dlq, doctor, flows, imports, parked, reports, schedules, services, targets
+from mfo.commands import back, data, dlq, doctor, flows, imports, parked, reports, schedules, services, targets
 from mfo.commands.output import Code, give, say, sentence
 from mfo.settings import load_settings
 
@@ -44,7 +44,7 @@ app.command()(imports.imports)
 app.command()(data.sample)
 app.command("flow-types")(data.flow_types)
 app.add_typer(targets.app, name="target")
-for verb in reports.VERBS:
+for verb in (*reports.VERBS, *back.VERBS):
     flows.app.command()(verb)
 app.add_typer(flows.app, name="flow")
 app.add_typer(parked.app, name="parked")

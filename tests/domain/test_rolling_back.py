@@ -516,7 +516,7 @@ def test_the_verbs_of_going_back_are_named_where_they_are_taken() -> None:
 
 def test_a_preview_tells_what_would_be_undone_and_changes_nothing() -> None:
     ref = {"artifact": "ab" * 32, "size_bytes": 1000, "media_type": "application/json"}
-    shared = {"artifact": "cd" * 32, "size_bytes": 10}
+    shared = {"artifact": "cd" * 32, "size_bytes": 10, "media_type": "application/json"}
     usage = ({}, {"agents": {"total_tokens": 700, "tasks": [{"total_tokens": 700}]}}, {"total_tokens": None})
     flow = after(QUIET)
     for outputs, used in zip(({"kept": shared}, {"message": "noted", "rows": [ref, shared]}, {}), usage, strict=True):
@@ -546,8 +546,14 @@ def test_a_preview_is_refused_as_the_rollback_would_be() -> None:
         preview(by_word(2).flow, to("note"), meta(), TYPES, expected_version=1)
 
 
-def test_a_reference_without_a_size_has_none() -> None:
-    assert list(references({"$artifact": "ab", "size_bytes": "many"})) == [("ab", 0)]
+def test_only_what_the_artifact_store_answered_is_a_reference() -> None:
+    spilled = {"$artifact": "ab" * 32, "size_bytes": 7}
+    foreign = [
+        {"artifact": "ab" * 32},
+        {"artifact": "app.jar", "size_bytes": 1, "media_type": "x"},
+        spilled | {"size_bytes": "7"},
+    ]
+    assert list(references({"rows": [spilled, *foreign]})) == [("ab" * 32, 7)]
 
 
 def test_history_that_names_what_is_not_there_is_folded_all_the_same() -> None:
