@@ -29,6 +29,7 @@ from domain.commands import (
 )
 from domain.flow import Flow, Run
 from domain.view import phase_result
+from domain.words import Moment
 from eventstore.committer import WAITS, Answer
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["verbs"])
@@ -59,7 +60,7 @@ async def execute_phase(
     flow = answer.flow
     if answer.error is not None or flow is None or flow.run is None:
         return problem(request, answer.error or {"code": "refused", "detail": "the phase did not begin"})
-    if wait:
+    if wait and flow.run.hook != Moment.COMPENSATE:
         ended = await _ended(asking, flow, flow.run, wait_ms / 1000 - (monotonic() - began))
         if ended is not None:
             return ended

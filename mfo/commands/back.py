@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from mfo.commands.connection import talk
-from mfo.commands.flows import FlowId, Reason
-from mfo.commands.output import AsJson, facts, give, plain, seconds, table
+from mfo.commands.flows import PARKED, FlowId, Reason
+from mfo.commands.output import AsJson, facts, give, plain, say, seconds, table
 
 Json = dict[str, Any]
 
@@ -42,12 +42,14 @@ def rollback(
             if_version=if_version,
         )
     )
+    _say_where_it_waits(answer)
     give(answer, preview_text(answer) if preview else facts(answer), as_json)
 
 
 def checkpoint(flow_id: FlowId, reason: Reason = None, as_json: AsJson = False) -> None:
     """Record a point to roll back to, now."""
     answer = talk(lambda client: client.checkpoint(flow_id, reason))
+    _say_where_it_waits(answer)
     give(answer, facts(answer), as_json)
 
 
@@ -73,6 +75,11 @@ def checkpoints(
     ]
     heads = ["checkpoint_id", "after", "version", "created_at", "verified", "note"]
     give({"checkpoints": found}, table(heads, rows) if rows else "no checkpoints", as_json)
+
+
+def _say_where_it_waits(answer: Json) -> None:
+    if answer.get("outcome") == PARKED:
+        say(f"The flow is parked and the command waits; see: mfo parked show {answer['flow_id']}")
 
 
 def preview_text(found: Json) -> str:
