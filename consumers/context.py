@@ -181,9 +181,9 @@ class Crew(Protocol):
         ...
 
 
-def step_key(flow_id: UUID, place: str, step: str, times_undone: int) -> str:
+def step_key(flow_id: UUID, place: str, step: str, anew: int) -> str:
     """The key of a step for outside systems: the same in every attempt, another once the phase was undone."""
-    again = f"#{times_undone}" if times_undone else ""
+    again = f"#{anew}" if anew else ""
     return str(uuid5(flow_id, f"{place}{again}:{step}"))
 
 
@@ -201,7 +201,7 @@ class UndonePhase:
     outputs: Mapping[str, Any]
     steps: Mapping[str, Any]
     run_id: UUID | None
-    times_undone: int = 0
+    anew: int = 0
 
     @property
     def idempotency_key(self) -> str | None:
@@ -210,7 +210,7 @@ class UndonePhase:
 
     def key(self, step: str) -> str:
         """The `ctx.key(step)` under which the phase called outside systems."""
-        return step_key(self.flow_id, self.phase, step, self.times_undone)
+        return step_key(self.flow_id, self.phase, step, self.anew)
 
 
 def _today() -> dt.date:
@@ -226,7 +226,7 @@ class PhaseContext:
     is there as long as the run; `today` is the day (UTC) on which it began; `memory_mb` is how far the process may grow.
     In a hook `hook` is `<moment>:<name>`, `outputs` holds those of its phase so far, and after a failure `error` is the
     flow's error. In a compensation `undone` is the phase that it undoes, and `inputs` are those that the flow had then.
-    `times_undone` is how often the phase has been rolled back.
+    `anew` is how often the phase was to be done again from the beginning.
     `max_attempts` is how many attempts a failure that may pass has at least, `timeout_seconds` how long the run may take.
     `crew` are the agents, None where no model is configured; what they did goes into `insights` and, in figures, `usage`.
     `token` fences the run: it grows with every takeover, and an outside system may refuse a lower one than it has seen.
@@ -262,7 +262,7 @@ class PhaseContext:
     targets: Targets | None = None
     hook: str = ""
     error: Mapping[str, Any] = field(default_factory=dict)
-    times_undone: int = 0
+    anew: int = 0
     undone: UndonePhase | None = None
 
     @property
@@ -308,7 +308,7 @@ class PhaseContext:
         """The key to hand to an outside system for what this step does: the same in every attempt of the phase, and another
         when the phase is done again after a rollback."""
         place = f"{self.phase}:{self.hook}" if self.hook else self.phase
-        return step_key(self.flow_id, place, step, self.times_undone)
+        return step_key(self.flow_id, place, step, self.anew)
 
     async def step(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do a part of the work once: its result is committed, and the next attempt gets it back instead of doing it again.

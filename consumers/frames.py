@@ -37,7 +37,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Run a phase. Inputs and outputs are as the flow holds them: sealed, and large members moved aside.
 
     `start`, `before` and `after` are hooks around its handlers. With `hook`, the name of a moment, the handlers are the hooks
-    of that moment, and no phase runs. `times_undone`: how often the phase had been rolled back before; `undoing` is there
+    of that moment, and no phase runs. `anew`: how often the phase was to be done again; `undoing` is there
     for compensations.
     """
 
@@ -68,7 +68,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     paused: bool = False
     max_attempts: int = 1
     timeout_seconds: float | None = None
-    times_undone: int = 0
+    anew: int = 0
     undoing: Undoing | None = None
 
 

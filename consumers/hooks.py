@@ -54,8 +54,8 @@ def seen_by(flow: Flow, run: Run) -> Json:
     undone = flow.undoing
     if run.hook == Moment.COMPENSATE and undone is not None and flow.rollback is not None:
         outputs = {**outputs, undone.phase_name: undone.outputs}
-        return {"inputs": flow.rollback.inputs, "outputs": outputs, "times_undone": undone.times_undone}
-    return {"inputs": flow.known_inputs, "outputs": outputs, "times_undone": flow.phase(run.phase_name).times_undone}
+        return {"inputs": flow.rollback.inputs, "outputs": outputs, "anew": undone.anew}
+    return {"inputs": flow.known_inputs, "outputs": outputs, "anew": flow.phase(run.phase_name).anew}
 
 
 class InHook(Exception):

@@ -282,7 +282,7 @@ class Workshop:
             progress=line.progress,
             targets=TenantTargets(self._targets, account, asyncio.get_running_loop()) if self._targets else None,
             error=job.error,
-            times_undone=job.times_undone,
+            anew=job.anew,
             undone=await self._undone(job, outputs),
         )
 
@@ -299,7 +299,7 @@ class Workshop:
             outputs=outputs.get(job.phase_name, {}),
             steps=steps,
             run_id=job.undoing.run_id,
-            times_undone=job.times_undone,
+            anew=job.anew,
         )
 
     async def _handle(self, job: Job, context: PhaseContext) -> Ended:

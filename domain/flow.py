@@ -69,7 +69,8 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
-    """One phase of a flow, as it stands. `run_id` is that of its last run."""
+    """One phase of a flow, as it stands. `run_id` is that of its last run, `anew` how often it was to be done again from the
+    beginning."""
 
     name: str
     weight: float
@@ -89,7 +90,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     agent_insights: tuple[Json, ...] = ()
     failures: tuple[Json, ...] = ()
     run_id: UUID | None = None
-    times_undone: int = 0
+    anew: int = 0
 
     @property
     def interrupted(self) -> bool:
@@ -851,7 +852,7 @@ def _rolled_back(flow: Flow, fact: FlowRolledBack, meta: Meta) -> Flow:
     inputs = {point.checkpoint_id: point.inputs for point in flow.checkpoints}
     for name in fact.undone:
         phase = flow.phase(name)
-        anew = Phase(name=name, weight=phase.weight, times_undone=phase.times_undone + 1)
+        anew = Phase(name=name, weight=phase.weight, anew=phase.anew + 1)
         flow = _moved(flow, anew, meta)
     begun = any(phase.status in DONE for phase in flow.phases)
     flow = replace(

@@ -22,14 +22,14 @@ class Undone(msgspec.Struct, frozen=True, kw_only=True):
     """A phase as it was when it was undone, with the handlers that are to compensate it.
 
     `steps` are the results of the parts of a phase that had not come to its own result (`completed` is False, `outputs`
-    empty). `run_id` is that of its last run, `times_undone` how often the phase had been undone before.
+    empty). `run_id` is that of its last run, `anew` how often the phase had been begun afresh before.
     """
 
     phase_name: str
     handlers: tuple[str, ...]
     run_id: UUID | None = None
     completed: bool = True
-    times_undone: int = 0
+    anew: int = 0
     outputs: Json = {}
     steps: Json = {}
 
@@ -73,7 +73,7 @@ def _undone(phase: Phase, handlers: tuple[str, ...]) -> Undone:
         handlers=handlers,
         run_id=phase.run_id,
         completed=completed,
-        times_undone=phase.times_undone,
+        anew=phase.anew,
         outputs=phase.outputs if completed else {},
         steps=phase.steps,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from domain.flow import Checkpoint, Flow, Phase
+from domain.flow import DONE, Checkpoint, Flow, Phase
 from domain.flow_types import FlowTypeConfig
 from domain.undoing import begun
 from domain.words import PhaseStatus
@@ -23,11 +23,13 @@ BEGINNING = Target(1, frozenset())
 
 
 def targets(flow: Flow) -> list[Target]:
-    """Every state that there is to go back to, the newest first; those of former rounds are over."""
+    """Every state that there is to go back to, the newest first; those of former rounds are over, and those with phases that
+    are no longer done."""
+    done = {phase.name for phase in flow.phases if phase.status in DONE}
     found = [
         Target(point.version, point.done, point)
         for point in reversed(flow.checkpoints)
-        if point.iteration_number == flow.iteration_number
+        if point.iteration_number == flow.iteration_number and point.done <= done
     ]
     return [*found, BEGINNING] if flow.iteration_number == 1 else found
 

@@ -68,7 +68,7 @@ def _flow_timed_out(story: Story) -> None:
 
 def _stopped(story: Story) -> None:
     # what cleans up after the flow may still be under way; then the compensations follow it
-    if story.flow.run is None:
+    if story.flow.run is None and story.flow.retry is None:
         go_on(story)
 
 

@@ -22,7 +22,7 @@ def fixed(ctx: PhaseContext) -> bool:
 
 @runs("shared")
 async def book(ctx: PhaseContext) -> Outputs:
-    note(ctx, f"booked {ctx.times_undone}")
+    note(ctx, f"booked {ctx.anew}")
     return {"seat": 12, "key": ctx.key("book"), "password": "hidden from history"}
 
 

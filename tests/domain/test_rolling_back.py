@@ -110,7 +110,7 @@ def test_the_phases_since_are_pending_again_and_their_outputs_gone() -> None:
     assert outcome(flow) == {"book": "completed", "note": "pending", "pay": "pending", "ship": "pending"}
     assert [flow.phase(name).outputs for name in ("book", "note", "pay")] == [{"rows": 0}, {}, {}]
     assert flow.phase("pay").attempt == 0
-    assert flow.phase("pay").times_undone == 1
+    assert flow.phase("pay").anew == 1
     # as they were at the checkpoint after the first phase
     assert flow.inputs == {"card": "gold", "step": 0}
     assert (flow.status, flow.current_phase, flow.version) == ("waiting_for_input", "note", before.flow.version + 1)
@@ -204,7 +204,7 @@ def test_a_retry_or_a_question_that_waits_is_given_up() -> None:
     back = flow.when(to("note")).then(FlowRolledBack, PhaseStarted).flow
     assert back.retry is None
     assert back.run is not None
-    assert (back.run.attempt, back.phase("note").times_undone) == (1, 1)
+    assert (back.run.attempt, back.phase("note").anew) == (1, 1)
 
 
 def test_error_hooks_under_way_are_left() -> None:
@@ -298,6 +298,14 @@ def test_checkpoints_of_a_former_round_are_over() -> None:
     flow = replace(by_word(2).flow, iteration_number=2)
     Given(flow).when(to("book")).then_refused(CheckpointUnknown, allowed=[])
     assert "rollback" not in allowed(flow, TYPES)
+
+
+def test_a_checkpoint_with_a_phase_that_is_no_longer_done_is_over() -> None:
+    flow = by_word(2).flow
+    fresh = replace(flow.phases[1], status=PhaseStatus.PENDING, attempt=0, outputs={})
+    again = Given(replace(flow, phases=(flow.phases[0], fresh, *flow.phases[2:])))
+    newest = RollbackFlow(flow_id=FLOW_ID, checkpoint_id=flow.checkpoints[1].checkpoint_id)
+    again.when(newest).then_refused(CheckpointUnknown, allowed=[str(flow.checkpoints[0].checkpoint_id)])
 
 
 def test_a_version_that_has_passed_is_refused() -> None:
