@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,13 @@ async def book(ctx: PhaseContext) -> Outputs:
 
 @runs("shared")
 async def unbook(ctx: PhaseContext) -> Outputs:
-    """Knows what was done and under which key; the first time it dies in the middle."""
+    """Knows what was done and under which key; the first time it fails in the middle, or kills its process."""
     assert ctx.undone is not None
     assert ctx.undone.key("book") == ctx.undone.outputs["key"]
     assert ctx.outputs[ctx.phase]["password"] == "hidden from history"
     where = await ctx.step("call", lambda: entered(ctx.inputs["ledger"], f"unbook seat {ctx.undone.outputs['seat']}"))
+    if ctx.attempt == 1 and ctx.inputs.get("deadly"):
+        os.kill(os.getpid(), signal.SIGKILL)
     if ctx.attempt == 1:
         raise Retryable("the line was cut")
     note(ctx, f"unbooked, attempt {ctx.attempt}")
