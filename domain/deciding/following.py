@@ -61,7 +61,8 @@ def _undoing(flow: Flow, types: FlowTypes) -> Json:
     titles = ", ".join(config.phase(each.phase_name).display_name for each in left)
     if flow.status is Status.FAILED:
         advice = flow.advice.get("message") or f"execute the flow to go on with {config.phase(name).display_name}"
-        return _action(Action.RETRY, name, [], f"Left to undo: {titles}; {advice}", None)
+        why = (flow.error or {}).get("message", "")
+        return _action(Action.RETRY, name, [], f"{why}; left to undo: {titles}; {advice}", None)
     timer = RETRY_TIMER if flow.retry is not None else STOPPING_TIMER
     return _action(Action.WAIT, name, [], f"Undoing {titles}", None, until=_until(flow, timer))
 

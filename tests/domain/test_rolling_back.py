@@ -350,7 +350,9 @@ def test_a_compensation_is_tried_again_and_then_fails_the_flow_with_what_is_left
     assert outcome(ended) == dict.fromkeys(("book", "note", "pay", "ship"), "pending")
     action = next_action(ended, TYPES)
     assert (action["type"], action["phase"]) == ("retry", "pay")
-    assert action["message"] == "Left to undo: Pay, Book; execute the flow to go on with Pay"
+    assert action["message"] == (
+        "phase pay could not be undone: the wire is cut; left to undo: Pay, Book; execute the flow to go on with Pay"
+    )
 
 
 def stuck() -> Given:
