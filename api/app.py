@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api import (
+    back,
     dlq,
     flow_types,
     flows,
@@ -83,7 +84,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
     routers = (
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
-        *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router),
+        *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}

@@ -24,6 +24,7 @@ from api.watch import Watch
 from domain.commands import (
     CancelFlow,
     Command,
+    CreateCheckpoint,
     DeleteFlow,
     Envelope,
     ExecutePhase,
@@ -181,6 +182,7 @@ ASKED_BY: dict[str, type[Command]] = {
     "resume": ResumeFlow,
     "cancel": CancelFlow,
     "rollback": RollbackFlow,
+    "checkpoints": CreateCheckpoint,
     "skip": SkipPhase,
     "input": ProvideInput,
     "signals": SignalFlow,

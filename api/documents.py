@@ -67,7 +67,7 @@ class NextAction(Document):
 class WaitedFor(Document):
     """Something that happens to a flow when its time has come."""
 
-    name: Literal["start", "retry", "input", "remind", "wait", "deadline"]
+    name: Literal["start", "retry", "input", "remind", "wait", "deadline", "stopping"]
     due_at: datetime | None = Field(description="Empty while the flow is paused, but for a start at a given time.")
     remaining_seconds: float | None = Field(description="While the flow is paused: what is left of it.")
 
@@ -105,6 +105,134 @@ class VerbAnswer(Document):
     version: int
     position: str | None
     draining: bool = Field(description="Paused, but work that had begun has not stopped yet.")
+
+
+class CheckpointShown(Document):
+    """A point to roll back to."""
+
+    checkpoint_id: UUID
+    phase_name: str | None = Field(description="The phase that was done last before it; null where none was.")
+    version: int = Field(description="The flow's version whose state it holds.")
+    created_at: datetime
+    created_by: str
+    reason: str | None
+    state_sha256: str = Field(description="Over the inputs and the outputs of the phases done, in canonical JSON.")
+    verified: bool | None = Field(
+        description="Whether the history replayed up to it has this hash, and its artifacts are there; null: not looked at."
+    )
+    detail: str | None = Field(description="Why it is not verified.")
+
+
+class CheckpointList(Document):
+    """The points that a flow can go back to, the oldest first."""
+
+    checkpoints: list[CheckpointShown]
+    total: int
+    next_cursor: None
+
+
+class CheckpointMade(Document):
+    """A checkpoint that was asked for."""
+
+    flow_id: UUID
+    checkpoint_id: UUID
+    phase_name: str | None
+    state_sha256: str
+    status: FlowStatus
+    version: int
+    position: str | None
+
+
+class ArtifactNamed(Document):
+    """An artifact, by its content hash."""
+
+    artifact: str
+    size_bytes: int
+
+
+class RollbackTo(Document):
+    """The state that a rollback restores."""
+
+    phase_name: str = Field(description="The phase that comes next.")
+    checkpoint_id: UUID | None = Field(description="Null: the flow as it was created.")
+    version: int
+    created_at: datetime
+
+
+class PhaseUndone(Document):
+    """A phase that a rollback undoes."""
+
+    phase_name: str
+    status: PhaseState
+    attempt: int
+    completed_at: datetime | None
+    execution_time_ms: int
+    outputs: list[str] = Field(description="Their names.")
+    message: str | None
+    size_bytes: int = Field(description="Of its outputs, their artifacts included.")
+    artifacts: list[ArtifactNamed]
+
+
+class CompensationPlanned(Document):
+    """Handlers that undo a phase, one after the other."""
+
+    phase_name: str
+    handlers: list[str]
+
+
+class RolledBack(Document):
+    """The last time that a flow went back: why its progress fell, and what is left to undo."""
+
+    by: str
+    at: datetime
+    reason: str | None
+    phase_name: str | None = Field(description="The phase that came next; null where the flow was cancelled.")
+    to_version: int | None
+    checkpoint_id: UUID | None
+    undone: list[str]
+    cancelled: bool
+    left: list[CompensationPlanned] = Field(description="Phases still to be compensated, in order.")
+
+
+class CostAgain(Document):
+    """What the phases to be done again took."""
+
+    execution_time_ms: int
+    total_tokens: int
+    expected_seconds: float = Field(description="What the type expects of them.")
+
+
+class ProgressFalls(Document):
+    """Percent done before a rollback and after it."""
+
+    before: float
+    after: float
+
+
+class ChildFlow(Document):
+    """A flow that was begun by this one."""
+
+    flow_id: UUID
+    flow_type: str
+    flow_name: str
+    status: FlowStatus
+
+
+class RollbackPreview(Document):
+    """What a rollback would do; nothing has changed. `If-Match: "<version>"` binds the rollback to it."""
+
+    flow_id: UUID
+    version: int
+    target: RollbackTo
+    undone: list[PhaseUndone] = Field(description="The newest first.")
+    inputs_dropped: list[str] = Field(description="Inputs given since, which are gone.")
+    inputs_restored: list[str] = Field(description="Inputs that have another value again.")
+    artifacts: list[ArtifactNamed] = Field(description="Those that the flow no longer refers to.")
+    children: list[ChildFlow] = Field(description="As the read model knows them.")
+    compensations: list[CompensationPlanned] = Field(description="In the order in which they are run.")
+    cost: CostAgain
+    progress: ProgressFalls
+    goes_on: bool = Field(description="Whether the flow then goes on by itself.")
 
 
 class RunBegun(Document):
@@ -395,6 +523,9 @@ class FlowStatusAnswer(Document):
     iteration_number: int = Field(description="Which round of the phases this is, from 1.")
     recovery: RecoveryShown | None = Field(
         description="What is done by itself about a phase that used up its attempts; after a failure, what was done last."
+    )
+    rollback: RolledBack | None = Field(
+        description="The last time that the flow went back, or was cancelled with its compensations."
     )
     allowed: list[str]
     created_at: datetime

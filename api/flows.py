@@ -269,6 +269,7 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
         "advice": metadata.get("advice"),
         "iteration_number": row["iteration_number"],
         "recovery": metadata.get("recovery"),
+        "rollback": metadata.get("rollback"),
         "allowed": metadata.get("allowed", []),
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],

@@ -10,7 +10,8 @@ from starlette.responses import Response
 
 from api.answers import Json, etag
 from api.asking import DOOR, Asking, Caller, OfFlow, Wanted, command_id, command_of, submit
-from api.documents import CommandParked, PhaseResult, RunBegun, VerbAnswer
+from api.back import previewed
+from api.documents import CommandParked, PhaseResult, RollbackPreview, RunBegun, VerbAnswer
 from api.openapi import answers, takes
 from api.parked import waits
 from api.problems import problem
@@ -30,6 +31,7 @@ from domain.commands import (
 )
 from domain.flow import Flow, Run
 from domain.view import phase_result
+from domain.words import Moment
 from eventstore.committer import WAITS, Answer
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["verbs"])
@@ -60,7 +62,7 @@ async def execute_phase(
     flow = answer.flow
     if answer.error is not None or flow is None or (flow.run is None and flow.waiting is None):
         return problem(request, answer.error or {"code": "refused", "detail": "the phase did not begin"})
-    if wait and flow.run is not None:
+    if wait and flow.run is not None and flow.run.hook != Moment.COMPENSATE:
         ended = await _ended(asking, flow, flow.run, wait_ms / 1000 - (monotonic() - began))
         if ended is not None:
             return ended
@@ -168,10 +170,25 @@ async def skip_phase(request: Request, asking: Asking, wanted: OfFlow) -> Respon
 
 
 @router.post(
-    "/flows/{flow_id}/rollback", summary="Roll a flow back", responses=VERB_ANSWERS, openapi_extra=takes(RollbackFlow)
+    "/flows/{flow_id}/rollback",
+    summary="Roll a flow back",
+    responses=answers(
+        200, VerbAnswer | RollbackPreview, 202, 400, 404, 409, 412, 413, 422, 503, also={202: CommandParked}
+    ),
+    openapi_extra=takes(RollbackFlow),
 )
-async def rollback_flow(request: Request, asking: Asking, wanted: OfFlow) -> Response:
+async def rollback_flow(
+    request: Request,
+    asking: Asking,
+    wanted: OfFlow,
+    preview: Annotated[
+        bool,
+        Query(description="Change nothing and tell what it would undo; its `ETag` as `If-Match` binds the go to it."),
+    ] = False,
+) -> Response:
     """Go back to a phase or checkpoint, as a forward event."""
+    if preview:
+        return await previewed(request, asking, wanted)
     return await _verb(request, asking, wanted, RollbackFlow)
 
 

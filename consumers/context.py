@@ -194,6 +194,38 @@ class Crew(Protocol):
         ...
 
 
+def step_key(flow_id: UUID, place: str, step: str, anew: int) -> str:
+    """The key of a step for outside systems: the same in every attempt, another once the phase was undone."""
+    again = f"#{anew}" if anew else ""
+    return str(uuid5(flow_id, f"{place}{again}:{step}"))
+
+
+@dataclass(frozen=True, slots=True)
+class UndonePhase:
+    """What a compensation is to undo: one phase, as it was.
+
+    `outputs` are those it came to; where it did not come to its end (`completed` is False) they are empty, and `steps` are
+    the results of the parts that were done.
+    """
+
+    flow_id: UUID
+    phase: str
+    completed: bool
+    outputs: Mapping[str, Any]
+    steps: Mapping[str, Any]
+    run_id: UUID | None
+    anew: int = 0
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The `ctx.idempotency_key` of the phase's last run."""
+        return str(self.run_id) if self.run_id is not None else None
+
+    def key(self, step: str) -> str:
+        """The `ctx.key(step)` under which the phase called outside systems."""
+        return step_key(self.flow_id, self.phase, step, self.anew)
+
+
 def _today() -> dt.date:
     return dt.datetime.now(dt.UTC).date()
 
@@ -206,7 +238,8 @@ class PhaseContext:
     `outputs` are the outputs of the phases completed before, by phase name. `folder` answers a folder on local disk that
     is there as long as the run; `today` is the day (UTC) on which it began; `memory_mb` is how far the process may grow.
     In a hook `hook` is `<moment>:<name>`, `outputs` holds those of its phase so far, and after a failure `error` is the
-    flow's error.
+    flow's error. In a compensation `undone` is the phase that it undoes, and `inputs` are those that the flow had then.
+    `anew` is how often the phase was to be done again from the beginning.
     `max_attempts` is how many attempts a failure that may pass has at least, `timeout_seconds` how long the run may take.
     `crew` are the agents, None where no model is configured; what they did goes into `insights` and, in figures, `usage`.
     `token` fences the run: it grows with every takeover, and an outside system may refuse a lower one than it has seen.
@@ -246,6 +279,7 @@ class PhaseContext:
     error: Mapping[str, Any] = field(default_factory=dict)
     iteration: int = 1
     anew: int = 0
+    undone: UndonePhase | None = None
 
     @property
     def cancelled(self) -> bool:
@@ -288,11 +322,9 @@ class PhaseContext:
 
     def key(self, step: str) -> str:
         """The key to hand to an outside system for what this step does: the same in every attempt of the phase, and another
-        one when the phase is done again in a new round or after a restart."""
+        one when the phase is done again in a new round, after a restart or a rollback."""
         place = f"{self.phase}:{self.hook}" if self.hook else self.phase
-        if self.anew:
-            place = f"{place}#{self.anew}"
-        return str(uuid5(self.flow_id, f"{place}:{step}"))
+        return step_key(self.flow_id, place, step, self.anew)
 
     async def former(self, number: int | None = None) -> Mapping[str, Mapping[str, Any]] | None:
         """The outputs of a former round of this flow, by phase; left out: of the round before this one. None where there is

@@ -26,12 +26,20 @@ class Begin(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     crew: CrewConfig | None = None
 
 
+class Undoing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a compensation undoes: the last run of a phase, with the results of its steps where it did not come to its own."""
+
+    run_id: UUID | None = None
+    completed: bool = True
+    steps: Json = {}
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Run a phase. Inputs and outputs are as the flow holds them: sealed, and large members moved aside.
 
     `start`, `before` and `after` are hooks around its handlers. With `hook`, the name of a moment, the handlers are the hooks
     of that moment, and no phase runs. `iteration` is the flow's round, `anew` how often the phase was to be done again;
-    `reusable`: the result of an earlier run may be taken.
+    `reusable`: the result of an earlier run may be taken. `undoing` is there for compensations.
     """
 
     run_id: UUID
@@ -64,6 +72,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     iteration: int = 1
     anew: int = 0
     reusable: bool = False
+    undoing: Undoing | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

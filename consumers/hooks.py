@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from consumers.context import DurableSteps, HandBack, Handler, NeedsInput, Outputs, Permanent, PhaseContext
-from consumers.frames import Job
+from consumers.frames import Job, Undoing
 from domain.flow import HOOK_STEPS, Flow, Run
 from domain.flow_types import FlowTypeConfig
 from domain.words import Moment, PhaseStatus
@@ -28,6 +28,11 @@ SHOWN_NAME = 60
 
 def work_of(config: FlowTypeConfig, flow: Flow, run: Run) -> Json:
     """What a run consists of, as the fields of a Job: a phase with the hooks around it, or the hooks of a moment."""
+    undone = flow.undoing
+    if run.hook == Moment.COMPENSATE and undone is not None:
+        steps = {name: found for name, found in undone.steps.items() if not name.startswith(HOOK_STEPS)}
+        undoing = Undoing(run_id=undone.run_id, completed=undone.completed, steps=steps)
+        return {"handlers": undone.handlers, "validators": (), "hook": run.hook, "undoing": undoing}
     if run.hook is not None:
         names = config.hooks.end if run.hook == Moment.END else config.hooks.error
         return {"handlers": names, "validators": (), "hook": run.hook, "error": flow.error or {}}
@@ -42,6 +47,16 @@ def work_of(config: FlowTypeConfig, flow: Flow, run: Run) -> Json:
         "after": config.after(phase),
         "reusable": phase.reusable and bool(run.options.get("reuse_results", True)),
     }
+
+
+def seen_by(flow: Flow, run: Run) -> Json:
+    """What a run sees of its flow, as the fields of a Job; a compensation sees what there was when its phase was undone."""
+    outputs = {phase.name: phase.outputs for phase in flow.phases if phase.outputs}
+    undone = flow.undoing
+    if run.hook == Moment.COMPENSATE and undone is not None and flow.rollback is not None:
+        outputs = {**outputs, undone.phase_name: undone.outputs}
+        return {"inputs": flow.rollback.inputs, "outputs": outputs, "anew": undone.anew}
+    return {"inputs": flow.known_inputs, "outputs": outputs, "anew": flow.phase(run.phase_name).anew}
 
 
 class InHook(Exception):

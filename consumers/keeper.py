@@ -21,7 +21,7 @@ import structlog
 from msgspec.structs import replace
 
 from consumers.frames import Asked, Ended, Job, Progress, StepsDone
-from consumers.hooks import work_of
+from consumers.hooks import seen_by, work_of
 from consumers.metrics import RUNS, RUNS_ACTIVE
 from consumers.phases import Mode
 from consumers.places import Line, Meter, Place, offer_of
@@ -434,8 +434,6 @@ class Keeper:
             client_account_id=_known(flow.client_account_id),
             engagement_id=_known(flow.engagement_id),
             user_id=flow.updated_by,
-            inputs=flow.known_inputs,
-            outputs={phase.name: phase.outputs for phase in flow.phases if phase.outputs},
             steps={**flow.start_steps, **flow.phase(run.phase_name).steps},
             validate_inputs=bool(run.options.get("validate_inputs", True)),
             validate_outputs=bool(run.options.get("validate_outputs", True)),
@@ -445,7 +443,7 @@ class Keeper:
             max_attempts=run.max_attempts,
             timeout_seconds=run.timeout_seconds,
             iteration=flow.iteration_number,
-            anew=flow.phase(run.phase_name).anew,
+            **seen_by(flow, run),
             **work_of(self._type(flow), flow, run),
         )
 

@@ -30,6 +30,7 @@ from consumers.context import (
     Retryable,
     RunSuspended,
     TargetOpen,
+    UndonePhase,
 )
 from consumers.crews.crew import ProcessCrew
 from consumers.frames import Ended, Job, Json
@@ -315,6 +316,23 @@ class Workshop:
             progress=line.progress,
             targets=TenantTargets(self._targets, account, asyncio.get_running_loop()) if self._targets else None,
             error=job.error,
+            undone=await self._undone(job, outputs),
+        )
+
+    async def _undone(self, job: Job, outputs: Mapping[str, Outputs]) -> UndonePhase | None:
+        """What a compensation undoes, none in any other run."""
+        if job.undoing is None:
+            return None
+        account = job.client_account_id
+        steps = await self._keyring.unseal(account, await self._artifacts.unspill(account, job.undoing.steps))
+        return UndonePhase(
+            flow_id=job.flow_id,
+            phase=job.phase_name,
+            completed=job.undoing.completed,
+            outputs=outputs.get(job.phase_name, {}),
+            steps=steps,
+            run_id=job.undoing.run_id,
+            anew=job.anew,
         )
 
     async def _handle(self, job: Job, context: PhaseContext) -> Ended:

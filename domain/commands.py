@@ -191,6 +191,10 @@ class ResumeFlow(Verb):
 class CancelFlow(Verb):
     """End the flow for good, without a result."""
 
+    compensate: bool = Field(
+        default=False, strict=True, description="Undo what its phases did, by their compensations, newest first."
+    )
+
 
 class DeleteFlow(Verb):
     """Hide the flow; its history stays."""
@@ -229,10 +233,17 @@ class SkipPhase(Verb):
 
 
 class RollbackFlow(Verb):
-    """Go back to a phase or checkpoint, as a forward event."""
+    """Go back to a phase or checkpoint, as a forward event: give one of the two."""
 
-    phase_name: Name | None = None
-    checkpoint_id: UUID | None = None
+    phase_name: Name | None = Field(default=None, description="The phase that is to be done next, again.")
+    checkpoint_id: UUID | None = Field(default=None, description="Or the checkpoint after which all is undone.")
+    compensate: bool = Field(
+        default=True, strict=True, description="Run the compensations of the phases undone, newest first."
+    )
+
+
+class CreateCheckpoint(Verb):
+    """Record a point to roll back to, now."""
 
 
 class StartIteration(Verb):
@@ -367,6 +378,7 @@ PUBLIC: dict[str, type[Command]] = {
         SignalFlow,
         SkipPhase,
         RollbackFlow,
+        CreateCheckpoint,
         CancelFlow,
         DeleteFlow,
         StartIteration,

@@ -6,12 +6,14 @@ id and version.
 
 from __future__ import annotations
 
-from typing import assert_never
+from collections.abc import Callable
+from typing import Any, assert_never
 
 from domain.commands import (
     CancelFlow,
     Command,
     CompletePhase,
+    CreateCheckpoint,
     CreateFlow,
     DeleteFlow,
     ExecutePhase,
@@ -32,6 +34,7 @@ from domain.commands import (
     SuspendRun,
 )
 from domain.deciding.answering import provide_input
+from domain.deciding.back import create_checkpoint, roll_back
 from domain.deciding.iterating import iterate
 from domain.deciding.migrating import migrate
 from domain.deciding.running import complete, fail, let_go, request_input
@@ -65,10 +68,16 @@ def decide(flow: Flow, command: Command, meta: Meta, types: FlowTypes, *, expect
             f"the flow is at version {flow.version}, not {expected_version}; read it again and decide anew",
             allowed=allowed(flow, types),
         )
-    _answer(story, command)
+    ANSWERS.get(type(command), _answer)(story, command)
     if story.flow.status is Status.FAILED and flow.status is not Status.FAILED and story.type.hooks.error:
         start_hook(story, Moment.ERROR)
     return story
+
+
+ANSWERS: dict[type[Command], Callable[[Story, Any], None]] = {
+    RollbackFlow: roll_back,
+    CreateCheckpoint: create_checkpoint,
+}
 
 
 def _answer(story: Story, command: Command) -> None:
@@ -110,7 +119,7 @@ def _answer(story: Story, command: Command) -> None:
             fire(story, command)
         case StartIteration():
             iterate(story, command)
-        case SkipPhase() | RollbackFlow():
+        case SkipPhase():
             raise NotSupported(
                 f"{type(command).__name__} is not supported yet", allowed=allowed(story.flow, story.types)
             )

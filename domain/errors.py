@@ -9,9 +9,10 @@ MfoError
 │   ├── InputsMissing · NothingToAnswer · InputInvalid · AlreadyAnswered · AnswersDiffer · AnswerWanted · NotAnAssignee
 │   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause
 │   ├── IterationsNotSupported · IterationsUsedUp · NothingToIterate
+│   ├── RollbackNotSupported · RollbackTargetInvalid · CheckpointUnknown · CheckpointBroken · PhaseIrreversible · NothingToUndo
 │   ├── RunNotCurrent
 │   ├── SignalTooLarge · SignalsFull
-│   ├── TypeVersionUnknown · PhaseRunning · NotMigratable · NothingToUndo
+│   ├── TypeVersionUnknown · PhaseRunning · NotMigratable
 │   ├── VersionMoved
 │   ├── KeyReused
 │   ├── ScheduleNotFound · ScheduleExists · ScheduleInvalid · ScheduleIsOver · ScheduleBusy · BackfillTooLarge
@@ -23,6 +24,7 @@ MfoError
 │   └── UploadInvalid · UploadTooLarge · ImportOptionsInvalid
 ├── NotHere                 there is nothing under that name for this tenant
 │   ├── ImportNotFound · ArtifactNotFound · IterationNotFound · RouteNotFound
+│   ├── ImportNotFound · ArtifactNotFound · CheckpointNotFound · RouteNotFound
 ├── MethodNotAllowed · OperatorOnly
 ├── Unavailable             not now; try again
 │   ├── StoreUnavailable · StoreBusy · Overloaded · ReadModelBehind
@@ -225,6 +227,44 @@ class NothingToIterate(Refused):
     code = "nothing_to_iterate"
 
 
+class RollbackNotSupported(Refused):
+    """Flows of this type cannot be rolled back."""
+
+    code = "rollback_not_supported"
+
+
+class RollbackTargetInvalid(Refused):
+    """Say where to go back to: phase_name or checkpoint_id, one of the two."""
+
+    code = "rollback_target_invalid"
+    status = 422
+
+
+class CheckpointUnknown(Refused):
+    """The flow has no such checkpoint to go back to."""
+
+    code = "checkpoint_unknown"
+    status = 422
+
+
+class CheckpointBroken(Refused):
+    """What would be restored does not have the hash that the checkpoint was recorded with; go back to another one."""
+
+    code = "checkpoint_broken"
+
+
+class PhaseIrreversible(Refused):
+    """A phase that would be undone cannot be."""
+
+    code = "phase_irreversible"
+
+
+class NothingToUndo(Refused):
+    """Nothing has been done since then, or no migration stands; execute the flow."""
+
+    code = "nothing_to_undo"
+
+
 class RunNotCurrent(Refused):
     """The run has been ended or taken over; its result no longer counts."""
 
@@ -248,12 +288,6 @@ class NotMigratable(Refused):
     """The flow cannot go on by that version of its type; errors says where and why."""
 
     code = "not_migratable"
-
-
-class NothingToUndo(Refused):
-    """The flow was not migrated, or its migration was undone."""
-
-    code = "nothing_to_undo"
 
 
 class VersionMoved(Refused):
@@ -434,6 +468,12 @@ class OperatorOnly(MfoError):
 
     code = "operator_only"
     status = 403
+
+
+class CheckpointNotFound(NotHere):
+    """The flow has no such checkpoint to go back to; GET /flows/{id}/checkpoints lists them."""
+
+    code = "checkpoint_not_found"
 
 
 class RouteNotFound(NotHere):

@@ -113,11 +113,15 @@ class StepsCompleted(Event, frozen=True, kw_only=True):
 
 
 class CheckpointCreated(Event, frozen=True, kw_only=True):
-    """A point to roll back to. `state_sha256` is the hash of the flow's state in canonical JSON."""
+    """A point to roll back to. `state_sha256` is the hash of the flow's state in canonical JSON.
+
+    `phase_name` is the phase that was done last, empty where none was; `reason` is given where somebody asked for it.
+    """
 
     checkpoint_id: UUID
     phase_name: str
     state_sha256: str
+    reason: str | None = None
 
 
 class PhaseFailed(Event, frozen=True, kw_only=True):
@@ -172,7 +176,8 @@ class PhaseSkipped(Event, frozen=True, kw_only=True):
 
 
 class HookStarted(Event, frozen=True, kw_only=True):
-    """An attempt of the hooks at a flow's end (`moment` is `end`) or after its failure (`error`) began."""
+    """An attempt of the hooks at a flow's end (`moment` is `end`) or after its failure (`error`) began, or of those that undo
+    a phase (`compensate`)."""
 
     moment: str
     phase_name: str
@@ -335,8 +340,34 @@ class RecoveryStarted(Event, frozen=True, kw_only=True):
     options: Json = {}
 
 
-class FlowCancelled(Event, frozen=True, kw_only=True):
+class Compensation(msgspec.Struct, frozen=True):
+    """A phase whose work is undone by these handlers, one after the other."""
+
+    phase_name: str
+    handlers: tuple[str, ...]
+
+
+class FlowRolledBack(Event, frozen=True, kw_only=True):
+    """The flow went back to where it stood at the version `to_version`; what happened since stays in history.
+
+    The phases `undone` (newest first) are pending as if they had never run, the inputs are as they were, and `phase_name` is
+    the phase that comes next. Before it the `compensations` are run in this order. Without `checkpoint_id` the flow went back
+    to its beginning.
+    """
+
+    phase_name: str
+    to_version: int
+    checkpoint_id: UUID | None = None
+    undone: tuple[str, ...] = ()
+    compensations: tuple[Compensation, ...] = ()
     reason: str | None = None
+
+
+class FlowCancelled(Event, frozen=True, kw_only=True):
+    """The flow ended without a result. The `compensations` are run afterwards, in this order."""
+
+    reason: str | None = None
+    compensations: tuple[Compensation, ...] = ()
 
 
 class FlowDeleted(Event, frozen=True, kw_only=True):
@@ -371,6 +402,7 @@ FlowEvent = (
     | FlowFailed
     | IterationStarted
     | RecoveryStarted
+    | FlowRolledBack
     | FlowCancelled
     | FlowDeleted
 )
@@ -403,6 +435,7 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     FlowFailed,
     IterationStarted,
     RecoveryStarted,
+    FlowRolledBack,
     FlowCancelled,
     FlowDeleted,
 )

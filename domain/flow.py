@@ -26,6 +26,7 @@ from domain.events import (
     FlowMigrated,
     FlowPaused,
     FlowResumed,
+    FlowRolledBack,
     HookCompleted,
     HookFailed,
     HookStarted,
@@ -48,6 +49,7 @@ from domain.events import (
     StepsCompleted,
 )
 from domain.questions import MAX_REMINDERS, Question
+from domain.undoing import Rollback, Undone, left_of
 from domain.words import APPROVAL, SYSTEM_USER, Moment, PhaseStatus, Status
 
 Json = dict[str, Any]
@@ -76,7 +78,8 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
-    """One phase of a flow, as it stands; `anew` is how often it was to be done again from the beginning."""
+    """One phase of a flow, as it stands. `run_id` is that of its last run, `anew` how often it was to be done again from the
+    beginning."""
 
     name: str
     weight: float
@@ -97,6 +100,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[Json, ...] = ()
     handler_versions: dict[str, str] = {}
     reused_from: Json | None = None
+    run_id: UUID | None = None
     anew: int = 0
 
     @property
@@ -141,7 +145,7 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True):
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """The attempt that is under way. `token` fences it: a result under another token does not count.
 
-    `hook` is `end` or `error` where it is not the phase that runs but the hooks of that moment.
+    `hook` is `end`, `error` or `compensate` where it is not the phase that runs but the hooks of that moment.
     """
 
     run_id: UUID
@@ -257,13 +261,18 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """A point in the history to go back to."""
+    """A point in the history to go back to: `done` are the phases that were done then, `inputs` what had been given."""
 
     checkpoint_id: UUID
     phase_name: str
     version: int
     state_sha256: str
     created_at: datetime
+    created_by: str = ""
+    reason: str | None = None
+    iteration_number: int = 1
+    done: frozenset[str] = frozenset()
+    inputs: Json = {}
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -300,8 +309,10 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     """What one flow's history adds up to. A flow that does not exist has version 0.
 
     `start_steps` are the results of start hooks, by step; `wrapped_up`: the end hooks are done; `advice` is what the error
-    hooks said about the failure that stands; `moves` are the migrations that were not undone, oldest first. `rounds` is empty until a second one begins. `recovered` counts the recoveries
-    by phase and rule since a person last took the flow in hand.
+    hooks said about the failure that stands; `moves` are the migrations that were not undone, oldest first. `rounds` is empty
+    until a second one begins; `recovered` counts the recoveries by phase and rule since a person last took the flow in hand.
+    `rollback` is the last time it went back, and what is left to do of that; `stopping` fires when work that was cancelled has
+    stopped for certain, and compensations may begin.
     """
 
     id: UUID
@@ -349,6 +360,8 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     rounds: tuple[Round, ...] = ()
     recovery: Recovering | None = None
     recovered: dict[str, int] = {}
+    rollback: Rollback | None = None
+    stopping: Timer | None = None
 
     @property
     def exists(self) -> bool:
@@ -375,8 +388,19 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
             REMIND_TIMER: waiting.reminder if waiting is not None else None,
             WAIT_TIMER: suspended.timer if suspended is not None else None,
             DEADLINE_TIMER: self.deadline,
+            STOPPING_TIMER: self.stopping,
         }
         return {name: timer for name, timer in set_now.items() if timer is not None}
+
+    @property
+    def undoing(self) -> Undone | None:
+        """The phase that is to be compensated next, before anything else is done."""
+        return self.rollback.left[0] if self.rollback is not None and self.rollback.left else None
+
+    @property
+    def winding_up(self) -> bool:
+        """Whether the flow was cancelled, and phases are left to be undone."""
+        return self.undoing is not None and self.rollback is not None and self.rollback.cancelled
 
     @property
     def priority(self) -> int:
@@ -421,6 +445,9 @@ INPUT_TIMER = "input"
 REMIND_TIMER = "remind"
 WAIT_TIMER = "wait"
 DEADLINE_TIMER = "deadline"
+STOPPING_TIMER = "stopping"
+STOPPING_SECONDS = 6.0
+"""As long as a lease: by then a worker has stopped a run that was cancelled, or has lost it."""
 HOOK_STEPS = "hook:"
 """What the names of the steps begin with that hooks are: `hook:<moment>:...`."""
 KEPT_SIGNAL_IDS = 1000
@@ -435,8 +462,8 @@ DONE = frozenset({PhaseStatus.COMPLETED, PhaseStatus.SKIPPED})
 def progress(flow: Flow) -> float:
     """Percent done: 100 x (weights of the phases done) / (weights of all), one decimal; 100 only when completed.
 
-    It never falls within one iteration, because a phase that is done stays done, and a completed flow that is deleted
-    stays completed.
+    It never falls but by a rollback, because a phase that is done stays done, and a completed flow that is deleted stays
+    completed.
     """
     if flow.completed_at is not None:
         return 100.0
@@ -503,6 +530,7 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 agent_insights=fact.agent_insights,
                 handler_versions=fact.handler_versions,
                 reused_from=fact.reused_from,
+                run_id=fact.run_id,
             )
             recovery = None if flow.recovery and flow.recovery.phase_name == done.name else flow.recovery
             moved = _moved(flow, done, meta)
@@ -514,6 +542,11 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 version=recorded.version,
                 state_sha256=fact.state_sha256,
                 created_at=meta.at,
+                created_by=meta.user_id,
+                reason=fact.reason,
+                iteration_number=flow.iteration_number,
+                done=frozenset(phase.name for phase in flow.phases if phase.status in DONE),
+                inputs=flow.inputs,
             )
             return replace(flow, checkpoints=(*flow.checkpoints, point))
         case PhaseFailed():
@@ -569,7 +602,9 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
         case RecoveryStarted():
             return _recovering(flow, fact, meta)
         case FlowCancelled():
-            return _ended(flow, Status.CANCELLED, meta)
+            return _cancelled(flow, fact, meta)
+        case FlowRolledBack():
+            return _rolled_back(flow, fact, meta)
         case FlowDeleted():
             gone = {"reason": fact.reason, "deleted_by": meta.user_id, "deleted_at": meta.at.isoformat()}
             return replace(_ended(flow, Status.DELETED, meta), deletion=gone)
@@ -656,6 +691,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         error=None,
         steps=phase.steps if flow.status is not Status.FAILED else _kept_waits(phase.steps),
         failures=phase.failures if fact.attempt > 1 or _recovers(flow, phase) else (),
+        run_id=fact.run_id,
     )
     return replace(
         _moved(flow, running, meta),
@@ -710,7 +746,7 @@ def _with_failure(flow: Flow, phase: Phase, fact: PhaseFailed, meta: Meta) -> tu
 
 def _failed(flow: Flow, fact: FlowFailed, meta: Meta) -> Flow:
     phase = flow.phase(fact.phase_name)
-    if phase.error != fact.error and phase.status not in DONE:
+    if phase.error != fact.error and phase.status not in DONE and flow.undoing is None:
         # no attempt ended with it: the time of the flow, or for an answer, was up
         entry = {"timestamp": meta.at.isoformat(), "phase": phase.name, "attempt": phase.attempt, **fact.error}
         lost = replace(phase, status=PhaseStatus.FAILED, error=fact.error)
@@ -738,7 +774,9 @@ def _recovers(flow: Flow, phase: Phase) -> bool:
 def again_from(flow: Flow, name: str, meta: Meta) -> Flow:
     """The flow with the phases from this one on to be done again, as if they had never begun; what they brought stays in
     the history alone."""
-    place = [phase.name for phase in flow.phases].index(name)
+    names = [phase.name for phase in flow.phases]
+    place = names.index(name)
+    again = frozenset(names[place:])
     for phase in flow.phases[place:]:
         fresh = Phase(name=phase.name, weight=phase.weight, anew=phase.anew + 1)
         flow = _with(flow, fresh) if phase.status is PhaseStatus.PENDING else _moved(flow, fresh, meta)
@@ -753,6 +791,7 @@ def again_from(flow: Flow, name: str, meta: Meta) -> Flow:
         start_steps=flow.start_steps if place else {},
         wrapped_up=False,
         advice={},
+        checkpoints=tuple(point for point in flow.checkpoints if not point.done & again),
     )
 
 
@@ -867,6 +906,14 @@ def _hook_started(flow: Flow, fact: HookStarted, meta: Meta) -> Flow:
     run = _run_of(fact, meta, fact.moment)
     if fact.moment == Moment.ERROR:
         return replace(flow, run=run, retry=None)
+    rollback = flow.rollback
+    if fact.moment == Moment.COMPENSATE and rollback is not None:
+        # what is given to undo something is not given to the phases
+        rollback = replace(rollback, inputs={**rollback.inputs, **fact.inputs})
+        status = Status.CANCELLED if rollback.cancelled else Status.PROCESSING
+        flow = flow if rollback.cancelled else _under_way(flow, meta.at)
+        again = replace(flow, status=status, options=_with_priority(flow, fact), rollback=rollback, stopping=None)
+        return replace(again, run=run, retry=None, error=None, advice={})
     return replace(
         _under_way(flow, meta.at),
         status=Status.PROCESSING,
@@ -883,6 +930,12 @@ def _hook_completed(flow: Flow, fact: HookCompleted) -> Flow:
     flow = replace(_without_hook_steps(flow, fact.phase_name, fact.moment), run=None)
     if fact.moment == Moment.ERROR:
         return replace(flow, advice=fact.outputs)
+    if fact.moment == Moment.COMPENSATE:
+        rollback = flow.rollback
+        left = replace(rollback, left=rollback.left[1:]) if rollback is not None else None
+        return replace(
+            flow, rollback=left, status=flow.status if flow.status is Status.CANCELLED else _between(flow, None)
+        )
     phase = flow.phase(fact.phase_name)
     return replace(_with(flow, replace(phase, outputs={**phase.outputs, **fact.outputs})), wrapped_up=True)
 
@@ -897,6 +950,9 @@ def _hook_failed(flow: Flow, fact: HookFailed, meta: Meta) -> Flow:
         "resolution": fact.resolution,
     }
     flow = replace(flow, errors=(*flow.errors, entry)[-KEPT_ERRORS:], retry=None)
+    if fact.final and fact.moment == Moment.COMPENSATE:
+        # what is compensated by then is not compensated again
+        return replace(flow, run=None)
     return replace(_without_hook_steps(flow, fact.phase_name, fact.moment), run=None) if fact.final else flow
 
 
@@ -1106,8 +1162,68 @@ def _ended(flow: Flow, status: Status, meta: Meta) -> Flow:
                 "retryable": False,
             }
             flow = _moved(flow, replace(phase, status=PhaseStatus.FAILED, error=error), meta)
-    flow = replace(flow, status=status, run=None, waiting=None, retry=None, paused=None, start=None, deadline=None)
-    return replace(flow, suspended=None, signals=())
+    flow = replace(flow, suspended=None, signals=())
+    ended = replace(flow, status=status, run=None, waiting=None, retry=None, paused=None, start=None, deadline=None)
+    given_up = replace(flow.rollback, left=()) if flow.rollback is not None else None
+    return replace(ended, rollback=given_up, stopping=None)
+
+
+def _cancelled(flow: Flow, fact: FlowCancelled, meta: Meta) -> Flow:
+    ended = _ended(flow, Status.CANCELLED, meta)
+    if not fact.compensations:
+        return ended
+    before = flow.rollback.inputs if flow.undoing is not None and flow.rollback is not None else {}
+    rollback = Rollback(
+        by=meta.user_id,
+        at=meta.at,
+        reason=fact.reason,
+        left=left_of(flow, fact.compensations),
+        inputs={**before, **flow.known_inputs},
+        cancelled=True,
+    )
+    stopping = Timer(token=ended.version, delay_seconds=STOPPING_SECONDS, since=meta.at) if flow.run else None
+    return replace(ended, rollback=rollback, stopping=stopping)
+
+
+def _rolled_back(flow: Flow, fact: FlowRolledBack, meta: Meta) -> Flow:
+    before = flow.rollback.inputs if flow.undoing is not None and flow.rollback is not None else {}
+    rollback = Rollback(
+        by=meta.user_id,
+        at=meta.at,
+        reason=fact.reason,
+        phase_name=fact.phase_name,
+        to_version=fact.to_version,
+        checkpoint_id=fact.checkpoint_id,
+        undone=fact.undone,
+        left=left_of(flow, fact.compensations),
+        inputs={**before, **flow.known_inputs},
+    )
+    inputs = {point.checkpoint_id: point.inputs for point in flow.checkpoints}
+    for name in fact.undone:
+        phase = flow.phase(name)
+        anew = Phase(name=name, weight=phase.weight, anew=phase.anew + 1)
+        flow = _moved(flow, anew, meta)
+    begun = any(phase.status in DONE for phase in flow.phases)
+    flow = replace(
+        flow,
+        inputs=inputs.get(fact.checkpoint_id, {}) if fact.checkpoint_id else {},
+        checkpoints=tuple(point for point in flow.checkpoints if point.version <= fact.to_version),
+        run=None,
+        waiting=None,
+        suspended=None,
+        retry=None,
+        recovery=None,
+        recovered={},
+        start=None,
+        deadline=flow.deadline or _deadline_of(flow.options, flow.version, meta.at),
+        error=None,
+        advice={},
+        completed_at=None,
+        wrapped_up=False,
+        start_steps=flow.start_steps if begun else {},
+        rollback=rollback,
+    )
+    return replace(flow, status=_between(flow, None))
 
 
 def _with(flow: Flow, changed: Phase) -> Flow:

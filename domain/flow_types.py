@@ -48,7 +48,8 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     `asks_for_inputs`: the handler itself asks for the required inputs that are missing, with suggestions, so the phase
     may start without them. `input_alternatives` names inputs that satisfy a required one. `on_failure` says by class of
     failure (`domain/failures.py`) what is done about it here, where that is not what the table says. `before` and `after`
-    name hooks of this phase alone.
+    name hooks of this phase alone. `compensations` name handlers that undo what the phase did, when the flow is rolled back
+    past it; past a phase that is `irreversible` it cannot be.
 
     `input_timeout_seconds` is how long the phase waits for an answer (none: for ever), `on_input_timeout` what follows
     when none came: `fail`, `skip` the phase, or go on with the `defaults` in `input_defaults`.
@@ -84,6 +85,8 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     question: Question | None = None
     reusable: bool = False
     recovery: tuple[Recovery, ...] = ()
+    compensations: tuple[str, ...] = ()
+    irreversible: bool = False
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +150,11 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def handlers(self) -> tuple[str, ...]:
         """The names of every handler and hook of the type."""
-        named = (name for phase in self.phases for name in (*phase.handlers, *phase.before, *phase.after))
+        named = (
+            name
+            for phase in self.phases
+            for name in (*phase.handlers, *phase.before, *phase.after, *phase.compensations)
+        )
         return tuple(dict.fromkeys((*self.hooks.all, *named)))
 
     def before(self, phase: PhaseConfig) -> tuple[str, ...]:
@@ -164,11 +171,12 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
         The start hooks run in the first phase that is not passed over.
         """
         if not (self.hooks.all or phase.before or phase.after):
-            return phase.handlers
+            return (*phase.handlers, *phase.compensations)
         place = [each.name for each in self.phases].index(phase.name)
         start = self.hooks.start if all(before.can_skip for before in self.phases[:place]) else ()
         end = self.hooks.end if place == len(self.phases) - 1 else ()
-        return (*start, *self.before(phase), *phase.handlers, *self.after(phase), *end, *self.hooks.error)
+        around = (*start, *self.before(phase), *phase.handlers, *self.after(phase), *end, *self.hooks.error)
+        return (*around, *phase.compensations)
 
     def phase(self, name: str) -> PhaseConfig:
         """The phase with this name or alias; raises PhaseUnknown with the valid names."""
@@ -269,6 +277,9 @@ class FlowTypes:
         _check_question(where, phase)
         _all_known(where, "handler", phase.handlers, handlers)
         _all_known(where, "hook", (*phase.before, *phase.after), handlers)
+        _all_known(where, "compensation", phase.compensations, handlers)
+        if phase.irreversible and phase.compensations:
+            raise RegistrationError(f"{where} is irreversible, so it cannot have compensations")
         _all_known(where, "validator", phase.validators, validators)
 
     def remember(self, config: FlowTypeConfig) -> None:

@@ -10,7 +10,9 @@ from domain.words import Moment, PhaseStatus, Status
 def at_work(flow: Flow) -> bool:
     """Whether a phase or the flow's end is in hand, waits for its next attempt, or for something outside; hooks after a failure
     do not count."""
-    return flow.suspended is not None or any(part is not None and part.hook != Moment.ERROR for part in (flow.run, flow.retry))
+    return flow.suspended is not None or any(
+        part is not None and part.hook != Moment.ERROR for part in (flow.run, flow.retry)
+    )
 
 
 def begun(flow: Flow) -> bool:
@@ -23,6 +25,7 @@ def can_iterate(flow: Flow, config: FlowTypeConfig) -> bool:
     capabilities = config.capabilities
     return (
         capabilities.supports_iterations
+        and flow.undoing is None
         and flow.iteration_number < capabilities.max_iterations
         and flow.status not in {Status.CANCELLED, Status.DELETED}
         and flow.paused is None

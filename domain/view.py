@@ -14,7 +14,7 @@ import msgspec
 from domain.conditions import told
 from domain.deciding.following import next_action
 from domain.deciding.story import allowed
-from domain.flow import DONE, INPUT_TIMER, REMIND_TIMER, WAIT_TIMER, Flow, Phase, progress
+from domain.flow import DONE, INPUT_TIMER, REMIND_TIMER, WAIT_TIMER, Checkpoint, Flow, Phase, progress
 from domain.flow_types import FlowTypes
 from domain.questions import Question
 from domain.words import PhaseStatus, Status
@@ -98,7 +98,8 @@ def row(flow: Flow, types: FlowTypes) -> Json:
         "flow_metadata": {
             "allowed": allowed(flow, types),
             "paused": msgspec.to_builtins(flow.paused),
-            "checkpoints": msgspec.to_builtins(flow.checkpoints),
+            "checkpoints": [checkpoint_view(point) for point in flow.checkpoints],
+            "rollback": rollback_view(flow),
             "error": flow.error,
             "advice": flow.advice or None,
             "run": msgspec.to_builtins(flow.run),
@@ -173,6 +174,37 @@ def migrations(flow: Flow) -> list[Json]:
     ]
 
 
+def checkpoint_view(point: Checkpoint) -> Json:
+    """A point to go back to: the phase that was done last before it, and the hash of the state that it holds."""
+    return {
+        "checkpoint_id": str(point.checkpoint_id),
+        "phase_name": point.phase_name or None,
+        "version": point.version,
+        "created_at": _iso(point.created_at),
+        "created_by": point.created_by,
+        "reason": point.reason,
+        "state_sha256": point.state_sha256,
+    }
+
+
+def rollback_view(flow: Flow) -> Json | None:
+    """The last time the flow went back, or was cancelled with its compensations, and which of them are `left`, in order."""
+    back = flow.rollback
+    if back is None:
+        return None
+    return {
+        "by": back.by,
+        "at": _iso(back.at),
+        "reason": back.reason,
+        "phase_name": back.phase_name,
+        "to_version": back.to_version,
+        "checkpoint_id": str(back.checkpoint_id) if back.checkpoint_id is not None else None,
+        "undone": list(back.undone),
+        "cancelled": back.cancelled,
+        "left": [{"phase_name": one.phase_name, "handlers": list(one.handlers)} for one in back.left],
+    }
+
+
 def attempts(flow: Flow) -> list[Json]:
     """How the attempts of the phase in hand ended that did not work, oldest first; see `FlowFailed.chain`."""
     return list(flow.phase(flow.current_phase).failures) if flow.current_phase else []
@@ -231,7 +263,7 @@ def phase_view(flow: Flow, phase: Phase, types: FlowTypes) -> Json:
         "required": not config.can_skip,
         "can_skip": config.can_skip,
         "can_pause": config.can_pause,
-        "can_rollback": definition.capabilities.supports_rollback,
+        "can_rollback": definition.capabilities.supports_rollback and not config.irreversible,
         "weight": phase.weight,
         "attempt": phase.attempt,
         "started_at": _iso(phase.started_at),

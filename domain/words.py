@@ -94,6 +94,7 @@ class Moment(StrEnum):
     AFTER = "after"
     END = "end"
     ERROR = "error"
+    COMPENSATE = "compensate"
 
 
 # at any depth, upper and lower case alike; the singulars are what people write

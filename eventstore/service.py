@@ -15,6 +15,7 @@ from domain.errors import SettingsError, StoreUnavailable
 from domain.flow_types import FlowTypes
 from eventstore.artifacts import ArtifactStore
 from eventstore.breakers import Breakers
+from eventstore.checkpoints import Checkpoints
 from eventstore.committer import MAX_QUEUE, MAX_QUEUE_BYTES, Committer, Slots
 from eventstore.database import DEFAULT_SHARD, Connection, connect, pool
 from eventstore.definitions import flow_types, modules, remember
@@ -131,6 +132,11 @@ class WriteSide:
     committer: Committer
     breakers: Breakers
     schedules: Schedules
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """A closer look at the points that flows can go back to."""
+        return Checkpoints(self.store, self.pool)
 
 
 @asynccontextmanager

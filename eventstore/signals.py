@@ -17,6 +17,6 @@ def concerns_work(before: Flow, after: Flow) -> bool:
     """Whether somebody else than its worker has ended a run, or has paused or resumed the flow around it."""
     if before.run is None:
         return False
-    if after.run is None:
+    if after.run is None or after.run.run_id != before.run.run_id:
         return after.status in {Status.CANCELLED, Status.DELETED}
     return (before.paused is None) != (after.paused is None)

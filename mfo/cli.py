@@ -18,6 +18,7 @@ from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
 from mfo.commands import (
     audit,
+    back,
     data,
     dlq,
     doctor,
@@ -58,7 +59,7 @@ app.command()(imports.imports)
 app.command()(data.sample)
 app.add_typer(flow_types.app, name="flow-types")
 app.add_typer(targets.app, name="target")
-for verb in reports.VERBS:
+for verb in (*reports.VERBS, *back.VERBS):
     flows.app.command()(verb)
 app.add_typer(flows.app, name="flow")
 app.add_typer(inputs.app, name="inputs")

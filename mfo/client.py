@@ -135,9 +135,13 @@ class Client:
         body: Mapping[str, Any] | None = None,
         params: Mapping[str, Any] | None = None,
         key: str | None = None,
+        if_version: int | None = None,
     ) -> Json:
-        """One call; the JSON object of the answer, `{}` where it has none. `path` is below `/api/v1`; `key` is the idempotency key."""
+        """One call; the JSON object of the answer, `{}` where it has none. `path` is below `/api/v1`; `key` is the idempotency
+        key, `if_version` the version that the flow must be at."""
         headers = {"Idempotency-Key": key or str(uuid4())} if method in {"POST", "PATCH", "DELETE"} else {}
+        if if_version is not None:
+            headers["If-Match"] = f'"{if_version}"'
         answer = await self._send(
             method,
             f"{API}{path}",
@@ -372,6 +376,45 @@ class Client:
     async def iteration(self, flow_id: str, number: int) -> Json:
         """One round with its `inputs`, `phases` and `outputs`, as they stood at its end."""
         return await self.request("GET", f"/flows/{flow_id}/iterations/{number}")
+
+    async def rollback(
+        self,
+        flow_id: str,
+        phase_name: str | None = None,
+        *,
+        checkpoint_id: str | None = None,
+        reason: str | None = None,
+        compensate: bool = True,
+        preview: bool = False,
+        if_version: int | None = None,
+    ) -> Json:
+        """Go back so that `phase_name` is done next, or to a checkpoint; `{flow_id, status, version, position, draining}`.
+
+        With `preview` nothing changes, and the answer is what would be undone: `{version, target, undone, artifacts, children,
+        compensations, cost, progress, goes_on, ...}`. Its `version` as `if_version` binds the rollback to it.
+        """
+        given = {"phase_name": phase_name, "checkpoint_id": checkpoint_id, "reason": reason, "compensate": compensate}
+        return await self.request(
+            "POST",
+            f"/flows/{flow_id}/rollback",
+            body={name: value for name, value in given.items() if value is not None},
+            params={"preview": "true"} if preview else None,
+            if_version=if_version,
+        )
+
+    async def checkpoint(self, flow_id: str, reason: str | None = None) -> Json:
+        """Record a point to roll back to; `{flow_id, checkpoint_id, phase_name, state_sha256, status, version, position}`."""
+        return await self.request("POST", f"/flows/{flow_id}/checkpoints", body={"reason": reason} if reason else {})
+
+    async def checkpoints(self, flow_id: str, *, verify: bool = False) -> list[Json]:
+        """The points that a flow can go back to, the oldest first; with `verify` each says whether it holds."""
+        params = {"verify": "true"} if verify else None
+        found: list[Json] = (await self.request("GET", f"/flows/{flow_id}/checkpoints", params=params))["checkpoints"]
+        return found
+
+    async def verified_checkpoint(self, flow_id: str, checkpoint_id: str) -> Json:
+        """One checkpoint: whether the history up to it has its hash, and its artifacts are there (`verified`, `detail`)."""
+        return await self.request("GET", f"/flows/{flow_id}/checkpoints/{checkpoint_id}")
 
     async def delete(self, flow_id: str, reason: str | None = None) -> Json:
         """Hide a flow; its history stays. `{}`, or what every command of a parked flow is answered: `{outcome: parked, ...}`."""

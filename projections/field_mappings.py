@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from domain.events import TOPICS, PhaseCompleted
 from eventstore.artifacts import ArtifactStore
 from eventstore.database import Connection
-from projections.handed import FLOW_ERRORS, Handed, RowUnreadable, completed, savepoint
+from projections.handed import FLOW_ERRORS, ROLLED_BACK, Handed, RowUnreadable, completed, savepoint, undone
 from projections.projection import Applied, Parked, nothing
 from projections.told import Told, short
 
@@ -32,6 +32,8 @@ GUARD = """
 insert into import_field_mapping_sets_v{version} as s (flow_id, version, rows) values (%s, %s, 0)
 on conflict (flow_id) do update set version = excluded.version, rows = 0 where s.version < excluded.version
 """
+
+EMPTIED = "update import_field_mapping_sets_v{version} set version = %s, rows = 0 where flow_id = %s and version < %s"
 
 
 class _Mapping(msgspec.Struct):
@@ -68,15 +70,16 @@ _earlier = msgspec.json.Decoder(_Earlier)
 
 
 class FieldMappings:
-    """The mappings of a flow's newest field mapping replace those it had before."""
+    """The mappings of a flow's newest field mapping replace those it had before; undone it has none."""
 
     name = NAME
-    topics = (TOPICS[PhaseCompleted],)
+    topics = (TOPICS[PhaseCompleted], ROLLED_BACK)
 
     def __init__(self, artifacts: ArtifactStore, *, version: int = VERSION) -> None:
         self.version = version
         self._handed = Handed(artifacts)
         self._guard = GUARD.format(version=version)
+        self._emptied = EMPTIED.format(version=version)
         self._table = sql.Identifier(f"import_field_mappings_v{version}")
 
     def forget(self) -> None:
@@ -98,6 +101,8 @@ class FieldMappings:
         return applied
 
     async def _one(self, connection: Connection, event: Told) -> int:
+        if event.topic == ROLLED_BACK:
+            return await self._forget(connection, event) if PHASE in undone(event) else 0
         phase = completed(event)
         value = phase.outputs.get(OUTPUT)
         if phase.phase_name != PHASE or value is None:
@@ -125,6 +130,14 @@ class FieldMappings:
             f"update import_field_mapping_sets_v{self.version} set rows = %s where flow_id = %s", (n, event.flow_id)
         )
         return n
+
+    async def _forget(self, connection: Connection, event: Told) -> int:
+        """The mapping was undone: nothing is known of its columns, and nothing to be learned from them."""
+        cursor = await connection.execute(self._emptied, (event.version, event.flow_id, event.version))
+        if not cursor.rowcount:
+            return 0
+        await connection.execute(sql.SQL("delete from {} where flow_id = %s").format(self._table), (event.flow_id,))
+        return 1
 
 
 def _read(line: bytes, n: int) -> _Mapping | None:

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from domain.errors import MfoError
+from domain.events import TOPICS, FlowRolledBack
 from domain.words import SPILLED
 from eventstore.artifacts import ArtifactStore
 from eventstore.database import Connection
@@ -33,7 +34,15 @@ class Completed(msgspec.Struct):
     outputs: dict[str, msgspec.Raw] = {}
 
 
+class _RolledBack(msgspec.Struct):
+    """What a FlowRolledBack undid."""
+
+    undone: tuple[str, ...] = ()
+
+
+ROLLED_BACK = TOPICS[FlowRolledBack]
 _completed = msgspec.json.Decoder(Completed)
+_rolled_back = msgspec.json.Decoder(_RolledBack)
 
 
 def completed(event: Told) -> Completed:
@@ -41,10 +50,15 @@ def completed(event: Told) -> Completed:
     return _completed.decode(event.data())
 
 
+def undone(event: Told) -> tuple[str, ...]:
+    """The phases that an event undoes, whose rows are no more; none for other events. Raises msgspec.DecodeError."""
+    return _rolled_back.decode(event.data()).undone if event.topic == ROLLED_BACK else ()
+
+
 def savepoint(connection: Connection, event: Told) -> AbstractAsyncContextManager[Any]:
     """A savepoint around an event that may write; the many that name no artifact go without."""
     data = event.data()
-    if b'"artifact"' in data or SPILLED.encode() in data:
+    if event.topic == ROLLED_BACK or b'"artifact"' in data or SPILLED.encode() in data:
         return connection.transaction()
     return nullcontext()
 

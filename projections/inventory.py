@@ -12,7 +12,7 @@ from psycopg import sql
 from domain.events import TOPICS, PhaseCompleted
 from eventstore.artifacts import ArtifactStore
 from eventstore.database import Connection
-from projections.handed import FLOW_ERRORS, Handed, RowUnreadable, completed, savepoint
+from projections.handed import FLOW_ERRORS, ROLLED_BACK, Handed, RowUnreadable, completed, savepoint, undone
 from projections.projection import Applied, Parked, nothing
 from projections.told import Told, short
 
@@ -73,10 +73,11 @@ _found = msgspec.json.Decoder(_Found)
 
 
 class Inventory:
-    """The rows of one artifact replace those that the same phase of the same flow had of this kind before."""
+    """The rows of one artifact replace those that the same phase of the same flow had of this kind before; a phase that is
+    undone has none."""
 
     name = NAME
-    topics = (TOPICS[PhaseCompleted],)
+    topics = (TOPICS[PhaseCompleted], ROLLED_BACK)
 
     def __init__(self, artifacts: ArtifactStore, *, version: int = VERSION) -> None:
         self.version = version
@@ -105,6 +106,9 @@ class Inventory:
         return applied
 
     async def _one(self, connection: Connection, event: Told, without: list[tuple[UUID, str, str, int]]) -> int:
+        if event.topic == ROLLED_BACK:
+            without.extend((event.flow_id, phase, kind, event.version) for phase in undone(event) for kind in KINDS)
+            return 0
         phase = completed(event)
         rows = 0
         for kind, name in KINDS.items():
@@ -174,7 +178,7 @@ class Inventory:
         return int(row[0]) if row is not None else 0
 
     async def _empty(self, connection: Connection, without: Sequence[tuple[UUID, str, str, int]]) -> int:
-        """A phase that was done again and found nothing of a kind leaves none of the rows it had found before."""
+        """A phase that was undone, or done again and found nothing of a kind, leaves none of the rows it had found before."""
         if not without:
             return 0
         cursor = await connection.execute(self._older, tuple(map(list, zip(*without, strict=True))))

@@ -10,6 +10,7 @@ from domain.commands import (
     CancelFlow,
     Command,
     CompletePhase,
+    CreateCheckpoint,
     CreateFlow,
     CreateOptions,
     DeleteFlow,
@@ -32,6 +33,7 @@ from domain.commands import (
 )
 from domain.events import (
     CheckpointCreated,
+    Compensation,
     FlowCancelled,
     FlowCompleted,
     FlowCreated,
@@ -41,6 +43,7 @@ from domain.events import (
     FlowMigrated,
     FlowPaused,
     FlowResumed,
+    FlowRolledBack,
     HookCompleted,
     HookFailed,
     HookStarted,
@@ -202,7 +205,23 @@ ONE_ROUND = FlowTypeConfig(
     phases=(_phase("only"),),
     capabilities=FlowCapabilities(supports_iterations=False),
 )
-FLOW_TYPES = (SIGNED, TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED, STUBBORN, ONE_ROUND)
+BACK = FlowTypeConfig(
+    name="back",
+    display_name="Back",
+    description="Can be rolled back: what its first and third phase did is compensated; past the last it cannot be",
+    phases=(
+        _phase("book", compensations=("unbook",)),
+        _phase("note", can_skip=True),
+        _phase("pay", optional_inputs=("card",), compensations=("refund", "apologise")),
+        _phase("ship", irreversible=True),
+    ),
+    retry_config=RetryConfig(max_attempts=2, jitter=False),
+    capabilities=FlowCapabilities(supports_rollback=True),
+)
+FLOW_TYPES = (
+    *(SIGNED, TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED, STUBBORN, ONE_ROUND),
+    *(BACK,),
+)
 
 CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")
 CREATE_AUTO = CREATE.model_copy(update={"options": CreateOptions(auto_execute=True)})
@@ -226,9 +245,10 @@ COMMANDS: tuple[Command, ...] = (
     ANSWER,
     SignalFlow(flow_id=FLOW_ID, name="approved", payload={"by": "crm"}, signal_id="order-7"),
     SkipPhase(flow_id=FLOW_ID),
-    RollbackFlow(flow_id=FLOW_ID),
     MigrateFlow(flow_id=FLOW_ID, to_version="2.0.0", phase_mapping={"first": "opening"}),
     ITERATE,
+    RollbackFlow(flow_id=FLOW_ID, phase_name="second"),
+    CreateCheckpoint(flow_id=FLOW_ID, reason="before the change"),
     CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, outputs={"rows": 3}),
     RecordSteps(flow_id=FLOW_ID, run_id=RUN_ID, token=1, results={"fetch": {"rows": 3}}),
     FailPhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, error={"class": "timeout", "retryable": True}),
@@ -292,7 +312,7 @@ COMPLETED = PhaseCompleted(
     handler_versions={"work": "2", "file_exists": "4acc30b8fd93"},
     reused_from={"flow_id": str(OTHER_FLOW_ID), "run_id": str(RUN_ID), "version": 3},
 )
-CHECKPOINT = CheckpointCreated(checkpoint_id=CHECKPOINT_ID, phase_name="first", state_sha256="ab" * 32)
+CHECKPOINT = CheckpointCreated(checkpoint_id=CHECKPOINT_ID, phase_name="first", state_sha256="ab" * 32, reason="before")
 FAILED_ATTEMPT = PhaseFailed(
     phase_name="first",
     run_id=RUN_ID,
@@ -419,7 +439,15 @@ RECOVERING = RecoveryStarted(
     timeout_seconds=60.0,
     options={"save_checkpoints": True},
 )
-CANCELLED = FlowCancelled(reason="no longer wanted")
+ROLLED_BACK = FlowRolledBack(
+    phase_name="second",
+    to_version=5,
+    checkpoint_id=CHECKPOINT_ID,
+    undone=("second",),
+    compensations=(Compensation("second", ("take_back",)),),
+    reason="the answer was wrong",
+)
+CANCELLED = FlowCancelled(reason="no longer wanted", compensations=(Compensation("first", ("take_back",)),))
 DELETED = FlowDeleted(reason="made by mistake")
 
 EVENTS: tuple[FlowEvent, ...] = (
@@ -450,6 +478,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     FAILED,
     ITERATED,
     RECOVERING,
+    ROLLED_BACK,
     CANCELLED,
     DELETED,
 )

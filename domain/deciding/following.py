@@ -8,7 +8,7 @@ from typing import Any
 from domain.conditions import told
 from domain.deciding.starting import missing_inputs
 from domain.deciding.story import OVER, THE_END
-from domain.flow import INPUT_TIMER, RETRY_TIMER, START_TIMER, WAIT_TIMER, Flow, Phase
+from domain.flow import INPUT_TIMER, RETRY_TIMER, START_TIMER, STOPPING_TIMER, WAIT_TIMER, Flow, Phase
 from domain.flow_types import FlowTypes
 from domain.recovery import Remedy
 from domain.words import APPROVAL, Action, Status
@@ -27,6 +27,8 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
     last = flow.error is not None or flow.run is not None or flow.retry is not None
     name = phase.name if phase else flow.current_phase if last else None
     seconds = config.expected_seconds if config else None
+    if flow.undoing is not None and flow.rollback is not None and flow.paused is None:
+        return _undoing(flow, types)
     if flow.status in OVER:
         return _action(Action.NONE, None, [], f"The flow is {flow.status}", None)
     if flow.status is Status.FAILED:
@@ -34,6 +36,8 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
         return _action(Action.RETRY, name, [], f"{title} failed; {advice}", seconds)
     if flow.paused is not None:
         message = "The flow is paused; work in progress is draining" if flow.draining else "The flow is paused"
+        if flow.undoing is not None:
+            message += f"; {flow.undoing.phase_name} is still to be undone"
         return _action(Action.RESUME, name, [], message, None)
     if flow.waiting is not None:
         kind = Action.APPROVE if APPROVAL in flow.waiting.fields else Action.PROVIDE_INPUT
@@ -59,6 +63,19 @@ def _advice(flow: Flow) -> str:
     done, again = flow.recovery, "execute it again or cancel the flow"
     person = done is not None and done.action == Remedy.MANUAL_INTERVENTION_REQUIRED
     return f"a person has to remove the cause, then {again}" if person else again
+
+
+def _undoing(flow: Flow, types: FlowTypes) -> Json:
+    """What a flow needs while phases are left to be undone."""
+    left = flow.rollback.left if flow.rollback is not None else ()
+    name, config = left[0].phase_name, types.version(flow.flow_type, flow.flow_version)
+    titles = ", ".join(config.phase(each.phase_name).display_name for each in left)
+    if flow.status is Status.FAILED:
+        advice = flow.advice.get("message") or f"execute the flow to go on with {config.phase(name).display_name}"
+        why = (flow.error or {}).get("message", "")
+        return _action(Action.RETRY, name, [], f"{why}; left to undo: {titles}; {advice}", None)
+    timer = RETRY_TIMER if flow.retry is not None else STOPPING_TIMER
+    return _action(Action.WAIT, name, [], f"Undoing {titles}", None, until=_until(flow, timer))
 
 
 def _until(flow: Flow, name: str) -> datetime | None:

@@ -55,6 +55,9 @@ def _may_begin(story: Story) -> None:
         )
     if flow.paused is not None:
         raise FlowPausedNow(allowed=takes)
+    if flow.undoing is not None:
+        name = flow.undoing.phase_name
+        raise PhaseOutOfOrder(f"phase {name} is to be undone first; execute the flow", allowed=takes)
     if at_work(flow):
         raise PhaseAlreadyRunning(
             f"phase {flow.current_phase} is running or about to be tried again; wait for its end, or cancel the flow",

@@ -8,6 +8,7 @@ from uuid import uuid5
 import msgspec
 
 from domain.commands import CompletePhase, FailPhase, HandBackRun, ReassignRun, RequestInput
+from domain.deciding.back import compensated, not_compensated
 from domain.deciding.recovering import recover_or_give_up
 from domain.deciding.starting import ask_for, go_on, limits_of
 from domain.deciding.story import Story, current_run, state_sha256
@@ -84,6 +85,8 @@ def _complete_hook(story: Story, run: Run, command: CompletePhase) -> None:
     )
     if run.hook == Moment.END and story.flow.paused is None:
         go_on(story)
+    elif run.hook == Moment.COMPENSATE:
+        compensated(story)
 
 
 def fail(story: Story, command: FailPhase) -> None:
@@ -150,7 +153,7 @@ def fail(story: Story, command: FailPhase) -> None:
 
 
 def _fail_hook(story: Story, run: Run, command: FailPhase, told: Json) -> None:
-    """Failing end hooks fail the flow when no attempt is left; failing error hooks change nothing about it."""
+    """Failing end hooks and compensations fail the flow when no attempt is left; failing error hooks change nothing."""
     final = told["action"] != Resolve.RETRY
     story.tell(
         HookFailed(
@@ -167,6 +170,8 @@ def _fail_hook(story: Story, run: Run, command: FailPhase, told: Json) -> None:
     )
     if final and run.hook == Moment.END:
         story.tell(FlowFailed(phase_name=run.phase_name, error=command.error, attempts=run.attempt))
+    elif final and run.hook == Moment.COMPENSATE:
+        not_compensated(story, run, command.error)
 
 
 def _postpone(story: Story, run: Run, command: FailPhase) -> None:

@@ -33,6 +33,7 @@ from domain.events import (
 from domain.flow import DONE, Flow
 from domain.flow_types import FlowTypeConfig, PhaseConfig, RetryConfig
 from domain.questions import Question
+from domain.undoing import Undone
 from domain.words import Moment, PhaseStatus
 
 Json = dict[str, Any]
@@ -102,6 +103,9 @@ def execute(story: Story, command: ExecutePhase) -> None:
             allowed=allowed(flow, story.types),
         )
     _not_reserved(story.type, "inputs", command.inputs)
+    if flow.undoing is not None:
+        _execute_compensation(story, command, flow.undoing)
+        return
     following = flow.next_phase
     if following is None:
         _execute_end(story, command)
@@ -139,6 +143,16 @@ def _execute_end(story: Story, command: ExecutePhase) -> None:
     options = options_for(story, last, command.options.model_dump(exclude_none=True))
     leave_error_hooks(story)
     start_hook(story, Moment.END, options=options, inputs=command.inputs)
+
+
+def _execute_compensation(story: Story, command: ExecutePhase, undoing: Undone) -> None:
+    """Go on with what is left to undo, before any phase."""
+    config = story.type.phase(undoing.phase_name)
+    if command.phase_name and phase_asked(story, command.phase_name).name != config.name:
+        raise PhaseOutOfOrder(f"phase {config.name} is to be undone first", allowed=[config.name])
+    options = options_for(story, config, command.options.model_dump(exclude_none=True))
+    leave_error_hooks(story)
+    start_hook(story, Moment.COMPENSATE, options=options, inputs=command.inputs)
 
 
 def leave_error_hooks(story: Story) -> None:
@@ -191,8 +205,9 @@ def start_phase(story: Story, config: PhaseConfig, inputs: Json, options: Json, 
 def start_hook(
     story: Story, moment: str, *, options: Json | None = None, inputs: Json | None = None, attempt: int = 1
 ) -> None:
-    """Run the hooks of the flow's end, or after its failure, under the limits of the phase in hand."""
-    phase = story.type.phase(story.flow.current_phase or "")
+    """Run the hooks of the flow's end, or after its failure, under the limits of the phase in hand; or undo a phase."""
+    undoing = story.flow.undoing if moment == Moment.COMPENSATE else None
+    phase = story.type.phase(undoing.phase_name if undoing is not None else story.flow.current_phase or "")
     resolved = dict(options or options_for(story, phase, {}))
     timeout = float(resolved.pop("timeout_seconds"))
     max_attempts = int(resolved.pop("max_attempts"))
@@ -257,7 +272,10 @@ def missing_inputs(flow: Flow, config: PhaseConfig, inputs: Json) -> list[str]:
 
 
 def go_on(story: Story) -> None:
-    """Start what comes next, or ask for what it lacks, or end the flow."""
+    """Start what comes next, or ask for what it lacks, or end the flow; what is left to undo comes first."""
+    if story.flow.undoing is not None:
+        start_hook(story, Moment.COMPENSATE)
+        return
     following = story.flow.next_phase
     if following is None:
         if story.type.hooks.end and not story.flow.wrapped_up:

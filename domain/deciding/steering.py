@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from domain.commands import CancelFlow, DeleteFlow, PauseFlow, ResumeFlow
+from domain.deciding.back import compensate_once_stopped, compensations_of, refuse_irreversible
 from domain.deciding.starting import go_on, start_phase, try_again
 from domain.deciding.story import Story, allowed, not_over
 from domain.deciding.suspending import after_a_pause
+from domain.deciding.targets import BEGINNING, undone_by
 from domain.errors import (
     FlowDoesNotPause,
     FlowHasFailed,
+    FlowIsOver,
     FlowNotPaused,
     PhaseNotPausable,
 )
@@ -52,6 +55,9 @@ def resume(story: Story, command: ResumeFlow) -> None:
             (go_on if flow.retry is None else try_again)(story)
         return
     following = flow.next_phase
+    if flow.undoing is not None:
+        go_on(story)
+        return
     if following is not None and following.interrupted:
         start_phase(story, story.type.phase(following.name), {}, following.options, attempt=following.attempt)
         return
@@ -61,10 +67,20 @@ def resume(story: Story, command: ResumeFlow) -> None:
 
 
 def cancel(story: Story, command: CancelFlow) -> None:
-    if story.flow.status is Status.CANCELLED:
+    flow = story.flow
+    if flow.status is Status.CANCELLED:
+        if command.compensate and (flow.rollback is None or not flow.rollback.cancelled):
+            raise FlowIsOver("the flow was cancelled without compensations", allowed=allowed(flow, story.types))
         return
     not_over(story)
-    story.tell(FlowCancelled(reason=command.reason))
+    if not command.compensate:
+        story.tell(FlowCancelled(reason=command.reason))
+        return
+    # one that was cancelled before and could not be undone goes on with what is left
+    done = [] if flow.winding_up else undone_by(flow, BEGINNING)
+    refuse_irreversible(story, done)
+    story.tell(FlowCancelled(reason=command.reason, compensations=compensations_of(story, done)))
+    compensate_once_stopped(story)
 
 
 def delete(story: Story, command: DeleteFlow) -> None:

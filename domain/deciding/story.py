@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 
+from domain.deciding.targets import can_go_back
 from domain.errors import FlowIsOver, RunNotCurrent
 from domain.events import FlowEvent, FlowFailed
 from domain.flow import DONE, Flow, Meta, Recorded, evolve
@@ -78,6 +79,8 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
     if flow.status is Status.DELETED or not flow.exists:
         return []
     again = ["iterate"] if can_iterate(flow, types.version(flow.flow_type, flow.flow_version)) else []
+    if flow.status is Status.COMPLETED:
+        return [*again, *_back(flow, types), "delete"]
     if flow.status in OVER:
         return [*again, "delete"]
     verbs: list[str] = []
@@ -91,7 +94,7 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
         verbs.append("signals")
     if flow.paused is None and flow.status is not Status.FAILED and _can_pause(flow, types):
         verbs.append("pause")
-    return [*verbs, *again, "cancel", "delete"]
+    return [*verbs, *again, *_back(flow, types), "cancel", "delete"]
 
 
 def asks_people(flow: Flow) -> bool:
@@ -99,6 +102,16 @@ def asks_people(flow: Flow) -> bool:
     return (
         flow.waiting is not None and flow.waiting.question is not None and flow.waiting.question.assignees is not None
     )
+
+
+def _back(flow: Flow, types: FlowTypes) -> list[str]:
+    """The verbs of going back that the flow takes now."""
+    config = types.version(flow.flow_type, flow.flow_version)
+    if flow.winding_up or not config.capabilities.supports_rollback:
+        return []
+    still = flow.run is None or flow.run.hook == Moment.ERROR
+    back = ["rollback"] if still and can_go_back(flow, config) else []
+    return back if flow.status is Status.COMPLETED else [*back, "checkpoint"]
 
 
 def _can_pause(flow: Flow, types: FlowTypes) -> bool:

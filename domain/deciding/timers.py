@@ -11,7 +11,15 @@ from domain.deciding.starting import go_on, try_again
 from domain.deciding.story import Story, give_up
 from domain.deciding.suspending import time_is_up
 from domain.events import HookFailed, InputProvided, PhaseFailed, PhaseSkipped
-from domain.flow import DEADLINE_TIMER, INPUT_TIMER, REMIND_TIMER, RETRY_TIMER, START_TIMER, WAIT_TIMER
+from domain.flow import (
+    DEADLINE_TIMER,
+    INPUT_TIMER,
+    REMIND_TIMER,
+    RETRY_TIMER,
+    START_TIMER,
+    STOPPING_TIMER,
+    WAIT_TIMER,
+)
 from domain.words import Resolve
 
 Json = dict[str, Any]
@@ -72,6 +80,12 @@ def _flow_timed_out(story: Story) -> None:
     give_up(story, phase_name, error)
 
 
+def _stopped(story: Story) -> None:
+    # what cleans up after the flow may still be under way; then the compensations follow it
+    if story.flow.run is None and story.flow.retry is None:
+        go_on(story)
+
+
 FIRED: dict[str, Callable[[Story], None]] = {
     START_TIMER: go_on,
     RETRY_TIMER: try_again,
@@ -79,4 +93,5 @@ FIRED: dict[str, Callable[[Story], None]] = {
     REMIND_TIMER: remind,
     WAIT_TIMER: time_is_up,
     DEADLINE_TIMER: _flow_timed_out,
+    STOPPING_TIMER: _stopped,
 }

@@ -85,7 +85,9 @@ DISCOVERY = FlowTypeConfig(
             expected_seconds=3.0,
         ),
     ),
-    capabilities=FlowCapabilities(supports_iterations=True, max_iterations=5, supports_scheduling=True),
+    capabilities=FlowCapabilities(
+        supports_rollback=True, supports_iterations=True, max_iterations=5, supports_scheduling=True
+    ),
     phase_aliases={
         "attribute_mapping": "field_mapping",
         "data_import_validation": "data_import",

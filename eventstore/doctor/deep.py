@@ -9,6 +9,7 @@ from eventstore.codec import FIRST_HASH, chain
 from eventstore.database import Connection
 from eventstore.doctor.checks import CANDIDATES, PATIENCE_SECONDS, STUCK_SECONDS, examples, rows
 from eventstore.doctor.findings import EXAMPLES, Finding, Json
+from eventstore.doctor.states import examine_states
 from eventstore.store import load
 
 HISTORY = """
@@ -55,6 +56,7 @@ BATCH = 5000
 async def examine_deeply(connection: Connection) -> list[Finding]:
     """What only a look at everything finds; takes a second for some hundred thousand events."""
     found = [*await _chains(connection), *await _heads(connection), *await _rows(connection), *await _stray(connection)]
+    found += await examine_states(connection)
     return sorted(found, key=lambda finding: ("critical", "warning", "info").index(finding.severity))
 
 

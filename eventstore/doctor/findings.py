@@ -53,6 +53,8 @@ CODES: dict[str, str] = {
     "version_gap": "Histories with a version missing",
     "head_wrong": "Flows whose head is not the end of their history",
     "hash_broken": "Histories whose hash chain does not hold",
+    "outputs_lost": "Flows under way whose state names artifacts that are gone",
+    "flow_unreadable": "Flows under way whose history cannot be read",
     "read_model_differs": "Rows of the read model that are not at their flow's version",
 }
 """Every code with what it means."""

@@ -9,13 +9,14 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from domain.commands import Command, Envelope, ExecutePhase, FailPhase, FireTimer, ReassignRun
+from domain.commands import Command, Envelope, ExecutePhase, FailPhase, FireTimer, ReassignRun, RollbackFlow
 from domain.errors import MfoError
 from domain.flow import Flow, Run
 from domain.words import SYSTEM_USER
 from eventstore.committer import Answer
 from eventstore.doctor.checks import CANDIDATES, LAPSED, OVERDUE, PATIENCE_SECONDS, TIMERS, rows, stuck
 from eventstore.doctor.deep import stray
+from eventstore.doctor.states import unsound
 from eventstore.service import WriteSide
 
 SOURCE = "doctor"
@@ -41,7 +42,13 @@ class Repairs:
 
     async def run(self, *, deep: bool = False) -> AsyncIterator[Repaired]:
         """Mend everything that the quick checks, or with `deep` the thorough ones too, find and a command can mend."""
-        for repair in (self._overdue, self._lapsed, self._timers, self._stuck, *([self._stray] if deep else ())):
+        for repair in (
+            self._overdue,
+            self._lapsed,
+            self._timers,
+            self._stuck,
+            *([self._stray, self._lost] if deep else ()),
+        ):
             async for done in repair():
                 yield done
 
@@ -58,6 +65,24 @@ class Repairs:
                         "delete from runs where id = %s and token = %s", (row["run_id"], row["token"])
                     )
             yield done
+
+    async def _lost(self) -> AsyncIterator[Repaired]:
+        """Roll flows whose outputs are gone back to the last checkpoint that holds."""
+        async with self._side.pool.connection() as connection:
+            found = await unsound(connection)
+        for flow, gone in found.losing:
+            target = await self._side.checkpoints.last_good(flow)
+            if target is None:
+                detail = f"artifact {gone[0]} is gone, and no checkpoint holds without it"
+                yield Repaired(
+                    code="outputs_lost", flow_id=flow.id, command="RollbackFlow", outcome="failed", detail=detail
+                )
+                continue
+            where: dict[str, Any] = {"phase_name": flow.phases[0].name}
+            if target.checkpoint is not None:
+                where = {"checkpoint_id": target.checkpoint.checkpoint_id}
+            command = RollbackFlow(flow_id=flow.id, reason=f"artifact {gone[0]} is gone", **where)
+            yield await self._tell("outputs_lost", command, flow)
 
     async def _overdue(self) -> AsyncIterator[Repaired]:
         def ended(flow: Flow, run: Run) -> Command:

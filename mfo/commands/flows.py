@@ -241,9 +241,14 @@ def resume(flow_id: FlowId, reason: Reason = None, as_json: AsJson = False) -> N
 
 
 @app.command()
-def cancel(flow_id: FlowId, reason: Reason = None, as_json: AsJson = False) -> None:
+def cancel(
+    flow_id: FlowId,
+    reason: Reason = None,
+    compensate: Annotated[bool, typer.Option("--compensate", help="Undo what its phases did, newest first.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """End a flow for good, without a result."""
-    _tell(flow_id, "cancel", {"reason": reason}, as_json)
+    _tell(flow_id, "cancel", {"reason": reason, "compensate": compensate or None}, as_json)
 
 
 @app.command("input")
@@ -286,18 +291,6 @@ def skip(
 ) -> None:
     """Leave a phase out."""
     _tell(flow_id, "skip", {"phase_name": phase, "reason": reason}, as_json)
-
-
-@app.command()
-def rollback(
-    flow_id: FlowId,
-    phase: Annotated[str | None, typer.Argument(help="The phase to go back to.")] = None,
-    checkpoint: Annotated[str | None, typer.Option(help="Or the checkpoint's id.")] = None,
-    reason: Reason = None,
-    as_json: AsJson = False,
-) -> None:
-    """Go back to a phase or checkpoint; history stays."""
-    _tell(flow_id, "rollback", {"phase_name": phase, "checkpoint_id": checkpoint, "reason": reason}, as_json)
 
 
 @app.command()
@@ -536,6 +529,7 @@ def _status(found: Json) -> str:
             "deadline": (found.get("run") or {}).get("deadline"),
             "next_action": f"{action.get('type')} {action.get('phase') or ''}".strip(),
             "message": action.get("message"),
+            "rolled back": rollback_line(found.get("rollback")),
             "waits for": ", ".join(waits_for(one) for one in found.get("timers") or []) or None,
             "waiting": waiting_line(found.get("waiting")),
             "round": found.get("iteration_number") if (found.get("iteration_number") or 1) > 1 else None,
@@ -544,6 +538,16 @@ def _status(found: Json) -> str:
         }
     )
     return head + "\n\n" + _phases(found)
+
+
+def rollback_line(back: Json | None) -> str | None:
+    """When and why a flow went back, which is why its progress fell, and what is left to undo."""
+    if not back:
+        return None
+    parts = [f"to {back['phase_name']}" if back["phase_name"] else "cancelled", f"by {back['by']} at {back['at']}"]
+    parts += [back["reason"]] if back["reason"] else []
+    parts += [f"left to undo: {', '.join(one['phase_name'] for one in back['left'])}"] if back["left"] else []
+    return "; ".join(parts)
 
 
 def waits_for(timer: Json) -> str:

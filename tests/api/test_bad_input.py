@@ -160,7 +160,7 @@ async def test_a_running_phase_is_not_run_twice(api: Api) -> None:
 
     body = problem(await api.post(f"/flows/{made['flow_id']}/execute"), 409, "phase_already_running")
 
-    assert body["allowed"] == ["pause", "cancel", "delete"]
+    assert body["allowed"] == ["pause", "checkpoint", "cancel", "delete"]
 
 
 async def test_a_body_may_have_a_megabyte_and_no_more(api: Api) -> None:

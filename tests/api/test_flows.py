@@ -56,7 +56,7 @@ async def test_a_flow_shows_its_row_and_more(api: Api) -> None:
     assert found.flow_state == found.flow_persistence_data
     assert [phase.name for phase in found.phases][:2] == ["data_import", "field_mapping"]
     assert found.status == found.flow_status == "initialized"
-    assert found.allowed == ["execute", "pause", "cancel", "delete"]
+    assert found.allowed == ["execute", "pause", "checkpoint", "cancel", "delete"]
     assert found.position == made["position"]
     assert response.headers["etag"] == '"1"'
 

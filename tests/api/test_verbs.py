@@ -82,7 +82,7 @@ async def test_a_pause_while_a_phase_runs_drains(api: Api) -> None:
     resumed = await api.post(f"{path}/resume")
     assert resumed.json()["status"] == "processing"
     refused = problem(await api.post(f"{path}/resume"), 409, "flow_not_paused")
-    assert refused["allowed"] == ["pause", "cancel", "delete"]
+    assert refused["allowed"] == ["pause", "checkpoint", "cancel", "delete"]
 
 
 async def test_an_answer_is_the_values_themselves(api: Api) -> None:
@@ -106,7 +106,7 @@ async def test_an_answer_is_the_values_themselves(api: Api) -> None:
 
 async def test_what_is_not_supported_says_so(api: Api) -> None:
     made = await api.made()
-    for verb in ("rollback", "skip"):
+    for verb in ("skip",):
         body = problem(await api.post(f"/flows/{made['flow_id']}/{verb}", {"reason": "why not"}), 409, "not_supported")
         assert "pause" in body["allowed"]
     problem(
@@ -190,7 +190,7 @@ async def test_a_command_may_insist_on_a_version(api: Api) -> None:
     path = f"/flows/{made['flow_id']}"
 
     moved = problem(await api.post(f"{path}/pause", headers={"If-Match": '"7"'}), 412, "version_moved")
-    assert moved["allowed"] == ["execute", "pause", "cancel", "delete"]
+    assert moved["allowed"] == ["execute", "pause", "checkpoint", "cancel", "delete"]
     assert (await api.post(f"{path}/pause", headers={"If-Match": '"1"'})).status_code == 200
     problem(await api.post(f"{path}/resume", headers={"If-Match": '"1"'}), 412, "version_moved")
     assert (await api.post(f"{path}/resume", headers={"If-Match": "*"})).status_code == 200

@@ -133,6 +133,9 @@ async def test_a_refusal_says_why_and_what_is_allowed(house: House, client: Clie
     assert "cancel" in moved["error"]["allowed"]
     later = await client.reply(await client.send("SkipPhase", unknown))
     assert later["error"]["code"] == "not_supported"
+    for name, body in (("RollbackFlow", {"phase_name": "first", "compensate": False}), ("CreateCheckpoint", {})):
+        back = await client.reply(await client.send(name, unknown, body))
+        assert back["error"]["code"] == "rollback_not_supported"
     wrong = await client.reply(await client.send("CreateFlow", uuid4(), {**CREATE, "flow_type": "no such"}))
     assert wrong["error"]["code"] == "flow_type_unknown"
 

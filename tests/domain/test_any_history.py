@@ -15,6 +15,7 @@ from domain.commands import (
     CancelFlow,
     Command,
     CompletePhase,
+    CreateCheckpoint,
     CreateFlow,
     CreateOptions,
     DeleteFlow,
@@ -28,15 +29,18 @@ from domain.commands import (
     ReassignRun,
     RequestInput,
     ResumeFlow,
+    RollbackFlow,
     SignalFlow,
     StartIteration,
     SuspendRun,
 )
 from domain.decide import decide
-from domain.deciding.story import OVER, Story, allowed
+from domain.deciding.story import OVER, Story, allowed, state_sha256
+from domain.deciding.targets import phases_to_go_back_to
 from domain.errors import InputsMissing, MfoError
-from domain.events import FlowDeleted, IterationStarted
+from domain.events import FlowDeleted, FlowRolledBack, IterationStarted
 from domain.flow import DONE, Flow, Recorded, fold, progress
+from domain.preview import preview
 from domain.view import row
 from domain.words import PhaseStatus, Status
 from eventstore.codec import FIRST_HASH, decode, encode, encode_meta
@@ -53,11 +57,13 @@ KINDS = (
     *("suspend", "signal", "approve"),
     *("migrate", "migrate_anew", "migrate_back"),
     "iterate",
+    *("rollback", "rollback_quietly", "checkpoint", "cancel_and_undo"),
 )
 # a word is any kind at all, or the n-th of what would be likely now, so that histories grow long
 words = st.lists(st.sampled_from(KINDS) | st.integers(0, 9) | st.integers(0, 9), min_size=5, max_size=30)
 Word = str | int
 MOVES = dict(zip(("1", *VERSIONS), (*VERSIONS, "1"), strict=True))
+BACK = ("rollback", "rollback_quietly", "checkpoint", "cancel_and_undo")
 
 
 def likely(flow: Flow) -> list[str]:
@@ -66,7 +72,7 @@ def likely(flow: Flow) -> list[str]:
         return ["migrate", "migrate_anew", "migrate_back", "execute_with", "complete", "resume"]
     if flow.paused is not None:
         more = ["complete", "hand_back"] if flow.run else ["answer"] if flow.waiting else ["timer"]
-        return ["resume", "resume", *more]
+        return ["resume", "resume", *more, "rollback"]
     if flow.run is not None:
         failing = ["fail", "fail_for_good", "away", "invalid", "suspend"]
         return ["complete", "complete_with", "complete", "complete_with", *failing, "ask", "pause", "reassign"]
@@ -76,7 +82,7 @@ def likely(flow: Flow) -> list[str]:
         return ["signal", "signal", "timer", "pause"]
     if flow.retry is not None or flow.start is not None:
         return ["timer", "timer", "pause"]
-    return ["execute_with", "execute_with", "execute", "pause"]
+    return ["execute_with", "execute_with", "execute", "pause", "rollback", "checkpoint"]
 
 
 def command(kind: str, flow: Flow) -> Command:
@@ -89,6 +95,8 @@ def command(kind: str, flow: Flow) -> Command:
     away = {**error, "class": "target_open", "after_seconds": 4.0, "target": "vcenter"}
     wrong = {**error, "class": "validation", "fields": [{"field": "answer", "message": "is wrong"}]}
     onward = {"flow_id": FLOW_ID, "to_version": MOVES.get(flow.flow_version, "2")}
+    named = phases_to_go_back_to(flow) or ["data_import"]
+    back = RollbackFlow(flow_id=FLOW_ID, phase_name=named[flow.version % len(named)])
     commands: dict[str, Command] = {
         "create": CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="F"),
         "execute": ExecutePhase(flow_id=FLOW_ID),
@@ -119,6 +127,10 @@ def command(kind: str, flow: Flow) -> Command:
         "migrate": MigrateFlow.model_validate(onward),
         "migrate_anew": MigrateFlow.model_validate({**onward, "restart_run": True}),
         "migrate_back": MigrateFlow(flow_id=FLOW_ID, back=True),
+        "rollback": back,
+        "rollback_quietly": back.model_copy(update={"compensate": False}),
+        "checkpoint": CreateCheckpoint(flow_id=FLOW_ID),
+        "cancel_and_undo": CancelFlow(flow_id=FLOW_ID, compensate=True),
         "deadline": FireTimer(flow_id=FLOW_ID, timer="deadline", token=tokens.get("deadline", 1)),
     }
     return commands[kind]
@@ -186,8 +198,12 @@ def test_folding_the_events_gives_the_state_the_decisions_ended_with(start: str,
 
 @settings(max_examples=100, deadline=None)
 @drawn(starts, words)
-def test_an_ended_flow_only_takes_its_deletion_or_another_round(start: str, asked: list[Word]) -> None:
+def test_an_ended_flow_only_takes_its_deletion_another_round_and_what_undoes_it(start: str, asked: list[Word]) -> None:
     for kind, before, story in told(start, asked):
+        if before.undoing is not None:
+            continue
+        if before.status is Status.COMPLETED and kind in {"rollback", "rollback_quietly"}:
+            continue
         if before.status in {Status.COMPLETED, Status.CANCELLED} and story.facts:
             again = before.status is Status.COMPLETED and kind == "iterate"
             assert kind == "delete" or again
@@ -212,14 +228,20 @@ def test_an_ended_flow_only_takes_its_deletion_or_another_round(start: str, aske
             if kind in of_hooks or kind in {"migrate", "migrate_anew", "migrate_back"}:
                 assert story.flow.status is Status.FAILED
             else:
-                assert kind in {"execute", "execute_with", "iterate", "cancel", "delete"}
+                assert kind in {"execute", "execute_with", "iterate", "cancel", "delete", *BACK}
 
 
 @settings(max_examples=100, deadline=None)
 @drawn(starts, words)
-def test_progress_never_falls_within_a_round_and_is_100_only_when_completed(start: str, asked: list[Word]) -> None:
+def test_progress_falls_only_by_a_rollback_or_in_another_round_and_is_100_only_when_completed(
+    start: str, asked: list[Word]
+) -> None:
     completed = False
     for kind, before, story in told(start, asked):
+        if kind.startswith("rollback"):
+            assert progress(story.flow) < 100.0
+            completed = False
+            continue
         completed = (completed and kind != "iterate") or story.flow.status is Status.COMPLETED
         again = kind == "iterate" or (story.flow.recovery is not None and story.flow.recovery != before.recovery)
         assert again or progress(before) <= progress(story.flow)
@@ -239,9 +261,16 @@ def test_the_parts_of_a_flow_agree_with_each_other(start: str, asked: list[Word]
         if flow.status is Status.FAILED:
             # only the hooks that look at the failure run after it
             assert {part.hook for part in (flow.run, flow.retry) if part is not None} <= {"error"}
+            assert flow.stopping is None
             assert flow.waiting is None
             assert flow.suspended is None
-        if flow.status in OVER:
+        if flow.undoing is not None:
+            assert flow.waiting is None
+            assert flow.status in {Status.PROCESSING, Status.PAUSED, Status.FAILED, Status.CANCELLED}
+            assert flow.status in {Status.PAUSED, Status.FAILED} or flow.run or flow.retry or flow.stopping
+            hooks = {part.hook for part in (flow.run, flow.retry) if part is not None}
+            assert hooks <= {"compensate", "error" if flow.status is Status.FAILED else "compensate"}
+        elif flow.status in OVER:
             assert flow.run is None
             assert flow.waiting is None
             assert flow.retry is None
@@ -249,12 +278,16 @@ def test_the_parts_of_a_flow_agree_with_each_other(start: str, asked: list[Word]
             assert flow.alarms == {}
         if flow.paused is not None:
             assert flow.timers == {}
-        if flow.run is not None:
+        if flow.run is not None and flow.run.hook == "compensate":
+            assert flow.undoing is not None
+            assert flow.run.phase_name == flow.undoing.phase_name
+        elif flow.run is not None:
             assert 1 <= flow.run.attempt <= flow.run.max_attempts
             at = {None: PhaseStatus.RUNNING, "end": PhaseStatus.COMPLETED, "error": PhaseStatus.FAILED}
             status = flow.phase(flow.run.phase_name).status
             # what follows a last phase that was passed over, or an end that failed
-            assert status is at[flow.run.hook] or (flow.run.hook is not None and status in DONE)
+            undone = flow.run.hook == "error" and flow.undoing is not None
+            assert status is at[flow.run.hook] or (flow.run.hook is not None and status in DONE) or undone
         runs = [phase.name for phase in flow.phases if phase.status in DONE]
         assert runs == [phase.name for phase in flow.phases[: len(runs)]]
 
@@ -274,6 +307,24 @@ def test_a_flow_takes_what_it_says_it_takes_and_nothing_else(start: str, asked: 
             elif not isinstance(answer.error, InputsMissing):
                 assert verb not in takes
                 assert list(answer.error.allowed) == takes
+
+
+@settings(max_examples=100, deadline=None)
+@drawn(starts, words)
+def test_a_rollback_restores_what_its_checkpoint_held(start: str, asked: list[Word]) -> None:
+    for kind, before, story in told(start, asked):
+        if not kind.startswith("rollback"):
+            continue
+        fact = story.facts[0].fact if isinstance(story.facts[0].fact, FlowRolledBack) else story.facts[1].fact
+        assert isinstance(fact, FlowRolledBack)
+        assert "rollback" in allowed(before, TYPES) or kind == "rollback_quietly"
+        after, point = story.flow, {one.checkpoint_id: one for one in before.checkpoints}.get(fact.checkpoint_id)
+        assert {phase.name for phase in after.phases if phase.status in DONE} == (point.done if point else set())
+        assert point is None or state_sha256(after) == point.state_sha256
+        assert all(one.version <= fact.to_version for one in after.checkpoints)
+        assert after.phase(fact.phase_name).outputs == {}
+        shown = preview(before, command(kind, before), meta(), TYPES)  # type: ignore[arg-type]
+        assert [one["phase_name"] for one in shown["undone"]] == list(fact.undone)
 
 
 @settings(max_examples=60, deadline=None)

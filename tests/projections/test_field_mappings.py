@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from domain.commands import Tenant
+from domain.commands import PauseFlow, RollbackFlow, Tenant
 from eventstore.database import Connection
 from eventstore.past import Past
 from projections.field_mappings import FieldMappings
@@ -221,3 +221,26 @@ async def test_the_read_model_need_not_be_there(house: House) -> None:
     past = Past(house.side.pool, house.side.store)
     assert await past.learned(house.account, uuid4()) == []
     assert await past.latest_inventory(Tenant(house.account, house.engagement, "maria"), uuid4()) is None
+
+
+async def test_a_mapping_that_is_undone_is_forgotten(
+    house: House, connection: Connection, projection: FieldMappings
+) -> None:
+    flow_id = await house.begin()
+    await house.complete(flow_id)
+    await house.ask(PauseFlow(flow_id=flow_id))
+    await house.complete(flow_id, {"mappings": await kept(house, [mapping()])})
+    await house.ask(RollbackFlow(flow_id=flow_id, phase_name="field_mapping"))
+    events = [event for event in await house.told() if event.topic in projection.topics]
+    await apply(projection, connection, events[:2])
+    assert await house.one("select count(*) from import_field_mappings where flow_id = %s", flow_id) == 1
+    assert (await apply(projection, connection, events)).rows == 1
+    assert (await apply(projection, connection, events)).rows == 0
+    assert await house.one("select count(*) from import_field_mappings where flow_id = %s", flow_id) == 0
+    # of another phase nothing is kept here
+    other = await house.begin()
+    await house.ask(PauseFlow(flow_id=other))
+    await house.complete(other)
+    await house.ask(RollbackFlow(flow_id=other, phase_name="data_import"))
+    rest = [event for event in await house.told() if event.flow_id == other and event.topic in projection.topics]
+    assert (await apply(projection, connection, rest)).rows == 0

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from domain.commands import DeleteFlow
+from domain.commands import DeleteFlow, PauseFlow, RollbackFlow
 from domain.events import TOPICS, PhaseCompleted
 from eventstore.artifacts import SPILL_ABOVE
 from eventstore.database import Connection
@@ -113,6 +113,42 @@ async def test_repeats_change_nothing_and_a_phase_done_again_replaces_its_rows(
     assert await _issues(house, flow_id) == [(0, "field_mapping", "i0")]
     await apply(inventory, connection, [again])
     assert await _issues(house, flow_id) == [(0, "field_mapping", "i0")]
+
+
+async def test_a_phase_that_is_undone_has_no_rows_and_done_again_the_new_ones(
+    house: House, connection: Connection
+) -> None:
+    flow_id = await house.begin()
+    await house.complete(flow_id, {"issues": await kept(house, ISSUES[:1])})
+    await house.complete(flow_id, {"assets": await kept(house, ASSETS), "issues": await kept(house, ISSUES)})
+    await house.ask(PauseFlow(flow_id=flow_id))
+    await house.complete(flow_id, {"issues": await kept(house, ISSUES[1:])})
+    await house.ask(RollbackFlow(flow_id=flow_id, phase_name="field_mapping"))
+    inventory = house.inventory()
+    events = [event for event in await house.told() if event.topic in inventory.topics]
+    assert len(events) == 4
+    await apply(inventory, connection, events[:3])
+    assert len(await _issues(house, flow_id)) == 6
+    await apply(inventory, connection, events[3:])
+    assert await _issues(house, flow_id) == [(0, "data_import", "i0")]
+    assert await house.all("select * from assets where flow_id = %s", flow_id) == []
+    # what comes again from before it is no news, in any order
+    assert (await apply(inventory, connection, [events[3], *events[:3], events[3]])).rows == 0
+    again = await done_again(house, events[1], 70, {"issues": await kept(house, ISSUES[2:])})
+    await apply(inventory, connection, [again, *events])
+    assert await _issues(house, flow_id) == [(0, "data_import", "i0"), (1, "field_mapping", "i2")]
+
+
+async def test_a_rollback_in_one_batch_with_all_that_it_undoes_leaves_nothing(
+    house: House, connection: Connection
+) -> None:
+    flow_id = await house.begin()
+    await house.ask(PauseFlow(flow_id=flow_id))
+    await house.complete(flow_id, {"assets": await kept(house, ASSETS)})
+    await house.ask(RollbackFlow(flow_id=flow_id, phase_name="data_import"))
+    inventory = house.inventory()
+    await apply(inventory, connection, [event for event in await house.told() if event.topic in inventory.topics])
+    assert await house.all("select * from assets where flow_id = %s", flow_id) == []
 
 
 async def _issues(house: House, flow_id: UUID) -> list[Any]:

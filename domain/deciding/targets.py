@@ -1,0 +1,63 @@
+"""Where a flow can go back to, and what that would undo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from domain.flow import DONE, Checkpoint, Flow, Phase
+from domain.flow_types import FlowTypeConfig
+from domain.undoing import begun
+from domain.words import PhaseStatus
+
+
+class Target(NamedTuple):
+    """A state of the flow's past: the phases that were done then, and the checkpoint that holds it (none: the beginning)."""
+
+    version: int
+    done: frozenset[str]
+    checkpoint: Checkpoint | None = None
+
+
+BEGINNING = Target(1, frozenset())
+
+
+def targets(flow: Flow) -> list[Target]:
+    """Every state that there is to go back to, the newest first; those of former rounds are over, and those with phases that
+    are no longer done."""
+    done = {phase.name for phase in flow.phases if phase.status in DONE}
+    found = [
+        Target(point.version, point.done, point)
+        for point in reversed(flow.checkpoints)
+        if point.iteration_number == flow.iteration_number and point.done <= done
+    ]
+    return [*found, BEGINNING] if flow.iteration_number == 1 else found
+
+
+def undone_by(flow: Flow, target: Target) -> list[Phase]:
+    """The phases that going back undoes, the newest first."""
+    return [phase for phase in reversed(flow.phases) if phase.name not in target.done and _touched(phase)]
+
+
+def irreversible(config: FlowTypeConfig, phases: Iterable[Phase]) -> list[str]:
+    """Those of the phases that were begun and cannot be undone."""
+    return [phase.name for phase in phases if begun(phase) and config.phase(phase.name).irreversible]
+
+
+def can_go_back(flow: Flow, config: FlowTypeConfig) -> bool:
+    """Whether there is a state to go back to that undoes something, and nothing irreversible; the type must support it."""
+    undone = (undone_by(flow, target) for target in targets(flow))
+    return any(phases and not irreversible(config, phases) for phases in undone)
+
+
+def phases_to_go_back_to(flow: Flow) -> list[str]:
+    """The phases that can be named to go back to: each that comes next in one of those states, in their order."""
+    found = set()
+    for target in targets(flow):
+        if undone_by(flow, target):
+            found.add(next(phase.name for phase in flow.phases if phase.name not in target.done))
+    return [phase.name for phase in flow.phases if phase.name in found]
+
+
+def _touched(phase: Phase) -> bool:
+    return begun(phase) or phase.status is not PhaseStatus.PENDING

@@ -1,0 +1,152 @@
+"""Rollbacks through real child processes: what is compensated, by whom, in which order, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from domain.commands import CancelFlow, ExecutePhase, RollbackFlow
+from domain.flow import Flow
+from tests.consumers.conftest import ended
+from tests.consumers.test_keeper import Yard, quiet
+from tests.consumers.yards import lines, open_yard
+from tests.stack import Stack
+from tests.waiting import until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def module_url(stack: Stack) -> Iterator[str]:
+    with stack.database(migrated=True) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def yard(module_url: str) -> AsyncIterator[Yard]:
+    async with open_yard(module_url, "tests.consumers.undone") as yard:
+        yield yard
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return tmp_path / "ledger"
+
+
+async def finished(yard: Yard, flow_type: str, ledger: Path, *statuses: str, **inputs: Any) -> Flow:
+    return await yard.finish(flow_type, *statuses, within=60, ledger=str(ledger), **inputs)
+
+
+def back_to(flow: Flow, phase_name: str, **more: Any) -> RollbackFlow:
+    return RollbackFlow(flow_id=flow.id, phase_name=phase_name, reason="again", **more)
+
+
+async def undone(yard: Yard, flow: Flow) -> Flow:
+    """The flow, as soon as nothing of it is left to be undone and nothing runs."""
+
+    async def there() -> Flow | None:
+        found = await yard.house.side.store.flow(flow.id)
+        return found if found.undoing is None and found.run is None and found.rollback is not None else None
+
+    found: Flow = await until(there, 60)
+    return found
+
+
+async def test_what_phases_did_is_undone_the_newest_first_and_then_they_are_done_again(
+    yard: Yard, ledger: Path
+) -> None:
+    flow = await finished(yard, "journey", ledger, card="gold", deadly=True)
+    await yard.house.ask(back_to(flow, "book"))
+    again = await ended(yard.house, flow.id, within=60)
+    assert lines(ledger) == [
+        "book booked 0",
+        "pay paid with gold",
+        "pay refunded 7 to gold, completed True",
+        "pay apologising",
+        # its process was killed here; its own step was not repeated
+        "unbook seat 12",
+        "book unbooked, attempt 2",
+        "book booked 1",
+        "pay paid with gold",
+    ]
+    first, second = flow.phase("book").outputs, again.phase("book").outputs
+    assert first["key"] != second["key"]
+    facts = await yard.house.facts(flow.id)
+    after = facts[facts.index("FlowRolledBack") :]
+    assert [name for name in after if name.startswith("Hook")] == [
+        *("HookStarted", "HookCompleted"),
+        *("HookStarted", "HookFailed", "HookStarted", "HookCompleted"),
+    ]
+    # undone once more, it is another key that the outside hears
+    await yard.house.ask(back_to(again, "book"))
+    await ended(yard.house, flow.id, within=60)
+    keys = [
+        recorded.fact.outputs["key"]
+        for _, recorded in await yard.house.side.store.history(flow.id)
+        if type(recorded.fact).__name__ == "HookCompleted" and "key" in recorded.fact.outputs  # type: ignore[union-attr]
+    ]
+    assert len(set(keys)) == 2
+    await quiet(yard)
+
+
+async def test_a_compensation_that_fails_for_good_is_gone_on_with_by_execute(
+    yard: Yard, ledger: Path, tmp_path: Path
+) -> None:
+    mended = tmp_path / "mended"
+    flow = await finished(yard, "journey", ledger, "failed", card="broken", fixed=str(mended))
+    await yard.house.ask(back_to(flow, "book"))
+
+    async def stuck() -> Flow | None:
+        found = await yard.house.side.store.flow(flow.id)
+        return found if found.undoing is not None and found.status == "failed" else None
+
+    failed: Flow = await until(stuck, 60)
+    assert failed.error is not None
+    assert (failed.error["code"], failed.error["left"]) == ("no_words", ["pay", "book"])
+    mended.touch()
+    answer = await yard.house.ask(ExecutePhase.model_validate({"flow_id": flow.id, "inputs": {"note": "mended"}}))
+    assert answer.outcome == "accepted"
+    await until(lambda: "book unbooked, attempt 2" in lines(ledger), 60)
+    # the phase had failed after one of its steps
+    assert "pay refunded 7 to broken, completed False" in lines(ledger)
+
+
+async def test_executing_without_other_inputs_repeats_only_the_handler_that_failed(
+    yard: Yard, ledger: Path, tmp_path: Path
+) -> None:
+    mended = tmp_path / "mended"
+    flow = await finished(yard, "journey", ledger, card="gold", fixed=str(mended))
+    await yard.house.ask(back_to(flow, "pay"))
+    await ended(yard.house, flow.id, "failed", within=60)
+    mended.touch()
+    await yard.house.ask(ExecutePhase(flow_id=flow.id))
+    await ended(yard.house, flow.id, within=60)
+    assert lines(ledger)[2:] == [
+        "pay refunded 7 to gold, completed True",
+        *["pay apologising"] * 2,
+        "pay paid with gold",
+    ]
+
+
+async def test_a_cancelled_flow_is_undone_when_its_work_has_stopped(yard: Yard, ledger: Path) -> None:
+    flow_id = await yard.start("long_journey", ledger=str(ledger), card="gold")
+    await until(lambda: "wait lingers" in lines(ledger), 60)
+    await yard.house.ask(CancelFlow(flow_id=flow_id, reason="rain", compensate=True))
+    flow = await yard.house.side.store.flow(flow_id)
+    assert (flow.status, flow.run) == ("cancelled", None)
+    await until(lambda: "wait has stopped" in lines(ledger), 60)
+    assert len(lines(ledger)) == 4
+    await yard.house.shift_clock(7)
+    flow = await undone(yard, flow)
+    assert flow.status == "cancelled"
+    assert [line for line in lines(ledger)[4:] if "unbook seat" not in line] == [
+        "wait tidied",
+        "pay refunded 7 to gold, completed True",
+        "pay apologising",
+        "book unbooked, attempt 2",
+    ]
+    await quiet(yard)
