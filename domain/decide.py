@@ -24,17 +24,20 @@ from domain.commands import (
     RecordSteps,
     RequestInput,
     ResumeFlow,
+    RetryFlow,
     RollbackFlow,
     SkipPhase,
     StartIteration,
 )
+from domain.deciding.retrying import retry
 from domain.deciding.running import complete, fail, let_go, request_input
+from domain.deciding.skipping import skip
 from domain.deciding.starting import create, execute, start_hook
 from domain.deciding.steering import cancel, delete, pause, provide_input, resume
 from domain.deciding.story import Story, allowed, current_run
 from domain.deciding.timers import fire
 from domain.errors import FlowNotFound, NotSupported, VersionMoved
-from domain.events import StepsCompleted
+from domain.events import FlowDrained, StepsCompleted
 from domain.flow import Flow, Meta
 from domain.flow_types import FlowTypes
 from domain.words import Moment, Status
@@ -59,12 +62,14 @@ def decide(flow: Flow, command: Command, meta: Meta, types: FlowTypes, *, expect
             allowed=allowed(flow, types),
         )
     _answer(story, command)
+    if flow.draining and story.flow.paused is not None and story.flow.run is None:
+        story.tell(FlowDrained())
     if story.flow.status is Status.FAILED and flow.status is not Status.FAILED and story.type.hooks.error:
         start_hook(story, Moment.ERROR)
     return story
 
 
-def _answer(story: Story, command: Command) -> None:
+def _answer(story: Story, command: Command) -> None:  # noqa: C901 - one case for each command
     match command:
         case ExecutePhase():
             execute(story, command)
@@ -95,7 +100,11 @@ def _answer(story: Story, command: Command) -> None:
             let_go(story, command)
         case FireTimer():
             fire(story, command)
-        case SkipPhase() | RollbackFlow() | StartIteration():
+        case SkipPhase():
+            skip(story, command)
+        case RetryFlow():
+            retry(story, command)
+        case RollbackFlow() | StartIteration():
             raise NotSupported(
                 f"{type(command).__name__} is not supported yet", allowed=allowed(story.flow, story.types)
             )

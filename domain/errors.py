@@ -5,8 +5,8 @@ MfoError
 │   ├── FlowNotFound
 │   ├── FlowExists
 │   ├── FlowIsOver · FlowHasFailed
-│   ├── PhaseUnknown · PhaseOutOfOrder · PhaseAlreadyRunning · PhaseNotPausable
-│   ├── InputsMissing · NothingToAnswer · InputInvalid
+│   ├── PhaseUnknown · PhaseOutOfOrder · PhaseAlreadyRunning · PhaseNotPausable · PhaseNotSkippable
+│   ├── InputsMissing · NothingToAnswer · InputInvalid · OutputsInvalid · NothingToRetry
 │   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause
 │   ├── RunNotCurrent
 │   ├── VersionMoved
@@ -122,6 +122,25 @@ class PhaseNotPausable(Refused):
     """The running phase cannot be paused; wait until it has ended."""
 
     code = "phase_not_pausable"
+
+
+class PhaseNotSkippable(Refused):
+    """The phase cannot be left out."""
+
+    code = "phase_not_skippable"
+
+
+class OutputsInvalid(Refused):
+    """The outputs that are to stand in for a phase's do not fit its schema; errors lists the fields."""
+
+    code = "outputs_invalid"
+    status = 422
+
+
+class NothingToRetry(Refused):
+    """The flow has not failed, and no attempt waits."""
+
+    code = "nothing_to_retry"
 
 
 class InputsMissing(Refused):

@@ -145,7 +145,8 @@ class PhaseSkipped(Event, frozen=True, kw_only=True):
 
 
 class HookStarted(Event, frozen=True, kw_only=True):
-    """An attempt of the hooks at a flow's end (`moment` is `end`) or after its failure (`error`) began."""
+    """An attempt of the hooks at a flow's end (`moment` is `end`), after its failure (`error`) or to clean up after it was
+    cancelled (`cancel`) began."""
 
     moment: str
     phase_name: str
@@ -201,8 +202,15 @@ class InputProvided(Event, frozen=True, kw_only=True):
 
 
 class FlowPaused(Event, frozen=True, kw_only=True):
+    """`timers`: they stand still meanwhile (`frozen`), or go on (`running`)."""
+
     reason: str | None = None
     draining: bool = False
+    timers: str = "frozen"
+
+
+class FlowDrained(Event, frozen=True, kw_only=True):
+    """The work that had begun before the flow was paused has come to its end, one way or another."""
 
 
 class FlowResumed(Event, frozen=True, kw_only=True):
@@ -226,7 +234,10 @@ class FlowFailed(Event, frozen=True, kw_only=True):
 
 
 class FlowCancelled(Event, frozen=True, kw_only=True):
+    """With `cleanup_after_seconds` the hooks for cleaning up begin so much later, when the work in hand has stopped."""
+
     reason: str | None = None
+    cleanup_after_seconds: float | None = None
 
 
 class FlowDeleted(Event, frozen=True, kw_only=True):
@@ -251,6 +262,7 @@ FlowEvent = (
     | InputRequested
     | InputProvided
     | FlowPaused
+    | FlowDrained
     | FlowResumed
     | FlowCompleted
     | FlowFailed
@@ -276,6 +288,7 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     InputRequested,
     InputProvided,
     FlowPaused,
+    FlowDrained,
     FlowResumed,
     FlowCompleted,
     FlowFailed,

@@ -20,6 +20,7 @@ from domain.events import (
     FlowCompleted,
     FlowCreated,
     FlowDeleted,
+    FlowDrained,
     FlowEvent,
     FlowFailed,
     FlowPaused,
@@ -129,7 +130,7 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True):
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """The attempt that is under way. `token` fences it: a result under another token does not count.
 
-    `hook` is `end` or `error` where it is not the phase that runs but the hooks of that moment.
+    `hook` is `end`, `error` or `cancel` where it is not the phase that runs but the hooks of that moment.
     """
 
     run_id: UUID
@@ -180,11 +181,16 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """Who paused the flow, when and why."""
+    """Who paused the flow, when and why.
+
+    `timers` are `frozen` or `running` meanwhile; `drained_at` is since when no work is under way.
+    """
 
     by: str
     at: datetime
     reason: str | None
+    timers: str = "frozen"
+    drained_at: datetime | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,6 +244,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     transitions: tuple[Json, ...] = ()
     start: Timer | None = None
     deadline: Timer | None = None
+    cleanup: Timer | None = None
     start_steps: Json = {}
     wrapped_up: bool = False
     advice: Json = {}
@@ -252,9 +259,14 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
         return self.paused is not None and self.run is not None
 
     @property
+    def running(self) -> int:
+        """How many runs are under way."""
+        return 0 if self.run is None else 1
+
+    @property
     def timers(self) -> dict[str, Timer]:
-        """The timers that are set, by name: a flow has at most one of a name, and none while it is paused."""
-        return {} if self.paused is not None else self.alarms
+        """The timers that are set, by name: a flow has at most one of a name, and none while a pause freezes them."""
+        return {} if self.paused is not None and self.paused.timers == FROZEN else self.alarms
 
     @property
     def alarms(self) -> dict[str, Timer]:
@@ -265,6 +277,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
             RETRY_TIMER: retry.as_timer if retry is not None else None,
             INPUT_TIMER: waiting.timer if waiting is not None else None,
             DEADLINE_TIMER: self.deadline,
+            CLEANUP_TIMER: self.cleanup,
         }
         return {name: timer for name, timer in set_now.items() if timer is not None}
 
@@ -309,12 +322,17 @@ START_TIMER = "start"
 RETRY_TIMER = "retry"
 INPUT_TIMER = "input"
 DEADLINE_TIMER = "deadline"
+CLEANUP_TIMER = "cleanup"
+FROZEN = "frozen"
+"""What timers are while the flow is paused, unless the pause lets them go on."""
 HOOK_STEPS = "hook:"
 """What the names of the steps begin with that hooks are: `hook:<moment>:...`."""
 KEPT_ERRORS = 10
 KEPT_FAILURES = 20
 KEPT_MESSAGE = 500
 KEPT_TRANSITIONS = 100
+ASIDE = frozenset({Moment.ERROR, Moment.CANCEL})
+"""The moments whose hooks run beside the flow: how they end changes nothing about where it stands."""
 IN_HAND = frozenset({PhaseStatus.RUNNING, PhaseStatus.WAITING})
 DONE = frozenset({PhaseStatus.COMPLETED, PhaseStatus.SKIPPED})
 
@@ -405,6 +423,8 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
         case HookFailed():
             return _hook_failed(flow, fact, meta)
         case PhaseSkipped():
+            if flow.status is Status.FAILED:
+                flow = replace(_under_way(flow, meta.at), advice={})
             left = replace(
                 flow.phase(fact.phase_name),
                 status=PhaseStatus.SKIPPED,
@@ -430,15 +450,21 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 status=flow.status if flow.paused else Status.PROCESSING,
             )
         case FlowPaused():
-            return replace(flow, status=Status.PAUSED, paused=Pause(by=meta.user_id, at=meta.at, reason=fact.reason))
+            drained_at = meta.at if flow.run is None else None
+            pause = Pause(by=meta.user_id, at=meta.at, reason=fact.reason, timers=fact.timers, drained_at=drained_at)
+            return replace(flow, status=Status.PAUSED, paused=pause)
+        case FlowDrained():
+            return replace(flow, paused=replace(flow.paused, drained_at=meta.at)) if flow.paused else flow
         case FlowResumed():
             return _resumed(_wound(flow, meta.at))
         case FlowCompleted():
-            return replace(flow, status=Status.COMPLETED, completed_at=meta.at, paused=None, deadline=None)
+            return replace(flow, status=Status.COMPLETED, completed_at=meta.at, paused=None, start=None, deadline=None)
         case FlowFailed():
             return _failed(flow, fact, meta)
         case FlowCancelled():
-            return _ended(flow, Status.CANCELLED, meta)
+            seconds = fact.cleanup_after_seconds
+            timer = Timer(token=flow.version, delay_seconds=seconds, since=meta.at) if seconds is not None else None
+            return replace(_ended(flow, Status.CANCELLED, meta), cleanup=timer)
         case FlowDeleted():
             gone = {"reason": fact.reason, "deleted_by": meta.user_id, "deleted_at": meta.at.isoformat()}
             return replace(_ended(flow, Status.DELETED, meta), deletion=gone)
@@ -513,7 +539,8 @@ def _with_priority(flow: Flow, fact: PhaseStarted | HookStarted) -> Json:
 
 def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
     run = _run_of(fact, meta)
-    flow = _under_way(flow, meta.at)
+    # what its error hooks did was about a failure that stands no more
+    flow = _without_hook_steps(_under_way(flow, meta.at), fact.phase_name, Moment.ERROR)
     phase = flow.phase(fact.phase_name)
     running = replace(
         phase,
@@ -639,8 +666,9 @@ def _postponed(flow: Flow, fact: PhasePostponed, meta: Meta) -> Flow:
 
 def _hook_started(flow: Flow, fact: HookStarted, meta: Meta) -> Flow:
     run = _run_of(fact, meta, fact.moment)
-    if fact.moment == Moment.ERROR:
-        return replace(flow, run=run, retry=None)
+    if fact.moment in ASIDE:
+        return replace(flow, run=run, retry=None, cleanup=None)
+    flow = _without_hook_steps(flow, fact.phase_name, Moment.ERROR)
     return replace(
         _under_way(flow, meta.at),
         status=Status.PROCESSING,
@@ -655,8 +683,8 @@ def _hook_started(flow: Flow, fact: HookStarted, meta: Meta) -> Flow:
 
 def _hook_completed(flow: Flow, fact: HookCompleted) -> Flow:
     flow = replace(_without_hook_steps(flow, fact.phase_name, fact.moment), run=None)
-    if fact.moment == Moment.ERROR:
-        return replace(flow, advice=fact.outputs)
+    if fact.moment in ASIDE:
+        return replace(flow, advice=fact.outputs) if fact.moment == Moment.ERROR else flow
     phase = flow.phase(fact.phase_name)
     return replace(_with(flow, replace(phase, outputs={**phase.outputs, **fact.outputs})), wrapped_up=True)
 
@@ -715,8 +743,11 @@ def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:
 
 
 def _wound(flow: Flow, at: datetime) -> Flow:
-    """The flow with its timers going again after a pause."""
-    stopped_at = flow.paused.at if flow.paused is not None else at
+    """The flow with its timers going again after a pause.
+
+    Those that went on meanwhile are set anew too, for what is left: one that was due then may have fired in vain.
+    """
+    stopped_at = flow.paused.at if flow.paused is not None and flow.paused.timers == FROZEN else at
     again = {name: timer.again(flow.version, stopped_at, at) for name, timer in flow.alarms.items()}
     retry, waiting = flow.retry, flow.waiting
     if retry is not None:
@@ -744,7 +775,9 @@ def _between(flow: Flow, just: PhaseStatus | None) -> Status:
     """
     if flow.paused is not None:
         return Status.PAUSED
-    if flow.auto_execute and flow.start is None:
+    if flow.start is not None:
+        return Status.INITIALIZED
+    if flow.auto_execute:
         return Status.PROCESSING
     touched = just is not None or any(phase.status is not PhaseStatus.PENDING for phase in flow.phases)
     return Status.WAITING_FOR_INPUT if touched else Status.INITIALIZED
@@ -761,7 +794,17 @@ def _ended(flow: Flow, status: Status, meta: Meta) -> Flow:
                 "retryable": False,
             }
             flow = _moved(flow, replace(phase, status=PhaseStatus.FAILED, error=error), meta)
-    return replace(flow, status=status, run=None, waiting=None, retry=None, paused=None, start=None, deadline=None)
+    return replace(
+        flow,
+        status=status,
+        run=None,
+        waiting=None,
+        retry=None,
+        paused=None,
+        start=None,
+        deadline=None,
+        cleanup=None,
+    )
 
 
 def _with(flow: Flow, changed: Phase) -> Flow:

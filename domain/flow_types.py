@@ -48,6 +48,9 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     failure (`domain/failures.py`) what is done about it here, where that is not what the table says. `before` and `after`
     name hooks of this phase alone.
 
+    `yields_to_pause`: while the flow is paused the phase begins no further step (`ctx.step`, `ctx.map`) and gives its run back
+    before the next one; else it drains to its end, unless the handler itself gives way.
+
     `input_timeout_seconds` is how long the phase waits for an answer (none: for ever), `on_input_timeout` what follows
     when none came: `fail`, `skip` the phase, or go on with the `defaults` in `input_defaults`.
     """
@@ -74,13 +77,15 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     input_defaults: Json = {}
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    yields_to_pause: bool = False
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     """Handlers that run around the phases of a type, by name.
 
     `start`: once, before the handlers of the first phase; `before_phase` and `after_phase`: around the handlers of every
-    phase; `end`: after the last phase, before the flow is completed; `error`: when a flow has failed.
+    phase; `end`: after the last phase, before the flow is completed; `error`: when a flow has failed; `cancel`: to clean up
+    when a flow whose work had begun was cancelled.
     """
 
     start: tuple[str, ...] = ()
@@ -88,11 +93,12 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     after_phase: tuple[str, ...] = ()
     end: tuple[str, ...] = ()
     error: tuple[str, ...] = ()
+    cancel: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[str, ...]:
         """The names of all of them."""
-        return (*self.start, *self.before_phase, *self.after_phase, *self.end, *self.error)
+        return (*self.start, *self.before_phase, *self.after_phase, *self.end, *self.error, *self.cancel)
 
 
 class FlowCapabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,7 +161,15 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
         place = [each.name for each in self.phases].index(phase.name)
         start = self.hooks.start if all(before.can_skip for before in self.phases[:place]) else ()
         end = self.hooks.end if place == len(self.phases) - 1 else ()
-        return (*start, *self.before(phase), *phase.handlers, *self.after(phase), *end, *self.hooks.error)
+        return (
+            *start,
+            *self.before(phase),
+            *phase.handlers,
+            *self.after(phase),
+            *end,
+            *self.hooks.error,
+            *self.hooks.cancel,
+        )
 
     def phase(self, name: str) -> PhaseConfig:
         """The phase with this name or alias; raises PhaseUnknown with the valid names."""

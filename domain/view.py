@@ -12,7 +12,7 @@ import msgspec
 
 from domain.deciding.following import next_action
 from domain.deciding.story import allowed
-from domain.flow import DONE, INPUT_TIMER, Flow, Phase, progress
+from domain.flow import DONE, FROZEN, INPUT_TIMER, Flow, Phase, progress
 from domain.flow_types import FlowTypes
 from domain.words import PhaseStatus, Status
 
@@ -95,6 +95,7 @@ def row(flow: Flow, types: FlowTypes) -> Json:
         "flow_metadata": {
             "allowed": allowed(flow, types),
             "paused": msgspec.to_builtins(flow.paused),
+            "draining_runs": flow.running if flow.draining else 0,
             "checkpoints": msgspec.to_builtins(flow.checkpoints),
             "error": flow.error,
             "advice": flow.advice or None,
@@ -120,10 +121,10 @@ def row(flow: Flow, types: FlowTypes) -> Json:
 def timers(flow: Flow) -> list[Json]:
     """What the flow waits for, the nearest first: `{name, due_at, remaining_seconds}`.
 
-    While the flow is paused `due_at` is empty, but for a time that was given as such, and `remaining_seconds` is what is
+    While a pause freezes them `due_at` is empty, but for a time that was given as such, and `remaining_seconds` is what is
     left of it.
     """
-    stopped = flow.paused
+    stopped = flow.paused if flow.paused is not None and flow.paused.timers == FROZEN else None
     found = [
         {
             "name": name,

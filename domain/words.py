@@ -94,6 +94,7 @@ class Moment(StrEnum):
     AFTER = "after"
     END = "end"
     ERROR = "error"
+    CANCEL = "cancel"
 
 
 # at any depth, upper and lower case alike; the singulars are what people write
@@ -104,6 +105,9 @@ SENSITIVE_KEYS = frozenset(
     }
 )
 
+
+SEALED, SPILLED = "$sealed", "$artifact"
+"""The one member of an object that stands for a sensitive value, and a member of one for a value that was moved to an artifact."""
 
 SYSTEM_USER = "mfo"
 """The actor of what the service does by itself: timers that fire, runs taken over."""

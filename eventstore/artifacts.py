@@ -12,12 +12,12 @@ import msgspec
 from psycopg_pool import AsyncConnectionPool
 
 from domain.errors import ArtifactNotFound, BodyTooLarge
+from domain.words import SPILLED
 from eventstore.database import Connection
 
 PART_BYTES = 1 << 20
 SPILL_ABOVE = 96 * 1024
 SPILL_AT_LEAST = 512
-SPILLED = "$artifact"
 
 
 class ArtifactStore:

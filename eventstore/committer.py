@@ -34,6 +34,7 @@ from domain.commands import (
     ExecutePhase,
     ProvideInput,
     RequestInput,
+    SkipPhase,
 )
 from domain.decide import decide
 from domain.deciding.story import OVER, Story
@@ -342,6 +343,8 @@ class Committer:
             small = {"initial_data": await self._artifacts.spill(account, sealed["initial_data"])}
         elif isinstance(command, ExecutePhase):
             small = {"inputs": await self._artifacts.spill(account, sealed["inputs"])}
+        elif isinstance(command, SkipPhase) and sealed["outputs"]:
+            small = {"outputs": await self._artifacts.spill(account, sealed["outputs"])}
         elif isinstance(command, ProvideInput):
             small = await self._artifacts.spill(account, {name: sealed[name] for name in command.values})
         return command.model_copy(update=small), body_hash, msgspec.json.encode({**sealed, **small})
@@ -421,7 +424,7 @@ class Committer:
             if now is not None:
                 self._set_clock(now)
             held.extend(self._settle(decided, slots, winners, flows))
-            if any(concerns_work(decided[n].decision.before, decided[n].decision.after) for n in winners):
+            if any(concerns_work(decided[n].decision) for n in winners):
                 # without it the next heartbeat tells them
                 with lived_through("telling workers"):
                     await connection.execute(SIGNAL)

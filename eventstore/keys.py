@@ -21,10 +21,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg_pool import AsyncConnectionPool
 
 from domain.errors import MfoError, SettingsError
-from domain.words import SENSITIVE_KEYS
+from domain.words import SEALED, SENSITIVE_KEYS
 from eventstore.database import Connection
 
-SEALED = "$sealed"
 ALGORITHM = "AES-256-GCM"
 _suspicious = re.compile("|".join(f'"{key}"' for key in sorted(SENSITIVE_KEYS)).encode(), re.IGNORECASE)
 

@@ -10,7 +10,8 @@ from uuid import UUID
 import msgspec
 
 from domain.errors import MfoError
-from eventstore.artifacts import SPILLED, ArtifactStore
+from domain.words import SPILLED
+from eventstore.artifacts import ArtifactStore
 from eventstore.database import Connection
 from projections.projection import ROW_ERRORS
 from projections.told import Told

@@ -23,6 +23,7 @@ from domain.commands import (
     RecordSteps,
     RequestInput,
     ResumeFlow,
+    RetryFlow,
     RollbackFlow,
     SkipPhase,
     StartIteration,
@@ -33,6 +34,7 @@ from domain.events import (
     FlowCompleted,
     FlowCreated,
     FlowDeleted,
+    FlowDrained,
     FlowEvent,
     FlowFailed,
     FlowPaused,
@@ -132,7 +134,29 @@ HOOKED = FlowTypeConfig(
     retry_config=RetryConfig(max_attempts=2, jitter=False),
     hooks=Hooks(start=("look",), before_phase=("note",), after_phase=("tell",), end=("sum_up",), error=("advise",)),
 )
-FLOW_TYPES = (TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED)
+TIDY = FlowTypeConfig(
+    name="tidy",
+    display_name="Tidy",
+    description="Its first phase may be left out for outputs that fit; it cleans up after a cancellation",
+    phases=(
+        _phase(
+            "gather",
+            can_skip=True,
+            yields_to_pause=True,
+            output_schema={
+                "type": "object",
+                "properties": {"rows": {"type": "integer", "minimum": 0}, "from": {"enum": ["file", "hand"]}},
+                "required": ["rows"],
+                "additionalProperties": False,
+            },
+        ),
+        _phase("count", can_skip=True),
+        _phase("keep"),
+    ),
+    retry_config=RetryConfig(max_attempts=2),
+    hooks=Hooks(cancel=("put_away",), error=("advise",)),
+)
+FLOW_TYPES = (TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED, TIDY)
 
 CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")
 CREATE_AUTO = CREATE.model_copy(update={"options": CreateOptions(auto_execute=True)})
@@ -153,6 +177,7 @@ COMMANDS: tuple[Command, ...] = (
     DELETE,
     ANSWER,
     SkipPhase(flow_id=FLOW_ID),
+    RetryFlow(flow_id=FLOW_ID),
     RollbackFlow(flow_id=FLOW_ID),
     StartIteration(flow_id=FLOW_ID),
     CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, outputs={"rows": 3}),
@@ -266,7 +291,8 @@ ASKED = InputRequested(
     expires_after_seconds=3600.0,
 )
 ANSWERED = InputProvided(phase_name="first", values={"answer": 42}, reason="known")
-PAUSED = FlowPaused(reason="lunch", draining=True)
+PAUSED = FlowPaused(reason="lunch", draining=True, timers="running")
+DRAINED = FlowDrained()
 RESUMED = FlowResumed(reason="back")
 FINISHED = FlowCompleted()
 FAILED = FlowFailed(
@@ -284,7 +310,7 @@ FAILED = FlowFailed(
         },
     ),
 )
-CANCELLED = FlowCancelled(reason="no longer wanted")
+CANCELLED = FlowCancelled(reason="no longer wanted", cleanup_after_seconds=6.0)
 DELETED = FlowDeleted(reason="made by mistake")
 
 EVENTS: tuple[FlowEvent, ...] = (
@@ -305,6 +331,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     ASKED,
     ANSWERED,
     PAUSED,
+    DRAINED,
     RESUMED,
     FINISHED,
     FAILED,

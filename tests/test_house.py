@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "api": {"domain", "eventstore", "api"},
     "mfo": set(ROOMS),
 }
-DOMAIN_LIBRARIES = {"pydantic", "msgspec", "cronsim"}
+DOMAIN_LIBRARIES = {"pydantic", "msgspec", "cronsim", "jsonschema", "referencing"}
 TEXT = {".py", ".sql", ".md", ".toml", ".yaml", ".yml", ".json", ".lock", ".txt", ".cfg", ".sh", ".mako"}
 
 

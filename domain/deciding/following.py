@@ -9,7 +9,7 @@ from domain.deciding.starting import missing_inputs
 from domain.deciding.story import OVER, THE_END
 from domain.flow import INPUT_TIMER, RETRY_TIMER, START_TIMER, Flow, Phase
 from domain.flow_types import FlowTypes
-from domain.words import Action, Status
+from domain.words import Action, Status, counted
 
 Json = dict[str, Any]
 
@@ -26,12 +26,15 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
     name = phase.name if phase else flow.current_phase if last else None
     seconds = config.expected_seconds if config else None
     if flow.status in OVER:
-        return _action(Action.NONE, None, [], f"The flow is {flow.status}", None)
+        cleaning = any(part is not None for part in (flow.run, flow.retry, flow.cleanup))
+        message = f"The flow is {flow.status}; it is cleaning up" if cleaning else f"The flow is {flow.status}"
+        return _action(Action.NONE, None, [], message, None)
     if flow.status is Status.FAILED:
         advice = flow.advice.get("message") or "execute it again or cancel the flow"
         return _action(Action.RETRY, name, [], f"{title} failed; {advice}", seconds)
     if flow.paused is not None:
-        message = "The flow is paused; work in progress is draining" if flow.draining else "The flow is paused"
+        drains = f"; work in progress is draining ({counted(flow.running, 'run')})" if flow.draining else ""
+        message = f"The flow is paused{drains}"
         return _action(Action.RESUME, name, [], message, None)
     if flow.waiting is not None:
         kind = Action.APPROVE if "approval" in flow.waiting.fields else Action.PROVIDE_INPUT

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid5
 
 from domain.commands import CompletePhase, FailPhase, HandBackRun, ReassignRun, RequestInput
-from domain.deciding.starting import go_on, limits_of
+from domain.deciding.starting import go_on, limits_of, move_on
 from domain.deciding.story import Story, current_run, give_up, state_sha256
 from domain.events import (
     CheckpointCreated,
@@ -58,10 +58,7 @@ def complete(story: Story, command: CompletePhase) -> None:
                 state_sha256=state_sha256(story.flow),
             )
         )
-    if story.flow.paused is not None:
-        return
-    if story.flow.next_phase is None or story.flow.auto_execute:
-        go_on(story)
+    move_on(story)
 
 
 def _complete_hook(story: Story, run: Run, command: CompletePhase) -> None:
@@ -140,8 +137,7 @@ def fail(story: Story, command: FailPhase) -> None:
                 story.tell(FlowPaused(reason=str(error.get("message", "")) or resolution.message))
         case Resolve.CONTINUE:
             story.tell(PhaseSkipped(phase_name=run.phase_name, reason=str(error.get("message", ""))))
-            if story.flow.paused is None and (story.flow.next_phase is None or story.flow.auto_execute):
-                go_on(story)
+            move_on(story)
         case _:
             give_up(story, run.phase_name, error)
 

@@ -26,7 +26,7 @@ from domain.events import (
     PhaseStarted,
     PlannedPhase,
 )
-from domain.flow import DONE, Flow
+from domain.flow import DONE, Flow, Phase
 from domain.flow_types import PhaseConfig, RetryConfig
 from domain.words import Moment, PhaseStatus
 
@@ -89,13 +89,7 @@ def execute(story: Story, command: ExecutePhase) -> None:
     if following is None:
         _execute_end(story, command)
         return
-    config = _phase_asked(story, command.phase_name) if command.phase_name else story.type.phase(following.name)
-    if config.name != following.name:
-        if flow.phase(config.name).status in DONE:
-            raise PhaseOutOfOrder(
-                f"phase {config.name} has been completed; next is {following.name}", allowed=[following.name]
-            )
-        raise PhaseOutOfOrder(f"phase {config.name} comes later; next is {following.name}", allowed=[following.name])
+    config = next_asked(story, command.phase_name, following)
     options = options_for(story, config, command.options.model_dump(exclude_none=True))
     if options["validate_inputs"]:
         missing = missing_inputs(flow, config, command.inputs)
@@ -104,7 +98,7 @@ def execute(story: Story, command: ExecutePhase) -> None:
                 f"phase {config.name} needs {', '.join(missing)}",
                 errors=[FieldError(f"inputs.{name}", "is required") for name in missing],
             )
-    _leave_error_hooks(story)
+    leave_error_hooks(story)
     start_phase(story, config, command.inputs, options)
 
 
@@ -116,14 +110,14 @@ def _execute_end(story: Story, command: ExecutePhase) -> None:
     if command.phase_name and (named := _phase_asked(story, command.phase_name).name) != last.name:
         raise PhaseOutOfOrder(f"phase {named} has been completed; what is left is the flow's end", allowed=[last.name])
     options = options_for(story, last, command.options.model_dump(exclude_none=True))
-    _leave_error_hooks(story)
+    leave_error_hooks(story)
     start_hook(story, Moment.END, options=options, inputs=command.inputs)
 
 
-def _leave_error_hooks(story: Story) -> None:
+def leave_error_hooks(story: Story) -> None:
     """What the error hooks were about to say is about a failure that no longer stands."""
     run = story.flow.run
-    if run is None:
+    if run is None or run.hook != Moment.ERROR:
         return
     error = {
         "class": "cancelled",
@@ -134,6 +128,18 @@ def _leave_error_hooks(story: Story) -> None:
     story.tell(
         HookFailed(moment=Moment.ERROR, phase_name=run.phase_name, run_id=run.run_id, attempt=run.attempt, error=error)
     )
+
+
+def next_asked(story: Story, name: str | None, following: Phase) -> PhaseConfig:
+    """The next phase, as it was asked for or as it comes; raises PhaseUnknown, and PhaseOutOfOrder for another one."""
+    config = _phase_asked(story, name) if name else story.type.phase(following.name)
+    if config.name == following.name:
+        return config
+    if story.flow.phase(config.name).status in DONE:
+        raise PhaseOutOfOrder(
+            f"phase {config.name} has been completed; next is {following.name}", allowed=[following.name]
+        )
+    raise PhaseOutOfOrder(f"phase {config.name} comes later; next is {following.name}", allowed=[following.name])
 
 
 def _phase_asked(story: Story, name: str) -> PhaseConfig:
@@ -257,6 +263,13 @@ def go_on(story: Story) -> None:
         )
         return
     start_phase(story, config, {}, options)
+
+
+def move_on(story: Story) -> None:
+    """After a phase: go on where the flow does so by itself, unless it is paused or its start is still to come."""
+    flow = story.flow
+    if flow.paused is None and flow.start is None and (flow.next_phase is None or flow.auto_execute):
+        go_on(story)
 
 
 def try_again(story: Story) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from domain.commands import CancelFlow, DeleteFlow, PauseFlow, ProvideInput, ResumeFlow
-from domain.deciding.starting import go_on, start_phase, try_again
+from domain.deciding.starting import go_on, start_hook, start_phase, try_again
 from domain.deciding.story import Story, allowed, not_over
 from domain.errors import (
     FieldError,
     FlowDoesNotPause,
     FlowHasFailed,
     FlowNotPaused,
+    FlowPausedNow,
     InputInvalid,
     NothingToAnswer,
+    NotSupported,
     PhaseNotPausable,
 )
 from domain.events import FlowCancelled, FlowDeleted, FlowPaused, FlowResumed, InputProvided
-from domain.flow import RETRY_TIMER, START_TIMER
-from domain.words import PhaseStatus, Status
+from domain.flow import FROZEN, RETRY_TIMER, START_TIMER
+from domain.words import Moment, PhaseStatus, Status
+
+CLEANUP_SECONDS = 6.0
+"""How long after a cancellation work that was in hand has stopped for certain, and its clean-up may begin."""
 
 
 def provide_input(story: Story, command: ProvideInput) -> None:
@@ -44,6 +49,11 @@ def pause(story: Story, command: PauseFlow) -> None:
     flow = story.flow
     not_over(story)
     if flow.paused is not None:
+        if command.timers not in {None, flow.paused.timers}:
+            raise FlowPausedNow(
+                f"the flow is paused with its timers {flow.paused.timers}; resume it before you pause it otherwise",
+                allowed=allowed(flow, story.types),
+            )
         return
     if flow.status is Status.FAILED:
         raise FlowHasFailed(allowed=allowed(flow, story.types))
@@ -53,7 +63,7 @@ def pause(story: Story, command: PauseFlow) -> None:
         raise PhaseNotPausable(
             f"phase {flow.run.phase_name} cannot be paused; wait until it has ended", allowed=allowed(flow, story.types)
         )
-    story.tell(FlowPaused(reason=command.reason, draining=flow.run is not None))
+    story.tell(FlowPaused(reason=command.reason, draining=flow.run is not None, timers=command.timers or FROZEN))
 
 
 def resume(story: Story, command: ResumeFlow) -> None:
@@ -84,7 +94,17 @@ def cancel(story: Story, command: CancelFlow) -> None:
     if story.flow.status is Status.CANCELLED:
         return
     not_over(story)
-    story.tell(FlowCancelled(reason=command.reason))
+    if command.compensate:
+        raise NotSupported(
+            "compensate: not supported yet; leave it out", errors=[FieldError("compensate", "not supported yet")]
+        )
+    flow = story.flow
+    cleans_up = bool(story.type.hooks.cancel) and any(phase.attempt for phase in flow.phases)
+    in_hand = flow.run is not None
+    seconds = CLEANUP_SECONDS if cleans_up and in_hand else None
+    story.tell(FlowCancelled(reason=command.reason, cleanup_after_seconds=seconds))
+    if cleans_up and not in_hand:
+        start_hook(story, Moment.CANCEL)
 
 
 def delete(story: Story, command: DeleteFlow) -> None:

@@ -83,10 +83,15 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
         verbs.append("resume")
     elif flow.run is None or flow.run.hook == Moment.ERROR:
         verbs.append("execute")
+    if flow.paused is None and (flow.status is Status.FAILED or flow.retry is not None):
+        verbs.append("retry")
     if flow.waiting is not None:
         verbs.append("input")
     if flow.paused is None and flow.status is not Status.FAILED and _can_pause(flow, types):
         verbs.append("pause")
+    following = flow.next_phase
+    if following is not None and types.version(flow.flow_type, flow.flow_version).phase(following.name).can_skip:
+        verbs.append("skip")
     return [*verbs, "cancel", "delete"]
 
 

@@ -6,18 +6,22 @@ from collections.abc import Callable
 from typing import Any
 
 from domain.commands import FireTimer
-from domain.deciding.starting import go_on, try_again
+from domain.deciding.starting import go_on, move_on, start_hook, try_again
 from domain.deciding.story import Story, give_up
 from domain.events import HookFailed, InputProvided, PhaseFailed, PhaseSkipped
-from domain.flow import DEADLINE_TIMER, INPUT_TIMER, RETRY_TIMER, START_TIMER
-from domain.words import Resolve
+from domain.flow import CLEANUP_TIMER, DEADLINE_TIMER, INPUT_TIMER, RETRY_TIMER, START_TIMER
+from domain.words import Moment, Resolve
 
 Json = dict[str, Any]
 
 
 def fire(story: Story, command: FireTimer) -> None:
-    timer = story.flow.timers.get(command.timer)
-    if timer is not None and timer.token == command.token:
+    flow = story.flow
+    timer = flow.timers.get(command.timer)
+    if timer is None or timer.token != command.token:
+        return
+    # what would begin work during a pause is seen to when the flow is resumed
+    if flow.paused is None or command.timer in AT_ONCE:
         FIRED[command.timer](story)
 
 
@@ -30,12 +34,12 @@ def _input_expired(story: Story) -> None:
     defaults = {name: config.input_defaults[name] for name in waiting.fields if name in config.input_defaults}
     if config.on_input_timeout == "skip":
         story.tell(PhaseSkipped(phase_name=config.name, reason=reason))
-        if story.flow.next_phase is None or story.flow.auto_execute:
-            go_on(story)
+        move_on(story)
     # a phase that has its defaults and asks all the same would ask for ever
     elif any(name not in known or known[name] != value for name, value in defaults.items()):
         story.tell(InputProvided(phase_name=config.name, values=defaults, reason=reason))
-        go_on(story)
+        if story.flow.paused is None:
+            go_on(story)
     else:
         message = f"{config.display_name} asked for {', '.join(waiting.fields)}; {reason}"
         give_up(
@@ -66,9 +70,16 @@ def _flow_timed_out(story: Story) -> None:
     give_up(story, phase_name, error)
 
 
+def _clean_up(story: Story) -> None:
+    start_hook(story, Moment.CANCEL)
+
+
+AT_ONCE = frozenset({INPUT_TIMER, DEADLINE_TIMER})
+"""The timers that begin no work, so that they take effect during a pause that lets timers run."""
 FIRED: dict[str, Callable[[Story], None]] = {
     START_TIMER: go_on,
     RETRY_TIMER: try_again,
     INPUT_TIMER: _input_expired,
     DEADLINE_TIMER: _flow_timed_out,
+    CLEANUP_TIMER: _clean_up,
 }

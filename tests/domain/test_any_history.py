@@ -27,6 +27,8 @@ from domain.commands import (
     ReassignRun,
     RequestInput,
     ResumeFlow,
+    RetryFlow,
+    SkipPhase,
 )
 from domain.decide import decide
 from domain.deciding.story import OVER, Story, allowed
@@ -45,6 +47,10 @@ KINDS = (
     "hand_back",
     "deadline",
     "away",
+    "skip",
+    "skip_for",
+    "retry",
+    "pause_running",
 )
 # a word is any kind at all, or the n-th of what would be likely now, so that histories grow long
 words = st.lists(st.sampled_from(KINDS) | st.integers(0, 9) | st.integers(0, 9), min_size=5, max_size=30)
@@ -54,16 +60,26 @@ Word = str | int
 def likely(flow: Flow) -> list[str]:
     """What may well be asked of a flow that stands here."""
     if flow.paused is not None:
-        more = ["complete", "hand_back"] if flow.run else ["answer"] if flow.waiting else ["timer"]
+        more = ["complete", "hand_back"] if flow.run else ["answer"] if flow.waiting else ["timer", "skip"]
         return ["resume", "resume", *more]
     if flow.run is not None:
         failing = ["fail", "fail_for_good", "away", "invalid"]
-        return ["complete", "complete_with", "complete", "complete_with", *failing, "ask", "pause", "reassign"]
+        return [
+            "complete",
+            "complete_with",
+            "complete",
+            "complete_with",
+            *failing,
+            "ask",
+            "pause",
+            "pause_running",
+            "reassign",
+        ]
     if flow.waiting is not None:
-        return ["answer", "answer", "execute_with", "pause", "timer"]
+        return ["answer", "answer", "execute_with", "pause", "pause_running", "timer"]
     if flow.retry is not None or flow.start is not None:
-        return ["timer", "timer", "pause"]
-    return ["execute_with", "execute_with", "execute", "pause"]
+        return ["timer", "timer", "pause", "pause_running", "retry"]
+    return ["execute_with", "execute_with", "execute", "pause", "skip_for"]
 
 
 def command(kind: str, flow: Flow) -> Command:
@@ -89,7 +105,11 @@ def command(kind: str, flow: Flow) -> Command:
         "answer": ProvideInput.model_validate({"flow_id": FLOW_ID, "answer": 3}),
         "answer_wrong": ProvideInput.model_validate({"flow_id": FLOW_ID, "color": 3}),
         "pause": PauseFlow(flow_id=FLOW_ID),
+        "pause_running": PauseFlow(flow_id=FLOW_ID, timers="running"),
         "resume": ResumeFlow(flow_id=FLOW_ID),
+        "skip": SkipPhase(flow_id=FLOW_ID),
+        "skip_for": SkipPhase(flow_id=FLOW_ID, outputs={"rows": 1}),
+        "retry": RetryFlow(flow_id=FLOW_ID),
         "cancel": CancelFlow(flow_id=FLOW_ID),
         "delete": DeleteFlow(flow_id=FLOW_ID),
         "reassign": ReassignRun(**run),
@@ -128,6 +148,8 @@ VERBS: dict[str, type[Command]] = {
     "pause": PauseFlow,
     "resume": ResumeFlow,
     "input": ProvideInput,
+    "skip": SkipPhase,
+    "retry": RetryFlow,
     "cancel": CancelFlow,
     "delete": DeleteFlow,
 }
@@ -164,8 +186,11 @@ def test_folding_the_events_gives_the_state_the_decisions_ended_with(start: str,
 @drawn(starts, words)
 def test_an_ended_flow_only_takes_its_deletion(start: str, asked: list[Word]) -> None:
     for kind, before, story in told(start, asked):
-        if before.status in {Status.COMPLETED, Status.CANCELLED} and story.facts:
-            assert kind == "delete"
+        cleaning = any(part is not None for part in (before.run, before.retry, before.cleanup))
+        if before.status in {Status.COMPLETED, Status.CANCELLED} and story.facts and kind != "delete":
+            assert (before.status, story.flow.status) == (Status.CANCELLED, Status.CANCELLED)
+            assert cleaning
+        if before.status in {Status.COMPLETED, Status.CANCELLED} and kind == "delete":
             assert [type(recorded.fact) for recorded in story.facts] == [FlowDeleted]
         if before.status is Status.DELETED:
             assert not story.facts
@@ -184,7 +209,7 @@ def test_an_ended_flow_only_takes_its_deletion(start: str, asked: list[Word]) ->
             if kind in of_hooks:
                 assert story.flow.status is Status.FAILED
             else:
-                assert kind in {"execute", "execute_with", "cancel", "delete"}
+                assert kind in {"execute", "execute_with", "retry", "skip", "skip_for", "cancel", "delete"}
 
 
 @settings(max_examples=100, deadline=None)
@@ -211,18 +236,24 @@ def test_the_parts_of_a_flow_agree_with_each_other(start: str, asked: list[Word]
             assert {part.hook for part in (flow.run, flow.retry) if part is not None} <= {"error"}
             assert flow.waiting is None
         if flow.status in OVER:
-            assert flow.run is None
+            # only what cleans up after a cancellation comes later
+            left = {part.hook for part in (flow.run, flow.retry) if part is not None}
+            assert left <= ({"cancel"} if flow.status is Status.CANCELLED else set())
             assert flow.waiting is None
-            assert flow.retry is None
-            assert flow.alarms == {}
+            assert set(flow.alarms) <= ({"cleanup", "retry"} if flow.status is Status.CANCELLED else set())
         if flow.paused is not None:
-            assert flow.timers == {}
+            assert flow.timers == ({} if flow.paused.timers == "frozen" else flow.alarms)
+            assert flow.draining is (flow.paused.drained_at is None)
         if flow.run is not None:
             assert 1 <= flow.run.attempt <= flow.run.max_attempts
             at = {None: PhaseStatus.RUNNING, "end": PhaseStatus.COMPLETED, "error": PhaseStatus.FAILED}
             status = flow.phase(flow.run.phase_name).status
             # what follows a last phase that was passed over, or an end that failed
-            assert status is at[flow.run.hook] or (flow.run.hook is not None and status in DONE)
+            assert (
+                flow.run.hook == "cancel"
+                or status is at[flow.run.hook]
+                or (flow.run.hook is not None and status in DONE)
+            )
         runs = [phase.name for phase in flow.phases if phase.status in DONE]
         assert runs == [phase.name for phase in flow.phases[: len(runs)]]
 

@@ -72,7 +72,7 @@ def test_an_ended_flow_can_be_deleted(ending: object) -> None:
 
 def test_the_verbs_to_come_are_refused_by_name() -> None:
     for command in COMMANDS:
-        if type(command).__name__ in {"SkipPhase", "RollbackFlow", "StartIteration"}:
+        if type(command).__name__ in {"RollbackFlow", "StartIteration"}:
             assert type(command).__name__ in after(CREATE).when(command).then_refused(NotSupported).detail
 
 
@@ -103,7 +103,7 @@ def test_a_failed_flow_takes_execution_and_the_endings() -> None:
 @pytest.mark.parametrize(("command", "error"), [(RESUME, FlowNotPaused), (ANSWER, NothingToAnswer)])
 def test_a_failed_flow_takes_nothing_else(command: Command, error: type[MfoError]) -> None:
     failed = given(CREATED, STARTED, FAILED_ATTEMPT, FAILED)
-    failed.when(command).then_refused(error, allowed=["execute", "cancel", "delete"])
+    failed.when(command).then_refused(error, allowed=["execute", "retry", "cancel", "delete"])
 
 
 def test_a_paused_flow_can_be_ended() -> None:

@@ -1,0 +1,23 @@
+"""What a flow answers to the wish to try again."""
+
+from __future__ import annotations
+
+from domain.commands import ExecutePhase, RetryFlow
+from domain.deciding.starting import execute, try_again
+from domain.deciding.story import Story, allowed, not_over
+from domain.errors import FlowPausedNow, NothingToRetry
+from domain.words import Status
+
+
+def retry(story: Story, command: RetryFlow) -> None:
+    """A failed flow goes on at its failed phase, with all attempts anew; an attempt that waits begins at once."""
+    not_over(story)
+    flow = story.flow
+    if flow.paused is not None:
+        raise FlowPausedNow(allowed=allowed(flow, story.types))
+    if flow.status is Status.FAILED:
+        execute(story, ExecutePhase(flow_id=command.flow_id))
+    elif flow.retry is not None:
+        try_again(story)
+    else:
+        raise NothingToRetry(allowed=allowed(flow, story.types))
