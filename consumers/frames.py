@@ -29,7 +29,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Run a phase. Inputs and outputs are as the flow holds them: sealed, and large members moved aside.
 
     `start`, `before` and `after` are hooks around its handlers. With `hook`, the name of a moment, the handlers are the hooks
-    of that moment, and no phase runs.
+    of that moment, and no phase runs. With `yields` it begins no further step while its flow is paused.
     """
 
     run_id: UUID
@@ -57,6 +57,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     deadline: datetime | None = None
     seconds_left: float = 86_400.0
     paused: bool = False
+    draining: bool = False
+    yields: bool = False
     max_attempts: int = 1
     timeout_seconds: float | None = None
 

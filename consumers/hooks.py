@@ -29,8 +29,9 @@ SHOWN_NAME = 60
 def work_of(config: FlowTypeConfig, flow: Flow, run: Run) -> Json:
     """What a run consists of, as the fields of a Job: a phase with the hooks around it, or the hooks of a moment."""
     if run.hook is not None:
-        names = config.hooks.end if run.hook == Moment.END else config.hooks.error
-        return {"handlers": names, "validators": (), "hook": run.hook, "error": flow.error or {}}
+        names = {Moment.END: config.hooks.end, Moment.ERROR: config.hooks.error, Moment.CANCEL: config.hooks.cancel}
+        error = flow.phase(run.phase_name).error if run.hook == Moment.CANCEL else flow.error
+        return {"handlers": names[Moment(run.hook)], "validators": (), "hook": run.hook, "error": error or {}}
     phase = config.phase(run.phase_name)
     begun = any(one.status is PhaseStatus.COMPLETED for one in flow.phases)
     return {
@@ -40,6 +41,7 @@ def work_of(config: FlowTypeConfig, flow: Flow, run: Run) -> Json:
         "start": () if begun else config.hooks.start,
         "before": config.before(phase),
         "after": config.after(phase),
+        "yields": phase.yields_to_pause,
     }
 
 

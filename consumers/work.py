@@ -254,6 +254,9 @@ class Workshop:
         async def commit(results: Json) -> None:
             await line.keep(await self._small(job, results))
 
+        def gives_way() -> bool:
+            return job.yields and line.signals.paused
+
         return PhaseContext(
             flow_id=job.flow_id,
             flow_type=job.flow_type,
@@ -269,7 +272,7 @@ class Workshop:
             imports=TenantImports(self._imports, tenant, line.folder),
             past=TenantPast(self._past, self._artifacts, tenant, job.flow_id),
             folder=line.folder.path,
-            steps=Steps(steps, commit if line.keep is not None else None, line.threads),
+            steps=Steps(steps, commit if line.keep is not None else None, line.threads, gives_way),
             signals=line.signals,
             threads=line.threads,
             memory_mb=self._memory_mb,
@@ -322,7 +325,7 @@ class Workshop:
 
 def signals_of(job: Job) -> Signals:
     """What was asked of a run when it was handed out."""
-    return Signals(job.deadline, job.seconds_left, paused=job.paused)
+    return Signals(job.deadline, job.seconds_left, paused=job.paused, draining=job.draining)
 
 
 def presentable(ended: Ended) -> Ended:
