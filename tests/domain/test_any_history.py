@@ -203,6 +203,7 @@ def test_an_ended_flow_only_takes_its_deletion(start: str, asked: list[Word]) ->
                 "invalid",
                 "away",
                 "ask",
+                "hand_back",
                 "reassign",
                 "timer",
             }
