@@ -144,6 +144,13 @@ class PhaseSkipped(Event, frozen=True, kw_only=True):
     outputs: Json = {}
 
 
+class FlowRetried(Event, frozen=True, kw_only=True):
+    """Somebody wants it tried again: the failed flow from its failed phase, or an attempt that waits at once."""
+
+    phase_name: str
+    reason: str | None = None
+
+
 class HookStarted(Event, frozen=True, kw_only=True):
     """An attempt of the hooks at a flow's end (`moment` is `end`), after its failure (`error`) or to clean up after it was
     cancelled (`cancel`) began."""
@@ -256,6 +263,7 @@ FlowEvent = (
     | PhaseRetryScheduled
     | PhasePostponed
     | PhaseSkipped
+    | FlowRetried
     | HookStarted
     | HookCompleted
     | HookFailed
@@ -282,6 +290,7 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     PhaseRetryScheduled,
     PhasePostponed,
     PhaseSkipped,
+    FlowRetried,
     HookStarted,
     HookCompleted,
     HookFailed,

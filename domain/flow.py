@@ -25,6 +25,7 @@ from domain.events import (
     FlowFailed,
     FlowPaused,
     FlowResumed,
+    FlowRetried,
     HookCompleted,
     HookFailed,
     HookStarted,
@@ -440,6 +441,9 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 error=None,
                 status=_between(flow, left.status),
             )
+        case FlowRetried():
+            # what is begun again is told next
+            return flow
         case InputRequested():
             return _input_requested(flow, fact, meta)
         case InputProvided():

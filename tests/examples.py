@@ -39,6 +39,7 @@ from domain.events import (
     FlowFailed,
     FlowPaused,
     FlowResumed,
+    FlowRetried,
     HookCompleted,
     HookFailed,
     HookStarted,
@@ -281,6 +282,7 @@ HOOK_FAILED = HookFailed(
     final=True,
 )
 SKIPPED = PhaseSkipped(phase_name="first", reason="there is nothing to fetch", outputs={"rows": 0})
+RETRIED = FlowRetried(phase_name="first", reason="the wire is mended")
 ASKED = InputRequested(
     phase_name="first",
     fields=("answer",),
@@ -325,6 +327,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     RETRY,
     POSTPONED,
     SKIPPED,
+    RETRIED,
     HOOK_STARTED,
     HOOK_COMPLETED,
     HOOK_FAILED,

@@ -6,6 +6,7 @@ from domain.commands import ExecutePhase, RetryFlow
 from domain.deciding.starting import execute, try_again
 from domain.deciding.story import Story, allowed, not_over
 from domain.errors import FlowPausedNow, NothingToRetry
+from domain.events import FlowRetried
 from domain.words import Status
 
 
@@ -15,9 +16,10 @@ def retry(story: Story, command: RetryFlow) -> None:
     flow = story.flow
     if flow.paused is not None:
         raise FlowPausedNow(allowed=allowed(flow, story.types))
+    if flow.status is not Status.FAILED and flow.retry is None:
+        raise NothingToRetry(allowed=allowed(flow, story.types))
+    story.tell(FlowRetried(phase_name=flow.current_phase or "", reason=command.reason))
     if flow.status is Status.FAILED:
         execute(story, ExecutePhase(flow_id=command.flow_id))
-    elif flow.retry is not None:
-        try_again(story)
     else:
-        raise NothingToRetry(allowed=allowed(flow, story.types))
+        try_again(story)
