@@ -105,6 +105,7 @@ class VerbAnswer(Document):
     version: int
     position: str | None
     draining: bool = Field(description="Paused, but work that had begun has not stopped yet.")
+    draining_runs: int = Field(description="How many runs have not stopped yet.")
 
 
 class CheckpointShown(Document):
@@ -485,6 +486,16 @@ class SuspendedRun(Document):
     expires_at: datetime | None = Field(description="None: for ever; empty while the flow is paused, too.")
 
 
+class Paused(Document):
+    """Who paused a flow, when and why, and what its timers do meanwhile."""
+
+    by: str
+    at: datetime
+    reason: str | None
+    timers: Literal["frozen", "running"]
+    drained_at: datetime | None
+
+
 class FlowStatusAnswer(Document):
     """Where a flow stands."""
 
@@ -502,7 +513,10 @@ class FlowStatusAnswer(Document):
         description="Why the attempt that is due has not begun; null where one is in hand, or where a person is asked."
     )
     phases: list[PhaseView]
+    paused: Paused | None = Field(description="While the flow is paused.")
     draining: bool
+    draining_runs: int = Field(description="How many runs that had begun before the pause have not stopped yet.")
+    drained_at: datetime | None = Field(description="Since when no work of the paused flow is under way.")
     input_request: Json | None
     mapping_suggestions: list[MappingSuggestion] = Field(
         description="While the flow waits for field mappings; else empty."

@@ -27,7 +27,7 @@ from domain.commands import CreateFlow, DeleteFlow
 from domain.deciding.following import next_action
 from domain.errors import BodyInvalid, FieldError, ParameterInvalid, ReadModelBehind
 from domain.events import TOPICS
-from domain.flow import Recorded
+from domain.flow import FROZEN, Recorded
 from domain.words import Status, status_of
 from eventstore.committer import WAITS
 
@@ -236,6 +236,10 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
         asked = {**asked, "suggestions": await artifacts.unspill(row["client_account_id"], asked["suggestions"])}
         suggestions = asked["suggestions"].get(SUGGESTIONS, [])
     performance, metadata = row["performance_metrics"], row["flow_metadata"]
+    paused = metadata.get("paused")
+    if paused:
+        # a row may be older than these
+        paused = {"timers": FROZEN, "drained_at": None} | paused
     return {
         "flow_id": row["flow_id"],
         "flow_type": row["flow_type"],
@@ -257,7 +261,10 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
         "run": await run_shown(asking.rows, metadata.get("run")),
         "waiting": await waiting(asking, row),
         "phases": row["phases"],
+        "paused": paused,
         "draining": row["draining"],
+        "draining_runs": metadata.get("draining_runs", 0),
+        "drained_at": paused.get("drained_at") if paused else None,
         "input_request": asked,
         SUGGESTIONS: suggestions,
         "errors": row["error_log"],

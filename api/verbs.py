@@ -24,6 +24,7 @@ from domain.commands import (
     PauseFlow,
     ProvideInput,
     ResumeFlow,
+    RetryFlow,
     RollbackFlow,
     SignalFlow,
     SkipPhase,
@@ -114,6 +115,7 @@ async def _verb(request: Request, asking: Caller, wanted: Wanted, kind: type[Com
         "version": answer.version,
         "position": answer.position,
         "draining": answer.flow.draining,
+        "draining_runs": answer.flow.running if answer.flow.draining else 0,
     }
     return Json(body, headers={"ETag": etag(answer.version)})
 
@@ -165,8 +167,14 @@ async def signal_flow(request: Request, asking: Asking, wanted: OfFlow) -> Respo
 
 @router.post("/flows/{flow_id}/skip", summary="Skip a phase", responses=VERB_ANSWERS, openapi_extra=takes(SkipPhase))
 async def skip_phase(request: Request, asking: Asking, wanted: OfFlow) -> Response:
-    """Leave a phase out."""
+    """Leave the next phase out, also one that is running or has failed; `outputs` stand in for its own."""
     return await _verb(request, asking, wanted, SkipPhase)
+
+
+@router.post("/flows/{flow_id}/retry", summary="Try again", responses=VERB_ANSWERS, openapi_extra=takes(RetryFlow))
+async def retry_flow(request: Request, asking: Asking, wanted: OfFlow) -> Response:
+    """Go on with a failed flow at its failed phase, with all attempts anew, or begin the attempt that waits at once."""
+    return await _verb(request, asking, wanted, RetryFlow)
 
 
 @router.post(

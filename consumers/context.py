@@ -283,8 +283,8 @@ class PhaseContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the flow has no use for this run any more. An async handler is cancelled a second later; a plain one has
-        to end by itself."""
+        """Whether the flow has no use for this run any more. An async handler is cancelled two seconds later, and has two more
+        to put its things away; a plain one has to end by itself."""
         return self.signals.cancelled
 
     @property
@@ -336,7 +336,8 @@ class PhaseContext:
         """Do a part of the work once: its result is committed, and the next attempt gets it back instead of doing it again.
 
         `work(*arguments)` may be async or plain (it runs in a thread); its result must be JSON. Between the end of the work
-        and its commit a crash repeats it: hand `key(name)` to outside systems. Raises RunCancelled once the run has no use.
+        and its commit a crash repeats it: hand `key(name)` to outside systems. Raises RunCancelled once the run has no use,
+        and HandBack, which is to be let pass, where the flow is paused and its phase `yields_to_pause`.
         """
         self.signals.check()
         return await self.steps.step(name, work, *arguments)

@@ -39,7 +39,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     `start`, `before` and `after` are hooks around its handlers. With `hook`, the name of a moment, the handlers are the hooks
     of that moment, and no phase runs. `iteration` is the flow's round, `anew` how often the phase was to be done again;
-    `reusable`: the result of an earlier run may be taken. `undoing` is there for compensations.
+    `reusable`: the result of an earlier run may be taken. `undoing` is there for compensations. With `yields` it begins no
+    further step while its flow is paused.
     """
 
     run_id: UUID
@@ -67,6 +68,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     deadline: datetime | None = None
     seconds_left: float = 86_400.0
     paused: bool = False
+    draining: bool = False
+    yields: bool = False
     max_attempts: int = 1
     timeout_seconds: float | None = None
     iteration: int = 1

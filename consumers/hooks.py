@@ -34,8 +34,9 @@ def work_of(config: FlowTypeConfig, flow: Flow, run: Run) -> Json:
         undoing = Undoing(run_id=undone.run_id, completed=undone.completed, steps=steps)
         return {"handlers": undone.handlers, "validators": (), "hook": run.hook, "undoing": undoing}
     if run.hook is not None:
-        names = config.hooks.end if run.hook == Moment.END else config.hooks.error
-        return {"handlers": names, "validators": (), "hook": run.hook, "error": flow.error or {}}
+        names = {Moment.END: config.hooks.end, Moment.ERROR: config.hooks.error, Moment.CANCEL: config.hooks.cancel}
+        error = flow.phase(run.phase_name).error if run.hook == Moment.CANCEL else flow.error
+        return {"handlers": names[Moment(run.hook)], "validators": (), "hook": run.hook, "error": error or {}}
     phase = config.phase(run.phase_name)
     begun = any(one.status is PhaseStatus.COMPLETED for one in flow.phases)
     return {
@@ -46,6 +47,7 @@ def work_of(config: FlowTypeConfig, flow: Flow, run: Run) -> Json:
         "before": config.before(phase),
         "after": config.after(phase),
         "reusable": phase.reusable and bool(run.options.get("reuse_results", True)),
+        "yields": phase.yields_to_pause,
     }
 
 

@@ -45,7 +45,7 @@ from domain.flow import Flow, Run
 from domain.flow_types import FlowTypeConfig, FlowTypes, PhaseConfig
 from domain.words import SYSTEM_USER
 from eventstore.claims import Claimed, Claims, Offer, Spent
-from eventstore.committer import Answer
+from eventstore.committer import WAITS, Answer
 from eventstore.database import connect
 from eventstore.definitions import remember
 from eventstore.faults import lived_through
@@ -63,7 +63,7 @@ IDLE_SECONDS = 5.0
 # signals that come together are answered by one heartbeat
 SIGNAL_GAP_SECONDS = 0.1
 # how long a handler has to clean up after it was told that its run is cancelled
-CANCEL_GRACE_SECONDS = 1.0
+CANCEL_GRACE_SECONDS = 2.0
 # and how long after it was told that its process ends now
 LAST_GRACE_SECONDS = 1.0
 # a phase that has ended its worker is kept apart from others for this long
@@ -71,6 +71,8 @@ APART_SECONDS = 600.0
 # what is due and cannot be helped yet must not keep the loop busy
 SOON_SECONDS = 0.05
 TAKEN_AT_ONCE = 100
+# how often it is looked whether a parked flow has taken the steps of its run
+FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.5, 5.0
 # how often those who wait are looked at while there is no place for them
 LOOK_SECONDS = 0.05
 DEFINITIONS_SECONDS = 10.0
@@ -282,6 +284,8 @@ class Keeper:
         if self._kept.get(flow.id) is place.former:
             self._kept.pop(flow.id, None)
         active = _Active(flow, run, place)
+        if self._draining:
+            active.asked = replace(active.asked, draining=True)
         former = self._active.get(run.run_id)
         if former is not None and former.task is not None:
             # it was taken over while we still had it in hand, and came back to us under the next token
@@ -440,6 +444,7 @@ class Keeper:
             deadline=self._deadline(active),
             seconds_left=active.seconds_left,
             paused=active.asked.paused,
+            draining=active.asked.draining,
             max_attempts=run.max_attempts,
             timeout_seconds=run.timeout_seconds,
             iteration=flow.iteration_number,
@@ -815,8 +820,16 @@ class Keeper:
     async def _keep_steps(self, active: _Active, number: int, results: dict[str, Any]) -> bool:
         run = active.run
         done = RecordSteps(flow_id=active.flow.id, run_id=run.run_id, token=run.token, results=results)
-        answer = await self._report_as(active, done, f"steps:{number}")
-        return answer is not None and answer.error is None
+        pause = FIRST_LOOK_SECONDS
+        while True:
+            answer = await self._report_as(active, done, f"steps:{number}")
+            if answer is None or answer.outcome != WAITS:
+                return answer is not None and answer.error is None
+            # the flow is parked: the handler goes on when somebody has seen to it, the run's deadline permitting
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_LOOK_SECONDS)
+            if active.lost or self._over or self._active.get(run.run_id) is not active:
+                return False
 
     async def on_progress(self, progress: Progress) -> None:
         """Note how far a run is; the next heartbeat takes it to where status can show it."""

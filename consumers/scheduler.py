@@ -20,7 +20,7 @@ from domain.schedules.commands import FireSchedule, ReportFiring
 from domain.schedules.events import Kind
 from domain.schedules.schedule import Firing, Schedule, Step, due, flow_id_of, flows_of, look_at
 from domain.words import SYSTEM_USER
-from eventstore.committer import REFUSED
+from eventstore.committer import REFUSED, WAITS
 from eventstore.database import connect
 from eventstore.faults import lived_through
 from eventstore.service import WriteSide
@@ -101,10 +101,14 @@ class Scheduler:
         schedule, at = await self._side.schedules.load(schedule_id)
         if schedule.pending:
             try:
-                await self._carry_out(schedule, schedule.pending[0])
+                waits_for = await self._carry_out(schedule, schedule.pending[0])
             except Unavailable as error:
                 log.warning("schedule waits for the store", schedule_id=str(schedule_id), why=error.code)
                 await self._side.schedules.look_again(schedule, at + timedelta(seconds=BUSY_SECONDS))
+                return False
+            if waits_for is not None:
+                log.warning("schedule waits for a parked flow", schedule_id=str(schedule_id), flow_id=str(waits_for))
+                await self._side.schedules.look_again(schedule, at + timedelta(seconds=RECHECK_MAX_SECONDS))
                 return False
             return True
         ended, there = await self._flows(schedule)
@@ -146,21 +150,28 @@ class Scheduler:
         if decided is not None and decided.version > schedule.version and not decided.pending:
             FIRINGS.labels("not_begun").inc()
 
-    async def _carry_out(self, schedule: Schedule, firing: Firing) -> None:
-        """Make way for the flow of a firing, make it, and tell the schedule how that went."""
+    async def _carry_out(self, schedule: Schedule, firing: Firing) -> UUID | None:
+        """Make way for the flow of a firing, make it, and tell the schedule how that went.
+
+        Answers the flow that is parked, where one is: it is not known yet what becomes of its command, which waits there.
+        """
         cause = f"{schedule.id}:{firing.version}"
         for flow_id in firing.cancels:
             name = f"cancel:{firing.nominal_at.isoformat()}:{flow_id}"
             reason = f"makes way for the next flow of the schedule {schedule.known.name}"[:4000]
-            await self._side.committer.submit(
+            cancelled = await self._side.committer.submit(
                 CancelFlow(flow_id=flow_id, reason=reason),
                 _envelope(schedule, str(uuid5(schedule.id, name)), user_id=schedule.actor, causation_id=cause),
             )
+            if cancelled.outcome == WAITS:
+                return flow_id
         made_by = firing.nominal_at.isoformat() + (f":{firing.backfill_id}" if firing.backfill_id else "")
         envelope = _envelope(schedule, str(uuid5(schedule.id, made_by)), user_id=schedule.actor, causation_id=cause)
         error = None
         try:
             answer = await self._side.committer.submit(_flow(schedule, firing), envelope)
+            if answer.outcome == WAITS:
+                return firing.flow_id
             error = answer.error
         except Unavailable:
             raise
@@ -173,6 +184,7 @@ class Scheduler:
             _envelope(schedule, str(uuid5(schedule.id, f"report:{firing.flow_id}:{firing.version}"))),
         )
         FIRINGS.labels("begun" if error is None else REFUSED).inc()
+        return None
 
 
 def _flow(schedule: Schedule, firing: Firing) -> CreateFlow:

@@ -21,12 +21,19 @@ class RunCancelled(asyncio.CancelledError):
 class Signals:
     """What is asked of one run. The flags may be read in any thread; they change in the loop that runs it."""
 
-    def __init__(self, deadline: datetime | None = None, seconds_left: float = A_DAY, *, paused: bool = False) -> None:
+    def __init__(
+        self,
+        deadline: datetime | None = None,
+        seconds_left: float = A_DAY,
+        *,
+        paused: bool = False,
+        draining: bool = False,
+    ) -> None:
         self.cancelled = False
         self.paused = paused
-        self.draining = False
+        self.draining = draining
         # whoever gives way because of a word that has been taken back meanwhile has done right
-        self.ever_asked = paused
+        self.ever_asked = self.stopping
         self._change = asyncio.Event()
         self._set_deadline(deadline or datetime.now(UTC) + timedelta(seconds=seconds_left), seconds_left)
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from consumers.context import Permanent, RateLimited, Retryable, RunSuspended
+from consumers.context import HandBack, Permanent, RateLimited, Retryable, RunSuspended
 from consumers.threads import Threads
 
 T = TypeVar("T")
@@ -29,8 +29,16 @@ class Steps:
     Results that come together are committed together: while one commit is under way the next ones gather.
     """
 
-    def __init__(self, done: Mapping[str, Any], keep: Keep | None, threads: Threads | None = None) -> None:
+    def __init__(
+        self,
+        done: Mapping[str, Any],
+        keep: Keep | None,
+        threads: Threads | None = None,
+        gives_way: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`gives_way` says whether no further step is to begin."""
         self._done = dict(done)
+        self._gives_way = gives_way
         self._threads = threads or Threads()
         self._keep = keep
         self._waiting: dict[str, Any] = {}
@@ -42,12 +50,15 @@ class Steps:
         """The result of the step, from an earlier attempt where there is one, else of `work(*arguments)`.
 
         Plain functions run in a thread. A result is JSON, and comes back as JSON would give it. Raises Permanent
-        `step_invalid` for a name that is empty or too long, and for a result that is no JSON.
+        `step_invalid` for a name that is empty or too long, and for a result that is no JSON; HandBack where the run is to
+        give way before it does more.
         """
         if not 0 < len(name) <= MAX_NAME:
             raise Permanent("step_invalid", f"the name of a step has 1 to {MAX_NAME} characters, not {len(name)}")
         if name in self._done:
             return self._done[name]
+        if self._gives_way():
+            raise HandBack
         value = await self._threads.do(work, *arguments)
         try:
             value = msgspec.json.decode(msgspec.json.encode(value))

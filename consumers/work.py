@@ -287,6 +287,9 @@ class Workshop:
         async def commit(results: Json) -> None:
             await line.keep(await self._small(job, results))
 
+        def gives_way() -> bool:
+            return job.yields and line.signals.paused
+
         return PhaseContext(
             flow_id=job.flow_id,
             flow_type=job.flow_type,
@@ -304,7 +307,7 @@ class Workshop:
             iteration=job.iteration,
             anew=job.anew,
             folder=line.folder.path,
-            steps=Steps(steps, commit if line.keep is not None else None, line.threads),
+            steps=Steps(steps, commit if line.keep is not None else None, line.threads, gives_way),
             signals=line.signals,
             threads=line.threads,
             memory_mb=self._memory_mb,
@@ -388,7 +391,7 @@ def _first(group: BaseExceptionGroup[RunSuspended]) -> RunSuspended:
 
 def signals_of(job: Job) -> Signals:
     """What was asked of a run when it was handed out."""
-    return Signals(job.deadline, job.seconds_left, paused=job.paused)
+    return Signals(job.deadline, job.seconds_left, paused=job.paused, draining=job.draining)
 
 
 def presentable(ended: Ended) -> Ended:

@@ -183,13 +183,20 @@ class Verb(Command):
 class PauseFlow(Verb):
     """Stop before the next phase; work in progress drains."""
 
+    timers: Literal["frozen", "running"] | None = Field(
+        default=None,
+        description="What the flow's timers do meanwhile: `frozen` (the default) keeps what is left of each; `running` lets"
+        " them go on: a deadline or the end of the time for an answer takes effect at once, what else is due when the flow"
+        " is resumed.",
+    )
+
 
 class ResumeFlow(Verb):
     """Go on where the flow was paused."""
 
 
 class CancelFlow(Verb):
-    """End the flow for good, without a result."""
+    """End the flow for good, without a result; what its type has for cleaning up runs then."""
 
     compensate: bool = Field(
         default=False, strict=True, description="Undo what its phases did, by their compensations, newest first."
@@ -227,9 +234,16 @@ class SignalFlow(Command):
 
 
 class SkipPhase(Verb):
-    """Leave a phase out."""
+    """Leave the next phase out, also one that is running, waits, or has failed."""
 
-    phase_name: Name | None = None
+    phase_name: Name | None = Field(default=None, description="Left out: the next phase; no other can be left out.")
+    outputs: Data | None = Field(
+        default=None, description="What stands in for the phase's outputs; it fits the phase's schema."
+    )
+
+
+class RetryFlow(Verb):
+    """Go on with a failed flow at the phase that failed, with all attempts anew; or do not wait for the next attempt."""
 
 
 class RollbackFlow(Verb):
@@ -377,6 +391,7 @@ PUBLIC: dict[str, type[Command]] = {
         ProvideInput,
         SignalFlow,
         SkipPhase,
+        RetryFlow,
         RollbackFlow,
         CreateCheckpoint,
         CancelFlow,

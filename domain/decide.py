@@ -27,6 +27,7 @@ from domain.commands import (
     RecordSteps,
     RequestInput,
     ResumeFlow,
+    RetryFlow,
     RollbackFlow,
     SignalFlow,
     SkipPhase,
@@ -37,14 +38,16 @@ from domain.deciding.answering import provide_input
 from domain.deciding.back import create_checkpoint, roll_back
 from domain.deciding.iterating import iterate
 from domain.deciding.migrating import migrate
+from domain.deciding.retrying import retry
 from domain.deciding.running import complete, fail, let_go, request_input
+from domain.deciding.skipping import skip
 from domain.deciding.starting import create, execute, start_hook
 from domain.deciding.steering import cancel, delete, pause, resume
 from domain.deciding.story import Story, allowed, current_run
 from domain.deciding.suspending import signal, suspend
 from domain.deciding.timers import fire
-from domain.errors import FlowNotFound, NotSupported, VersionMoved
-from domain.events import StepsCompleted
+from domain.errors import FlowNotFound, VersionMoved
+from domain.events import FlowDrained, StepsCompleted
 from domain.flow import Flow, Meta
 from domain.flow_types import FlowTypes
 from domain.words import Moment, Status
@@ -69,6 +72,8 @@ def decide(flow: Flow, command: Command, meta: Meta, types: FlowTypes, *, expect
             allowed=allowed(flow, types),
         )
     ANSWERS.get(type(command), _answer)(story, command)
+    if flow.draining and story.flow.paused is not None and story.flow.run is None:
+        story.tell(FlowDrained())
     if story.flow.status is Status.FAILED and flow.status is not Status.FAILED and story.type.hooks.error:
         start_hook(story, Moment.ERROR)
     return story
@@ -120,8 +125,8 @@ def _answer(story: Story, command: Command) -> None:
         case StartIteration():
             iterate(story, command)
         case SkipPhase():
-            raise NotSupported(
-                f"{type(command).__name__} is not supported yet", allowed=allowed(story.flow, story.types)
-            )
+            skip(story, command)
+        case RetryFlow():
+            retry(story, command)
         case _:  # pragma: no cover
             assert_never(command)  # type: ignore[arg-type]

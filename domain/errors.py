@@ -5,8 +5,9 @@ MfoError
 │   ├── FlowNotFound
 │   ├── FlowExists
 │   ├── FlowIsOver · FlowHasFailed
-│   ├── PhaseUnknown · PhaseOutOfOrder · PhaseAlreadyRunning · PhaseNotPausable
+│   ├── PhaseUnknown · PhaseOutOfOrder · PhaseAlreadyRunning · PhaseNotPausable · PhaseNotSkippable
 │   ├── InputsMissing · NothingToAnswer · InputInvalid · AlreadyAnswered · AnswersDiffer · AnswerWanted · NotAnAssignee
+│   ├── OutputsInvalid · NothingToRetry
 │   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause
 │   ├── IterationsNotSupported · IterationsUsedUp · NothingToIterate
 │   ├── RollbackNotSupported · RollbackTargetInvalid · CheckpointUnknown · CheckpointBroken · PhaseIrreversible · NothingToUndo
@@ -144,6 +145,25 @@ class PhaseNotPausable(Refused):
     """The running phase cannot be paused; wait until it has ended."""
 
     code = "phase_not_pausable"
+
+
+class PhaseNotSkippable(Refused):
+    """The phase cannot be left out."""
+
+    code = "phase_not_skippable"
+
+
+class OutputsInvalid(Refused):
+    """The outputs that are to stand in for a phase's do not fit its schema; errors lists the fields."""
+
+    code = "outputs_invalid"
+    status = 422
+
+
+class NothingToRetry(Refused):
+    """The flow has not failed, and no attempt waits."""
+
+    code = "nothing_to_retry"
 
 
 class InputsMissing(Refused):

@@ -175,9 +175,16 @@ class PhaseSkipped(Event, frozen=True, kw_only=True):
     outputs: Json = {}
 
 
+class FlowRetried(Event, frozen=True, kw_only=True):
+    """Somebody wants it tried again: the failed flow from its failed phase, or an attempt that waits at once."""
+
+    phase_name: str
+    reason: str | None = None
+
+
 class HookStarted(Event, frozen=True, kw_only=True):
-    """An attempt of the hooks at a flow's end (`moment` is `end`) or after its failure (`error`) began, or of those that undo
-    a phase (`compensate`)."""
+    """An attempt of the hooks at a flow's end (`moment` is `end`), after its failure (`error`), to clean up after it was
+    cancelled (`cancel`), or to undo a phase (`compensate`) began."""
 
     moment: str
     phase_name: str
@@ -267,8 +274,15 @@ class SignalReceived(Event, frozen=True, kw_only=True):
 
 
 class FlowPaused(Event, frozen=True, kw_only=True):
+    """`timers`: they stand still meanwhile (`frozen`), or go on (`running`)."""
+
     reason: str | None = None
     draining: bool = False
+    timers: str = "frozen"
+
+
+class FlowDrained(Event, frozen=True, kw_only=True):
+    """The work that had begun before the flow was paused has come to its end, one way or another."""
 
 
 class FlowResumed(Event, frozen=True, kw_only=True):
@@ -364,10 +378,15 @@ class FlowRolledBack(Event, frozen=True, kw_only=True):
 
 
 class FlowCancelled(Event, frozen=True, kw_only=True):
-    """The flow ended without a result. The `compensations` are run afterwards, in this order."""
+    """The flow ended without a result. The `compensations` are run afterwards, in this order.
+
+    With `cleanup_after_seconds` the hooks for cleaning up begin so much later, when the work in hand has stopped, and the
+    compensations follow them.
+    """
 
     reason: str | None = None
     compensations: tuple[Compensation, ...] = ()
+    cleanup_after_seconds: float | None = None
 
 
 class FlowDeleted(Event, frozen=True, kw_only=True):
@@ -387,6 +406,7 @@ FlowEvent = (
     | PhaseRetryScheduled
     | PhasePostponed
     | PhaseSkipped
+    | FlowRetried
     | HookStarted
     | HookCompleted
     | HookFailed
@@ -396,6 +416,7 @@ FlowEvent = (
     | InputProvided
     | SignalReceived
     | FlowPaused
+    | FlowDrained
     | FlowResumed
     | FlowMigrated
     | FlowCompleted
@@ -420,6 +441,7 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     PhaseRetryScheduled,
     PhasePostponed,
     PhaseSkipped,
+    FlowRetried,
     HookStarted,
     HookCompleted,
     HookFailed,
@@ -429,6 +451,7 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     InputProvided,
     SignalReceived,
     FlowPaused,
+    FlowDrained,
     FlowResumed,
     FlowMigrated,
     FlowCompleted,

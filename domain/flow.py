@@ -21,11 +21,13 @@ from domain.events import (
     FlowCompleted,
     FlowCreated,
     FlowDeleted,
+    FlowDrained,
     FlowEvent,
     FlowFailed,
     FlowMigrated,
     FlowPaused,
     FlowResumed,
+    FlowRetried,
     FlowRolledBack,
     HookCompleted,
     HookFailed,
@@ -145,7 +147,7 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True):
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """The attempt that is under way. `token` fences it: a result under another token does not count.
 
-    `hook` is `end`, `error` or `compensate` where it is not the phase that runs but the hooks of that moment.
+    `hook` is `end`, `error`, `cancel` or `compensate` where it is not the phase that runs but the hooks of that moment.
     """
 
     run_id: UUID
@@ -241,11 +243,16 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """Who paused the flow, when and why."""
+    """Who paused the flow, when and why.
+
+    `timers` are `frozen` or `running` meanwhile; `drained_at` is since when no work is under way.
+    """
 
     by: str
     at: datetime
     reason: str | None
+    timers: str = "frozen"
+    drained_at: datetime | None = None
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -349,6 +356,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     transitions: tuple[Json, ...] = ()
     start: Timer | None = None
     deadline: Timer | None = None
+    cleanup: Timer | None = None
     start_steps: Json = {}
     wrapped_up: bool = False
     advice: Json = {}
@@ -373,9 +381,14 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
         return self.paused is not None and self.run is not None
 
     @property
+    def running(self) -> int:
+        """How many runs are under way."""
+        return 0 if self.run is None else 1
+
+    @property
     def timers(self) -> dict[str, Timer]:
-        """The timers that are set, by name: a flow has at most one of a name, and none while it is paused."""
-        return {} if self.paused is not None else self.alarms
+        """The timers that are set, by name: a flow has at most one of a name, and none while a pause freezes them."""
+        return {} if self.paused is not None and self.paused.timers == FROZEN else self.alarms
 
     @property
     def alarms(self) -> dict[str, Timer]:
@@ -389,6 +402,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
             WAIT_TIMER: suspended.timer if suspended is not None else None,
             DEADLINE_TIMER: self.deadline,
             STOPPING_TIMER: self.stopping,
+            CLEANUP_TIMER: self.cleanup,
         }
         return {name: timer for name, timer in set_now.items() if timer is not None}
 
@@ -448,6 +462,9 @@ DEADLINE_TIMER = "deadline"
 STOPPING_TIMER = "stopping"
 STOPPING_SECONDS = 6.0
 """As long as a lease: by then a worker has stopped a run that was cancelled, or has lost it."""
+CLEANUP_TIMER = "cleanup"
+FROZEN = "frozen"
+"""What timers are while the flow is paused, unless the pause lets them go on."""
 HOOK_STEPS = "hook:"
 """What the names of the steps begin with that hooks are: `hook:<moment>:...`."""
 KEPT_SIGNAL_IDS = 1000
@@ -455,6 +472,8 @@ KEPT_ERRORS = 10
 KEPT_FAILURES = 20
 KEPT_MESSAGE = 500
 KEPT_TRANSITIONS = 100
+ASIDE = frozenset({Moment.ERROR, Moment.CANCEL})
+"""The moments whose hooks run beside the flow: how they end changes nothing about where it stands."""
 IN_HAND = frozenset({PhaseStatus.RUNNING, PhaseStatus.WAITING})
 DONE = frozenset({PhaseStatus.COMPLETED, PhaseStatus.SKIPPED})
 
@@ -562,6 +581,8 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
         case HookFailed():
             return _hook_failed(flow, fact, meta)
         case PhaseSkipped():
+            if flow.status is Status.FAILED:
+                flow = replace(_under_way(flow, meta.at), advice={})
             left = replace(
                 flow.phase(fact.phase_name),
                 status=PhaseStatus.SKIPPED,
@@ -578,6 +599,9 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 error=None,
                 status=_between(flow, left.status),
             )
+        case FlowRetried():
+            # what is begun again is told next
+            return flow
         case InputRequested():
             return _input_requested(flow, fact, meta)
         case InputProvided():
@@ -588,13 +612,17 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
         case InputReminded():
             return _reminded(flow, fact, meta)
         case FlowPaused():
-            return replace(flow, status=Status.PAUSED, paused=Pause(by=meta.user_id, at=meta.at, reason=fact.reason))
+            drained_at = meta.at if flow.run is None else None
+            pause = Pause(by=meta.user_id, at=meta.at, reason=fact.reason, timers=fact.timers, drained_at=drained_at)
+            return replace(flow, status=Status.PAUSED, paused=pause)
+        case FlowDrained():
+            return replace(flow, paused=replace(flow.paused, drained_at=meta.at)) if flow.paused else flow
         case FlowResumed():
             return _resumed(_wound(flow, meta.at))
         case FlowMigrated():
             return _migrated(flow, fact, meta)
         case FlowCompleted():
-            return replace(flow, status=Status.COMPLETED, completed_at=meta.at, paused=None, deadline=None)
+            return replace(flow, status=Status.COMPLETED, completed_at=meta.at, paused=None, start=None, deadline=None)
         case FlowFailed():
             return _failed(flow, fact, meta)
         case IterationStarted():
@@ -679,7 +707,8 @@ def _with_priority(flow: Flow, fact: PhaseStarted | HookStarted) -> Json:
 
 def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
     run = _run_of(fact, meta)
-    flow = _under_way(flow, meta.at)
+    # what its error hooks did was about a failure that stands no more
+    flow = _without_hook_steps(_under_way(flow, meta.at), fact.phase_name, Moment.ERROR)
     phase = flow.phase(fact.phase_name)
     running = replace(
         phase,
@@ -904,8 +933,9 @@ def _postponed(flow: Flow, fact: PhasePostponed, meta: Meta) -> Flow:
 
 def _hook_started(flow: Flow, fact: HookStarted, meta: Meta) -> Flow:
     run = _run_of(fact, meta, fact.moment)
-    if fact.moment == Moment.ERROR:
-        return replace(flow, run=run, retry=None)
+    if fact.moment in ASIDE:
+        return replace(flow, run=run, retry=None, cleanup=None)
+    flow = _without_hook_steps(flow, fact.phase_name, Moment.ERROR)
     rollback = flow.rollback
     if fact.moment == Moment.COMPENSATE and rollback is not None:
         # what is given to undo something is not given to the phases
@@ -928,8 +958,8 @@ def _hook_started(flow: Flow, fact: HookStarted, meta: Meta) -> Flow:
 
 def _hook_completed(flow: Flow, fact: HookCompleted) -> Flow:
     flow = replace(_without_hook_steps(flow, fact.phase_name, fact.moment), run=None)
-    if fact.moment == Moment.ERROR:
-        return replace(flow, advice=fact.outputs)
+    if fact.moment in ASIDE:
+        return replace(flow, advice=fact.outputs) if fact.moment == Moment.ERROR else flow
     if fact.moment == Moment.COMPENSATE:
         rollback = flow.rollback
         left = replace(rollback, left=rollback.left[1:]) if rollback is not None else None
@@ -1075,8 +1105,11 @@ def _kept_waits(steps: Json) -> Json:
 
 
 def _wound(flow: Flow, at: datetime) -> Flow:
-    """The flow with its timers going again after a pause."""
-    stopped_at = flow.paused.at if flow.paused is not None else at
+    """The flow with its timers going again after a pause.
+
+    Those that went on meanwhile are set anew too, for what is left: one that was due then may have fired in vain.
+    """
+    stopped_at = flow.paused.at if flow.paused is not None and flow.paused.timers == FROZEN else at
     again = {name: timer.again(flow.version, stopped_at, at) for name, timer in flow.alarms.items()}
     retry, waiting, suspended = flow.retry, flow.waiting, flow.suspended
     if retry is not None:
@@ -1145,7 +1178,9 @@ def _between(flow: Flow, just: PhaseStatus | None) -> Status:
     """
     if flow.paused is not None:
         return Status.PAUSED
-    if flow.auto_execute and flow.start is None:
+    if flow.start is not None:
+        return Status.INITIALIZED
+    if flow.auto_execute:
         return Status.PROCESSING
     touched = just is not None or any(phase.status is not PhaseStatus.PENDING for phase in flow.phases)
     return Status.WAITING_FOR_INPUT if touched else Status.INITIALIZED
@@ -1165,11 +1200,14 @@ def _ended(flow: Flow, status: Status, meta: Meta) -> Flow:
     flow = replace(flow, suspended=None, signals=())
     ended = replace(flow, status=status, run=None, waiting=None, retry=None, paused=None, start=None, deadline=None)
     given_up = replace(flow.rollback, left=()) if flow.rollback is not None else None
-    return replace(ended, rollback=given_up, stopping=None)
+    return replace(ended, rollback=given_up, stopping=None, cleanup=None)
 
 
 def _cancelled(flow: Flow, fact: FlowCancelled, meta: Meta) -> Flow:
     ended = _ended(flow, Status.CANCELLED, meta)
+    if fact.cleanup_after_seconds is not None:
+        timer = Timer(token=ended.version, delay_seconds=fact.cleanup_after_seconds, since=meta.at)
+        ended = replace(ended, cleanup=timer)
     if not fact.compensations:
         return ended
     before = flow.rollback.inputs if flow.undoing is not None and flow.rollback is not None else {}
@@ -1181,7 +1219,8 @@ def _cancelled(flow: Flow, fact: FlowCancelled, meta: Meta) -> Flow:
         inputs={**before, **flow.known_inputs},
         cancelled=True,
     )
-    stopping = Timer(token=ended.version, delay_seconds=STOPPING_SECONDS, since=meta.at) if flow.run else None
+    waits = flow.run is not None and ended.cleanup is None
+    stopping = Timer(token=ended.version, delay_seconds=STOPPING_SECONDS, since=meta.at) if waits else None
     return replace(ended, rollback=rollback, stopping=stopping)
 
 

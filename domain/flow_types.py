@@ -51,6 +51,9 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     name hooks of this phase alone. `compensations` name handlers that undo what the phase did, when the flow is rolled back
     past it; past a phase that is `irreversible` it cannot be.
 
+    `yields_to_pause`: while the flow is paused the phase begins no further step (`ctx.step`, `ctx.map`) and gives its run back
+    before the next one; else it drains to its end, unless the handler itself gives way.
+
     `input_timeout_seconds` is how long the phase waits for an answer (none: for ever), `on_input_timeout` what follows
     when none came: `fail`, `skip` the phase, or go on with the `defaults` in `input_defaults`.
 
@@ -87,13 +90,15 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     recovery: tuple[Recovery, ...] = ()
     compensations: tuple[str, ...] = ()
     irreversible: bool = False
+    yields_to_pause: bool = False
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     """Handlers that run around the phases of a type, by name.
 
     `start`: once, before the handlers of the first phase; `before_phase` and `after_phase`: around the handlers of every
-    phase; `end`: after the last phase, before the flow is completed; `error`: when a flow has failed.
+    phase; `end`: after the last phase, before the flow is completed; `error`: when a flow has failed; `cancel`: to clean up
+    when a flow whose work had begun was cancelled.
     """
 
     start: tuple[str, ...] = ()
@@ -101,11 +106,12 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     after_phase: tuple[str, ...] = ()
     end: tuple[str, ...] = ()
     error: tuple[str, ...] = ()
+    cancel: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[str, ...]:
         """The names of all of them."""
-        return (*self.start, *self.before_phase, *self.after_phase, *self.end, *self.error)
+        return (*self.start, *self.before_phase, *self.after_phase, *self.end, *self.error, *self.cancel)
 
 
 class FlowCapabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,8 +181,8 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
         place = [each.name for each in self.phases].index(phase.name)
         start = self.hooks.start if all(before.can_skip for before in self.phases[:place]) else ()
         end = self.hooks.end if place == len(self.phases) - 1 else ()
-        around = (*start, *self.before(phase), *phase.handlers, *self.after(phase), *end, *self.hooks.error)
-        return (*around, *phase.compensations)
+        around = (*start, *self.before(phase), *phase.handlers, *self.after(phase), *end)
+        return (*around, *self.hooks.error, *self.hooks.cancel, *phase.compensations)
 
     def phase(self, name: str) -> PhaseConfig:
         """The phase with this name or alias; raises PhaseUnknown with the valid names."""

@@ -14,7 +14,7 @@ import msgspec
 from domain.conditions import told
 from domain.deciding.following import next_action
 from domain.deciding.story import allowed
-from domain.flow import DONE, INPUT_TIMER, REMIND_TIMER, WAIT_TIMER, Checkpoint, Flow, Phase, progress
+from domain.flow import DONE, FROZEN, INPUT_TIMER, REMIND_TIMER, WAIT_TIMER, Checkpoint, Flow, Phase, progress
 from domain.flow_types import FlowTypes
 from domain.questions import Question
 from domain.words import PhaseStatus, Status
@@ -100,6 +100,7 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "paused": msgspec.to_builtins(flow.paused),
             "checkpoints": [checkpoint_view(point) for point in flow.checkpoints],
             "rollback": rollback_view(flow),
+            "draining_runs": flow.running if flow.draining else 0,
             "error": flow.error,
             "advice": flow.advice or None,
             "run": msgspec.to_builtins(flow.run),
@@ -129,10 +130,10 @@ def row(flow: Flow, types: FlowTypes) -> Json:
 def timers(flow: Flow) -> list[Json]:
     """What the flow waits for, the nearest first: `{name, due_at, remaining_seconds}`.
 
-    While the flow is paused `due_at` is empty, but for a time that was given as such, and `remaining_seconds` is what is
+    While a pause freezes them `due_at` is empty, but for a time that was given as such, and `remaining_seconds` is what is
     left of it.
     """
-    stopped = flow.paused
+    stopped = flow.paused if flow.paused is not None and flow.paused.timers == FROZEN else None
     found = [
         {
             "name": name,

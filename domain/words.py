@@ -95,6 +95,7 @@ class Moment(StrEnum):
     END = "end"
     ERROR = "error"
     COMPENSATE = "compensate"
+    CANCEL = "cancel"
 
 
 # at any depth, upper and lower case alike; the singulars are what people write

@@ -36,6 +36,7 @@ from domain.commands import (
     ProvideInput,
     RequestInput,
     SignalFlow,
+    SkipPhase,
     StartIteration,
 )
 from domain.decide import decide
@@ -345,6 +346,8 @@ class Committer:
             small = {"initial_data": await self._artifacts.spill(account, sealed["initial_data"])}
         elif isinstance(command, ExecutePhase | StartIteration):
             small = {"inputs": await self._artifacts.spill(account, sealed["inputs"])}
+        elif isinstance(command, SkipPhase) and sealed["outputs"]:
+            small = {"outputs": await self._artifacts.spill(account, sealed["outputs"])}
         elif isinstance(command, ProvideInput):
             small = await self._artifacts.spill(account, {name: sealed[name] for name in command.values})
         elif isinstance(command, SignalFlow):
@@ -426,7 +429,7 @@ class Committer:
             if now is not None:
                 self._set_clock(now)
             held.extend(self._settle(decided, slots, winners, flows))
-            if any(concerns_work(decided[n].decision.before, decided[n].decision.after) for n in winners):
+            if any(concerns_work(decided[n].decision) for n in winners):
                 # without it the next heartbeat tells them
                 with lived_through("telling workers"):
                     await connection.execute(SIGNAL)

@@ -23,7 +23,7 @@ from psycopg_pool import PoolTimeout
 
 from domain.commands import Envelope, Tenant
 from domain.deciding.story import OVER
-from domain.errors import KeyReused, MfoError, StoreBusy, StoreUnavailable
+from domain.errors import KeyReused, MfoError, ScheduleExists, ScheduleNotFound, StoreBusy, StoreUnavailable
 from domain.flow import Flow, Meta
 from domain.flow_types import FlowTypes
 from domain.schedules.commands import INTERNAL_SCHEDULE, CreateSchedule, ScheduleCommand, UpdateSchedule
@@ -36,6 +36,7 @@ from eventstore.committer import ACCEPTED, REFUSED, REPEATED, Answer
 from eventstore.database import Connection
 from eventstore.keys import Keyring
 from eventstore.metrics import COMMANDS, CONFLICTS
+from eventstore.parking import Parking
 from eventstore.store import APPEND, CommandRow, Decision, FirstAnswer, Store, append
 
 log = structlog.get_logger()
@@ -78,6 +79,19 @@ with due as (
 )
 select array(select id from claimed),
        (select extract(epoch from min(wake_at) - mfo_now())::float8 from schedules where wake_at > mfo_now())
+"""
+# beside the store's lock: whoever keeps an outcome under this id meanwhile is first, and this is a repeat then
+REFUSE = """
+with kept as (
+    insert into command_ids (client_account_id, engagement_id, command_id, body_hash, outcome, flow_id, version, error, at)
+    values (%(client)s, %(engagement)s, %(id)s, %(hash)s, 'refused', %(schedule)s, 0, %(error)s, mfo_now())
+    on conflict do nothing returning at
+)
+insert into command_log (at, client_account_id, engagement_id, user_id, command_id, command, flow_id, source, outcome, version,
+                         error, correlation_id, causation_id, expected_version, ip_address, user_agent, body)
+select at, %(client)s, %(engagement)s, %(user)s, %(id)s, %(command)s, %(schedule)s, %(source)s, 'refused', 0, %(error)s,
+       %(correlation)s, %(causation)s, %(expected)s, %(ip)s, %(agent)s, %(body)s
+from kept
 """
 LOOK_AGAIN = """
 update schedules set wake_at = %s where id = %s and version = %s
@@ -122,6 +136,7 @@ class Schedules:
         connect: Callable[[], Awaitable[Connection]],
     ) -> None:
         self._store = store
+        self._parking = Parking(store.pool)
         self._types = types
         self._keyring = keyring
         self._artifacts = artifacts
@@ -257,7 +272,7 @@ class Schedules:
         )
         winners, _ = await append(connection, [decision], KEEP, _row(after if rows else None, command.schedule_id))
         if 0 not in winners:
-            return None
+            return await self._told_of_parked(command, envelope, body_hash, body, error)
         if not rows:
             return answer
         return ScheduleAnswer(
@@ -270,6 +285,43 @@ class Schedules:
             None,
             after,
         )
+
+    async def _told_of_parked(
+        self,
+        command: ScheduleCommand,
+        envelope: Envelope,
+        body_hash: bytes,
+        body: bytes | None,
+        error: dict[str, Any] | None,
+    ) -> ScheduleAnswer | None:
+        """The refusal of a command whose id is that of a parked flow, which lets nothing else win; none where it is not."""
+        if not await self._parking.count(command.schedule_id):
+            return None
+        refusal = ScheduleExists() if isinstance(command, CreateSchedule) else ScheduleNotFound()
+        error = error or refusal.as_dict()
+        text = msgspec.json.encode(error).decode()
+        async with self._store.pool.connection() as connection:
+            await connection.execute(
+                REFUSE,
+                {
+                    "client": envelope.client_account_id,
+                    "engagement": envelope.engagement_id,
+                    "user": envelope.user_id,
+                    "id": envelope.command_id,
+                    "hash": body_hash,
+                    "command": type(command).__name__,
+                    "schedule": command.schedule_id,
+                    "source": envelope.source,
+                    "error": text,
+                    "correlation": envelope.correlation_id,
+                    "causation": envelope.causation_id,
+                    "expected": envelope.expected_version,
+                    "ip": envelope.ip_address,
+                    "agent": envelope.user_agent,
+                    "body": body,
+                },
+            )
+        return ScheduleAnswer(envelope.command_id, REFUSED, command.schedule_id, 0, None, error)
 
     async def _repeat(
         self, command: ScheduleCommand, envelope: Envelope, body_hash: bytes, first: FirstAnswer, *, internal: bool

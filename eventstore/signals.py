@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from domain.commands import CompletePhase, FailPhase, HandBackRun, RequestInput
 from domain.events import TOPICS, FlowPaused, FlowResumed
-from domain.flow import Flow
-from domain.words import Status
+from eventstore.store import Decision
 
 CHANNEL = "mfo_signals"
 SIGNAL = f"select pg_notify('{CHANNEL}', current_schema())"
 
 PAUSED = TOPICS[FlowPaused]
 PAUSED_OR_NOT = [PAUSED, TOPICS[FlowResumed]]
+# with these a worker says itself that its run has ended
+OF_WORKERS = frozenset(command.__name__ for command in (CompletePhase, FailPhase, RequestInput, HandBackRun))
 
 
-def concerns_work(before: Flow, after: Flow) -> bool:
+def concerns_work(decision: Decision) -> bool:
     """Whether somebody else than its worker has ended a run, or has paused or resumed the flow around it."""
+    before, after = decision.before, decision.after
     if before.run is None:
         return False
     if after.run is None or after.run.run_id != before.run.run_id:
-        return after.status in {Status.CANCELLED, Status.DELETED}
+        return not any(row.name in OF_WORKERS and row.error is None for row in decision.commands)
     return (before.paused is None) != (after.paused is None)

@@ -29,7 +29,7 @@ from domain.errors import FieldError, MfoError
 from domain.words import Status
 
 Json = dict[str, Any]
-Verb = Literal["pause", "resume", "cancel", "rollback", "skip", "input", "signals", "iterate"]
+Verb = Literal["pause", "resume", "cancel", "rollback", "skip", "retry", "input", "signals", "iterate"]
 Found = Literal["assets", "dependencies", "issues", "reviews", "changes"]
 ScheduleVerb = Literal["pause", "resume", "trigger", "backfill"]
 ReportFormat = Literal["html", "xlsx"]

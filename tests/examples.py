@@ -25,6 +25,7 @@ from domain.commands import (
     RecordSteps,
     RequestInput,
     ResumeFlow,
+    RetryFlow,
     RollbackFlow,
     SignalFlow,
     SkipPhase,
@@ -38,11 +39,13 @@ from domain.events import (
     FlowCompleted,
     FlowCreated,
     FlowDeleted,
+    FlowDrained,
     FlowEvent,
     FlowFailed,
     FlowMigrated,
     FlowPaused,
     FlowResumed,
+    FlowRetried,
     FlowRolledBack,
     HookCompleted,
     HookFailed,
@@ -218,9 +221,33 @@ BACK = FlowTypeConfig(
     retry_config=RetryConfig(max_attempts=2, jitter=False),
     capabilities=FlowCapabilities(supports_rollback=True),
 )
+TIDY = FlowTypeConfig(
+    name="tidy",
+    display_name="Tidy",
+    description="Its first phase may be left out for outputs that fit; it cleans up after a cancellation",
+    phases=(
+        _phase(
+            "gather",
+            can_skip=True,
+            compensations=("put_back",),
+            yields_to_pause=True,
+            output_schema={
+                "type": "object",
+                "properties": {"rows": {"type": "integer", "minimum": 0}, "from": {"enum": ["file", "hand"]}},
+                "required": ["rows"],
+                "additionalProperties": False,
+            },
+        ),
+        _phase("count", can_skip=True),
+        _phase("keep"),
+    ),
+    retry_config=RetryConfig(max_attempts=2),
+    hooks=Hooks(cancel=("put_away",), error=("advise",)),
+)
+
 FLOW_TYPES = (
     *(SIGNED, TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED, STUBBORN, ONE_ROUND),
-    *(BACK,),
+    *(BACK, TIDY),
 )
 
 CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")
@@ -249,6 +276,7 @@ COMMANDS: tuple[Command, ...] = (
     ITERATE,
     RollbackFlow(flow_id=FLOW_ID, phase_name="second"),
     CreateCheckpoint(flow_id=FLOW_ID, reason="before the change"),
+    RetryFlow(flow_id=FLOW_ID),
     CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, outputs={"rows": 3}),
     RecordSteps(flow_id=FLOW_ID, run_id=RUN_ID, token=1, results={"fetch": {"rows": 3}}),
     FailPhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, error={"class": "timeout", "retryable": True}),
@@ -373,6 +401,7 @@ HOOK_FAILED = HookFailed(
     handler_versions={"advise": "1"},
 )
 SKIPPED = PhaseSkipped(phase_name="first", reason="there is nothing to fetch", outputs={"rows": 0})
+RETRIED = FlowRetried(phase_name="first", reason="the wire is mended")
 ASKED = InputRequested(
     phase_name="first",
     fields=("answer",),
@@ -397,6 +426,9 @@ REMINDED = InputReminded(phase_name="first", number=1)
 ANSWERED = InputProvided(phase_name="first", values={"answer": 42}, reason="known too", answered_by=("maria", "boris"))
 SIGNALLED = SignalReceived(name="approved", payload={"by": "crm"}, signal_id="order-7")
 PAUSED = FlowPaused(reason="lunch", draining=True)
+ANSWERED = InputProvided(phase_name="first", values={"answer": 42}, reason="known")
+PAUSED = FlowPaused(reason="lunch", draining=True, timers="running")
+DRAINED = FlowDrained()
 RESUMED = FlowResumed(reason="back")
 MIGRATED = FlowMigrated(
     from_version="1.0.0",
@@ -447,7 +479,9 @@ ROLLED_BACK = FlowRolledBack(
     compensations=(Compensation("second", ("take_back",)),),
     reason="the answer was wrong",
 )
-CANCELLED = FlowCancelled(reason="no longer wanted", compensations=(Compensation("first", ("take_back",)),))
+CANCELLED = FlowCancelled(
+    reason="no longer wanted", compensations=(Compensation("first", ("take_back",)),), cleanup_after_seconds=6.0
+)
 DELETED = FlowDeleted(reason="made by mistake")
 
 EVENTS: tuple[FlowEvent, ...] = (
@@ -463,6 +497,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     RETRY,
     POSTPONED,
     SKIPPED,
+    RETRIED,
     HOOK_STARTED,
     HOOK_COMPLETED,
     HOOK_FAILED,
@@ -472,6 +507,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     ANSWERED,
     SIGNALLED,
     PAUSED,
+    DRAINED,
     RESUMED,
     MIGRATED,
     FINISHED,

@@ -167,7 +167,8 @@ def compensate_once_stopped(story: Story) -> None:
     """Begin with the compensations of a cancelled flow, unless work that was cancelled may still be under way."""
     flow = story.flow
     stopping = flow.stopping.left(story.meta.at) if flow.stopping is not None else 0.0
-    if flow.undoing is not None and flow.run is None and flow.retry is None and not stopping:
+    idle = flow.run is None and flow.retry is None and flow.cleanup is None
+    if flow.undoing is not None and idle and not stopping:
         go_on(story)
 
 

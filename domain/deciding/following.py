@@ -11,7 +11,7 @@ from domain.deciding.story import OVER, THE_END
 from domain.flow import INPUT_TIMER, RETRY_TIMER, START_TIMER, STOPPING_TIMER, WAIT_TIMER, Flow, Phase
 from domain.flow_types import FlowTypes
 from domain.recovery import Remedy
-from domain.words import APPROVAL, Action, Status
+from domain.words import APPROVAL, Action, Status, counted
 
 Json = dict[str, Any]
 
@@ -30,14 +30,16 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
     if flow.undoing is not None and flow.rollback is not None and flow.paused is None:
         return _undoing(flow, types)
     if flow.status in OVER:
-        return _action(Action.NONE, None, [], f"The flow is {flow.status}", None)
+        cleaning = any(part is not None for part in (flow.run, flow.retry, flow.cleanup))
+        message = f"The flow is {flow.status}; it is cleaning up" if cleaning else f"The flow is {flow.status}"
+        return _action(Action.NONE, None, [], message, None)
     if flow.status is Status.FAILED:
         advice = flow.advice.get("message") or _advice(flow)
         return _action(Action.RETRY, name, [], f"{title} failed; {advice}", seconds)
     if flow.paused is not None:
-        message = "The flow is paused; work in progress is draining" if flow.draining else "The flow is paused"
-        if flow.undoing is not None:
-            message += f"; {flow.undoing.phase_name} is still to be undone"
+        drains = f"; work in progress is draining ({counted(flow.running, 'run')})" if flow.draining else ""
+        undoing = f"; {flow.undoing.phase_name} is still to be undone" if flow.undoing is not None else ""
+        message = f"The flow is paused{drains}{undoing}"
         return _action(Action.RESUME, name, [], message, None)
     if flow.waiting is not None:
         kind = Action.APPROVE if APPROVAL in flow.waiting.fields else Action.PROVIDE_INPUT

@@ -8,9 +8,9 @@ from uuid import uuid5
 import msgspec
 
 from domain.commands import CompletePhase, FailPhase, HandBackRun, ReassignRun, RequestInput
-from domain.deciding.back import compensated, not_compensated
+from domain.deciding.back import compensate_once_stopped, compensated, not_compensated
 from domain.deciding.recovering import recover_or_give_up
-from domain.deciding.starting import ask_for, go_on, limits_of
+from domain.deciding.starting import ask_for, go_on, limits_of, move_on
 from domain.deciding.story import Story, current_run, state_sha256
 from domain.events import (
     CheckpointCreated,
@@ -65,10 +65,7 @@ def complete(story: Story, command: CompletePhase) -> None:
                 state_sha256=state_sha256(story.flow),
             )
         )
-    if story.flow.paused is not None:
-        return
-    if story.flow.next_phase is None or story.flow.auto_execute:
-        go_on(story)
+    move_on(story)
 
 
 def _complete_hook(story: Story, run: Run, command: CompletePhase) -> None:
@@ -87,6 +84,8 @@ def _complete_hook(story: Story, run: Run, command: CompletePhase) -> None:
         go_on(story)
     elif run.hook == Moment.COMPENSATE:
         compensated(story)
+    elif run.hook == Moment.CANCEL:
+        compensate_once_stopped(story)
 
 
 def fail(story: Story, command: FailPhase) -> None:
@@ -146,8 +145,7 @@ def fail(story: Story, command: FailPhase) -> None:
                 story.tell(FlowPaused(reason=str(error.get("message", "")) or resolution.message))
         case Resolve.CONTINUE:
             story.tell(PhaseSkipped(phase_name=run.phase_name, reason=str(error.get("message", ""))))
-            if story.flow.paused is None and (story.flow.next_phase is None or story.flow.auto_execute):
-                go_on(story)
+            move_on(story)
         case _:
             recover_or_give_up(story, run, error)
 
@@ -172,6 +170,8 @@ def _fail_hook(story: Story, run: Run, command: FailPhase, told: Json) -> None:
         story.tell(FlowFailed(phase_name=run.phase_name, error=command.error, attempts=run.attempt))
     elif final and run.hook == Moment.COMPENSATE:
         not_compensated(story, run, command.error)
+    elif final and run.hook == Moment.CANCEL:
+        compensate_once_stopped(story)
 
 
 def _postpone(story: Story, run: Run, command: FailPhase) -> None:

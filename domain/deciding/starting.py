@@ -30,7 +30,7 @@ from domain.events import (
     PhaseStarted,
     PlannedPhase,
 )
-from domain.flow import DONE, Flow
+from domain.flow import DONE, Flow, Phase
 from domain.flow_types import FlowTypeConfig, PhaseConfig, RetryConfig
 from domain.questions import Question
 from domain.undoing import Undone
@@ -110,13 +110,7 @@ def execute(story: Story, command: ExecutePhase) -> None:
     if following is None:
         _execute_end(story, command)
         return
-    config = phase_asked(story, command.phase_name) if command.phase_name else story.type.phase(following.name)
-    if config.name != following.name:
-        if flow.phase(config.name).status in DONE:
-            raise PhaseOutOfOrder(
-                f"phase {config.name} has been completed; next is {following.name}", allowed=[following.name]
-            )
-        raise PhaseOutOfOrder(f"phase {config.name} comes later; next is {following.name}", allowed=[following.name])
+    config = next_asked(story, command.phase_name, following)
     options = options_for(story, config, command.options.model_dump(exclude_none=True))
     missing = _lacking(story, config, command.inputs, options)
     if missing:
@@ -158,7 +152,7 @@ def _execute_compensation(story: Story, command: ExecutePhase, undoing: Undone) 
 def leave_error_hooks(story: Story) -> None:
     """What the error hooks were about to say is about a failure that no longer stands."""
     run = story.flow.run
-    if run is None:
+    if run is None or run.hook != Moment.ERROR:
         return
     error = {
         "class": "cancelled",
@@ -169,6 +163,18 @@ def leave_error_hooks(story: Story) -> None:
     story.tell(
         HookFailed(moment=Moment.ERROR, phase_name=run.phase_name, run_id=run.run_id, attempt=run.attempt, error=error)
     )
+
+
+def next_asked(story: Story, name: str | None, following: Phase) -> PhaseConfig:
+    """The next phase, as it was asked for or as it comes; raises PhaseUnknown, and PhaseOutOfOrder for another one."""
+    config = phase_asked(story, name) if name else story.type.phase(following.name)
+    if config.name == following.name:
+        return config
+    if story.flow.phase(config.name).status in DONE:
+        raise PhaseOutOfOrder(
+            f"phase {config.name} has been completed; next is {following.name}", allowed=[following.name]
+        )
+    raise PhaseOutOfOrder(f"phase {config.name} comes later; next is {following.name}", allowed=[following.name])
 
 
 def phase_asked(story: Story, name: str) -> PhaseConfig:
@@ -339,6 +345,13 @@ def ask_for(
             question=question,
         )
     )
+
+
+def move_on(story: Story) -> None:
+    """After a phase: go on where the flow does so by itself, unless it is paused or its start is still to come."""
+    flow = story.flow
+    if flow.paused is None and flow.start is None and (flow.next_phase is None or flow.auto_execute):
+        go_on(story)
 
 
 def try_again(story: Story) -> None:

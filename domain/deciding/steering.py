@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from domain.commands import CancelFlow, DeleteFlow, PauseFlow, ResumeFlow
 from domain.deciding.back import compensate_once_stopped, compensations_of, refuse_irreversible
-from domain.deciding.starting import go_on, start_phase, try_again
+from domain.deciding.starting import go_on, start_hook, start_phase, try_again
 from domain.deciding.story import Story, allowed, not_over
 from domain.deciding.suspending import after_a_pause
 from domain.deciding.targets import BEGINNING, undone_by
-from domain.errors import (
-    FlowDoesNotPause,
-    FlowHasFailed,
-    FlowIsOver,
-    FlowNotPaused,
-    PhaseNotPausable,
-)
-from domain.events import FlowCancelled, FlowDeleted, FlowPaused, FlowResumed
-from domain.flow import RETRY_TIMER, START_TIMER
-from domain.words import PhaseStatus, Status
+from domain.errors import FlowDoesNotPause, FlowHasFailed, FlowIsOver, FlowNotPaused, FlowPausedNow, PhaseNotPausable
+from domain.events import Compensation, FlowCancelled, FlowDeleted, FlowPaused, FlowResumed
+from domain.flow import FROZEN, RETRY_TIMER, START_TIMER
+from domain.words import Moment, PhaseStatus, Status
+
+CLEANUP_SECONDS = 6.0
+"""How long after a cancellation work that was in hand has stopped for certain, and its clean-up may begin."""
 
 
 def pause(story: Story, command: PauseFlow) -> None:
     flow = story.flow
     not_over(story)
     if flow.paused is not None:
+        if command.timers not in {None, flow.paused.timers}:
+            raise FlowPausedNow(
+                f"the flow is paused with its timers {flow.paused.timers}; resume it before you pause it otherwise",
+                allowed=allowed(flow, story.types),
+            )
         return
     if flow.status is Status.FAILED:
         raise FlowHasFailed(allowed=allowed(flow, story.types))
@@ -33,7 +35,7 @@ def pause(story: Story, command: PauseFlow) -> None:
         raise PhaseNotPausable(
             f"phase {flow.run.phase_name} cannot be paused; wait until it has ended", allowed=allowed(flow, story.types)
         )
-    story.tell(FlowPaused(reason=command.reason, draining=flow.run is not None))
+    story.tell(FlowPaused(reason=command.reason, draining=flow.run is not None, timers=command.timers or FROZEN))
 
 
 def resume(story: Story, command: ResumeFlow) -> None:
@@ -73,13 +75,18 @@ def cancel(story: Story, command: CancelFlow) -> None:
             raise FlowIsOver("the flow was cancelled without compensations", allowed=allowed(flow, story.types))
         return
     not_over(story)
-    if not command.compensate:
-        story.tell(FlowCancelled(reason=command.reason))
-        return
-    # one that was cancelled before and could not be undone goes on with what is left
-    done = [] if flow.winding_up else undone_by(flow, BEGINNING)
-    refuse_irreversible(story, done)
-    story.tell(FlowCancelled(reason=command.reason, compensations=compensations_of(story, done)))
+    compensations: tuple[Compensation, ...] = ()
+    if command.compensate:
+        # one that was cancelled before and could not be undone goes on with what is left
+        done = [] if flow.winding_up else undone_by(flow, BEGINNING)
+        refuse_irreversible(story, done)
+        compensations = compensations_of(story, done)
+    cleans_up = bool(story.type.hooks.cancel) and any(phase.attempt for phase in flow.phases)
+    in_hand = flow.run is not None
+    seconds = CLEANUP_SECONDS if cleans_up and in_hand else None
+    story.tell(FlowCancelled(reason=command.reason, cleanup_after_seconds=seconds, compensations=compensations))
+    if cleans_up and not in_hand:
+        start_hook(story, Moment.CANCEL)
     compensate_once_stopped(story)
 
 

@@ -88,12 +88,17 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
         verbs.append("resume")
     elif flow.suspended is None and not asks_people(flow) and (flow.run is None or flow.run.hook == Moment.ERROR):
         verbs.append("execute")
+    if flow.paused is None and (flow.status is Status.FAILED or flow.retry is not None):
+        verbs.append("retry")
     if flow.waiting is not None:
         verbs.append("input")
     if flow.suspended is not None and flow.suspended.until["kind"] == "signal":
         verbs.append("signals")
     if flow.paused is None and flow.status is not Status.FAILED and _can_pause(flow, types):
         verbs.append("pause")
+    following = flow.next_phase if flow.undoing is None else None
+    if following is not None and types.version(flow.flow_type, flow.flow_version).phase(following.name).can_skip:
+        verbs.append("skip")
     return [*verbs, *again, *_back(flow, types), "cancel", "delete"]
 
 

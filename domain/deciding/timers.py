@@ -7,11 +7,12 @@ from typing import Any
 
 from domain.commands import FireTimer
 from domain.deciding.answering import remind
-from domain.deciding.starting import go_on, try_again
+from domain.deciding.starting import go_on, move_on, start_hook, try_again
 from domain.deciding.story import Story, give_up
 from domain.deciding.suspending import time_is_up
 from domain.events import HookFailed, InputProvided, PhaseFailed, PhaseSkipped
 from domain.flow import (
+    CLEANUP_TIMER,
     DEADLINE_TIMER,
     INPUT_TIMER,
     REMIND_TIMER,
@@ -20,14 +21,18 @@ from domain.flow import (
     STOPPING_TIMER,
     WAIT_TIMER,
 )
-from domain.words import Resolve
+from domain.words import Moment, Resolve
 
 Json = dict[str, Any]
 
 
 def fire(story: Story, command: FireTimer) -> None:
-    timer = story.flow.timers.get(command.timer)
-    if timer is not None and timer.token == command.token:
+    flow = story.flow
+    timer = flow.timers.get(command.timer)
+    if timer is None or timer.token != command.token:
+        return
+    # what would begin work during a pause is seen to when the flow is resumed
+    if flow.paused is None or command.timer in AT_ONCE:
         FIRED[command.timer](story)
 
 
@@ -44,12 +49,12 @@ def _input_expired(story: Story) -> None:
         then, defaults = question.on_expiry, question.defaults
     if then == "skip":
         story.tell(PhaseSkipped(phase_name=config.name, reason=reason))
-        if story.flow.next_phase is None or story.flow.auto_execute:
-            go_on(story)
+        move_on(story)
     # a phase that has its defaults and asks all the same would ask for ever
     elif any(waiting.step or name not in known or known[name] != value for name, value in defaults.items()):
         story.tell(InputProvided(phase_name=config.name, values=defaults, reason=reason))
-        go_on(story)
+        if story.flow.paused is None:
+            go_on(story)
     else:
         message = f"{config.display_name} asked for {', '.join(waiting.fields)}; {reason}"
         give_up(
@@ -86,6 +91,12 @@ def _stopped(story: Story) -> None:
         go_on(story)
 
 
+def _clean_up(story: Story) -> None:
+    start_hook(story, Moment.CANCEL)
+
+
+AT_ONCE = frozenset({INPUT_TIMER, REMIND_TIMER, DEADLINE_TIMER})
+"""The timers that begin no work, so that they take effect during a pause that lets timers run."""
 FIRED: dict[str, Callable[[Story], None]] = {
     START_TIMER: go_on,
     RETRY_TIMER: try_again,
@@ -94,4 +105,5 @@ FIRED: dict[str, Callable[[Story], None]] = {
     WAIT_TIMER: time_is_up,
     DEADLINE_TIMER: _flow_timed_out,
     STOPPING_TIMER: _stopped,
+    CLEANUP_TIMER: _clean_up,
 }

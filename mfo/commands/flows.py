@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from domain.words import Status
 from mfo.client import OVER, Client, Verb
 from mfo.commands.connection import talk
-from mfo.commands.given import duration, object_in
+from mfo.commands.given import duration, object_in, object_of
 from mfo.commands.output import AsJson, Code, facts, give, say, seconds, table
 
 Json = dict[str, Any]
@@ -229,9 +229,19 @@ def execute(
 
 
 @app.command()
-def pause(flow_id: FlowId, reason: Reason = None, as_json: AsJson = False) -> None:
+def pause(
+    flow_id: FlowId,
+    reason: Reason = None,
+    timers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="frozen|running", help="What its timers do meanwhile: keep what is left (left out), or go on."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Stop a flow before its next phase; work in progress drains."""
-    _tell(flow_id, "pause", {"reason": reason}, as_json)
+    _tell(flow_id, "pause", {"reason": reason, "timers": timers}, as_json)
 
 
 @app.command()
@@ -247,7 +257,7 @@ def cancel(
     compensate: Annotated[bool, typer.Option("--compensate", help="Undo what its phases did, newest first.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """End a flow for good, without a result."""
+    """End a flow for good, without a result; its type may clean up after it."""
     _tell(flow_id, "cancel", {"reason": reason, "compensate": compensate or None}, as_json)
 
 
@@ -285,12 +295,22 @@ def signal(
 @app.command()
 def skip(
     flow_id: FlowId,
-    phase: Annotated[str | None, typer.Argument(help="Left out: the next one.")] = None,
+    phase: Annotated[str | None, typer.Argument(help="Left out: the next one; no other can be left out.")] = None,
+    outputs: Annotated[
+        str | None, typer.Option(metavar="JSON|@FILE.json", help="What stands in for its outputs; fits its schema.")
+    ] = None,
     reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
-    """Leave a phase out."""
-    _tell(flow_id, "skip", {"phase_name": phase, "reason": reason}, as_json)
+    """Leave the next phase out, also one that is running, waits or has failed."""
+    given = object_of(outputs, "--outputs") if outputs is not None else None
+    _tell(flow_id, "skip", {"phase_name": phase, "outputs": given, "reason": reason}, as_json)
+
+
+@app.command()
+def retry(flow_id: FlowId, reason: Reason = None, wait: Wait = False, as_json: AsJson = False) -> None:
+    """Try a failed flow again from its failed phase, or begin the attempt that waits at once."""
+    _tell(flow_id, "retry", {"reason": reason}, as_json, wait=wait)
 
 
 @app.command()
@@ -523,6 +543,7 @@ def _status(found: Json) -> str:
             "flow_id": found.get("flow_id"),
             "name": found.get("flow_name"),
             "status": found["status"],
+            "paused": paused_line(found.get("paused"), found.get("draining_runs") or 0),
             "progress": f"{progress.get('percentage') or 0:g} %",
             "current_phase": found.get("current_phase"),
             "run": run_line(found.get("run")),
@@ -548,6 +569,16 @@ def rollback_line(back: Json | None) -> str | None:
     parts += [back["reason"]] if back["reason"] else []
     parts += [f"left to undo: {', '.join(one['phase_name'] for one in back['left'])}"] if back["left"] else []
     return "; ".join(parts)
+
+
+def paused_line(pause: Json | None, draining: int) -> str | None:
+    """Who paused the flow, and whether work that had begun is still under way."""
+    if not pause:
+        return None
+    why = f" ({pause['reason']})" if pause.get("reason") else ""
+    drains = f"draining {draining}" if draining else f"drained {pause.get('drained_at') or ''}".rstrip()
+    running = "; timers go on" if pause.get("timers") == "running" else ""
+    return f"by {pause['by']} at {pause['at']}{why}; {drains}{running}"
 
 
 def waits_for(timer: Json) -> str:

@@ -12,7 +12,7 @@ from api import documents
 from domain.commands import FireTimer
 from tests.api.conftest import Api, config_for, problem, started
 
-VERBS = ("pause", "resume", "cancel", "rollback", "skip", "input", "iterate")
+VERBS = ("pause", "resume", "cancel", "rollback", "skip", "retry", "input", "iterate")
 
 
 async def test_execute_begins_a_run(api: Api) -> None:
@@ -78,7 +78,7 @@ async def test_a_pause_while_a_phase_runs_drains(api: Api) -> None:
     assert (paused.status_code, verb.status, verb.draining) == (200, "paused", True)
     await api.complete(made["flow_id"])
     again = await api.post(f"{path}/pause")
-    assert (again.status_code, again.json()["draining"], again.json()["version"]) == (200, False, 5)
+    assert (again.status_code, again.json()["draining"], again.json()["version"]) == (200, False, 6)
     resumed = await api.post(f"{path}/resume")
     assert resumed.json()["status"] == "processing"
     refused = problem(await api.post(f"{path}/resume"), 409, "flow_not_paused")
@@ -105,15 +105,75 @@ async def test_an_answer_is_the_values_themselves(api: Api) -> None:
 
 
 async def test_what_is_not_supported_says_so(api: Api) -> None:
-    made = await api.made()
-    for verb in ("skip",):
-        body = problem(await api.post(f"/flows/{made['flow_id']}/{verb}", {"reason": "why not"}), 409, "not_supported")
-        assert "pause" in body["allowed"]
     problem(
         await api.post("/flows", {"flow_type": "discovery", "flow_name": "x", "parent_flow_id": str(uuid4())}),
         409,
         "not_supported",
     )
+
+
+async def test_status_says_how_many_runs_still_drain_and_since_when_none_does(api: Api) -> None:
+    made = await api.made(options={"auto_execute": True})
+    path = f"/flows/{made['flow_id']}"
+    paused = await api.post(f"{path}/pause", {"reason": "change freeze", "timers": "running"})
+    assert paused.json()["draining_runs"] == 1
+    await api.project(made["flow_id"])
+    for consistency in ("", "?consistency=strong"):
+        status = documents.FlowStatusAnswer.model_validate((await api.get(f"{path}/status{consistency}")).json())
+        assert (status.draining, status.draining_runs, status.drained_at) == (True, 1, None)
+        assert status.paused is not None
+        assert (status.paused.by, status.paused.reason, status.paused.timers) == (
+            "maria@example.com",
+            "change freeze",
+            "running",
+        )
+    await api.complete(made["flow_id"])
+    await api.project(made["flow_id"])
+    events = (await api.get(f"{path}/history?limit=1000")).json()["events"]
+    assert events[-1]["type"] == "mfo.flow.FlowDrained.v1"
+    status = documents.FlowStatusAnswer.model_validate((await api.get(f"{path}/status")).json())
+    assert (status.status, status.draining, status.draining_runs) == ("paused", False, 0)
+    assert status.drained_at == datetime.fromisoformat(events[-1]["occurred_at"])
+    other = problem(await api.post(f"{path}/pause", {"timers": "frozen"}), 409, "flow_paused")
+    assert other["allowed"] == ["resume", "cancel", "delete"]
+
+
+async def test_a_phase_is_left_out_only_where_it_may_be(api: Api) -> None:
+    made = await api.made()
+    body = problem(await api.post(f"/flows/{made['flow_id']}/skip"), 409, "phase_not_skippable")
+    assert body["allowed"] == ["execute", "pause", "cancel", "delete"]
+
+
+async def test_a_phase_is_left_out_for_outputs_that_fit(shared_database_url: str) -> None:
+    config = config_for(shared_database_url, flow_type_modules=("tests.consumers.steered",))
+    async with started(config) as api:
+        made = await api.made(flow_type="skippable", initial_data={})
+        path = f"/flows/{made['flow_id']}/skip"
+        wrong = problem(await api.post(path, {"outputs": {"rows": "many"}}), 422, "outputs_invalid")
+        assert [error["field"] for error in wrong["errors"]] == ["outputs.rows"]
+        problem(await api.post(path, {"phase_name": "seen"}), 409, "phase_out_of_order")
+        skipped = await api.post(path, {"phase_name": "listens", "outputs": {"rows": 3}, "reason": "done by hand"})
+        assert (skipped.status_code, skipped.json()["status"]) == (200, "waiting_for_input")
+        event = (await api.get(f"/flows/{made['flow_id']}/history")).json()["events"][-1]
+        assert (event["type"], event["actor"]) == ("mfo.flow.PhaseSkipped.v1", "maria@example.com")
+        assert event["data"] == {"phase_name": "listens", "reason": "done by hand", "outputs": {"rows": 3}}
+
+
+async def test_a_failed_flow_is_tried_again(api: Api) -> None:
+    made = await api.made(options={"auto_execute": True})
+    path = f"/flows/{made['flow_id']}"
+    problem(await api.post(f"{path}/retry"), 409, "nothing_to_retry")
+    await api.fail(made["flow_id"], {"class": "permanent", "code": "bad", "message": "no", "retryable": False})
+    again = await api.post(f"{path}/retry", {"reason": "mended"})
+    assert (again.status_code, again.json()["status"]) == (200, "processing")
+    assert (await api.run_of(made["flow_id"])).attempt == 1
+
+
+async def test_compensations_are_refused_by_field_and_nothing_happens(api: Api) -> None:
+    made = await api.made()
+    body = problem(await api.post(f"/flows/{made['flow_id']}/cancel", {"compensate": True}), 409, "not_supported")
+    assert [error["field"] for error in body["errors"]] == ["compensate"]
+    assert (await api.side.store.flow(UUID(made["flow_id"]))).status == "initialized"
 
 
 async def test_after_the_end_only_delete(api: Api) -> None:

@@ -123,6 +123,36 @@ def test_a_flow_that_begins_later_is_waited_for(inventory: Path, environment: En
     assert soon.document["phases"][0]["attempt"] >= 1, soon.err
 
 
+def test_a_flow_is_steered(environment: Environment, tmp_path: Path) -> None:
+    made = mfo("flow", "create", "discovery", "--input", "import_file_id=none", "--json", environment=environment)
+    flow_id = made.document["flow_id"]
+    instead = tmp_path / "outputs.json"
+    instead.write_text('{"rows": 3}')
+    skipped = mfo(
+        "flow", "skip", flow_id, "--outputs", f"@{instead}", "--reason", "known", "--json", environment=environment
+    )
+    assert (skipped.code, skipped.document["error"]["code"]) == (1, "phase_not_skippable")
+    no_object = mfo("flow", "skip", flow_id, "--outputs", "[1]", environment=environment)
+    assert (no_object.code, "--outputs must hold a JSON object" in no_object.err) == (2, True)
+    nothing = mfo("flow", "retry", flow_id, "--json", environment=environment)
+    assert (nothing.code, nothing.document["error"]["code"]) == (1, "nothing_to_retry")
+
+
+def test_a_pause_says_what_timers_do_and_that_nothing_is_in_hand(environment: Environment) -> None:
+    waiting = mfo("flow", "create", "discovery", "--start-after", "1d", "--json", environment=environment).document
+    paused = mfo(
+        *("flow", "pause", waiting["flow_id"], "--timers", "running", "--reason", "lunch", "--json"),
+        environment=environment,
+    )
+    assert (paused.document["status"], paused.document["draining_runs"]) == ("paused", 0)
+    told = mfo("flow", "status", waiting["flow_id"], environment=environment).out
+    assert "(lunch); drained" in told
+    assert "timers go on" in told
+    assert f"start at {waiting['next_action']['until']}"[:28] in told
+    wrong = mfo("flow", "pause", waiting["flow_id"], "--timers", "melted", "--json", environment=environment)
+    assert (wrong.code, wrong.document["error"]["code"]) == (1, "body_invalid")
+
+
 @pytest.mark.parametrize("time", ["soon", "1w", "-5"])
 def test_a_time_that_is_none_is_a_wrong_usage(time: str, environment: Environment) -> None:
     said = mfo("flow", "create", "discovery", f"--start-after={time}", environment=environment)

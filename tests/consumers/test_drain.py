@@ -69,6 +69,19 @@ async def test_a_service_that_stops_ends_what_is_nearly_done(database_url: str, 
         assert await yard.house.one("select state from runs where flow_id = %s", later) == "queued"
 
 
+async def test_what_comes_into_hand_while_a_service_stops_is_told_so(database_url: str, tmp_path: Path) -> None:
+    async with open_house(database_url, flow_type_modules=(TOLD,)) as house:
+        given = {"ledger": str(tmp_path / "ledger"), "go": str(tmp_path / "go")}
+        flow = await house.begin(flow_type="listens", initial_data=given)
+        async with open_yard(database_url, tmp_path, slots=0) as yard:
+            [row] = await house.claim(yard.keeper.owner)
+            yard.keeper._draining = True
+            claimed, run = await yard.keeper._claimed(row, await house.side.store.flow(flow.id))
+            yard.keeper.hand_over(claimed, run, claimed=True)
+            await yard.noted("draining")
+            await yard.ended(flow.id)
+
+
 async def consumers(config: ServiceConfig, log: Path, flow_types: str = TOLD) -> Process:
     """`mfo consumers`, as it is run."""
     settings = {

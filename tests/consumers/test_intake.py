@@ -69,6 +69,22 @@ async def committed(config: ServiceConfig) -> int:
         await consumer.stop()
 
 
+async def test_a_flow_is_steered(house: House, client: Client) -> None:
+    flow_id = uuid4()
+    await client.reply(await client.send("CreateFlow", flow_id, {"flow_type": "inline", "flow_name": "Estate"}))
+    for name, body, code in (
+        ("SkipPhase", {"outputs": {"rows": 1}, "reason": "known"}, "phase_not_skippable"),
+        ("RetryFlow", {"reason": "again"}, "nothing_to_retry"),
+        ("PauseFlow", {"timers": "running"}, None),
+        ("CancelFlow", {"compensate": True}, "not_supported"),
+    ):
+        reply = await client.reply(await client.send(name, flow_id, body))
+        assert reply.get("error", {}).get("code") == code
+    flow = await house.side.store.flow(flow_id)
+    assert flow.paused is not None
+    assert flow.paused.timers == "running"
+
+
 async def test_binary_and_structured_commands_are_answered(house: House, client: Client) -> None:
     flow_id = uuid4()
     first = await client.send("CreateFlow", flow_id, CREATE, correlationid="corr-1")
@@ -131,7 +147,7 @@ async def test_a_refusal_says_why_and_what_is_allowed(house: House, client: Clie
     moved = await client.reply(await client.send("PauseFlow", unknown, expectedversion="9"))
     assert moved["error"]["code"] == "version_moved"
     assert "cancel" in moved["error"]["allowed"]
-    later = await client.reply(await client.send("SkipPhase", unknown))
+    later = await client.reply(await client.send("RollbackFlow", unknown))
     assert later["error"]["code"] == "not_supported"
     for name, body in (("RollbackFlow", {"phase_name": "first", "compensate": False}), ("CreateCheckpoint", {})):
         back = await client.reply(await client.send(name, unknown, body))

@@ -31,6 +31,7 @@ from domain.words import Status
 from eventstore.schedules import ScheduleAnswer
 from eventstore.service import ServiceConfig
 from tests.consumers.conftest import client_of, ended, headers_of, serving
+from tests.eventstore.breaking import accept_events, readable, refuse_heads, unreadable
 from tests.eventstore.conftest import EMPTY
 from tests.eventstore.house import House, open_house
 from tests.stack import Stack
@@ -217,6 +218,48 @@ async def test_what_was_missed_while_everything_was_down_is_made_up_within_the_w
     assert (missed.nominal_at, missed.count) == (SIX, 4)
     assert [f.nominal_at for f in facts if isinstance(f, ScheduleFired)] == [SIX + 4 * HOUR, SIX + 5 * HOUR]
     assert await yard.flows() == 2
+
+
+@pytest.mark.parametrize(
+    ("becomes", "told"), [("applied", "ScheduleFlowCreated"), ("discarded", "ScheduleFlowRefused")]
+)
+async def test_what_becomes_of_a_parked_flow_is_told_when_it_is_known(yard: Yard, becomes: str, told: str) -> None:
+    schedule_id = await yard.make()
+    flow_id = flow_id_of(schedule_id, SIX)
+    await refuse_heads(yard.house, flow_id)
+    await yard.at(SIX)
+    await yard.look()
+    await accept_events(yard.house)
+    parking = yard.house.committer.parking
+    assert await parking.count(flow_id) == 1
+    await yard.at(SIX + timedelta(minutes=1))
+    await yard.look()
+    assert await yard.facts(schedule_id) == ["ScheduleCreated", "ScheduleFired"]
+    if becomes == "applied":
+        assert (await yard.house.committer.drain(flow_id)).applied == 1
+    else:
+        await parking.discard(flow_id, yard.house.envelope(), "not today")
+    await yard.at(SIX + timedelta(minutes=2))
+    await yard.look()
+    assert await yard.facts(schedule_id) == ["ScheduleCreated", "ScheduleFired", told]
+
+
+async def test_a_flow_that_cannot_make_way_is_waited_for(yard: Yard) -> None:
+    schedule_id = await yard.make(overlap="cancel_running")
+    await yard.at(SIX)
+    await yard.look()
+    first = await yard.flow_of(schedule_id, SIX)
+    await unreadable(yard.house, first.id)
+    await yard.at(SIX + HOUR)
+    await yard.look()
+    assert (await yard.facts(schedule_id))[-1] == "ScheduleFired"
+    assert await yard.flows() == 0
+    await readable(yard.house, first.id)
+    assert (await yard.house.committer.drain(first.id)).applied == 1
+    await yard.at(SIX + HOUR + timedelta(minutes=1))
+    await yard.look()
+    assert (await yard.flow_of(schedule_id, SIX)).status is Status.CANCELLED
+    assert (await yard.facts(schedule_id))[-1] == "ScheduleFlowCreated"
 
 
 async def test_skip_leaves_a_time_out_while_the_former_flow_is_under_way(yard: Yard) -> None:

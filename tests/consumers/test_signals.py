@@ -46,13 +46,15 @@ def no_hints(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committer, "concerns_work", lambda *_: False)
 
 
-@pytest.fixture
-def no_heartbeat(yard: Yard) -> Iterator[None]:
+@pytest_asyncio.fixture(loop_scope="module")
+async def no_heartbeat(yard: Yard) -> AsyncIterator[None]:
     """Only a hint brings news."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keeping, "HEARTBEAT_SECONDS", 3600.0)
         # out of the wait that has begun, and at the end out of the long one
         yard.keeper._wake_leases.set()
+        # the heartbeat that follows knows nothing of what the test begins
+        await until(lambda: not yard.keeper._wake_leases.is_set(), 90)
         yield
     yard.keeper._wake_leases.set()
 

@@ -29,8 +29,10 @@ from domain.commands import (
     ReassignRun,
     RequestInput,
     ResumeFlow,
+    RetryFlow,
     RollbackFlow,
     SignalFlow,
+    SkipPhase,
     StartIteration,
     SuspendRun,
 )
@@ -58,6 +60,10 @@ KINDS = (
     *("migrate", "migrate_anew", "migrate_back"),
     "iterate",
     *("rollback", "rollback_quietly", "checkpoint", "cancel_and_undo"),
+    "skip",
+    "skip_for",
+    "retry",
+    "pause_running",
 )
 # a word is any kind at all, or the n-th of what would be likely now, so that histories grow long
 words = st.lists(st.sampled_from(KINDS) | st.integers(0, 9) | st.integers(0, 9), min_size=5, max_size=30)
@@ -71,18 +77,19 @@ def likely(flow: Flow) -> list[str]:
     if flow.flow_type == "moving" and flow.version % 4 == 3:
         return ["migrate", "migrate_anew", "migrate_back", "execute_with", "complete", "resume"]
     if flow.paused is not None:
-        more = ["complete", "hand_back"] if flow.run else ["answer"] if flow.waiting else ["timer"]
+        more = ["complete", "hand_back"] if flow.run else ["answer"] if flow.waiting else ["timer", "skip"]
         return ["resume", "resume", *more, "rollback"]
     if flow.run is not None:
         failing = ["fail", "fail_for_good", "away", "invalid", "suspend"]
-        return ["complete", "complete_with", "complete", "complete_with", *failing, "ask", "pause", "reassign"]
+        going = ["complete", "complete_with", "complete", "complete_with"]
+        return [*going, *failing, "ask", "pause", "pause_running", "reassign"]
     if flow.waiting is not None:
-        return ["answer", "answer", "approve", "execute_with", "pause", "timer"]
+        return ["answer", "answer", "approve", "execute_with", "pause", "pause_running", "timer"]
     if flow.suspended is not None:
-        return ["signal", "signal", "timer", "pause"]
+        return ["signal", "signal", "timer", "pause", "pause_running"]
     if flow.retry is not None or flow.start is not None:
-        return ["timer", "timer", "pause"]
-    return ["execute_with", "execute_with", "execute", "pause", "rollback", "checkpoint"]
+        return ["timer", "timer", "pause", "pause_running", "retry"]
+    return ["execute_with", "execute_with", "execute", "pause", "rollback", "checkpoint", "skip_for"]
 
 
 def command(kind: str, flow: Flow) -> Command:
@@ -111,7 +118,11 @@ def command(kind: str, flow: Flow) -> Command:
         "answer": ProvideInput.model_validate({"flow_id": FLOW_ID, "answer": 3}),
         "answer_wrong": ProvideInput.model_validate({"flow_id": FLOW_ID, "color": 3}),
         "pause": PauseFlow(flow_id=FLOW_ID),
+        "pause_running": PauseFlow(flow_id=FLOW_ID, timers="running"),
         "resume": ResumeFlow(flow_id=FLOW_ID),
+        "skip": SkipPhase(flow_id=FLOW_ID),
+        "skip_for": SkipPhase(flow_id=FLOW_ID, outputs={"rows": 1}),
+        "retry": RetryFlow(flow_id=FLOW_ID),
         "cancel": CancelFlow(flow_id=FLOW_ID),
         "delete": DeleteFlow(flow_id=FLOW_ID),
         "iterate": StartIteration(flow_id=FLOW_ID),
@@ -163,6 +174,8 @@ VERBS: dict[str, type[Command]] = {
     "pause": PauseFlow,
     "resume": ResumeFlow,
     "input": ProvideInput,
+    "skip": SkipPhase,
+    "retry": RetryFlow,
     "cancel": CancelFlow,
     "delete": DeleteFlow,
     "iterate": StartIteration,
@@ -204,10 +217,15 @@ def test_an_ended_flow_only_takes_its_deletion_another_round_and_what_undoes_it(
             continue
         if before.status is Status.COMPLETED and kind in {"rollback", "rollback_quietly"}:
             continue
-        if before.status in {Status.COMPLETED, Status.CANCELLED} and story.facts:
-            again = before.status is Status.COMPLETED and kind == "iterate"
-            assert kind == "delete" or again
-            assert type(story.facts[0].fact) is (IterationStarted if again else FlowDeleted)
+        cleaning = any(part is not None for part in (before.run, before.retry, before.cleanup))
+        again = before.status is Status.COMPLETED and kind == "iterate"
+        if before.status in {Status.COMPLETED, Status.CANCELLED} and story.facts and not again and kind != "delete":
+            assert (before.status, story.flow.status) == (Status.CANCELLED, Status.CANCELLED)
+            assert cleaning
+        if before.status is Status.COMPLETED and again and story.facts:
+            assert type(story.facts[0].fact) is IterationStarted
+        if before.status in {Status.COMPLETED, Status.CANCELLED} and kind == "delete":
+            assert [type(recorded.fact) for recorded in story.facts] == [FlowDeleted]
         if before.status is Status.DELETED:
             assert not story.facts
         if before.status is Status.FAILED and story.facts:
@@ -219,8 +237,8 @@ def test_an_ended_flow_only_takes_its_deletion_another_round_and_what_undoes_it(
                 "invalid",
                 "away",
                 "ask",
-                "reassign",
                 "hand_back",
+                "reassign",
                 "timer",
                 "signal",
                 "suspend",
@@ -228,7 +246,8 @@ def test_an_ended_flow_only_takes_its_deletion_another_round_and_what_undoes_it(
             if kind in of_hooks or kind in {"migrate", "migrate_anew", "migrate_back"}:
                 assert story.flow.status is Status.FAILED
             else:
-                assert kind in {"execute", "execute_with", "iterate", "cancel", "delete", *BACK}
+                anew = {"execute", "execute_with", "retry", "skip", "skip_for", "iterate"}
+                assert kind in {*anew, "cancel", "delete", *BACK}
 
 
 @settings(max_examples=100, deadline=None)
@@ -267,17 +286,21 @@ def test_the_parts_of_a_flow_agree_with_each_other(start: str, asked: list[Word]
         if flow.undoing is not None:
             assert flow.waiting is None
             assert flow.status in {Status.PROCESSING, Status.PAUSED, Status.FAILED, Status.CANCELLED}
-            assert flow.status in {Status.PAUSED, Status.FAILED} or flow.run or flow.retry or flow.stopping
+            at_work = flow.run or flow.retry or flow.stopping or flow.cleanup
+            assert flow.status in {Status.PAUSED, Status.FAILED} or at_work
             hooks = {part.hook for part in (flow.run, flow.retry) if part is not None}
-            assert hooks <= {"compensate", "error" if flow.status is Status.FAILED else "compensate"}
+            also = {Status.FAILED: "error", Status.CANCELLED: "cancel"}.get(flow.status, "compensate")
+            assert hooks <= {"compensate", also}
         elif flow.status in OVER:
-            assert flow.run is None
+            # only what cleans up after a cancellation comes later
+            left = {part.hook for part in (flow.run, flow.retry) if part is not None}
+            assert left <= ({"cancel"} if flow.status is Status.CANCELLED else set())
             assert flow.waiting is None
-            assert flow.retry is None
             assert flow.suspended is None
-            assert flow.alarms == {}
+            assert set(flow.alarms) <= ({"cleanup", "retry"} if flow.status is Status.CANCELLED else set())
         if flow.paused is not None:
-            assert flow.timers == {}
+            assert flow.timers == ({} if flow.paused.timers == "frozen" else flow.alarms)
+            assert flow.draining is (flow.paused.drained_at is None)
         if flow.run is not None and flow.run.hook == "compensate":
             assert flow.undoing is not None
             assert flow.run.phase_name == flow.undoing.phase_name
@@ -287,7 +310,8 @@ def test_the_parts_of_a_flow_agree_with_each_other(start: str, asked: list[Word]
             status = flow.phase(flow.run.phase_name).status
             # what follows a last phase that was passed over, or an end that failed
             undone = flow.run.hook == "error" and flow.undoing is not None
-            assert status is at[flow.run.hook] or (flow.run.hook is not None and status in DONE) or undone
+            passed = flow.run.hook is not None and status in DONE
+            assert flow.run.hook == "cancel" or status is at[flow.run.hook] or passed or undone
         runs = [phase.name for phase in flow.phases if phase.status in DONE]
         assert runs == [phase.name for phase in flow.phases[: len(runs)]]
 

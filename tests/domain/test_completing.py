@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from domain.commands import CompletePhase, ExecutePhase, ExecutionOptions
-from domain.events import CheckpointCreated, FlowCompleted, InputRequested, PhaseCompleted, PhaseStarted
+from domain.events import CheckpointCreated, FlowCompleted, FlowDrained, InputRequested, PhaseCompleted, PhaseStarted
 from domain.words import Status
 from tests.examples import (
     COMPLETED,
@@ -64,7 +64,7 @@ def test_the_last_phase_completes_the_flow() -> None:
 def test_a_result_during_a_pause_is_kept_and_starts_nothing() -> None:
     flow = after(CREATE_AUTO, PAUSE)
     assert flow.flow.draining
-    drained = flow.when(complete(flow.flow, answer=1)).then(PhaseCompleted, CheckpointCreated).flow
+    drained = flow.when(complete(flow.flow, answer=1)).then(PhaseCompleted, CheckpointCreated, FlowDrained).flow
     assert (drained.status, drained.draining) == (Status.PAUSED, False)
     assert Given(drained).when(RESUME).flow.status is Status.PROCESSING
 

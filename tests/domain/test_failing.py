@@ -6,6 +6,7 @@ import pytest
 
 from domain.commands import Command, CreateFlow, ExecutePhase, ExecutionOptions, FireTimer
 from domain.events import (
+    FlowDrained,
     FlowFailed,
     FlowResumed,
     InputProvided,
@@ -228,7 +229,7 @@ def test_a_wrong_input_that_is_answered_starts_the_phase_afresh() -> None:
 def test_a_wrong_input_during_a_pause_is_asked_for_when_it_is_over() -> None:
     flow = after(CREATE, EXECUTE, PAUSE)
     wrong = fail(flow.flow, kind="validation", retryable=False, fields=[{"field": "answer", "message": "is no number"}])
-    asking = Given(flow.when(wrong).then(PhaseFailed, InputRequested).flow)
+    asking = Given(flow.when(wrong).then(PhaseFailed, InputRequested, FlowDrained).flow)
     assert (asking.flow.status, asking.flow.draining) == (Status.PAUSED, False)
     assert asking.when(RESUME).flow.status is Status.WAITING_FOR_INPUT
 

@@ -8,7 +8,7 @@ import pytest
 
 from domain.commands import Command, CompletePhase, ReassignRun
 from domain.errors import RunNotCurrent
-from domain.events import CheckpointCreated, PhaseCompleted, RunReassigned
+from domain.events import CheckpointCreated, FlowDrained, PhaseCompleted, RunReassigned
 from domain.flow import Flow
 from domain.words import SYSTEM_USER
 from tests.examples import CANCEL, CREATE, CREATED, DELETE, EXECUTE, FLOW_ID, PAUSE, RUN_ID, STARTED
@@ -80,7 +80,7 @@ def test_a_run_that_drains_can_be_taken_over() -> None:
     reassign = ReassignRun(flow_id=FLOW_ID, run_id=draining.flow.run.run_id, token=1)
     taken = Given(draining.when(reassign).then(RunReassigned).flow)
     assert taken.flow.draining
-    taken.when(complete(taken.flow)).then(PhaseCompleted, CheckpointCreated)
+    taken.when(complete(taken.flow)).then(PhaseCompleted, CheckpointCreated, FlowDrained)
 
 
 def test_every_attempt_has_a_run_of_its_own() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from domain.commands import FireTimer, HandBackRun, ReassignRun, RecordSteps
 from domain.errors import PhaseAlreadyRunning, RunNotCurrent
-from domain.events import FlowResumed, PhaseStarted, RunHandedBack, RunReassigned
+from domain.events import FlowDrained, FlowResumed, PhaseStarted, RunHandedBack, RunReassigned
 from domain.flow import Flow, Run
 from domain.words import PhaseStatus, Status
 from tests.examples import CANCEL, CREATE, CREATE_AUTO, EXECUTE, FLOW_ID, PAUSE, RESUME
@@ -36,7 +36,7 @@ def test_work_gives_way_to_a_pause_and_no_attempt_is_counted() -> None:
     paused = after(CREATE, EXECUTE, PAUSE)
     run = run_of(paused.flow)
     given_up = RunHandedBack(phase_name="first", run_id=run.run_id, execution_time_ms=7)
-    flow = paused.when(hand_back(paused.flow)).then(given_up).flow
+    flow = paused.when(hand_back(paused.flow)).then(given_up, FlowDrained).flow
     assert (flow.status, flow.draining, flow.attempts_failed) == (Status.PAUSED, False, 0)
     assert (flow.phase("first").status, flow.phase("first").execution_time_ms) == (PhaseStatus.PENDING, 7)
     assert flow.phase("first").interrupted

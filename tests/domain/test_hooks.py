@@ -20,6 +20,7 @@ from domain.events import (
     CheckpointCreated,
     FlowCancelled,
     FlowCompleted,
+    FlowDrained,
     FlowFailed,
     FlowPaused,
     FlowResumed,
@@ -86,7 +87,7 @@ def test_the_end_hooks_run_too_when_the_last_phase_is_passed_over() -> None:
 def test_a_pause_during_the_end_hooks_keeps_what_they_did() -> None:
     paused = then(at_the_end().when(PAUSE).then(FlowPaused))
     assert paused.flow.draining
-    done = then(paused.when(complete(paused.flow)).then(HookCompleted))
+    done = then(paused.when(complete(paused.flow)).then(HookCompleted, FlowDrained))
     assert done.flow.status is Status.PAUSED
     done.when(RESUME).then(FlowResumed, FlowCompleted)
 
@@ -95,7 +96,7 @@ def test_the_end_hooks_wait_for_a_flow_that_was_paused_before_them() -> None:
     first = after(HOOKS)
     second = then(first.when(complete(first.flow)))
     paused = then(second.when(PAUSE))
-    drained = then(paused.when(complete(paused.flow)).then(PhaseCompleted, CheckpointCreated))
+    drained = then(paused.when(complete(paused.flow)).then(PhaseCompleted, CheckpointCreated, FlowDrained))
     drained.when(RESUME).then(FlowResumed, HookStarted)
 
 
@@ -143,7 +144,7 @@ def test_a_failed_flow_is_failed_at_once_and_its_error_hooks_run() -> None:
     assert answer.flow.status is Status.FAILED
     assert answer.flow.run is not None
     assert (answer.flow.run.hook, answer.flow.run.phase_name) == ("error", "opening")
-    assert allowed(answer.flow, TYPES) == ["execute", "iterate", "cancel", "delete"]
+    assert allowed(answer.flow, TYPES) == ["execute", "retry", "iterate", "cancel", "delete"]
     assert next_action(answer.flow, TYPES)["message"].endswith("execute it again or cancel the flow")
 
 
@@ -303,7 +304,7 @@ def test_a_phase_may_say_that_an_open_target_fails_it() -> None:
 def test_a_flow_that_waits_for_a_target_can_be_executed_paused_and_cancelled() -> None:
     flow = after(HOOKS)
     waiting = then(flow.when(away(flow)))
-    assert allowed(waiting.flow, TYPES) == ["execute", "pause", "cancel", "delete"]
+    assert allowed(waiting.flow, TYPES) == ["execute", "retry", "pause", "cancel", "delete"]
     waiting.when(EXECUTE).then(PhaseStarted)
     paused = then(waiting.when(PAUSE).then(FlowPaused))
     assert paused.flow.timers == {}
@@ -347,3 +348,26 @@ def test_end_hooks_that_give_way_go_on_elsewhere_also_while_the_flow_is_paused()
     assert back.phase("closing").status is PhaseStatus.COMPLETED
     assert back.run is not None
     assert back.run.hook == "end"
+
+
+def test_error_hooks_run_anew_for_another_failure_though_the_first_ones_waited_to_be_tried_again() -> None:
+    flow = failed()
+    run = flow.flow.run
+    assert run is not None
+    step = RecordSteps(flow_id=FLOW_ID, run_id=run.run_id, token=run.token, results={"hook:error:advise:1": {"a": 1}})
+    stepped = then(flow.when(step))
+    waiting = then(stepped.when(fail(stepped.flow)).then(HookFailed, PhaseRetryScheduled))
+    assert waiting.flow.phase("opening").steps
+    again = then(waiting.when(EXECUTE).then(PhaseStarted))
+    assert again.flow.phase("opening").steps == {}
+
+
+def test_error_hooks_of_a_failed_end_run_anew_too() -> None:
+    ending = at_the_end()
+    lost = then(ending.when(fail(ending.flow, retryable=False)))
+    run = lost.flow.run
+    assert run is not None
+    step = RecordSteps(flow_id=FLOW_ID, run_id=run.run_id, token=run.token, results={"hook:error:advise:1": {"a": 1}})
+    stepped = then(lost.when(step))
+    waiting = then(stepped.when(fail(stepped.flow)).then(HookFailed, PhaseRetryScheduled))
+    assert then(waiting.when(EXECUTE).then(HookStarted)).flow.phase("closing").steps == {}

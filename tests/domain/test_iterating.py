@@ -164,7 +164,7 @@ def test_a_phase_that_runs_or_waits_for_its_next_attempt_is_waited_for() -> None
     running = after(CREATE, EXECUTE)
     running.when(ITERATE).then_refused(PhaseAlreadyRunning, allowed=["pause", "cancel", "delete"])
     retrying = again(running.when(fail(running.flow)))
-    retrying.when(ITERATE).then_refused(PhaseAlreadyRunning, allowed=["execute", "pause", "cancel", "delete"])
+    retrying.when(ITERATE).then_refused(PhaseAlreadyRunning, allowed=["execute", "retry", "pause", "cancel", "delete"])
     begun = again(retrying.when(fire(retrying.flow, "retry")))
     begun.when(ITERATE).then_refused(PhaseAlreadyRunning)
 

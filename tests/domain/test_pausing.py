@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from domain.commands import CreateFlow
-from domain.errors import FlowDoesNotPause, FlowHasFailed, FlowNotPaused, PhaseNotPausable
-from domain.events import CheckpointCreated, FlowPaused, FlowResumed, PhaseCompleted, PhaseStarted
+from domain.commands import CreateFlow, HandBackRun, PauseFlow
+from domain.errors import FlowDoesNotPause, FlowHasFailed, FlowNotPaused, FlowPausedNow, PhaseNotPausable
+from domain.events import (
+    CheckpointCreated,
+    FlowCancelled,
+    FlowDrained,
+    FlowFailed,
+    FlowPaused,
+    FlowResumed,
+    InputRequested,
+    PhaseCompleted,
+    PhaseFailed,
+    PhaseRetryScheduled,
+    PhaseStarted,
+    RunHandedBack,
+)
+from domain.view import row
 from domain.words import PhaseStatus, Status
-from tests.examples import CREATE, CREATE_AUTO, EXECUTE, FLOW_ID, PAUSE, RESUME
-from tests.spec import Given, after, ask, complete, fail, meta
+from tests.examples import CANCEL, CREATE, CREATE_AUTO, EXECUTE, FLOW_ID, PAUSE, RESUME
+from tests.spec import TYPES, Given, after, ask, complete, fail, meta
 
 
 def test_a_pause_between_phases_holds_at_once() -> None:
@@ -49,7 +63,7 @@ def test_a_phase_may_refuse_pauses() -> None:
 def test_a_failed_flow_is_not_paused() -> None:
     flow = after(CREATE, EXECUTE)
     failed = Given(flow.when(fail(flow.flow, retryable=False)).flow)
-    failed.when(PAUSE).then_refused(FlowHasFailed, allowed=["execute", "iterate", "cancel", "delete"])
+    failed.when(PAUSE).then_refused(FlowHasFailed, allowed=["execute", "retry", "iterate", "cancel", "delete"])
 
 
 def test_a_type_that_does_not_pause_does_not_offer_it() -> None:
@@ -71,7 +85,7 @@ def test_a_pause_says_who_when_and_why() -> None:
 
 def test_a_flow_that_goes_on_by_itself_starts_its_next_phase_when_it_is_resumed() -> None:
     flow = after(CREATE_AUTO, PAUSE)
-    drained = Given(flow.when(complete(flow.flow, answer=1)).then(PhaseCompleted, CheckpointCreated).flow)
+    drained = Given(flow.when(complete(flow.flow, answer=1)).then(PhaseCompleted, CheckpointCreated, FlowDrained).flow)
     answer = drained.when(RESUME).then(FlowResumed, PhaseStarted)
     assert answer.flow.current_phase == "second"
 
@@ -102,3 +116,47 @@ def test_a_flow_can_be_paused_while_a_retry_waits() -> None:
 def test_a_flow_is_paused_and_resumed_as_often_as_wanted() -> None:
     flow = after(CREATE, PAUSE, RESUME, PAUSE, RESUME)
     flow.when(EXECUTE).then(PhaseStarted)
+
+
+def test_a_flow_that_drains_says_how_many_runs_do_and_when_the_last_has_ended() -> None:
+    draining = after(CREATE, EXECUTE, PAUSE)
+    before = row(draining.flow, TYPES)
+    assert (before["draining"], before["flow_metadata"]["draining_runs"]) == (True, 1)
+    assert before["flow_metadata"]["paused"]["drained_at"] is None
+    assert before["next_action"]["message"] == "The flow is paused; work in progress is draining (1 run)"
+    drained = draining.when(complete(draining.flow), asked=meta("mfo", seconds=9))
+    now = row(drained.then(PhaseCompleted, CheckpointCreated, FlowDrained).flow, TYPES)
+    assert (now["draining"], now["flow_metadata"]["draining_runs"]) == (False, 0)
+    assert now["flow_metadata"]["paused"]["drained_at"] == "2026-11-20T12:00:09Z"
+
+
+def test_a_flow_that_has_nothing_in_hand_is_drained_at_once() -> None:
+    paused = after(CREATE).when(PAUSE).then(FlowPaused).flow.paused
+    assert paused is not None
+    assert paused.drained_at == meta().at
+
+
+def test_whatever_ends_the_last_run_is_told_with_it() -> None:
+    draining = after(CREATE, EXECUTE, PAUSE)
+    run = draining.flow.run
+    assert run is not None
+    draining.when(fail(draining.flow)).then(PhaseFailed, PhaseRetryScheduled, FlowDrained)
+    draining.when(ask(draining.flow, "answer")).then(InputRequested, FlowDrained)
+    back = HandBackRun(flow_id=FLOW_ID, run_id=run.run_id, token=run.token)
+    draining.when(back).then(RunHandedBack, FlowDrained)
+
+
+def test_a_flow_that_is_resumed_or_fails_before_it_has_drained_says_nothing_of_it() -> None:
+    draining = after(CREATE, EXECUTE, PAUSE)
+    draining.when(RESUME).then(FlowResumed)
+    draining.when(fail(draining.flow, retryable=False)).then(PhaseFailed, FlowFailed)
+    draining.when(CANCEL).then(FlowCancelled)
+
+
+def test_a_pause_in_hand_is_not_changed_by_another() -> None:
+    running = PauseFlow(flow_id=FLOW_ID, timers="running")
+    frozen = PauseFlow(flow_id=FLOW_ID, timers="frozen")
+    after(CREATE, PAUSE).when(frozen).then_nothing()
+    after(CREATE, running).when(PAUSE).then_nothing()
+    refused = after(CREATE, running).when(frozen).then_refused(FlowPausedNow, allowed=["resume", "cancel", "delete"])
+    assert "timers running" in refused.detail

@@ -13,6 +13,7 @@ from domain.deciding.following import next_action
 from domain.errors import RegistrationError
 from domain.events import (
     CheckpointCreated,
+    FlowDrained,
     FlowFailed,
     PhaseCompleted,
     PhaseFailed,
@@ -194,7 +195,7 @@ def test_a_recovery_of_another_phase_stays_shown() -> None:
 def test_a_paused_flow_recovers_when_it_is_resumed() -> None:
     flow = at(2)
     paused = again(flow.when(PAUSE))
-    failed = again(paused.when(fail(paused.flow, kind="unknown")).then(PhaseFailed, RecoveryStarted))
+    failed = again(paused.when(fail(paused.flow, kind="unknown")).then(PhaseFailed, RecoveryStarted, FlowDrained))
     assert failed.flow.status is Status.PAUSED
     resumed = failed.when(RESUME)
     assert isinstance(resumed.facts[-1], PhaseStarted)

@@ -9,6 +9,7 @@ from domain.errors import RegistrationError
 from domain.events import (
     CheckpointCreated,
     FlowCompleted,
+    FlowDrained,
     FlowFailed,
     FlowPaused,
     PhaseCompleted,
@@ -110,7 +111,7 @@ def test_a_failure_that_does_no_harm_is_passed_over() -> None:
 
 def test_a_failure_passed_over_in_a_pause_waits_for_the_pause_to_end() -> None:
     flow = after(BY_ITSELF, PAUSE)
-    paused = flow.when(failure(flow.flow, "permanent")).then(PhaseFailed, PhaseSkipped)
+    paused = flow.when(failure(flow.flow, "permanent")).then(PhaseFailed, PhaseSkipped, FlowDrained)
     assert paused.flow.status is Status.PAUSED
     assert Given(paused.flow).when(RESUME).flow.current_phase == "careful"
 
@@ -130,7 +131,7 @@ def test_a_failure_may_pause_the_flow_until_somebody_has_seen_to_it() -> None:
 
 def test_a_failure_that_pauses_a_paused_flow_pauses_it_once() -> None:
     flow = Given(careful().when(PAUSE).flow)
-    flow.when(failure(flow.flow, "permission")).then(PhaseFailed, PhaseRetryScheduled)
+    flow.when(failure(flow.flow, "permission")).then(PhaseFailed, PhaseRetryScheduled, FlowDrained)
 
 
 def test_an_error_is_believed_where_it_says_whether_it_may_pass() -> None:

@@ -8,7 +8,17 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
-from domain.commands import CancelFlow, CreateCheckpoint, CreateOptions, ExecutePhase, FireTimer, RollbackFlow
+from domain.commands import (
+    CancelFlow,
+    Command,
+    CreateCheckpoint,
+    CreateOptions,
+    ExecutePhase,
+    FireTimer,
+    RollbackFlow,
+    SkipPhase,
+    StartIteration,
+)
 from domain.deciding.back import compensate_once_stopped
 from domain.deciding.following import next_action
 from domain.deciding.story import Story, allowed, state_sha256
@@ -31,6 +41,7 @@ from domain.events import (
     Compensation,
     FlowCancelled,
     FlowCreated,
+    FlowDrained,
     FlowFailed,
     FlowResumed,
     FlowRolledBack,
@@ -395,17 +406,24 @@ def test_going_back_further_keeps_what_is_left_and_begins_with_it() -> None:
 def test_a_pause_holds_compensations_too() -> None:
     flow = then(by_word(3).when(to("book")))
     flow = then(flow.when(PAUSE))
-    held = flow.when(complete(flow.flow)).then(HookCompleted).flow
+    held = flow.when(complete(flow.flow)).then(HookCompleted, FlowDrained).flow
     assert (held.status, held.undoing is not None) == ("paused", True)
     Given(held).when(RESUME).then(FlowResumed, HookStarted)
-    waits = flow.when(fail(flow.flow)).then(HookFailed, PhaseRetryScheduled).flow
+    waits = flow.when(fail(flow.flow)).then(HookFailed, PhaseRetryScheduled, FlowDrained).flow
     assert waits.timers == {}
     Given(waits).when(RESUME).then(FlowResumed)
     last = then(flow.when(complete(flow.flow)))
     last = then(last.when(RESUME))
     last = then(last.when(PAUSE))
-    still = last.when(complete(last.flow)).then(HookCompleted).flow
+    still = last.when(complete(last.flow)).then(HookCompleted, FlowDrained).flow
     assert (still.status, still.undoing) == ("paused", None)
+
+
+@pytest.mark.parametrize("command", [StartIteration(flow_id=FLOW_ID), SkipPhase(flow_id=FLOW_ID)])
+def test_what_is_left_to_undo_comes_before_anything_new(command: Command) -> None:
+    flow = then(by_word(3).when(to("book")))
+    error = flow.when(command).then_refused(PhaseOutOfOrder)
+    assert "is to be undone first" in error.detail
 
 
 def test_the_deadline_of_the_flow_leaves_what_is_left() -> None:
@@ -469,7 +487,7 @@ def test_a_cancelled_flow_that_cannot_be_undone_has_failed_until_it_is() -> None
     flow = then(by_word(3).when(UNDO))
     ended = then(flow.when(fail(flow.flow, retryable=False, kind="permanent")))
     assert ended.flow.status is Status.FAILED
-    assert allowed(ended.flow, TYPES) == ["execute", "cancel", "delete"]
+    assert allowed(ended.flow, TYPES) == ["execute", "retry", "cancel", "delete"]
     ended.when(to("book")).then_refused(FlowIsOver)
     ended.when(CreateCheckpoint(flow_id=FLOW_ID)).then_refused(FlowIsOver)
     assert ended.when(EXECUTE).then(HookStarted).flow.status is Status.CANCELLED
@@ -518,7 +536,16 @@ def test_a_checkpoint_can_be_asked_for() -> None:
 
 def test_the_verbs_of_going_back_are_named_where_they_are_taken() -> None:
     assert allowed(after(QUIET).flow, TYPES) == ["execute", "pause", "checkpoint", "cancel", "delete"]
-    assert allowed(by_word(1).flow, TYPES) == ["execute", "pause", "iterate", "rollback", "checkpoint", "cancel", "delete"]
+    assert allowed(by_word(1).flow, TYPES) == [
+        "execute",
+        "pause",
+        "skip",
+        "iterate",
+        "rollback",
+        "checkpoint",
+        "cancel",
+        "delete",
+    ]
 
 
 # the preview

@@ -12,6 +12,7 @@ from domain.deciding.story import allowed
 from domain.deciding.suspending import MAX_PAYLOAD_BYTES, MAX_SIGNALS, MAX_SIGNALS_BYTES
 from domain.errors import FlowIsOver, PhaseAlreadyRunning, RunNotCurrent, SignalsFull, SignalTooLarge
 from domain.events import (
+    FlowDrained,
     FlowFailed,
     FlowResumed,
     PhaseFailed,
@@ -193,7 +194,7 @@ def test_a_wait_without_a_limit_outlives_a_pause() -> None:
 
 def test_a_run_that_suspends_while_it_drains_waits_until_the_flow_is_resumed() -> None:
     draining = after(CREATE, EXECUTE, signal(n=1), PAUSE)
-    paused = Given(draining.when(suspend(draining.flow)).then(PhaseSuspended).flow)
+    paused = Given(draining.when(suspend(draining.flow)).then(PhaseSuspended, FlowDrained).flow)
     assert (paused.flow.status, paused.flow.draining) == (Status.PAUSED, False)
     paused.when(RESUME).then(FlowResumed, StepsCompleted, PhaseStarted)
 

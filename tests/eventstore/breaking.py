@@ -48,3 +48,14 @@ async def refuse_events(house: House, flow_id: UUID, code: str = "P0001") -> Non
 async def accept_events(house: House) -> None:
     """Mend what `refuse_events` did."""
     await house.rows("drop function if exists refuse cascade")
+
+
+async def refuse_heads(house: House, flow_id: UUID) -> None:
+    """From now on the store begins no flow with this id; `accept_events` mends it."""
+    await house.rows(
+        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$"
+    )
+    await house.rows(
+        "create trigger refuse before insert on heads for each row"
+        f" when (new.id = '{flow_id}') execute function refuse()"
+    )

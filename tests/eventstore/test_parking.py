@@ -21,7 +21,7 @@ from domain.commands import (
 from domain.errors import KeyReused, StoreUnavailable
 from eventstore.committer import Answer
 from eventstore.parking import FlowNotParked
-from tests.eventstore.breaking import accept_events, broken, readable, refuse_events, unreadable
+from tests.eventstore.breaking import accept_events, broken, readable, refuse_events, refuse_heads, unreadable
 from tests.eventstore.house import House, create, new_tenant, started
 from tests.waiting import until
 
@@ -233,6 +233,39 @@ async def test_what_is_discarded_is_refused_with_who_and_why_and_the_others_go_o
     assert await house.facts(flow.id) == ["FlowCreated", "PhaseStarted", "FlowCancelled"]
 
 
+async def test_a_timer_whose_firing_is_discarded_fires_later(house: House) -> None:
+    flow = await house.begin()
+    await house.fail(flow.id)
+    [(name, token)] = await house.rows("select name, token from timers where flow_id = %s", flow.id)
+    await unreadable(house, flow.id)
+    fired = FireTimer(flow_id=flow.id, timer=name, token=token)
+    assert (await house.ask(fired, "t", source="timer")).outcome == "parked"
+    # as whoever fires does with what waits
+    await house.rows("delete from timers where flow_id = %s", flow.id)
+    assert await house.committer.parking.discard(flow.id, house.envelope(), "look at it first") == "t"
+    assert await waiting(house) == 0
+    [left] = await house.rows(
+        "select name, token, extract(epoch from due_at - mfo_now())::float8 from timers where flow_id = %s", flow.id
+    )
+    assert left[:2] == (name, token)
+    assert 0 < left[2] <= 60
+    await readable(house, flow.id)
+    assert (await house.ask(fired, "t", source="timer")).outcome == "accepted"
+    assert (await house.facts(flow.id))[-1] == "PhaseStarted"
+    log = await house.rows("select outcome from command_log where flow_id = %s and command = 'FireTimer'", flow.id)
+    assert log == [("accepted",)]
+
+
+async def test_a_timer_that_was_set_anew_is_left_as_it_is(house: House) -> None:
+    flow = await house.begin()
+    await house.fail(flow.id)
+    [(name, token, due)] = await house.rows("select name, token, due_at from timers where flow_id = %s", flow.id)
+    await unreadable(house, flow.id)
+    await house.ask(FireTimer(flow_id=flow.id, timer=name, token=token - 1), "old", source="timer")
+    await house.committer.parking.discard(flow.id, house.envelope(), None)
+    assert await house.rows("select token, due_at from timers where flow_id = %s", flow.id) == [(token, due)]
+
+
 async def test_a_worker_s_result_waits_too_and_its_run_is_left_alone_meanwhile(house: House) -> None:
     flow = await house.begin()
     run = await house.run_of(flow.id)
@@ -294,13 +327,7 @@ async def test_secrets_wait_sealed(house: House) -> None:
 
 async def test_a_new_flow_that_cannot_be_begun_waits_with_its_commands(house: House) -> None:
     flow_id = uuid4()
-    await house.rows(
-        "create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no'; end $$"
-    )
-    await house.rows(
-        "create trigger refuse before insert on heads for each row"
-        f" when (new.id = '{flow_id}') execute function refuse()"
-    )
+    await refuse_heads(house, flow_id)
     assert [answer.outcome for answer in await all_of(house, create(flow_id), PauseFlow(flow_id=flow_id))] == [
         "parked"
     ] * 2

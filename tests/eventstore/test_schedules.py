@@ -17,6 +17,7 @@ from eventstore.relay import message
 from eventstore.schedules import ScheduleAnswer
 from projections.app import projections
 from projections.told import from_kafka, from_store
+from tests.eventstore.breaking import accept_events, broken, refuse_heads
 from tests.eventstore.house import House, create, new_tenant, open_house
 
 
@@ -161,3 +162,27 @@ async def test_a_connection_that_was_cut_is_made_anew(house: House) -> None:
         " and pid <> pg_backend_pid() and query like '%%schedules%%'"
     )
     assert (await ask(house, PauseSchedule(schedule_id=command.schedule_id))).outcome == "accepted"
+
+
+async def test_the_id_of_a_parked_flow_is_refused_at_once_and_the_refusal_is_kept(house: House) -> None:
+    flow = await broken(house)
+    assert (await house.ask(PauseFlow(flow_id=flow.id))).outcome == "parked"
+    for command, code in (
+        (wanted(flow.id), "schedule_exists"),
+        (PauseSchedule(schedule_id=flow.id), "schedule_not_found"),
+    ):
+        answer = await ask(house, command, code)
+        assert (answer.outcome, answer.error and answer.error["code"], answer.version) == ("refused", code, 0)
+        again = await ask(house, command, code)
+        assert (again.outcome, again.error) == ("repeated", answer.error)
+    assert await house.one("select count(*) from command_log where flow_id = %s and outcome = 'refused'", flow.id) == 2
+    assert (await house.side.committer.parking.count(flow.id)) == 1
+
+
+async def test_the_id_of_a_flow_that_waits_to_be_begun_is_taken_too(house: House) -> None:
+    flow_id = uuid4()
+    await refuse_heads(house, flow_id)
+    assert (await house.ask(create(flow_id))).outcome == "parked"
+    await accept_events(house)
+    answer = await ask(house, wanted(flow_id))
+    assert (answer.outcome, answer.error and answer.error["code"]) == ("refused", "schedule_exists")

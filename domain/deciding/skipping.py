@@ -1,0 +1,40 @@
+"""What a flow answers to the wish to leave a phase out."""
+
+from __future__ import annotations
+
+from domain.commands import SkipPhase
+from domain.deciding.starting import leave_error_hooks, move_on, next_asked
+from domain.deciding.story import Story, allowed, not_over
+from domain.errors import OutputsInvalid, PhaseNotSkippable, PhaseOutOfOrder
+from domain.events import PhaseSkipped
+from domain.schemas import misfits
+
+
+def skip(story: Story, command: SkipPhase) -> None:
+    """Leave the next phase out, wherever it stands; its run, where one is in hand, is no longer wanted."""
+    not_over(story)
+    flow = story.flow
+    if flow.undoing is not None:
+        raise PhaseOutOfOrder(
+            f"phase {flow.undoing.phase_name} is to be undone first; execute the flow",
+            allowed=allowed(flow, story.types),
+        )
+    following = flow.next_phase
+    if following is None:
+        raise PhaseNotSkippable(
+            "every phase is done; what is left is the flow's end", allowed=allowed(flow, story.types)
+        )
+    config = next_asked(story, command.phase_name, following)
+    if not config.can_skip:
+        raise PhaseNotSkippable(
+            f"phase {config.name} cannot be left out in flows of type {flow.flow_type}",
+            allowed=allowed(flow, story.types),
+        )
+    if command.outputs is not None and config.output_schema is not None:
+        errors = misfits(command.outputs, config.output_schema, "outputs")
+        if errors:
+            told = "; ".join(f"{error.field} {error.message}" for error in errors[:5])
+            raise OutputsInvalid(f"what is to stand in for {config.name} does not fit: {told}", errors=errors)
+    leave_error_hooks(story)
+    story.tell(PhaseSkipped(phase_name=config.name, reason=command.reason, outputs=command.outputs or {}))
+    move_on(story)
