@@ -6,7 +6,9 @@ id and version.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import assert_never
+from uuid import UUID
 
 from domain.commands import (
     CancelFlow,
@@ -17,17 +19,21 @@ from domain.commands import (
     ExecutePhase,
     FailPhase,
     FireTimer,
+    FollowParent,
     HandBackRun,
     PauseFlow,
     ProvideInput,
     ReassignRun,
     RecordSteps,
+    ReportChild,
+    ReportDependency,
     RequestInput,
     ResumeFlow,
     RollbackFlow,
     SkipPhase,
     StartIteration,
 )
+from domain.deciding.relating import follow_parent, report_child, report_dependency
 from domain.deciding.running import complete, fail, let_go, request_input
 from domain.deciding.starting import create, execute, start_hook
 from domain.deciding.steering import cancel, delete, pause, provide_input, resume
@@ -40,16 +46,25 @@ from domain.flow_types import FlowTypes
 from domain.words import Moment, Status
 
 
-def decide(flow: Flow, command: Command, meta: Meta, types: FlowTypes, *, expected_version: int | None = None) -> Story:
+def decide(
+    flow: Flow,
+    command: Command,
+    meta: Meta,
+    types: FlowTypes,
+    *,
+    expected_version: int | None = None,
+    others: Mapping[UUID, Flow] | None = None,
+) -> Story:
     """What `command` brings about: the facts and the flow after them; no facts is silence.
 
-    Raises a `Refused` error when the flow says no.
+    `others` are the flows that the command names (`domain.deciding.kinship.named`), as last seen. Raises a `Refused` error
+    when the flow says no.
     """
     story = Story(flow, meta, types)
     if isinstance(command, CreateFlow):
         if expected_version and not flow.exists:
             raise VersionMoved(f"there is no flow yet, and none at version {expected_version}")
-        create(story, command)
+        create(story, command, others or {})
         return story
     if not flow.exists or (flow.client_account_id, flow.engagement_id) != (meta.client_account_id, meta.engagement_id):
         raise FlowNotFound
@@ -95,6 +110,12 @@ def _answer(story: Story, command: Command) -> None:
             let_go(story, command)
         case FireTimer():
             fire(story, command)
+        case ReportChild():
+            report_child(story, command)
+        case ReportDependency():
+            report_dependency(story, command)
+        case FollowParent():
+            follow_parent(story, command)
         case SkipPhase() | RollbackFlow() | StartIteration():
             raise NotSupported(
                 f"{type(command).__name__} is not supported yet", allowed=allowed(story.flow, story.types)

@@ -8,6 +8,7 @@ MfoError
 │   ├── PhaseUnknown · PhaseOutOfOrder · PhaseAlreadyRunning · PhaseNotPausable
 │   ├── InputsMissing · NothingToAnswer · InputInvalid
 │   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause
+│   ├── ParentNotFound · ParentIsOver · TreeTooLarge · DependencyNotFound · DependencyCircular · FlowGated
 │   ├── RunNotCurrent
 │   ├── VersionMoved
 │   ├── KeyReused
@@ -160,6 +161,44 @@ class FlowDoesNotPause(Refused):
     """Flows of this type cannot be paused."""
 
     code = "pause_not_supported"
+
+
+class ParentNotFound(Refused):
+    """There is no flow with the id that parent_flow_id names."""
+
+    code = "parent_not_found"
+    status = 404
+
+
+class ParentIsOver(Refused):
+    """The parent flow has ended and takes no more children."""
+
+    code = "parent_is_over"
+
+
+class TreeTooLarge(Refused):
+    """The tree of flows would be deeper, or the parent would have more children, than there may be."""
+
+    code = "tree_too_large"
+
+
+class DependencyNotFound(Refused):
+    """There is no flow with one of the ids in dependent_flow_ids."""
+
+    code = "dependency_not_found"
+    status = 404
+
+
+class DependencyCircular(Refused):
+    """The flow would wait for itself, by way of others."""
+
+    code = "dependency_circular"
+
+
+class FlowGated(Refused):
+    """The flow waits until the flows in dependent_flow_ids have completed."""
+
+    code = "flow_gated"
 
 
 class RunNotCurrent(Refused):

@@ -27,6 +27,9 @@ class PlannedPhase(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FlowCreated(Event, frozen=True, kw_only=True):
+    """A flow began. `ancestors` are the flows above it, the root first, its parent last; `dependent_flow_ids` are those
+    that must complete before its first phase begins."""
+
     flow_type: str
     flow_version: str
     flow_name: str
@@ -36,6 +39,9 @@ class FlowCreated(Event, frozen=True, kw_only=True):
     initial_data: Json = {}
     options: Json = {}
     auto_execute: bool = False
+    parent_flow_id: UUID | None = None
+    ancestors: tuple[UUID, ...] = ()
+    dependent_flow_ids: tuple[UUID, ...] = ()
 
 
 class PhaseStarted(Event, frozen=True, kw_only=True):
@@ -201,12 +207,21 @@ class InputProvided(Event, frozen=True, kw_only=True):
 
 
 class FlowPaused(Event, frozen=True, kw_only=True):
+    """`tree`: with all flows under it, where there are any. `by_flow_id`: a verb on that flow, above it, reached it."""
+
     reason: str | None = None
     draining: bool = False
+    tree: bool = True
+    by_flow_id: UUID | None = None
 
 
 class FlowResumed(Event, frozen=True, kw_only=True):
+    """`tree` and `by_flow_id` as in FlowPaused; `paused_by` is the flow whose pause had reached this one."""
+
     reason: str | None = None
+    tree: bool = True
+    by_flow_id: UUID | None = None
+    paused_by: UUID | None = None
 
 
 class FlowCompleted(Event, frozen=True, kw_only=True):
@@ -226,11 +241,45 @@ class FlowFailed(Event, frozen=True, kw_only=True):
 
 
 class FlowCancelled(Event, frozen=True, kw_only=True):
+    """`tree` and `by_flow_id` as in FlowPaused."""
+
     reason: str | None = None
+    tree: bool = True
+    by_flow_id: UUID | None = None
 
 
 class FlowDeleted(Event, frozen=True, kw_only=True):
+    """`tree` and `by_flow_id` as in FlowPaused."""
+
     reason: str | None = None
+    tree: bool = True
+    by_flow_id: UUID | None = None
+
+
+class ChildStarted(Event, frozen=True, kw_only=True):
+    """A flow was created under this one."""
+
+    child_flow_id: UUID
+
+
+class ChildEnded(Event, frozen=True, kw_only=True):
+    """A child came to rest: `completed`, `failed`, `cancelled` or `deleted`.
+
+    `outputs` are those of its last phase, or `{too_large, size_bytes}` where they are more than 4 KiB of JSON; the child's own
+    history has them. A child that failed may be executed again and end another time.
+    """
+
+    child_flow_id: UUID
+    status: str
+    outputs: Json = {}
+    error: Json | None = None
+
+
+class DependencyEnded(Event, frozen=True, kw_only=True):
+    """A flow that this one waits for came to rest: `completed`, `failed`, `cancelled` or `deleted`."""
+
+    dependency_flow_id: UUID
+    status: str
 
 
 FlowEvent = (
@@ -256,6 +305,9 @@ FlowEvent = (
     | FlowFailed
     | FlowCancelled
     | FlowDeleted
+    | ChildStarted
+    | ChildEnded
+    | DependencyEnded
 )
 
 EVENTS: tuple[type[FlowEvent], ...] = (
@@ -281,6 +333,9 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     FlowFailed,
     FlowCancelled,
     FlowDeleted,
+    ChildStarted,
+    ChildEnded,
+    DependencyEnded,
 )
 
 TOPICS: dict[type[FlowEvent], str] = {event: f"mfo.flow.{event.__name__}.v1" for event in EVENTS}

@@ -16,6 +16,9 @@ from msgspec.structs import replace
 
 from domain.events import (
     CheckpointCreated,
+    ChildEnded,
+    ChildStarted,
+    DependencyEnded,
     FlowCancelled,
     FlowCompleted,
     FlowCreated,
@@ -39,6 +42,7 @@ from domain.events import (
     RunReassigned,
     StepsCompleted,
 )
+from domain.relations import Child, Dependency, with_child, with_dependency
 from domain.words import SYSTEM_USER, Moment, PhaseStatus, Status
 
 Json = dict[str, Any]
@@ -180,11 +184,13 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """Who paused the flow, when and why."""
+    """Who paused the flow, when and why. `tree` and `by_flow_id` as in FlowPaused."""
 
     by: str
     at: datetime
     reason: str | None
+    tree: bool = False
+    by_flow_id: UUID | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -201,7 +207,8 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     """What one flow's history adds up to. A flow that does not exist has version 0.
 
     `start_steps` are the results of start hooks, by step; `wrapped_up`: the end hooks are done; `advice` is what the error
-    hooks said about the failure that stands.
+    hooks said about the failure that stands. `ancestors` are the flows above it, the root first, its parent last;
+    `ended_with_tree`: it was cancelled or deleted with all flows under it.
     """
 
     id: UUID
@@ -241,6 +248,10 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     start_steps: Json = {}
     wrapped_up: bool = False
     advice: Json = {}
+    ancestors: tuple[UUID, ...] = ()
+    children: tuple[Child, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
+    ended_with_tree: bool = False
 
     @property
     def exists(self) -> bool:
@@ -261,12 +272,23 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
         """The timers that are set, or would be if the flow were not paused."""
         retry, waiting = self.retry, self.waiting
         set_now = {
-            START_TIMER: self.start,
+            START_TIMER: self.start if not self.gates else None,
             RETRY_TIMER: retry.as_timer if retry is not None else None,
             INPUT_TIMER: waiting.timer if waiting is not None else None,
             DEADLINE_TIMER: self.deadline,
         }
         return {name: timer for name, timer in set_now.items() if timer is not None}
+
+    @property
+    def parent_flow_id(self) -> UUID | None:
+        """The flow that this one is a child of."""
+        return self.ancestors[-1] if self.ancestors else None
+
+    @property
+    def gates(self) -> tuple[Dependency, ...]:
+        """The flows that it waits for before its first phase begins."""
+        ignored = self.options.get("on_dependency_failure") == "ignore"
+        return tuple(each for each in self.dependencies if each.holds(ignored=ignored))
 
     @property
     def priority(self) -> int:
@@ -430,7 +452,8 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 status=flow.status if flow.paused else Status.PROCESSING,
             )
         case FlowPaused():
-            return replace(flow, status=Status.PAUSED, paused=Pause(by=meta.user_id, at=meta.at, reason=fact.reason))
+            paused = Pause(by=meta.user_id, at=meta.at, reason=fact.reason, tree=fact.tree, by_flow_id=fact.by_flow_id)
+            return replace(flow, status=Status.PAUSED, paused=paused)
         case FlowResumed():
             return _resumed(_wound(flow, meta.at))
         case FlowCompleted():
@@ -438,10 +461,16 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
         case FlowFailed():
             return _failed(flow, fact, meta)
         case FlowCancelled():
-            return _ended(flow, Status.CANCELLED, meta)
+            return replace(_ended(flow, Status.CANCELLED, meta), ended_with_tree=fact.tree)
         case FlowDeleted():
             gone = {"reason": fact.reason, "deleted_by": meta.user_id, "deleted_at": meta.at.isoformat()}
-            return replace(_ended(flow, Status.DELETED, meta), deletion=gone)
+            return replace(_ended(flow, Status.DELETED, meta), deletion=gone, ended_with_tree=fact.tree)
+        case ChildStarted():
+            return replace(flow, children=with_child(flow.children, fact.child_flow_id))
+        case ChildEnded():
+            return replace(flow, children=with_child(flow.children, fact.child_flow_id, fact.status))
+        case DependencyEnded():
+            return _dependency_ended(flow, fact, meta)
         case _:  # pragma: no cover
             assert_never(fact)
 
@@ -468,8 +497,26 @@ def _created(flow: Flow, recorded: Recorded, fact: FlowCreated) -> Flow:
         initial_data=fact.initial_data,
         phases=tuple(Phase(name=phase.name, weight=phase.weight) for phase in fact.phases),
         start=(start := _start_of(fact.options, recorded.version, meta.at)),
-        deadline=None if start is not None else _deadline_of(fact.options, recorded.version, meta.at),
+        deadline=None
+        if start is not None or fact.dependent_flow_ids
+        else _deadline_of(fact.options, recorded.version, meta.at),
+        ancestors=fact.ancestors,
+        dependencies=tuple(Dependency(flow_id=flow_id) for flow_id in fact.dependent_flow_ids),
     )
+
+
+def _dependency_ended(flow: Flow, fact: DependencyEnded, meta: Meta) -> Flow:
+    """The flow with one more of those it waits for at rest; after the last, its own times begin to count."""
+    gated = bool(flow.gates)
+    flow = replace(flow, dependencies=with_dependency(flow.dependencies, fact.dependency_flow_id, fact.status))
+    if not gated or flow.gates or flow.status is Status.FAILED:
+        return flow
+    if flow.start is not None:
+        left = flow.start.left(meta.at)
+        start = Timer(token=flow.version, delay_seconds=left, due_at=flow.start.due_at, since=meta.at)
+        return replace(flow, start=start)
+    # a pause that stands has stopped it at this moment, in which all of it is left
+    return replace(flow, deadline=_deadline_of(flow.options, flow.version, meta.at))
 
 
 def _start_of(options: Json, token: int, at: datetime) -> Timer | None:
@@ -724,7 +771,9 @@ def _wound(flow: Flow, at: datetime) -> Flow:
         retry = replace(retry, timer_token=timer.token, delay_seconds=timer.delay_seconds, scheduled_at=at)
     if waiting is not None:
         waiting = replace(waiting, timer=again.get(INPUT_TIMER))
-    return replace(flow, retry=retry, waiting=waiting, start=again.get(START_TIMER), deadline=again.get(DEADLINE_TIMER))
+    return replace(
+        flow, retry=retry, waiting=waiting, start=again.get(START_TIMER, flow.start), deadline=again.get(DEADLINE_TIMER)
+    )
 
 
 def _resumed(flow: Flow) -> Flow:
@@ -744,7 +793,7 @@ def _between(flow: Flow, just: PhaseStatus | None) -> Status:
     """
     if flow.paused is not None:
         return Status.PAUSED
-    if flow.auto_execute and flow.start is None:
+    if flow.auto_execute and flow.start is None and not flow.gates:
         return Status.PROCESSING
     touched = just is not None or any(phase.status is not PhaseStatus.PENDING for phase in flow.phases)
     return Status.WAITING_FOR_INPUT if touched else Status.INITIALIZED

@@ -88,9 +88,9 @@ def row(flow: Flow, types: FlowTypes) -> Json:
         "memory_usage_metrics": _memory(flow),
         "phase_transitions": list(flow.transitions),
         "retry_count": flow.attempts_failed,
-        "parent_flow_id": None,
-        "dependent_flow_ids": [],
-        "child_flow_ids": [],
+        "parent_flow_id": flow.parent_flow_id,
+        "dependent_flow_ids": [str(each.flow_id) for each in flow.dependencies],
+        "child_flow_ids": [str(child.flow_id) for child in flow.children],
         "iteration_number": flow.iteration_number,
         "flow_metadata": {
             "allowed": allowed(flow, types),

@@ -16,11 +16,14 @@ from domain.commands import (
     ExecutePhase,
     FailPhase,
     FireTimer,
+    FollowParent,
     HandBackRun,
     PauseFlow,
     ProvideInput,
     ReassignRun,
     RecordSteps,
+    ReportChild,
+    ReportDependency,
     RequestInput,
     ResumeFlow,
     RollbackFlow,
@@ -29,6 +32,9 @@ from domain.commands import (
 )
 from domain.events import (
     CheckpointCreated,
+    ChildEnded,
+    ChildStarted,
+    DependencyEnded,
     FlowCancelled,
     FlowCompleted,
     FlowCreated,
@@ -58,6 +64,9 @@ from domain.flow_types import FlowCapabilities, FlowTypeConfig, Hooks, PhaseConf
 FLOW_ID = UUID("8a6e0804-2bd0-4672-b79d-d97027f9071a")
 RUN_ID = UUID("11111111-1111-4111-8111-111111111111")
 CHECKPOINT_ID = UUID("22222222-2222-4222-8222-222222222222")
+PARENT_ID = UUID("66666666-6666-4666-8666-666666666666")
+CHILD_ID = UUID("77777777-7777-4777-8777-777777777777")
+OTHER_ID = UUID("88888888-8888-4888-8888-888888888888")
 CLIENT = UUID("33333333-3333-4333-8333-333333333333")
 ENGAGEMENT = UUID("44444444-4444-4444-8444-444444444444")
 OTHER_CLIENT = UUID("55555555-5555-4555-8555-555555555555")
@@ -162,6 +171,9 @@ COMMANDS: tuple[Command, ...] = (
     HandBackRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1, execution_time_ms=4),
     ReassignRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1, reason="worker_lost"),
     FireTimer(flow_id=FLOW_ID, timer="retry", token=4),
+    ReportChild(flow_id=FLOW_ID, child_flow_id=CHILD_ID, status="completed", outputs={"rows": 3}),
+    ReportDependency(flow_id=FLOW_ID, dependency_flow_id=OTHER_ID, status="completed"),
+    FollowParent(flow_id=FLOW_ID, verb="pause", by_flow_id=PARENT_ID, reason="lunch"),
 )
 
 CREATED = FlowCreated(
@@ -286,6 +298,9 @@ FAILED = FlowFailed(
 )
 CANCELLED = FlowCancelled(reason="no longer wanted")
 DELETED = FlowDeleted(reason="made by mistake")
+CHILD_STARTED = ChildStarted(child_flow_id=CHILD_ID)
+CHILD_ENDED = ChildEnded(child_flow_id=CHILD_ID, status="completed", outputs={"rows": 3})
+DEPENDENCY_ENDED = DependencyEnded(dependency_flow_id=OTHER_ID, status="completed")
 
 EVENTS: tuple[FlowEvent, ...] = (
     CREATED,
@@ -310,4 +325,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     FAILED,
     CANCELLED,
     DELETED,
+    CHILD_STARTED,
+    CHILD_ENDED,
+    DEPENDENCY_ENDED,
 )

@@ -9,9 +9,12 @@ from domain.deciding.starting import missing_inputs
 from domain.deciding.story import OVER, THE_END
 from domain.flow import INPUT_TIMER, RETRY_TIMER, START_TIMER, Flow, Phase
 from domain.flow_types import FlowTypes
-from domain.words import Action, Status
+from domain.words import Action, Status, counted
 
 Json = dict[str, Any]
+
+NAMED = 3
+"""How many of the flows that hold another are named in a sentence."""
 
 
 def next_action(flow: Flow, types: FlowTypes) -> Json:
@@ -42,12 +45,26 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
         message = f"{title} waits: {why.get('message', '')}" if why else f"{title} will be tried again"
         until = _until(flow, RETRY_TIMER)
         return _action(Action.WAIT, name, [], message, flow.retry.delay_seconds, until=until)
+    if flow.gates:
+        return _action(Action.WAIT, name, [], _gated(flow, title), seconds)
     if flow.start is not None:
         return _action(Action.WAIT, name, [], f"{title} will be started", seconds, until=_until(flow, START_TIMER))
     if flow.run is not None:
         return _action(Action.WAIT, name, [], "Ending the flow" if flow.run.hook else f"Processing {title}", seconds)
     missing = missing_inputs(flow, config, {}) if config else []
     return _action(Action.EXECUTE_PHASE, name, missing, f"Execute {title}", seconds)
+
+
+def _gated(flow: Flow, title: str) -> str:
+    """Which flows hold it, in a sentence; those first that will not complete by themselves."""
+    ill = [f"{each.flow_id} ({each.status})" for each in flow.gates if each.status is not None]
+    well = [str(each.flow_id) for each in flow.gates if each.status is None]
+    held = [*ill, *well]
+    others = f" and {counted(len(held) - NAMED, 'other')}" if len(held) > NAMED else ""
+    advice = "; complete it there, or cancel this flow" if ill else ""
+    return (
+        f"{title} waits until {', '.join(held[:NAMED])}{others} {'has' if len(held) == 1 else 'have'} completed{advice}"
+    )
 
 
 def _until(flow: Flow, name: str) -> datetime | None:

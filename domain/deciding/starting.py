@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from domain.commands import CreateFlow, ExecutePhase
-from domain.deciding.story import Story, allowed, not_over
+from domain.deciding.kinship import Kinship, kinship_of, not_gated
+from domain.deciding.story import Story, allowed, give_up, not_over
 from domain.errors import (
     FieldError,
     FlowExists,
@@ -18,8 +21,10 @@ from domain.errors import (
     PhaseUnknown,
 )
 from domain.events import (
+    DependencyEnded,
     FlowCompleted,
     FlowCreated,
+    FlowPaused,
     HookFailed,
     HookStarted,
     InputRequested,
@@ -28,28 +33,23 @@ from domain.events import (
 )
 from domain.flow import DONE, Flow
 from domain.flow_types import PhaseConfig, RetryConfig
-from domain.words import Moment, PhaseStatus
+from domain.words import Moment, PhaseStatus, Status
 
 Json = dict[str, Any]
 
 
-def create(story: Story, command: CreateFlow) -> None:
+def create(story: Story, command: CreateFlow, others: Mapping[UUID, Flow]) -> None:
     if story.flow.exists:
         raise FlowExists
     unsupported = [
-        name
-        for name, given in (
-            ("options.notification_emails", command.options.notification_emails),
-            ("parent_flow_id", command.parent_flow_id),
-            ("dependent_flow_ids", command.dependent_flow_ids),
-        )
-        if given
+        name for name, given in (("options.notification_emails", command.options.notification_emails),) if given
     ]
     if unsupported:
         raise NotSupported(
             f"{', '.join(unsupported)}: not supported yet; leave it out",
             errors=[FieldError(name, "not supported yet") for name in unsupported],
         )
+    kin = kinship_of(story.meta, command, others)
     config = story.types.get(command.flow_type)
     given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute", "notification_emails"})
     if config.flow_timeout_seconds is not None:
@@ -65,14 +65,45 @@ def create(story: Story, command: CreateFlow) -> None:
             initial_data=command.initial_data,
             options=given,
             auto_execute=command.options.auto_execute,
+            parent_flow_id=command.parent_flow_id,
+            ancestors=kin.ancestors,
+            dependent_flow_ids=kin.dependencies,
         )
     )
+    _settle_in(story, kin)
+    if story.flow.gates or story.flow.status in (Status.PAUSED, Status.FAILED):
+        return
     start = story.flow.start
     if start is None:
         if command.options.auto_execute:
             go_on(story)
     elif not start.left(story.meta.at):
         go_on(story)
+
+
+def _settle_in(story: Story, kin: Kinship) -> None:
+    """A new flow under a tree that is paused is paused with it, and hears which of those it waits for are at rest."""
+    if kin.paused is not None:
+        held_by, paused = kin.paused
+        story.tell(FlowPaused(reason=paused.reason, by_flow_id=held_by))
+    for flow_id, status in kin.at_rest:
+        dependency_ended(story, flow_id, status)
+
+
+def dependency_ended(story: Story, flow_id: UUID, status: str) -> None:
+    """One of the flows that this one waits for is at rest; where it should fail then, it does."""
+    story.tell(DependencyEnded(dependency_flow_id=flow_id, status=status))
+    flow = story.flow
+    if (
+        status == Status.COMPLETED
+        or flow.options.get("on_dependency_failure") != "fail"
+        or flow.status is Status.FAILED
+        or flow.current_phase is None
+    ):
+        return
+    message = f"the flow {flow_id}, which this one waits for, is {status}"
+    error = {"class": "business_logic", "code": "dependency_failed", "message": message, "retryable": False}
+    give_up(story, flow.current_phase, error)
 
 
 def execute(story: Story, command: ExecutePhase) -> None:
@@ -85,6 +116,7 @@ def execute(story: Story, command: ExecutePhase) -> None:
             f"phase {flow.run.phase_name} is running; wait for it, pause the flow or cancel it",
             allowed=allowed(flow, story.types),
         )
+    not_gated(story)
     following = flow.next_phase
     if following is None:
         _execute_end(story, command)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from domain.commands import CancelFlow, DeleteFlow, PauseFlow, ProvideInput, ResumeFlow
 from domain.deciding.starting import go_on, start_phase, try_again
 from domain.deciding.story import Story, allowed, not_over
@@ -40,7 +42,8 @@ def provide_input(story: Story, command: ProvideInput) -> None:
         go_on(story)
 
 
-def pause(story: Story, command: PauseFlow) -> None:
+def pause(story: Story, command: PauseFlow, *, by: UUID | None = None) -> None:
+    """Pause the flow; with `by`, since a flow above it was. A whole tree waits for a phase that cannot be paused to end."""
     flow = story.flow
     not_over(story)
     if flow.paused is not None:
@@ -49,21 +52,24 @@ def pause(story: Story, command: PauseFlow) -> None:
         raise FlowHasFailed(allowed=allowed(flow, story.types))
     if not story.type.capabilities.supports_pause_resume:
         raise FlowDoesNotPause(f"flows of type {flow.flow_type} cannot be paused", allowed=allowed(flow, story.types))
-    if flow.run is not None and not story.type.phase(flow.run.phase_name).can_pause:
+    if by is None and flow.run is not None and not story.type.phase(flow.run.phase_name).can_pause:
         raise PhaseNotPausable(
             f"phase {flow.run.phase_name} cannot be paused; wait until it has ended", allowed=allowed(flow, story.types)
         )
-    story.tell(FlowPaused(reason=command.reason, draining=flow.run is not None))
+    tree = command.tree is not False
+    story.tell(FlowPaused(reason=command.reason, draining=flow.run is not None, tree=tree, by_flow_id=by))
 
 
-def resume(story: Story, command: ResumeFlow) -> None:
+def resume(story: Story, command: ResumeFlow, *, by: UUID | None = None) -> None:
+    """Go on; with `by`, since a flow above it does."""
     flow = story.flow
     not_over(story)
     if flow.paused is None:
         raise FlowNotPaused(allowed=allowed(flow, story.types))
-    story.tell(FlowResumed(reason=command.reason))
+    tree, paused_by = command.tree is not False, flow.paused.by_flow_id
+    story.tell(FlowResumed(reason=command.reason, tree=tree, by_flow_id=by, paused_by=paused_by))
     flow = story.flow
-    if flow.run is not None or flow.waiting is not None:
+    if flow.run is not None or flow.waiting is not None or flow.gates:
         return
     waits = flow.timers.get(START_TIMER) or flow.timers.get(RETRY_TIMER)
     if waits is not None:
@@ -80,13 +86,15 @@ def resume(story: Story, command: ResumeFlow) -> None:
         go_on(story)
 
 
-def cancel(story: Story, command: CancelFlow) -> None:
+def cancel(story: Story, command: CancelFlow, *, by: UUID | None = None) -> None:
+    """End the flow; with `by`, since a flow above it was."""
     if story.flow.status is Status.CANCELLED:
         return
     not_over(story)
-    story.tell(FlowCancelled(reason=command.reason))
+    story.tell(FlowCancelled(reason=command.reason, tree=command.tree is not False, by_flow_id=by))
 
 
-def delete(story: Story, command: DeleteFlow) -> None:
+def delete(story: Story, command: DeleteFlow, *, by: UUID | None = None) -> None:
+    """Hide the flow; with `by`, since a flow above it was."""
     if story.flow.status is not Status.DELETED:
-        story.tell(FlowDeleted(reason=command.reason))
+        story.tell(FlowDeleted(reason=command.reason, tree=command.tree is not False, by_flow_id=by))

@@ -81,7 +81,7 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
     verbs: list[str] = []
     if flow.paused is not None:
         verbs.append("resume")
-    elif flow.run is None or flow.run.hook == Moment.ERROR:
+    elif (flow.run is None or flow.run.hook == Moment.ERROR) and not flow.gates:
         verbs.append("execute")
     if flow.waiting is not None:
         verbs.append("input")
