@@ -291,6 +291,34 @@ class WaitingFor(Document):
     limit: int | None
 
 
+class TreeCounts(Document):
+    """The flows under a flow, on every level, the flow itself not counted; as far as the read model has them."""
+
+    flows: int
+    draining: int = Field(description="How many are paused, but their work has not stopped yet.")
+    statuses: dict[FlowStatus, int] = Field(description="How many have which status.")
+
+
+class TreeNode(Document):
+    """A flow with those under it."""
+
+    flow_id: UUID
+    flow_name: str
+    flow_type: str
+    status: FlowStatus
+    current_phase: str | None
+    progress: float
+    draining: bool
+    children: list[TreeNode]
+
+
+class FlowTree(TreeNode):
+    """A flow with all flows under it, as far as the read model has them; each level in the order of their making."""
+
+    below: TreeCounts
+    truncated: bool = Field(description="There are more than 5,000 flows under it; the deepest were left out.")
+
+
 class FlowStatusAnswer(Document):
     """Where a flow stands."""
 
@@ -308,6 +336,7 @@ class FlowStatusAnswer(Document):
     )
     phases: list[PhaseView]
     draining: bool
+    tree: TreeCounts | None = Field(description="The flows under it, where it has children.")
     input_request: Json | None
     mapping_suggestions: list[MappingSuggestion] = Field(
         description="While the flow waits for field mappings; else empty."

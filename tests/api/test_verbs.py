@@ -109,10 +109,9 @@ async def test_what_is_not_supported_says_so(api: Api) -> None:
     for verb in ("rollback", "skip", "iterate"):
         body = problem(await api.post(f"/flows/{made['flow_id']}/{verb}", {"reason": "why not"}), 409, "not_supported")
         assert "pause" in body["allowed"]
+    options = {"notification_emails": ["team@example.com"]}
     problem(
-        await api.post("/flows", {"flow_type": "discovery", "flow_name": "x", "parent_flow_id": str(uuid4())}),
-        409,
-        "not_supported",
+        await api.post("/flows", {"flow_type": "discovery", "flow_name": "x", "options": options}), 409, "not_supported"
     )
 
 
