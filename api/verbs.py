@@ -84,7 +84,7 @@ async def _ended(asking: Caller, flow: Flow, run: Run, seconds: float) -> Respon
         # hooks that run after the phase change nothing about its result
         going_on = any(
             part is not None and part.phase_name == phase.name and part.hook is None for part in (flow.run, flow.retry)
-        )
+        ) or (flow.suspended is not None)
         if not going_on:
             place = await asking.rows.place(flow.id, flow.version)
             body = {

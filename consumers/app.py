@@ -77,6 +77,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             recycle_mb=config.worker_recycle_mb,
             on_progress=keeper.on_progress,
             on_steps=keeper.on_steps,
+            on_flow=keeper.on_flow,
         )
         stack.push_async_callback(pool.stop)
         if await _unless(stop, pool.start()) is None:

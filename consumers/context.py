@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID, uuid5
 
 import structlog
 
 from consumers.signals import Signals
 from consumers.threads import Threads
+from domain.commands import MAX_WAIT_SECONDS
+from domain.conditions import TIMED_OUT, told
 
 Outputs = dict[str, Any]
 T = TypeVar("T")
 
 MAX_COUNT = 2**53
 MAX_PROGRESS_MESSAGE = 500
+MAX_SIGNAL_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,26 @@ class Past(Protocol):
         ...
 
 
+class ChildFlows(Protocol):
+    """The flows under the run's own (`consumers/family.py`)."""
+
+    async def start(self, body: dict[str, Any]) -> str:
+        """Have a child flow made; raises Permanent where it is refused."""
+        ...
+
+    async def check(self, flow_ids: Sequence[str]) -> list[str]:
+        """The ids as they are written, each once; raises Permanent for one that is no child."""
+        ...
+
+    async def results(self, standing: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
+        """How these children stand, with their outputs or error."""
+        ...
+
+    async def cancel(self, flow_ids: Sequence[str], reason: str) -> None:
+        """Have children cancelled, with all flows under them."""
+        ...
+
+
 class DurableSteps(Protocol):
     """Parts of a phase's work whose results are kept (`consumers/steps.py`)."""
 
@@ -92,6 +115,10 @@ class DurableSteps(Protocol):
         self, name: str, items: Iterable[Any], work: Callable[[Any], Any], *, at_most: int = 8, retries: int = 2
     ) -> list[Any]:
         """The results of a step for each item, in order."""
+        ...
+
+    def wait(self, about: str, until: dict[str, Any], timeout_seconds: float | None, *, before: str = "") -> Any:
+        """The outcome of something outside; raises RunSuspended where there is none yet."""
         ...
 
 
@@ -229,6 +256,7 @@ class PhaseContext:
     targets: Targets | None = None
     hook: str = ""
     error: Mapping[str, Any] = field(default_factory=dict)
+    family: ChildFlows | None = None
 
     @property
     def cancelled(self) -> bool:
@@ -290,6 +318,102 @@ class PhaseContext:
         self.signals.check()
         return await self.steps.map(name, items, work, at_most=at_most, retries=retries)
 
+    async def wait_for(self, name: str, timeout_seconds: float | None = None) -> dict[str, Any]:
+        """Wait for a signal of this name, at most so long (none: for ever): `{payload, signal_id, received_at, sent_by}`.
+
+        Signals are taken up in the order in which they came, each once; one that came before anybody waited is found. The
+        run ends meanwhile and its place is free: when the signal is there the handler begins anew, as the same attempt,
+        with the steps that have results; `timeout_seconds` of the phase does not count what is waited. Raises TimedOut when
+        the time is up; also in a repeat of the attempt, because the outcome is kept like a step's result.
+        """
+        if not 0 < len(name) <= MAX_SIGNAL_NAME or not name.strip() or "\x00" in name:
+            raise Permanent("wait_invalid", f"the name of a signal has 1 to {MAX_SIGNAL_NAME} characters")
+        found: dict[str, Any] = self._outcome(f"signal:{name}", {"kind": "signal", "name": name}, timeout_seconds)
+        return found
+
+    async def start_flow(
+        self,
+        flow_type: str,
+        flow_name: str,
+        initial_data: Mapping[str, Any] | None = None,
+        *,
+        step: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        description: str | None = None,
+        depends_on: Sequence[str] = (),
+    ) -> str:
+        """Make a child of this flow, which begins at once unless `options` say `auto_execute: false`; its flow id.
+
+        A step of the name `step` (left out: the flow's name): whoever asks again under it, in whichever attempt, gets the
+        same child. Raises Permanent where the flow cannot be made, with the code of the refusal.
+        """
+        self.signals.check()
+        name = f"flow:{step or flow_name}"
+        body = {
+            "flow_id": self.key(name),
+            "flow_type": flow_type,
+            "flow_name": flow_name,
+            "flow_description": description,
+            "flow_tags": list(tags),
+            "initial_data": dict(initial_data or {}),
+            "options": {"auto_execute": True, **(options or {})},
+            "dependent_flow_ids": list(depends_on),
+        }
+        made: str = await self.steps.step(name, self._family.start, body)
+        return made
+
+    async def wait_flows(
+        self,
+        flow_ids: Sequence[str],
+        mode: Literal["all", "any", "none"] = "all",
+        *,
+        on_failure: Literal["fail", "ignore", "compensate"] = "fail",
+        timeout_seconds: float | None = None,
+    ) -> dict[str, dict[str, Any]]:
+        """Wait for children until all are at rest (`any`: until one has completed, `none`: not at all), as `wait_for` does;
+        `{flow_id: {status, outputs, error}}`, the outputs by phase, status None for one under way.
+
+        Where one did not complete (with `any`: where none did; with `none` it does not matter), `fail` raises FlowsFailed as soon as that is known,
+        `compensate` cancels the others before that, `ignore` leaves it to the handler to look at the statuses. Raises
+        TimedOut when the time is up and Permanent `not_a_child` for a flow that is none.
+        """
+        if mode not in ("all", "any", "none") or on_failure not in ("fail", "ignore", "compensate"):
+            raise Permanent("wait_invalid", "mode is all, any or none; on_failure is fail, ignore or compensate")
+        ids = await self._family.check(flow_ids)
+        until = {
+            "kind": "flows",
+            "flow_ids": ids,
+            "mode": mode,
+            "stop_on_failure": mode == "all" and on_failure != "ignore",
+        }
+        standing = self._outcome("flows", until, timeout_seconds)["flows"]
+        found = await self._family.results(standing)
+        failed = {flow_id: one for flow_id, one in found.items() if one["status"] not in (None, "completed")}
+        enough = mode == "any" and any(one["status"] == "completed" for one in found.values())
+        if not failed or enough or mode == "none" or on_failure == "ignore":
+            return found
+        error = FlowsFailed(failed)
+        if on_failure == "compensate":
+            await self._family.cancel([flow_id for flow_id, one in found.items() if one["status"] is None], str(error))
+        raise error
+
+    @property
+    def _family(self) -> ChildFlows:
+        if self.family is None:
+            raise Permanent("no_flows", "flows cannot be made here")
+        return self.family
+
+    def _outcome(self, about: str, until: dict[str, Any], timeout_seconds: float | None) -> Any:
+        """The outcome of something outside that is waited for; `about` tells one sort of wait from another."""
+        self.signals.check()
+        if timeout_seconds is not None and not 0 < timeout_seconds <= MAX_WAIT_SECONDS:
+            raise Permanent("wait_invalid", f"timeout_seconds is above 0 and at most {MAX_WAIT_SECONDS}")
+        found = self.steps.wait(about, until, timeout_seconds)
+        if found == TIMED_OUT:
+            raise TimedOut(f"{told(until)} did not come within {timeout_seconds:g} s")
+        return found
+
     def target(self, name: str, *, own: bool = False, limits: Limits = DEFAULT_LIMITS) -> Call:
         """Call another system: `async with ctx.target("vcenter.example.com"):`, in a plain function `with`.
 
@@ -341,6 +465,22 @@ class Sync:
         """As `PhaseContext.map`."""
         return self.wait(self._context.map(name, items, work, at_most=at_most, retries=retries))
 
+    def wait_for(self, name: str, timeout_seconds: float | None = None) -> dict[str, Any]:
+        """As `PhaseContext.wait_for`."""
+        return self.wait(self._context.wait_for(name, timeout_seconds))
+
+    def start_flow(
+        self, flow_type: str, flow_name: str, initial_data: Mapping[str, Any] | None = None, **more: Any
+    ) -> str:
+        """As `PhaseContext.start_flow`."""
+        return self.wait(self._context.start_flow(flow_type, flow_name, initial_data, **more))
+
+    def wait_flows(
+        self, flow_ids: Sequence[str], mode: Literal["all", "any", "none"] = "all", **more: Any
+    ) -> dict[str, dict[str, Any]]:
+        """As `PhaseContext.wait_flows`."""
+        return self.wait(self._context.wait_flows(flow_ids, mode, **more))
+
     def asked_to_stop(self, within: float | None = None) -> bool:
         """As `PhaseContext.asked_to_stop`: in a loop, `if ctx.sync.asked_to_stop(1.0)` is a sleep that can be ended."""
         return self.wait(self._context.asked_to_stop(within))
@@ -376,6 +516,20 @@ class NeedsInput(Exception):
 class HandBack(Exception):
     """The handler gives way unfinished, because it was asked to (`ctx.stopping`): no attempt is counted, and the phase goes
     on with the steps that have results, when the flow is resumed or in another process."""
+
+
+class RunSuspended(BaseException):
+    """The run gives way until what its step `step` waits for is there, at most `seconds` (none: for ever).
+
+    Raised by `ctx.wait_for` and its like, never by handlers. No `Exception`, so that a handler which catches those does not
+    go on without what it waits for.
+    """
+
+    def __init__(self, step: str, until: Mapping[str, Any], seconds: float | None) -> None:
+        super().__init__(step)
+        self.step = step
+        self.until = dict(until)
+        self.seconds = seconds
 
 
 class Retryable(Exception):
@@ -416,6 +570,26 @@ class Permanent(Exception):
         self.code = code
         self.detail = detail
         self.fields = fields or []
+
+
+class TimedOut(Permanent):
+    """What was waited for did not come in time. Passed on, it fails the phase; executed again, it waits anew."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("wait_timed_out", detail)
+
+
+class FlowsFailed(Permanent):
+    """Children that were waited for did not complete; the message names each with what it failed of, and so on down."""
+
+    def __init__(self, failed: Mapping[str, Mapping[str, Any]]) -> None:
+        super().__init__("child_failed", "; ".join(_fault(flow_id, one) for flow_id, one in failed.items()))
+
+
+def _fault(flow_id: str, one: Mapping[str, Any]) -> str:
+    error = one["error"]
+    why = f" of {error.get('code')}: {error.get('message')}" if error else ""
+    return f"the child flow {flow_id} is {one['status']}{why}"
 
 
 class ModelRefused(Permanent):

@@ -80,6 +80,15 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     ours: bool
 
 
+class FlowAnswered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The answer to FlowAsked: the error it was refused with, none where it was taken; or the run is no longer the child's."""
+
+    run_id: UUID
+    number: int
+    ours: bool
+    error: Json | None = None
+
+
 class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Give a run up."""
 
@@ -114,12 +123,21 @@ class StepsDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     results: Json
 
 
-class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """How a run ended: `completed` with outputs, `failed` with an error, `input` with what is asked for, `handed_back` to go
-    on later. `stuck`: a thread of its has not ended, so the child has to."""
+class FlowAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A run wants a command put before a child flow of its own; it goes on when it hears FlowAnswered with this number."""
 
     run_id: UUID
-    how: Literal["completed", "failed", "input", "handed_back"]
+    number: int
+    command: Literal["CreateFlow", "CancelFlow"]
+    body: Json
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """How a run ended: `completed` with outputs, `failed` with an error, `input` with what is asked for, `handed_back` to go
+    on later, `suspended` until what `step` waits for is there. `stuck`: a thread of its has not ended, so the child has to."""
+
+    run_id: UUID
+    how: Literal["completed", "failed", "input", "handed_back", "suspended"]
     outputs: Json = {}
     validation_results: Json = {}
     resource_usage: Json = {}
@@ -128,6 +146,9 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     fields: tuple[str, ...] = ()
     message: str = ""
     suggestions: Json = {}
+    step: str = ""
+    until: Json = {}
+    wait_seconds: float | None = None
     execution_time_ms: int = 0
     stuck: bool = False
 
@@ -142,8 +163,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     pid: int
 
 
-ToChild = Begin | Job | Describe | Kept | Asked | Stop
-FromChild = Ready | Alive | Progress | StepsDone | Ended
+ToChild = Begin | Job | Describe | Kept | FlowAnswered | Asked | Stop
+FromChild = Ready | Alive | Progress | StepsDone | FlowAsked | Ended
 
 _encoder = msgspec.json.Encoder()
 to_child = msgspec.json.Decoder(ToChild)

@@ -118,3 +118,6 @@ class _StepsOfHook:
         self, name: str, items: Iterable[Any], work: Callable[[Any], Any], *, at_most: int = 8, retries: int = 2
     ) -> list[Any]:
         return await self._steps.map(f"{self._hook}/{name}", items, work, at_most=at_most, retries=retries)
+
+    def wait(self, about: str, until: dict[str, Any], timeout_seconds: float | None, *, before: str = "") -> Any:
+        return self._steps.wait(about, until, timeout_seconds, before=f"{self._hook}/{before}")

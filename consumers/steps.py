@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
-from consumers.context import Permanent, RateLimited, Retryable
+from consumers.context import Permanent, RateLimited, Retryable, RunSuspended
 from consumers.threads import Threads
+from domain.conditions import WAIT_STEPS
 
 T = TypeVar("T")
 
@@ -33,6 +35,7 @@ class Steps:
         self._waiting: dict[str, Any] = {}
         self._told: list[asyncio.Future[None]] = []
         self._committing: asyncio.Task[None] | None = None
+        self._waits: Counter[str] = Counter()
 
     async def step(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """The result of the step, from an earlier attempt where there is one, else of `work(*arguments)`.
@@ -64,7 +67,7 @@ class Steps:
         if at_most < 1 or retries < 0:
             raise Permanent("step_invalid", "at_most is at least 1, retries at least 0")
         places = asyncio.Semaphore(at_most)
-        failed: list[Exception] = []
+        failed: list[Exception | RunSuspended] = []
 
         async def one(place: int, item: T) -> Any:
             async with places:
@@ -72,7 +75,7 @@ class Steps:
                     return None
                 try:
                     return await self.step(f"{name}[{place}]", self._tried, work, item, retries)
-                except Exception as error:
+                except (Exception, RunSuspended) as error:
                     failed.append(error)
 
         async with asyncio.TaskGroup() as group:
@@ -80,6 +83,18 @@ class Steps:
         if failed:
             raise failed[0]
         return [task.result() for task in tasks]
+
+    def wait(self, about: str, until: Mapping[str, Any], timeout_seconds: float | None, *, before: str = "") -> Any:
+        """The outcome of the run's next wait of this sort; raises RunSuspended where it is not there yet.
+
+        Waits are told apart by their place among those of their sort, so a handler waits in the same order in each attempt.
+        """
+        sort = f"{before}{WAIT_STEPS}{about}"
+        self._waits[sort] += 1
+        name = f"{sort}:{self._waits[sort]}"
+        if name not in self._done:
+            raise RunSuspended(name, until, timeout_seconds)
+        return self._done[name]
 
     async def _tried(self, work: Callable[[T], Any], item: T, retries: int) -> Any:
         pause = FIRST_PAUSE_SECONDS

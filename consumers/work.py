@@ -28,9 +28,11 @@ from consumers.context import (
     Permanent,
     PhaseContext,
     Retryable,
+    RunSuspended,
     TargetOpen,
 )
 from consumers.crews.crew import ProcessCrew
+from consumers.family import Family, Tell
 from consumers.frames import Ended, Job, Json
 from consumers.hooks import Hooks, InHook
 from consumers.phases import PhaseWork
@@ -88,6 +90,7 @@ class _Line(NamedTuple):
     progress: Any
     keep: Any
     crew: ProcessCrew | None
+    tell: Tell | None
 
 
 class TenantArtifacts:
@@ -188,16 +191,24 @@ class Workshop:
         self._memory_mb = memory_mb
         self._crew = crew
 
-    async def run(self, job: Job, progress: Any = None, keep: Any = None, signals: Signals | None = None) -> Ended:
+    async def run(
+        self,
+        job: Job,
+        progress: Any = None,
+        keep: Any = None,
+        signals: Signals | None = None,
+        tell: Tell | None = None,
+    ) -> Ended:
         """Do the run; never raises but for cancellation: RunStuck where a thread of the run goes on all the same.
 
-        `keep(results)` commits results of steps under the run's token.
+        `keep(results)` commits results of steps under the run's token; `tell(command, body)` puts a command before a child
+        flow and gives the error it was refused with.
         """
         began, cpu = perf_counter(), process_time()
         folder, threads = RunFolder(), Threads()
         crew = ProcessCrew(self._crew, folder.path) if self._crew is not None else None
         try:
-            line = _Line(folder, threads, signals or signals_of(job), progress, keep, crew)
+            line = _Line(folder, threads, signals or signals_of(job), progress, keep, crew, tell)
             ended = await self._asked(job, line)
         except asyncio.CancelledError:
             threads.close()
@@ -226,6 +237,14 @@ class Workshop:
             if line.signals.ever_asked:
                 return Ended(run_id=job.run_id, how="handed_back")
             raise Retryable("the handler handed its run back, though nobody had asked it to stop") from None
+        except RunSuspended as waits:
+            return _suspended(job, waits)
+        except BaseExceptionGroup as group:
+            # of a handler that waits for several things at once: they come one after the other
+            several, others = group.split(RunSuspended)
+            if several is None or others is not None:
+                raise
+            return _suspended(job, _first(several))
         except NeedsInput as wanted:
             return Ended(
                 run_id=job.run_id,
@@ -281,7 +300,15 @@ class Workshop:
             progress=line.progress,
             targets=TenantTargets(self._targets, account, asyncio.get_running_loop()) if self._targets else None,
             error=job.error,
+            family=Family(job, self._past, self._whole, line.tell),
         )
+
+    async def _whole(self, client_account_id: UUID, value: Mapping[str, Any]) -> Json:
+        """What an event holds as a handler may see it: in one piece, and in clear."""
+        clear: Json = await self._keyring.unseal(
+            client_account_id, await self._artifacts.unspill(client_account_id, value)
+        )
+        return clear
 
     async def _handle(self, job: Job, context: PhaseContext) -> Ended:
         results: Json = {}
@@ -318,6 +345,15 @@ class Workshop:
         if job.validate_outputs and job.output_schema is not None:
             jsonschema.validate(outputs, job.output_schema)
         return outputs
+
+
+def _suspended(job: Job, waits: RunSuspended) -> Ended:
+    return Ended(run_id=job.run_id, how="suspended", step=waits.step, until=waits.until, wait_seconds=waits.seconds)
+
+
+def _first(group: BaseExceptionGroup[RunSuspended]) -> RunSuspended:
+    found = group.exceptions[0]
+    return _first(found) if isinstance(found, BaseExceptionGroup) else found
 
 
 def signals_of(job: Job) -> Signals:

@@ -223,6 +223,16 @@ class ProvideInput(Verb):
         return dict(self.model_extra or {})
 
 
+class SignalFlow(Command):
+    """Tell the flow something from outside; a handler takes it up with `ctx.wait_for(name)`."""
+
+    name: Name
+    payload: Data = Field(default_factory=dict, description="What there is to say; at most 64 KiB of JSON.")
+    signal_id: Name | None = Field(
+        default=None, description="The sender's own id: a second signal of the flow under it changes nothing."
+    )
+
+
 class SkipPhase(Verb):
     """Leave a phase out."""
 
@@ -291,6 +301,17 @@ class HandBackRun(Command):
     execution_time_ms: int = 0
 
 
+class SuspendRun(Command):
+    """A worker: the run gives way until something outside of it is there; see `PhaseSuspended`."""
+
+    run_id: UUID
+    token: int
+    name: str
+    until: Json
+    timeout_seconds: float | None = None
+    execution_time_ms: int = 0
+
+
 class ReassignRun(Command):
     """The keeper of runs: another worker takes the run over. `token` is that of the worker which no longer has it."""
 
@@ -345,6 +366,7 @@ PUBLIC: dict[str, type[Command]] = {
         PauseFlow,
         ResumeFlow,
         ProvideInput,
+        SignalFlow,
         SkipPhase,
         RollbackFlow,
         CancelFlow,
@@ -355,7 +377,7 @@ PUBLIC: dict[str, type[Command]] = {
 INTERNAL: dict[str, type[Command]] = {
     command.__name__: command
     for command in (
-        *(CompletePhase, RecordSteps, FailPhase, RequestInput, HandBackRun, ReassignRun, FireTimer),
+        *(CompletePhase, RecordSteps, FailPhase, RequestInput, HandBackRun, SuspendRun, ReassignRun, FireTimer),
         *(ReportChild, ReportDependency, FollowParent),
     )
 }

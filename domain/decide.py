@@ -30,14 +30,17 @@ from domain.commands import (
     RequestInput,
     ResumeFlow,
     RollbackFlow,
+    SignalFlow,
     SkipPhase,
     StartIteration,
+    SuspendRun,
 )
 from domain.deciding.relating import follow_parent, report_child, report_dependency
 from domain.deciding.running import complete, fail, let_go, request_input
 from domain.deciding.starting import create, execute, start_hook
 from domain.deciding.steering import cancel, delete, pause, provide_input, resume
 from domain.deciding.story import Story, allowed, current_run
+from domain.deciding.suspending import signal, suspend
 from domain.deciding.timers import fire
 from domain.errors import FlowNotFound, NotSupported, VersionMoved
 from domain.events import StepsCompleted
@@ -106,6 +109,10 @@ def _answer(story: Story, command: Command) -> None:
             cancel(story, command)
         case DeleteFlow():
             delete(story, command)
+        case SuspendRun():
+            suspend(story, command)
+        case SignalFlow():
+            signal(story, command)
         case HandBackRun() | ReassignRun():
             let_go(story, command)
         case FireTimer():

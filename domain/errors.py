@@ -10,6 +10,7 @@ MfoError
 │   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause
 │   ├── ParentNotFound · ParentIsOver · TreeTooLarge · DependencyNotFound · DependencyCircular · FlowGated
 │   ├── RunNotCurrent
+│   ├── SignalTooLarge · SignalsFull
 │   ├── VersionMoved
 │   ├── KeyReused
 │   ├── ScheduleNotFound · ScheduleExists · ScheduleInvalid · ScheduleIsOver · ScheduleBusy · BackfillTooLarge
@@ -111,6 +112,19 @@ class PhaseOutOfOrder(Refused):
     """An earlier phase has not been completed."""
 
     code = "phase_out_of_order"
+
+
+class SignalTooLarge(Refused):
+    """The signal's payload is too large; put what is large where the handler can fetch it, and send where that is."""
+
+    code = "signal_too_large"
+    status = 413
+
+
+class SignalsFull(Refused):
+    """The flow keeps as many signals as it can hold; send it again when the flow has taken some up."""
+
+    code = "signals_full"
 
 
 class PhaseAlreadyRunning(Refused):

@@ -75,6 +75,22 @@ class RunHandedBack(Event, frozen=True, kw_only=True):
     execution_time_ms: int = 0
 
 
+class PhaseSuspended(Event, frozen=True, kw_only=True):
+    """Work gave way until something outside of the run is there; then the same attempt goes on.
+
+    `until` says what is waited for (`domain/conditions.py`), `name` the step that its outcome becomes the result of. With
+    `timeout_seconds` no longer than that, pauses not counted: then the outcome is `{"timed_out": true}`.
+    """
+
+    phase_name: str
+    run_id: UUID
+    attempt: int
+    name: str
+    until: Json
+    timeout_seconds: float | None = None
+    execution_time_ms: int = 0
+
+
 class PhaseCompleted(Event, frozen=True, kw_only=True):
     phase_name: str
     run_id: UUID
@@ -206,6 +222,14 @@ class InputProvided(Event, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class SignalReceived(Event, frozen=True, kw_only=True):
+    """Word from outside: kept in order until the flow waits for one of this name."""
+
+    name: str
+    payload: Json = {}
+    signal_id: str | None = None
+
+
 class FlowPaused(Event, frozen=True, kw_only=True):
     """`tree`: with all flows under it, where there are any. `by_flow_id`: a verb on that flow, above it, reached it."""
 
@@ -287,6 +311,7 @@ FlowEvent = (
     | PhaseStarted
     | RunReassigned
     | RunHandedBack
+    | PhaseSuspended
     | StepsCompleted
     | PhaseCompleted
     | CheckpointCreated
@@ -299,6 +324,7 @@ FlowEvent = (
     | HookFailed
     | InputRequested
     | InputProvided
+    | SignalReceived
     | FlowPaused
     | FlowResumed
     | FlowCompleted
@@ -315,6 +341,7 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     PhaseStarted,
     RunReassigned,
     RunHandedBack,
+    PhaseSuspended,
     StepsCompleted,
     PhaseCompleted,
     CheckpointCreated,
@@ -327,6 +354,7 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     HookFailed,
     InputRequested,
     InputProvided,
+    SignalReceived,
     FlowPaused,
     FlowResumed,
     FlowCompleted,

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
+from domain.conditions import TIMED_OUT, WAIT_STEPS, failed
 from domain.events import (
     CheckpointCreated,
     ChildEnded,
@@ -38,8 +39,10 @@ from domain.events import (
     PhaseRetryScheduled,
     PhaseSkipped,
     PhaseStarted,
+    PhaseSuspended,
     RunHandedBack,
     RunReassigned,
+    SignalReceived,
     StepsCompleted,
 )
 from domain.relations import Child, Dependency, with_child, with_dependency
@@ -183,6 +186,29 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
         return Timer(token=self.timer_token, delay_seconds=self.delay_seconds, since=self.scheduled_at)
 
 
+class Suspended(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that gave way until something outside of it is there; see `PhaseSuspended`."""
+
+    phase_name: str
+    run_id: UUID
+    attempt: int
+    name: str
+    until: Json
+    since: datetime
+    timer: Timer | None = None
+
+
+class Signal(msgspec.Struct, frozen=True, kw_only=True):
+    """Word from outside that nobody has waited for yet; `size_bytes` is that of its payload's JSON."""
+
+    name: str
+    payload: Json
+    signal_id: str | None
+    received_at: datetime
+    sent_by: str
+    size_bytes: int
+
+
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
     """Who paused the flow, when and why. `tree` and `by_flow_id` as in FlowPaused."""
 
@@ -252,6 +278,9 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     children: tuple[Child, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
     ended_with_tree: bool = False
+    suspended: Suspended | None = None
+    signals: tuple[Signal, ...] = ()
+    signal_ids: tuple[str, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -270,11 +299,12 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def alarms(self) -> dict[str, Timer]:
         """The timers that are set, or would be if the flow were not paused."""
-        retry, waiting = self.retry, self.waiting
+        retry, waiting, suspended = self.retry, self.waiting, self.suspended
         set_now = {
             START_TIMER: self.start if not self.gates else None,
             RETRY_TIMER: retry.as_timer if retry is not None else None,
             INPUT_TIMER: waiting.timer if waiting is not None else None,
+            WAIT_TIMER: suspended.timer if suspended is not None else None,
             DEADLINE_TIMER: self.deadline,
         }
         return {name: timer for name, timer in set_now.items() if timer is not None}
@@ -330,9 +360,11 @@ DEFAULT_PRIORITY = 3
 START_TIMER = "start"
 RETRY_TIMER = "retry"
 INPUT_TIMER = "input"
+WAIT_TIMER = "wait"
 DEADLINE_TIMER = "deadline"
 HOOK_STEPS = "hook:"
 """What the names of the steps begin with that hooks are: `hook:<moment>:...`."""
+KEPT_SIGNAL_IDS = 1000
 KEPT_ERRORS = 10
 KEPT_FAILURES = 20
 KEPT_MESSAGE = 500
@@ -385,11 +417,18 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
             spent = phase.execution_time_ms + fact.execution_time_ms
             begun = replace(phase, status=PhaseStatus.PENDING, execution_time_ms=spent)
             return replace(_moved(flow, begun, meta), run=None)
+        case PhaseSuspended():
+            phase = flow.phase(fact.phase_name)
+            spent = phase.execution_time_ms + fact.execution_time_ms
+            begun = replace(phase, status=PhaseStatus.PENDING, execution_time_ms=spent)
+            return replace(_moved(flow, begun, meta), run=None, suspended=_suspended(flow, fact, meta))
+        case SignalReceived():
+            return _received(flow, fact, meta)
         case StepsCompleted():
             phase = flow.phase(fact.phase_name)
             kept = replace(phase, steps={**phase.steps, **fact.results})
             started = {name: fact.results[name] for name in fact.results if _step_of(Moment.START, name)}
-            return replace(_with(flow, kept), start_steps={**flow.start_steps, **started})
+            return _went_on(replace(_with(flow, kept), start_steps={**flow.start_steps, **started}), fact)
         case PhaseCompleted():
             done = replace(
                 flow.phase(fact.phase_name),
@@ -439,6 +478,7 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 run=None,
                 retry=None,
                 waiting=None,
+                suspended=None,
                 error=None,
                 status=_between(flow, left.status),
             )
@@ -570,6 +610,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         inputs={**phase.inputs, **fact.inputs},
         options={**fact.options, "timeout_seconds": fact.timeout_seconds, "max_attempts": fact.max_attempts},
         error=None,
+        steps=phase.steps if flow.status is not Status.FAILED else _kept_waits(phase.steps),
         failures=phase.failures if fact.attempt > 1 else (),
     )
     return replace(
@@ -579,6 +620,7 @@ def _started(flow: Flow, fact: PhaseStarted, meta: Meta) -> Flow:
         options=_with_priority(flow, fact),
         run=run,
         waiting=None,
+        suspended=None,
         retry=None,
         error=None,
         wrapped_up=False,
@@ -635,6 +677,7 @@ def _failed(flow: Flow, fact: FlowFailed, meta: Meta) -> Flow:
         retry=None,
         run=None,
         waiting=None,
+        suspended=None,
         start=None,
         deadline=None,
         advice={},
@@ -761,23 +804,71 @@ def _input_requested(flow: Flow, fact: InputRequested, meta: Meta) -> Flow:
     )
 
 
+def _suspended(flow: Flow, fact: PhaseSuspended, meta: Meta) -> Suspended:
+    seconds = fact.timeout_seconds
+    return Suspended(
+        phase_name=fact.phase_name,
+        run_id=fact.run_id,
+        attempt=fact.attempt,
+        name=fact.name,
+        until=fact.until,
+        since=meta.at,
+        timer=None if seconds is None else Timer(token=flow.version, delay_seconds=seconds, since=meta.at),
+    )
+
+
+def _received(flow: Flow, fact: SignalReceived, meta: Meta) -> Flow:
+    signal = Signal(
+        name=fact.name,
+        payload=fact.payload,
+        signal_id=fact.signal_id,
+        received_at=meta.at,
+        sent_by=meta.user_id,
+        size_bytes=len(msgspec.json.encode(fact.payload)),
+    )
+    ids = flow.signal_ids if fact.signal_id is None else (*flow.signal_ids, fact.signal_id)[-KEPT_SIGNAL_IDS:]
+    return replace(flow, signals=(*flow.signals, signal), signal_ids=ids)
+
+
+def _went_on(flow: Flow, fact: StepsCompleted) -> Flow:
+    """The flow after results of steps: that of the step which waited ends the wait, and takes its signal up."""
+    waited = flow.suspended
+    if waited is None or waited.name not in fact.results:
+        return flow
+    signals = flow.signals
+    if waited.until["kind"] == "signal" and fact.results[waited.name] != TIMED_OUT:
+        taken = next((n for n, signal in enumerate(signals) if signal.name == waited.until["name"]), len(signals))
+        signals = signals[:taken] + signals[taken + 1 :]
+    return replace(flow, suspended=None, signals=signals)
+
+
+def _kept_waits(steps: Json) -> Json:
+    """The results of steps without those of waits that came to nothing: who executes a failed flow again waits anew."""
+    return {
+        name: result
+        for name, result in steps.items()
+        if not (name.rpartition("/")[2].startswith(WAIT_STEPS) and (result == TIMED_OUT or failed(result)))
+    }
+
+
 def _wound(flow: Flow, at: datetime) -> Flow:
     """The flow with its timers going again after a pause."""
     stopped_at = flow.paused.at if flow.paused is not None else at
     again = {name: timer.again(flow.version, stopped_at, at) for name, timer in flow.alarms.items()}
-    retry, waiting = flow.retry, flow.waiting
+    retry, waiting, suspended = flow.retry, flow.waiting, flow.suspended
     if retry is not None:
         timer = again[RETRY_TIMER]
         retry = replace(retry, timer_token=timer.token, delay_seconds=timer.delay_seconds, scheduled_at=at)
     if waiting is not None:
         waiting = replace(waiting, timer=again.get(INPUT_TIMER))
-    return replace(
-        flow, retry=retry, waiting=waiting, start=again.get(START_TIMER, flow.start), deadline=again.get(DEADLINE_TIMER)
-    )
+    if suspended is not None:
+        suspended = replace(suspended, timer=again.get(WAIT_TIMER))
+    flow = replace(flow, retry=retry, waiting=waiting, suspended=suspended)
+    return replace(flow, start=again.get(START_TIMER, flow.start), deadline=again.get(DEADLINE_TIMER))
 
 
 def _resumed(flow: Flow) -> Flow:
-    if flow.run is not None or flow.retry is not None:
+    if flow.run is not None or flow.retry is not None or flow.suspended is not None:
         status = Status.PROCESSING
     elif flow.waiting is not None:
         status = Status.WAITING_FOR_INPUT
@@ -810,7 +901,8 @@ def _ended(flow: Flow, status: Status, meta: Meta) -> Flow:
                 "retryable": False,
             }
             flow = _moved(flow, replace(phase, status=PhaseStatus.FAILED, error=error), meta)
-    return replace(flow, status=status, run=None, waiting=None, retry=None, paused=None, start=None, deadline=None)
+    flow = replace(flow, status=status, run=None, waiting=None, retry=None, paused=None, start=None, deadline=None)
+    return replace(flow, suspended=None, signals=())
 
 
 def _with(flow: Flow, changed: Phase) -> Flow:

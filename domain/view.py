@@ -5,14 +5,16 @@ The projection writes these columns; a strongly consistent read computes the sam
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
+from domain.conditions import told
 from domain.deciding.following import next_action
 from domain.deciding.story import allowed
-from domain.flow import DONE, INPUT_TIMER, Flow, Phase, progress
+from domain.flow import DONE, INPUT_TIMER, WAIT_TIMER, Flow, Phase, progress
 from domain.flow_types import FlowTypes
 from domain.words import PhaseStatus, Status
 
@@ -100,6 +102,8 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "advice": flow.advice or None,
             "run": msgspec.to_builtins(flow.run),
             "retry": msgspec.to_builtins(flow.retry),
+            "suspended": suspended(flow),
+            "signals": signals(flow),
             "timers": timers(flow),
             "attempts": attempts(flow),
             "estimated_completion": estimated_completion(flow, types),
@@ -133,6 +137,22 @@ def timers(flow: Flow) -> list[Json]:
         for name, timer in flow.alarms.items()
     ]
     return sorted(found, key=lambda each: (each["due_at"] or "", each["remaining_seconds"] or 0.0))
+
+
+def suspended(flow: Flow) -> Json | None:
+    """What the phase in hand waits for, none where it waits for nothing: `{phase_name, name, until, message, since,
+    expires_at, ...}`; `expires_at` is empty while the flow is paused."""
+    if flow.suspended is None:
+        return None
+    shown: Json = msgspec.to_builtins(flow.suspended)
+    shown.pop("timer")
+    running = flow.timers.get(WAIT_TIMER)
+    return shown | {"message": told(flow.suspended.until), "expires_at": _iso(running.fires_at) if running else None}
+
+
+def signals(flow: Flow) -> Json:
+    """How many signals of each name are kept until somebody waits for them."""
+    return dict(Counter(signal.name for signal in flow.signals))
 
 
 def attempts(flow: Flow) -> list[Json]:

@@ -34,6 +34,7 @@ from domain.commands import (
     ExecutePhase,
     ProvideInput,
     RequestInput,
+    SignalFlow,
 )
 from domain.decide import decide
 from domain.deciding.kinship import named
@@ -349,6 +350,8 @@ class Committer:
             small = {"inputs": await self._artifacts.spill(account, sealed["inputs"])}
         elif isinstance(command, ProvideInput):
             small = await self._artifacts.spill(account, {name: sealed[name] for name in command.values})
+        elif isinstance(command, SignalFlow):
+            small = {"payload": sealed["payload"]}
         return command.model_copy(update=small), body_hash, msgspec.json.encode({**sealed, **small})
 
     async def _run(self) -> None:

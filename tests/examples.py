@@ -27,8 +27,10 @@ from domain.commands import (
     RequestInput,
     ResumeFlow,
     RollbackFlow,
+    SignalFlow,
     SkipPhase,
     StartIteration,
+    SuspendRun,
 )
 from domain.events import (
     CheckpointCreated,
@@ -54,9 +56,11 @@ from domain.events import (
     PhaseRetryScheduled,
     PhaseSkipped,
     PhaseStarted,
+    PhaseSuspended,
     PlannedPhase,
     RunHandedBack,
     RunReassigned,
+    SignalReceived,
     StepsCompleted,
 )
 from domain.flow_types import FlowCapabilities, FlowTypeConfig, Hooks, PhaseConfig, RetryConfig
@@ -161,6 +165,7 @@ COMMANDS: tuple[Command, ...] = (
     CANCEL,
     DELETE,
     ANSWER,
+    SignalFlow(flow_id=FLOW_ID, name="approved", payload={"by": "crm"}, signal_id="order-7"),
     SkipPhase(flow_id=FLOW_ID),
     RollbackFlow(flow_id=FLOW_ID),
     StartIteration(flow_id=FLOW_ID),
@@ -169,6 +174,15 @@ COMMANDS: tuple[Command, ...] = (
     FailPhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, error={"class": "timeout", "retryable": True}),
     RequestInput(flow_id=FLOW_ID, run_id=RUN_ID, token=1, fields=("answer",), message="please"),
     HandBackRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1, execution_time_ms=4),
+    SuspendRun(
+        flow_id=FLOW_ID,
+        run_id=RUN_ID,
+        token=1,
+        name="wait:signal:approved:1",
+        until={"kind": "signal", "name": "approved"},
+        timeout_seconds=60.0,
+        execution_time_ms=4,
+    ),
     ReassignRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1, reason="worker_lost"),
     FireTimer(flow_id=FLOW_ID, timer="retry", token=4),
     ReportChild(flow_id=FLOW_ID, child_flow_id=CHILD_ID, status="completed", outputs={"rows": 3}),
@@ -200,6 +214,15 @@ STARTED = PhaseStarted(
 )
 REASSIGNED = RunReassigned(phase_name="first", run_id=RUN_ID, token=2, reason="worker_lost")
 HANDED_BACK = RunHandedBack(phase_name="first", run_id=RUN_ID, execution_time_ms=4)
+SUSPENDED = PhaseSuspended(
+    phase_name="first",
+    run_id=RUN_ID,
+    attempt=1,
+    name="wait:signal:approved:1",
+    until={"kind": "signal", "name": "approved"},
+    timeout_seconds=60.0,
+    execution_time_ms=4,
+)
 STEPS = StepsCompleted(phase_name="first", run_id=RUN_ID, results={"fetch": {"rows": 3}})
 COMPLETED = PhaseCompleted(
     phase_name="first",
@@ -278,6 +301,7 @@ ASKED = InputRequested(
     expires_after_seconds=3600.0,
 )
 ANSWERED = InputProvided(phase_name="first", values={"answer": 42}, reason="known")
+SIGNALLED = SignalReceived(name="approved", payload={"by": "crm"}, signal_id="order-7")
 PAUSED = FlowPaused(reason="lunch", draining=True)
 RESUMED = FlowResumed(reason="back")
 FINISHED = FlowCompleted()
@@ -307,6 +331,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     STARTED,
     REASSIGNED,
     HANDED_BACK,
+    SUSPENDED,
     STEPS,
     COMPLETED,
     CHECKPOINT,
@@ -319,6 +344,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     HOOK_FAILED,
     ASKED,
     ANSWERED,
+    SIGNALLED,
     PAUSED,
     RESUMED,
     FINISHED,

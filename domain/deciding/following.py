@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from domain.conditions import told
 from domain.deciding.starting import missing_inputs
 from domain.deciding.story import OVER, THE_END
-from domain.flow import INPUT_TIMER, RETRY_TIMER, START_TIMER, Flow, Phase
+from domain.flow import INPUT_TIMER, RETRY_TIMER, START_TIMER, WAIT_TIMER, Flow, Phase
 from domain.flow_types import FlowTypes
 from domain.words import Action, Status, counted
 
@@ -47,6 +48,9 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
         return _action(Action.WAIT, name, [], message, flow.retry.delay_seconds, until=until)
     if flow.gates:
         return _action(Action.WAIT, name, [], _gated(flow, title), seconds)
+    if flow.suspended is not None:
+        message = f"{title} waits for {told(flow.suspended.until)}"
+        return _action(Action.WAIT, name, [], message, None, until=_until(flow, WAIT_TIMER))
     if flow.start is not None:
         return _action(Action.WAIT, name, [], f"{title} will be started", seconds, until=_until(flow, START_TIMER))
     if flow.run is not None:

@@ -14,6 +14,7 @@ from domain.commands import (
 from domain.deciding.starting import dependency_ended, go_on
 from domain.deciding.steering import cancel, delete, pause, resume
 from domain.deciding.story import OVER, Story
+from domain.deciding.suspending import look
 from domain.events import ChildEnded, ChildStarted
 from domain.words import Status
 
@@ -36,6 +37,7 @@ def report_child(story: Story, command: ReportChild) -> None:
                 error=command.error,
             )
         )
+        look(story)
 
 
 def report_dependency(story: Story, command: ReportDependency) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from domain.commands import CreateFlow, ExecutePhase
+from domain.conditions import told
 from domain.deciding.kinship import Kinship, kinship_of, not_gated
 from domain.deciding.story import Story, allowed, give_up, not_over
 from domain.errors import (
@@ -117,6 +118,11 @@ def execute(story: Story, command: ExecutePhase) -> None:
             allowed=allowed(flow, story.types),
         )
     not_gated(story)
+    if flow.suspended is not None:
+        raise PhaseAlreadyRunning(
+            f"phase {flow.suspended.phase_name} waits for {told(flow.suspended.until)}; it goes on by itself",
+            allowed=allowed(flow, story.types),
+        )
     following = flow.next_phase
     if following is None:
         _execute_end(story, command)

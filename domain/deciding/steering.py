@@ -7,6 +7,7 @@ from uuid import UUID
 from domain.commands import CancelFlow, DeleteFlow, PauseFlow, ProvideInput, ResumeFlow
 from domain.deciding.starting import go_on, start_phase, try_again
 from domain.deciding.story import Story, allowed, not_over
+from domain.deciding.suspending import look
 from domain.errors import (
     FieldError,
     FlowDoesNotPause,
@@ -69,6 +70,9 @@ def resume(story: Story, command: ResumeFlow, *, by: UUID | None = None) -> None
     tree, paused_by = command.tree is not False, flow.paused.by_flow_id
     story.tell(FlowResumed(reason=command.reason, tree=tree, by_flow_id=by, paused_by=paused_by))
     flow = story.flow
+    if flow.suspended is not None:
+        look(story)
+        return
     if flow.run is not None or flow.waiting is not None or flow.gates:
         return
     waits = flow.timers.get(START_TIMER) or flow.timers.get(RETRY_TIMER)

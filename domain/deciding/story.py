@@ -81,10 +81,12 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
     verbs: list[str] = []
     if flow.paused is not None:
         verbs.append("resume")
-    elif (flow.run is None or flow.run.hook == Moment.ERROR) and not flow.gates:
+    elif flow.suspended is None and (flow.run is None or flow.run.hook == Moment.ERROR) and not flow.gates:
         verbs.append("execute")
     if flow.waiting is not None:
         verbs.append("input")
+    if flow.suspended is not None and flow.suspended.until["kind"] == "signal":
+        verbs.append("signals")
     if flow.paused is None and flow.status is not Status.FAILED and _can_pause(flow, types):
         verbs.append("pause")
     return [*verbs, "cancel", "delete"]

@@ -8,8 +8,9 @@ from typing import Any
 from domain.commands import FireTimer
 from domain.deciding.starting import go_on, try_again
 from domain.deciding.story import Story, give_up
+from domain.deciding.suspending import time_is_up
 from domain.events import HookFailed, InputProvided, PhaseFailed, PhaseSkipped
-from domain.flow import DEADLINE_TIMER, INPUT_TIMER, RETRY_TIMER, START_TIMER
+from domain.flow import DEADLINE_TIMER, INPUT_TIMER, RETRY_TIMER, START_TIMER, WAIT_TIMER
 from domain.words import Resolve
 
 Json = dict[str, Any]
@@ -70,5 +71,6 @@ FIRED: dict[str, Callable[[Story], None]] = {
     START_TIMER: go_on,
     RETRY_TIMER: try_again,
     INPUT_TIMER: _input_expired,
+    WAIT_TIMER: time_is_up,
     DEADLINE_TIMER: _flow_timed_out,
 }

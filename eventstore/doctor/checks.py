@@ -64,6 +64,7 @@ select f.flow_id from flow_state_extensions_v1 f
 where f.flow_type = any (array(select distinct name from flow_types))
   and (f.flow_status = 'processing' or (f.flow_status = 'paused' and f.draining))
   and f.updated_at < mfo_now() - make_interval(secs => %s)
+  and (f.flow_metadata ->> 'suspended' is null or f.flow_metadata #>> '{suspended,expires_at}' is not null)
   and not exists (select from runs r where r.flow_id = f.flow_id)
   and not exists (select from timers t where t.flow_id = f.flow_id and t.name <> 'deadline')
   and not exists (select from parked_commands p where p.flow_id = f.flow_id)
@@ -242,7 +243,8 @@ def lacking(flow: Flow, runs: set[tuple[UUID, int]], timers: set[str]) -> str | 
     awaited = set(flow.timers) - {DEADLINE_TIMER}
     if awaited:
         return None if awaited <= timers else "timer"
-    return "next"
+    # what waits for something outside goes on when that is there
+    return "next" if flow.suspended is None else None
 
 
 CAUSES = {

@@ -25,6 +25,7 @@ from domain.commands import (
     ReassignRun,
     RecordSteps,
     RequestInput,
+    SuspendRun,
 )
 from domain.decide import decide
 from domain.errors import MfoError
@@ -34,6 +35,7 @@ from domain.events import (
     PhaseCompleted,
     PhaseFailed,
     PhaseStarted,
+    PhaseSuspended,
     RunHandedBack,
     RunReassigned,
     StepsCompleted,
@@ -233,6 +235,13 @@ def _rebuilt(name: str, fact: FlowEvent, before: Flow) -> Command | None:
             fields=fact.fields,
             message=fact.message,
             suggestions=fact.suggestions,
+            execution_time_ms=fact.execution_time_ms,
+        ),
+        ("SuspendRun", PhaseSuspended): lambda fact: SuspendRun(
+            **run,
+            name=fact.name,
+            until=fact.until,
+            timeout_seconds=fact.timeout_seconds,
             execution_time_ms=fact.execution_time_ms,
         ),
         ("ReassignRun", RunReassigned): lambda fact: ReassignRun(**run, reason=fact.reason),

@@ -27,6 +27,8 @@ from domain.commands import (
     ReassignRun,
     RequestInput,
     ResumeFlow,
+    SignalFlow,
+    SuspendRun,
 )
 from domain.decide import decide
 from domain.deciding.story import OVER, Story, allowed
@@ -45,6 +47,7 @@ KINDS = (
     "hand_back",
     "deadline",
     "away",
+    *("suspend", "signal"),
 )
 # a word is any kind at all, or the n-th of what would be likely now, so that histories grow long
 words = st.lists(st.sampled_from(KINDS) | st.integers(0, 9) | st.integers(0, 9), min_size=5, max_size=30)
@@ -57,10 +60,12 @@ def likely(flow: Flow) -> list[str]:
         more = ["complete", "hand_back"] if flow.run else ["answer"] if flow.waiting else ["timer"]
         return ["resume", "resume", *more]
     if flow.run is not None:
-        failing = ["fail", "fail_for_good", "away", "invalid"]
+        failing = ["fail", "fail_for_good", "away", "invalid", "suspend"]
         return ["complete", "complete_with", "complete", "complete_with", *failing, "ask", "pause", "reassign"]
     if flow.waiting is not None:
         return ["answer", "answer", "execute_with", "pause", "timer"]
+    if flow.suspended is not None:
+        return ["signal", "signal", "timer", "pause"]
     if flow.retry is not None or flow.start is not None:
         return ["timer", "timer", "pause"]
     return ["execute_with", "execute_with", "execute", "pause"]
@@ -94,6 +99,10 @@ def command(kind: str, flow: Flow) -> Command:
         "delete": DeleteFlow(flow_id=FLOW_ID),
         "reassign": ReassignRun(**run),
         "hand_back": HandBackRun(**run),
+        "suspend": SuspendRun(
+            **run, name="wait:signal:go:1", until={"kind": "signal", "name": "go"}, timeout_seconds=5
+        ),
+        "signal": SignalFlow(flow_id=FLOW_ID, name="go"),
         "stale": CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=99),
         "timer": FireTimer(flow_id=FLOW_ID, timer=timer, token=tokens.get(timer, 1)),
         "deadline": FireTimer(flow_id=FLOW_ID, timer="deadline", token=tokens.get("deadline", 1)),
@@ -180,6 +189,8 @@ def test_an_ended_flow_only_takes_its_deletion(start: str, asked: list[Word]) ->
                 "ask",
                 "reassign",
                 "timer",
+                "signal",
+                "suspend",
             }
             if kind in of_hooks:
                 assert story.flow.status is Status.FAILED
@@ -203,17 +214,19 @@ def test_the_parts_of_a_flow_agree_with_each_other(start: str, asked: list[Word]
     for _, _, story in told(start, asked):
         flow = story.flow
         assert (flow.status is Status.PAUSED) is (flow.paused is not None)
-        assert sum(part is not None for part in (flow.run, flow.waiting, flow.retry)) <= 1
+        assert sum(part is not None for part in (flow.run, flow.waiting, flow.retry, flow.suspended)) <= 1
         if flow.status is Status.PROCESSING:
-            assert flow.run or flow.retry
+            assert flow.run or flow.retry or flow.suspended
         if flow.status is Status.FAILED:
             # only the hooks that look at the failure run after it
             assert {part.hook for part in (flow.run, flow.retry) if part is not None} <= {"error"}
             assert flow.waiting is None
+            assert flow.suspended is None
         if flow.status in OVER:
             assert flow.run is None
             assert flow.waiting is None
             assert flow.retry is None
+            assert flow.suspended is None
             assert flow.alarms == {}
         if flow.paused is not None:
             assert flow.timers == {}

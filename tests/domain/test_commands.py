@@ -17,6 +17,7 @@ from domain.commands import (
     ExecutePhase,
     PauseFlow,
     ProvideInput,
+    SignalFlow,
     Tenant,
     tenant_from,
 )
@@ -152,7 +153,8 @@ def test_data_may_be_nested_up_to_the_limit() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in PUBLIC.values() if kind is not ProvideInput])
 def test_an_unknown_field_is_refused_by_every_command(kind: type[Command]) -> None:
-    body = CREATE if kind is CreateFlow else {"flow_id": str(FLOW_ID)}
+    needed = {"name": "approved"} if kind is SignalFlow else {}
+    body = CREATE if kind is CreateFlow else {"flow_id": str(FLOW_ID), **needed}
     assert kind.model_validate(body).flow_id == FLOW_ID
     with pytest.raises(ValidationError, match="color"):
         kind.model_validate({**body, "color": "red"})

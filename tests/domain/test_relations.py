@@ -15,6 +15,7 @@ from domain.commands import (
     PauseFlow,
     ReportChild,
     ReportDependency,
+    SuspendRun,
 )
 from domain.deciding.following import next_action
 from domain.deciding.kinship import MAX_SEARCHED, named
@@ -41,6 +42,8 @@ from domain.events import (
     FlowResumed,
     HookStarted,
     PhaseStarted,
+    PhaseSuspended,
+    StepsCompleted,
 )
 from domain.flow import Flow, Pause
 from domain.relations import MAX_CHILDREN, Child, Dependency
@@ -68,9 +71,10 @@ from tests.examples import (
     PAUSED,
     QUIET,
     RESUME,
+    RUN_ID,
     STARTED,
 )
-from tests.spec import MIDDAY, TYPES, given, meta
+from tests.spec import MIDDAY, TYPES, Given, Then, given, meta
 
 ROOT_ID = UUID("99999999-9999-4999-8999-999999999999")
 UNDER = CREATE.model_copy(update={"parent_flow_id": PARENT_ID})
@@ -410,3 +414,67 @@ def test_what_has_to_be_known_is_asked_for_step_by_step() -> None:
     assert named(AFTER_OTHER, {OTHER_ID: known[OTHER_ID]}) == set()
     many = {UUID(int=n): another(UUID(int=n)) for n in range(MAX_SEARCHED)}
     assert named(create, {**many, PARENT_ID: another(), OTHER_ID: known[OTHER_ID]}) == set()
+
+
+# a run that waits for children
+
+
+def wait(mode: str = "all", *, stop: bool = False, flow_ids: tuple[UUID, ...] = (CHILD_ID, OTHER_ID)) -> SuspendRun:
+    until = {"kind": "flows", "flow_ids": [str(each) for each in flow_ids], "mode": mode, "stop_on_failure": stop}
+    return SuspendRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1, name="wait:flows:1", until=until)
+
+
+def ended(flow_id: UUID, status: str = "completed") -> ChildEnded:
+    return ChildEnded(child_flow_id=flow_id, status=status)
+
+
+def at_work(*facts: object) -> Given:
+    return given(CREATED, STARTED, *facts)  # type: ignore[arg-type]
+
+
+def outcome_of(then: Then) -> dict[str, str | None]:
+    [results] = [fact.results for fact in then.facts if isinstance(fact, StepsCompleted)]
+    flows: dict[str, str | None] = results["wait:flows:1"]["flows"]
+    return flows
+
+
+def test_a_run_waits_until_all_children_are_at_rest() -> None:
+    waiting = at_work(ended(CHILD_ID)).when(wait()).then(PhaseSuspended)
+    assert next_action(waiting.flow, TYPES)["message"] == "First waits for 2 flows"
+    report = ReportChild(flow_id=FLOW_ID, child_flow_id=OTHER_ID, status="failed")
+    then = Given(waiting.flow).when(report)
+    then.then(ChildStarted, ChildEnded, StepsCompleted, PhaseStarted)
+    assert outcome_of(then) == {str(CHILD_ID): "completed", str(OTHER_ID): "failed"}
+
+
+def test_it_may_go_on_with_the_first_that_completes() -> None:
+    waiting = at_work(ended(CHILD_ID, "failed")).when(wait("any")).then(PhaseSuspended)
+    assert next_action(waiting.flow, TYPES)["message"] == "First waits for one of 2 flows"
+    at_work(ended(CHILD_ID)).when(wait("any")).then(PhaseSuspended, StepsCompleted, PhaseStarted)
+    at_work(ended(CHILD_ID, "failed"), ended(OTHER_ID, "cancelled")).when(wait("any")).then(
+        PhaseSuspended, StepsCompleted, PhaseStarted
+    )
+
+
+def test_it_may_wait_for_none_and_learn_how_they_stand() -> None:
+    then = at_work().when(wait("none")).then(PhaseSuspended, StepsCompleted, PhaseStarted)
+    assert outcome_of(then) == {str(CHILD_ID): None, str(OTHER_ID): None}
+
+
+def test_it_may_stop_waiting_when_one_fails() -> None:
+    at_work(ended(CHILD_ID)).when(wait(stop=True)).then(PhaseSuspended)
+    at_work(ended(CHILD_ID, "failed")).when(wait(stop=True)).then(PhaseSuspended, StepsCompleted, PhaseStarted)
+
+
+def test_a_single_flow_is_named() -> None:
+    waiting = at_work().when(wait(flow_ids=(CHILD_ID,))).then(PhaseSuspended)
+    assert next_action(waiting.flow, TYPES)["message"] == f"First waits for the flow {CHILD_ID}"
+
+
+@pytest.mark.parametrize(("status", "kept"), [("completed", True), ("failed", False)])
+def test_who_executes_a_failed_flow_again_asks_anew_how_children_stand_that_had_failed(status: str, kept: bool) -> None:
+    outcome = {"flows": {str(CHILD_ID): status}}
+    steps = StepsCompleted(phase_name="first", run_id=RUN_ID, results={"wait:flows:1": outcome, "other": 1})
+    again = at_work(steps, FAILED).when(EXECUTE).then(PhaseStarted)
+    assert ("wait:flows:1" in again.flow.phase("first").steps) is kept
+    assert again.flow.phase("first").steps["other"] == 1

@@ -1,0 +1,61 @@
+"""Flow types whose phases wait for something outside of the run."""
+
+from __future__ import annotations
+
+import asyncio
+
+from consumers.context import Handler, Outputs, PhaseContext, TimedOut, Validator
+from consumers.phases import runs
+from tests.consumers.flows import entered, flow_type, phase
+
+
+@runs("shared")
+async def collect(ctx: PhaseContext) -> Outputs:
+    """Takes up as many orders as the input says; each run enters that it began."""
+    await ctx.step(f"began {ctx.run_id}", entered, ctx.inputs["ledger"], f"began {ctx.attempt}")
+    found = [await ctx.wait_for("order") for _ in range(ctx.inputs["orders"])]
+    return {"orders": [signal["payload"] for signal in found], "senders": [signal["sent_by"] for signal in found]}
+
+
+@runs("inline")
+async def in_the_loop(ctx: PhaseContext) -> Outputs:
+    return {"said": (await ctx.wait_for("word"))["payload"]}
+
+
+@runs("exclusive")
+def plain(ctx: PhaseContext) -> Outputs:
+    try:
+        return {"said": ctx.sync.wait_for("word", 60)["payload"]}
+    except TimedOut as up:
+        return {"late": up.detail}
+
+
+@runs("shared")
+async def hurried(ctx: PhaseContext) -> Outputs:
+    await ctx.wait_for("word", timeout_seconds=60)
+    return {}
+
+
+@runs("shared")
+async def several(ctx: PhaseContext) -> Outputs:
+    """Waits for three things at once, and stubbornly catches what it can."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ctx.wait_for(name)) for name in ("red", "green")]
+    except Exception:
+        return {"caught": True}
+    blue = await ctx.map("blue", ["blue"], ctx.wait_for)
+    return {"said": [task.result()["payload"]["n"] for task in tasks] + [one["payload"]["n"] for one in blue]}
+
+
+@runs("shared")
+async def secretive(ctx: PhaseContext) -> Outputs:
+    """Shows how a secret in a signal looked to it, by its length."""
+    return {"length": len((await ctx.wait_for("login"))["payload"]["credentials"]["password"])}
+
+
+HANDLERS: dict[str, Handler] = {
+    handler.__name__: handler for handler in (collect, in_the_loop, plain, hurried, several, secretive)
+}
+VALIDATORS: dict[str, Validator] = {}
+FLOW_TYPES = tuple(flow_type(name, phase(name)) for name in HANDLERS)
