@@ -15,7 +15,11 @@ from consumers.relations import FOLLOWED, NAME, Relations
 from domain.commands import SignalFlow
 from domain.flow import Flow
 from domain.words import Status
+from eventstore.database import conninfo
 from eventstore.tasks import end_all
+from tests.chaos.checker import Finding
+from tests.chaos.checker import _legal as legal
+from tests.chaos.record import History, Record, by_flow, load_store
 from tests.consumers.conftest import ended
 from tests.consumers.keeping import at_work
 from tests.eventstore.house import House, config_for
@@ -34,6 +38,16 @@ async def house(database_url: str) -> AsyncIterator[House]:
             yield house
         finally:
             await end_all([task])
+        assert decided_otherwise(house) == []
+
+
+def decided_otherwise(house: House) -> list[Finding]:
+    """What comes out differently when every command is decided again on the flow as it was."""
+    record = Record(plan=[], types=house.side.types)
+    load_store(record, conninfo(house.side.config.database_url, house.side.config.shard))
+    return list(
+        legal(record, {flow_id: History.of(flow_id, stored) for flow_id, stored in by_flow(record.events).items()})
+    )
 
 
 async def begun(house: House, flow_type: str, **data: Any) -> UUID:
