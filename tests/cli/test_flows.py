@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +166,43 @@ def test_a_list_is_one_json_document(
     assert isinstance(document, dict)
     assert run(words) == 0
     assert capsys.readouterr().out.strip()
+
+
+def test_a_flow_and_those_under_it_are_shown_and_steered_together(environment: Environment) -> None:
+    def made(*words: str) -> str:
+        said = mfo("flow", "create", "discovery", *words, "--json", environment=environment)
+        assert said.code == 0, said.err
+        return str(said.document["flow_id"])
+
+    root = made("--name", "Estate")
+    child = made("--name", "Site", "--parent", root)
+    leaf = made("--name", "Rack", "--parent", child)
+    later = made("--name", "Later", "--after", leaf, "--on-dependency-failure", "ignore", "--auto")
+    waits = mfo("flow", "status", later, "--json", environment=environment).document
+    assert (waits["status"], waits["next_action"]["type"]) == ("initialized", "wait")
+    assert leaf in waits["next_action"]["message"]
+
+    def statuses() -> list[str]:
+        shown = mfo("flow", "tree", root, "--json", environment=environment).document
+        below = shown["children"][0]
+        return [shown["status"], below["status"], below["children"][0]["status"]]
+
+    assert statuses() == ["initialized"] * 3
+    assert mfo("flow", "pause", child, "--alone", environment=environment).code == 0
+    until_shown(statuses, ["initialized", "paused", "initialized"])
+    assert mfo("flow", "pause", root, "--reason", "maintenance", environment=environment).code == 0
+    until_shown(statuses, ["paused"] * 3)
+    assert mfo("flow", "resume", root, environment=environment).code == 0
+    until_shown(statuses, ["initialized", "paused", "initialized"])
+    assert mfo("flow", "delete", root, environment=environment).code == 0
+    until_shown(statuses, ["deleted"] * 3)
+    drawn = mfo("flow", "tree", root, environment=environment).out
+    assert f"    {leaf}  Rack (discovery): deleted" in drawn
+    assert "below it: 2 flows (2 deleted)" in drawn
+
+
+def until_shown(shown: Callable[[], list[str]], wanted: list[str]) -> None:
+    """Wait until the read model shows what has followed."""
+    end = time.monotonic() + 60
+    while (found := shown()) != wanted:
+        assert time.monotonic() < end, found

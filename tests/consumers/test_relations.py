@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,7 +16,9 @@ from domain.commands import CancelFlow, CreateOptions, DeleteFlow, ExecutePhase,
 from domain.flow import Flow
 from domain.relations import Child
 from domain.words import Status
+from eventstore.service import ServiceConfig
 from eventstore.tasks import end_all
+from tests.consumers.conftest import client_of, serving
 from tests.eventstore.house import House, create, open_house
 from tests.waiting import until
 
@@ -252,3 +255,31 @@ async def test_what_cannot_be_a_parent_is_refused(house: House) -> None:
     answer = await other.ask(create(parent_flow_id=strangers))
     assert answer.error is not None
     assert answer.error["code"] == "parent_not_found"
+
+
+async def test_a_tree_is_made_and_steered_over_kafka(config: ServiceConfig) -> None:
+    async with serving(config), client_of(config) as client, open_house(config.database_url) as house:
+        house.tenant = client.tenant
+
+        async def made(**body: Any) -> UUID:
+            wanted = {"flow_type": "patient", "flow_name": "x", "options": {"auto_execute": True}, **body}
+            reply = await client.reply(await client.send("CreateFlow", None, wanted))
+            assert reply["outcome"] == "accepted", reply
+            return UUID(reply["flow_id"])
+
+        root = await made()
+        child = await made(parent_flow_id=str(root))
+        waits = await made(dependent_flow_ids=[str(child)], options={"on_dependency_failure": "fail"})
+        await client.send("PauseFlow", root, {"reason": "maintenance"})
+        await have(house, [root, child], Status.PAUSED)
+        await client.send("ResumeFlow", root, {"tree": False})
+        await have(house, [root], Status.PROCESSING)
+        await client.send("CancelFlow", root)
+        await have(house, [root, child], Status.CANCELLED)
+        await have(house, [waits], Status.FAILED)
+        refused = await client.reply(
+            await client.send(
+                "CreateFlow", None, {"flow_type": "patient", "flow_name": "y", "parent_flow_id": str(root)}
+            )
+        )
+        assert refused["error"]["code"] == "parent_is_over"
