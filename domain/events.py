@@ -159,11 +159,13 @@ class PhasePostponed(Event, frozen=True, kw_only=True):
 
 
 class PhaseSkipped(Event, frozen=True, kw_only=True):
-    """A phase was left out, by somebody or because its failure does not matter; `outputs` stand in for its own."""
+    """A phase was left out, by somebody, because its failure does not matter or, `not_taken`, because the flow takes another
+    branch; `outputs` stand in for its own."""
 
     phase_name: str
     reason: str | None = None
     outputs: Json = {}
+    not_taken: bool = False
 
 
 class HookStarted(Event, frozen=True, kw_only=True):

@@ -93,6 +93,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     resource_usage: Json = {}
     agent_insights: tuple[Json, ...] = ()
     failures: tuple[Json, ...] = ()
+    not_taken: bool = False
 
     @property
     def interrupted(self) -> bool:
@@ -472,6 +473,7 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 completed_at=meta.at,
                 outputs=fact.outputs,
                 steps={},
+                not_taken=fact.not_taken,
             )
             return replace(
                 _moved(flow, left, meta),

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from domain.errors import PhaseUnknown, RegistrationError, TypeUnknown
+from domain.graph import check as check_graph
 from domain.words import SENSITIVE_KEYS, FailureClass, Resolve
 
 Json = dict[str, Any]
@@ -50,6 +51,9 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `input_timeout_seconds` is how long the phase waits for an answer (none: for ever), `on_input_timeout` what follows
     when none came: `fail`, `skip` the phase, or go on with the `defaults` in `input_defaults`.
+
+    `follows` are the phases that come before it (none given: the one listed before it), `when` the conditions under which it
+    is gone through (`domain/graph.py`).
     """
 
     name: str
@@ -74,6 +78,8 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     input_defaults: Json = {}
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
+    follows: tuple[str, ...] | None = None
+    when: tuple[Json, ...] = ()
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +110,7 @@ class FlowCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     supports_iterations: bool = True
     max_iterations: int = 10
     supports_scheduling: bool = False
+    parallel_phases: bool = False
 
 
 class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,6 +210,7 @@ class FlowTypes:
             raise RegistrationError(f"{where} repeats the phase {', '.join(repeated)}")
         for phase in config.phases:
             self._check_phase(f"{where}, phase {phase.name!r}", phase, handlers, validators)
+        check_graph(where, config)
         for alias, name in config.phase_aliases.items():
             if name not in names or alias in names:
                 raise RegistrationError(f"{where}: alias {alias!r} must stand for one of {', '.join(names)}")

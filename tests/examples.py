@@ -145,7 +145,20 @@ HOOKED = FlowTypeConfig(
     retry_config=RetryConfig(max_attempts=2, jitter=False),
     hooks=Hooks(start=("look",), before_phase=("note",), after_phase=("tell",), end=("sum_up",), error=("advise",)),
 )
-FLOW_TYPES = (TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED)
+BRANCHING = FlowTypeConfig(
+    name="branching",
+    display_name="Branching",
+    description="Looks, goes one way or the other, or both, and sums up; the long way has two phases",
+    phases=(
+        _phase("look"),
+        _phase("long", follows=("look",), when=({"phase": "look", "output": "found.rows", "op": "gt", "value": 5},)),
+        _phase("longer", follows=("long",)),
+        _phase("short", follows=("look",), when=({"phase": "look", "output": "found.rows", "op": "lt", "value": 9},)),
+        _phase("sum_up", follows=("longer", "short")),
+    ),
+    capabilities=FlowCapabilities(supports_branching=True),
+)
+FLOW_TYPES = (BRANCHING, TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED)
 
 CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")
 CREATE_AUTO = CREATE.model_copy(update={"options": CreateOptions(auto_execute=True)})

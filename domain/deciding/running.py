@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid5
 
 from domain.commands import CompletePhase, FailPhase, HandBackRun, ReassignRun, RequestInput
-from domain.deciding.starting import go_on, limits_of
+from domain.deciding.starting import go_on, leave_out, limits_of
 from domain.deciding.story import Story, current_run, give_up, state_sha256
 from domain.events import (
     CheckpointCreated,
@@ -60,6 +60,7 @@ def complete(story: Story, command: CompletePhase) -> None:
         )
     if story.flow.paused is not None:
         return
+    leave_out(story)
     if story.flow.next_phase is None or story.flow.auto_execute:
         go_on(story)
 

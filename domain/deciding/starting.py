@@ -29,11 +29,13 @@ from domain.events import (
     HookFailed,
     HookStarted,
     InputRequested,
+    PhaseSkipped,
     PhaseStarted,
     PlannedPhase,
 )
 from domain.flow import DONE, Flow
 from domain.flow_types import PhaseConfig, RetryConfig
+from domain.graph import left_out
 from domain.words import Moment, PhaseStatus, Status
 
 Json = dict[str, Any]
@@ -118,6 +120,11 @@ def execute(story: Story, command: ExecutePhase) -> None:
             allowed=allowed(flow, story.types),
         )
     not_gated(story)
+    leave_out(story)
+    flow = story.flow
+    if story.facts and flow.next_phase is None:
+        go_on(story)
+        return
     if flow.suspended is not None:
         raise PhaseAlreadyRunning(
             f"phase {flow.suspended.phase_name} waits for {told(flow.suspended.until)}; it goes on by itself",
@@ -270,8 +277,18 @@ def missing_inputs(flow: Flow, config: PhaseConfig, inputs: Json) -> list[str]:
     ]
 
 
+def leave_out(story: Story) -> None:
+    """Pass over the phases that the flow does not go through, until one that it does."""
+    while (following := story.flow.next_phase) is not None and following.status is PhaseStatus.PENDING:
+        reason = left_out(story.flow, story.type.phase(following.name)) if not following.attempt else None
+        if reason is None:
+            return
+        story.tell(PhaseSkipped(phase_name=following.name, reason=reason, not_taken=True))
+
+
 def go_on(story: Story) -> None:
     """Start what comes next, or ask for what it lacks, or end the flow."""
+    leave_out(story)
     following = story.flow.next_phase
     if following is None:
         if story.type.hooks.end and not story.flow.wrapped_up:
