@@ -90,13 +90,14 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         stack.push_async_callback(lambda: keeper.stop(*[config.drain_seconds] if stop.is_set() else []))
         relay = Relay(config)
         followers = Followers(config, [Follower(config, NAME, FOLLOWED, Relations(side).follow)])
+        following = asyncio.create_task(followers.run(), name="followers")
         tasks = [
             asyncio.create_task(relay.run(), name="relay"),
             asyncio.create_task(Describer(side, pool).run(), name="describer"),
             asyncio.create_task(_housekeeping(side), name="housekeeping"),
             asyncio.create_task(Scheduler(side).run(), name="scheduler"),
             asyncio.create_task(_measure_targets(side.breakers), name="target figures"),
-            asyncio.create_task(followers.run(), name="followers"),
+            following,
         ]
         stack.push_async_callback(end_all, tasks)
         kafka = await _unless(stop, _connected(config))
@@ -119,7 +120,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
                 "workers": _state(pool.alive > 0, "no worker process is alive"),
                 "intake": _state(not intake.waiting, "commands wait for the store, or their answers for Kafka"),
                 "scheduler": _state(not tasks[3].done(), "the scheduler has ended"),
-                "followers": _state(not tasks[5].done(), "the followers have ended") | {"leading": followers.leading},
+                "followers": _state(not following.done(), "the followers have ended") | {"leading": followers.leading},
                 "relay": _state(not tasks[0].done(), "the relay has ended") | {"leading": relay.leading},
                 "parked": _state(True, "") | {"flows": parked.counts.flows, "commands": parked.counts.commands},
             }

@@ -11,7 +11,7 @@ from domain.schedules.events import SCHEDULE_PREFIX
 from eventstore.codec import decode
 from eventstore.database import Connection
 
-KEPT = 2000
+KEPT = 256
 SINCE = """
 select e.originator_id, e.originator_version, e.topic, e.state from unnest(%b::uuid[], %b::bigint[]) as k (id, version)
 join stored_events e on e.originator_id = k.id and e.originator_version > k.version
