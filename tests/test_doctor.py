@@ -41,6 +41,7 @@ async def told_to_kafka(house: House) -> None:
         "insert into relay (name, position, moved_at) select 'kafka', max(notification_id), mfo_now() from stored_events"
         " on conflict (name) do update set position = excluded.position, moved_at = excluded.moved_at"
     )
+    await house.rows("update followers set position = (select max(notification_id) from stored_events)")
 
 
 async def served(house: House) -> None:
@@ -172,6 +173,29 @@ async def test_a_read_model_that_stands_still_is_found_by_the_age_of_what_it_lac
     await told_to_kafka(house)
     await house.rows("update projections set updated_at = mfo_now()")
     assert set(await found(house)) == {"projection_behind"}
+
+
+async def test_what_does_not_follow_is_found(house: House) -> None:
+    await house.shift_clock(-120)
+    # the committer learns of the clock with a commit
+    await house.begin()
+    await served(house)
+    flow = await house.begin()
+    place = await house.one("select max(notification_id) from stored_events")
+    await house.shift_clock(120)
+    await served(house)
+    await house.rows("update followers set position = %s where name = 'relations'", place - 1)
+    await house.rows(
+        "insert into followers_set_aside (follower, position, flow_id, version, error, since, retry_at)"
+        " values ('relations', %s, %s, 1, 'ValueError', mfo_now(), mfo_now())",
+        place,
+        flow.id,
+    )
+    trouble = await found(house)
+    assert set(trouble) == {"follower_behind", "event_set_aside"}
+    assert trouble["follower_behind"].subjects[0]["name"] == "relations"
+    assert (trouble["follower_behind"].count, flows_of(trouble["event_set_aside"])) == (1, [str(flow.id)])
+    shown(trouble.values())
 
 
 async def test_what_waits_for_minutes_is_named(house: House) -> None:

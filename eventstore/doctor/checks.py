@@ -78,6 +78,14 @@ select r.leader, r.position, extract(epoch from mfo_now() - r.moved_at)::float8 
 from (select coalesce(max(notification_id), 0) as ended from stored_events) e
 left join relay r on r.name = 'kafka'
 """
+FOLLOWERS = """
+select f.name, f.leader, f.position, e.ended, mfo_now() as now,
+       (select state from stored_events where notification_id > f.position order by notification_id limit 1) as oldest
+from followers f, (select coalesce(max(notification_id), 0) as ended from stored_events) e order by f.name
+"""
+NOT_FOLLOWED = """
+select follower, flow_id, version, error, count(*) over () as total from followers_set_aside order by since limit %s
+"""
 PROJECTIONS = """
 select p.name, p.state, p.position, extract(epoch from mfo_now() - p.updated_at)::float8 as silent, mfo_now() as now,
        coalesce((select position from relay where name = 'kafka'), 0) as told,
@@ -335,6 +343,37 @@ def _age(state: bytes | None, now: datetime) -> float:
     return (now - split(state)[0].at).total_seconds() if state is not None else 0.0
 
 
+async def _followers(connection: Connection) -> list[Finding]:
+    found = [
+        Finding(
+            code="follower_behind",
+            severity="critical",
+            count=row["ended"] - row["position"],
+            message=f"The follower {row['name']} is {counted(row['ended'] - row['position'], 'event')} behind the history,"
+            f" the oldest of them {age:.0f} s old: what follows from them for other flows has not happened yet.",
+            mend=START_CONSUMERS,
+            subjects=({"name": row["name"], "leader": row["leader"], "position": row["position"]},),
+        )
+        for row in await rows(connection, FOLLOWERS)
+        if (age := _age(row["oldest"], row["now"])) > PATIENCE_SECONDS
+    ]
+    aside = await rows(connection, NOT_FOLLOWED, EXAMPLES)
+    if aside:
+        total = aside[0]["total"]
+        found.append(
+            Finding(
+                code="event_set_aside",
+                severity="warning",
+                count=total,
+                message=f"Nothing could follow from {counted(total, 'event')} so far; they are tried again, at most ten"
+                " minutes apart, while the others go on.",
+                mend="look into the error, and the log of the consumers that lead the follower",
+                subjects=examples(aside, "follower", "flow_id", "version", "error"),
+            )
+        )
+    return found
+
+
 async def _projections(connection: Connection) -> list[Finding]:
     found: list[Finding] = []
     for row in await rows(connection, PROJECTIONS):
@@ -437,6 +476,7 @@ CHECKS: tuple[Check, ...] = (
     _stuck,
     _parked,
     _relay,
+    _followers,
     _projections,
     _set_aside,
     _imports,

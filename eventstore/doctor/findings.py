@@ -39,6 +39,8 @@ CODES: dict[str, str] = {
     "stray_run": "Rows of runs that their flow does not know",
     "relay_silent": "No relay tells Kafka what happens",
     "relay_behind": "The relay does not keep up with the history",
+    "follower_behind": "What follows from events for other flows does not happen",
+    "event_set_aside": "Events from which nothing could follow",
     "topic_behind": "Kafka lacks events that the relay has told it",
     "projection_silent": "A read model that no process keeps",
     "projection_behind": "A read model that is behind while history grows",
