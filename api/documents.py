@@ -319,6 +319,13 @@ class FlowTree(TreeNode):
     truncated: bool = Field(description="There are more than 5,000 flows under it; the deepest were left out.")
 
 
+class DependencyShown(Document):
+    """A flow that another waits for before it begins."""
+
+    flow_id: UUID
+    status: FlowStatus | None = Field(description="How it came to rest; null before that.")
+
+
 class FlowStatusAnswer(Document):
     """Where a flow stands."""
 
@@ -343,6 +350,7 @@ class FlowStatusAnswer(Document):
     )
     errors: list[Json]
     error: Json | None
+    dependencies: list[DependencyShown] = Field(description="The flows that it waits for before it begins.")
     timers: list[WaitedFor] = Field(description="What the flow waits for, the nearest first.")
     attempts: list[FailedAttempt] = Field(
         description="How the attempts of the current phase ended that did not work, since it was last begun afresh."

@@ -265,6 +265,7 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
         SUGGESTIONS: suggestions,
         "errors": row["error_log"],
         "error": metadata.get("error"),
+        "dependencies": metadata.get("dependencies", []),
         "timers": metadata.get("timers", []),
         "attempts": metadata.get("attempts", []),
         "advice": metadata.get("advice"),

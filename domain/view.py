@@ -104,6 +104,7 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "retry": msgspec.to_builtins(flow.retry),
             "suspended": suspended(flow),
             "signals": signals(flow),
+            "dependencies": msgspec.to_builtins(flow.dependencies),
             "timers": timers(flow),
             "attempts": attempts(flow),
             "estimated_completion": estimated_completion(flow, types),

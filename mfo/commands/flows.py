@@ -146,11 +146,13 @@ def list_flows(
     status: Annotated[str | None, typer.Option(help="Only these statuses, comma between.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
     search: Annotated[str | None, typer.Option(help="Words of the name or description.")] = None,
+    parent: Annotated[str | None, typer.Option(metavar="ID", help="Only the children of this flow.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """The flows of this engagement, the newest first."""
     params = {"flow_type": flow_type, "status": status, "tag": tag, "search": search, "limit": min(limit, 200)}
+    params["parent_flow_id"] = parent
 
     async def converse(client: Client) -> list[Json]:
         return await some(client.pages("/flows", "flows", params=params), limit)

@@ -72,6 +72,7 @@ async def test_a_flow_that_waits_for_another_says_for_which(api: Api) -> None:
     assert first in made["next_action"]["message"]
     path = f"/flows/{made['flow_id']}"
     assert (await api.get(path)).json()["dependent_flow_ids"] == [first]
+    assert (await api.get(f"{path}/status")).json()["dependencies"] == [{"flow_id": first, "status": None}]
     body = problem(await api.post(f"{path}/execute"), 409, "flow_gated")
     assert body["allowed"] == ["pause", "cancel", "delete"]
     circle = {"flow_type": "discovery", "flow_name": "x", "parent_flow_id": first, "dependent_flow_ids": [first]}
