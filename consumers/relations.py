@@ -95,8 +95,8 @@ class Relations:
         if fact.parent_flow_id is not None:
             report = ReportChild(flow_id=fact.parent_flow_id, child_flow_id=flow_id)
             asked.append(self._ask(report, recorded, "child"))
-        others = await self._kin.load(connection, (*fact.ancestors, *fact.dependent_flow_ids))
-        verb = _overtaken([others[each] for each in reversed(fact.ancestors)], flow_id)
+        others = await self._kin.load(connection, (flow_id, *fact.ancestors, *fact.dependent_flow_ids))
+        verb = _overtaken([others[each] for each in reversed(fact.ancestors)], others[flow_id])
         if verb is not None:
             asked.append(self._ask(verb, recorded, f"{verb.verb}:{verb.by_flow_id}"))
         for each in fact.dependent_flow_ids:
@@ -189,9 +189,10 @@ def _links(events: Sequence[Happened]) -> list[tuple[Literal["child", "waits"], 
     return links
 
 
-def _overtaken(above: Sequence[Flow], flow_id: UUID) -> FollowParent | None:
-    """The verb on a tree that was said while the new flow was being made, and did not find it there yet; `above`: the nearest
+def _overtaken(above: Sequence[Flow], born: Flow) -> FollowParent | None:
+    """The verb on a tree that was said while the flow was being made, and did not find it there yet; `above`: the nearest
     first."""
+    flow_id, held = born.id, born.paused
     for verb, status in (("delete", Status.DELETED), ("cancel", Status.CANCELLED)):
         for flow in above:
             if flow.status is status and flow.ended_with_tree:
@@ -199,11 +200,13 @@ def _overtaken(above: Sequence[Flow], flow_id: UUID) -> FollowParent | None:
     for flow in above:
         if flow.paused is not None and flow.paused.tree:
             return _told(flow_id, "pause", flow.paused.by_flow_id or flow.id, flow.paused.reason)
+        if held is not None and held.by_flow_id == flow.id:
+            return _told(flow_id, "resume", flow.id)
     return None
 
 
 def _told(flow_id: UUID, verb: Any, by: UUID, reason: str | None = None) -> FollowParent:
-    return FollowParent(flow_id=flow_id, verb=verb, by_flow_id=by, reason=reason)
+    return FollowParent(flow_id=flow_id, verb=verb, by_flow_id=by, paused_by=(by,), reason=reason)
 
 
 def _handed_up(flow: Flow) -> dict[str, Any]:

@@ -142,6 +142,24 @@ async def test_a_child_made_while_its_tree_was_paused_or_cancelled_does_not_get_
         await stale.stop()
 
 
+async def test_a_child_made_under_a_pause_that_was_over_by_then_goes_on(house: House) -> None:
+    root, _ = await family(house, children=1, each=0)
+    stale = house.another_committer()
+    await stale.start()
+    try:
+        await house.ask(PauseFlow(flow_id=root))
+        stale._kin.load = _as_it_was(await flow_of(house, root))  # type: ignore[method-assign]
+        await house.ask(ResumeFlow(flow_id=root))
+        async with following(house):
+            await caught_up(house)
+            born = create(parent_flow_id=root)
+            await stale.submit(born, house.envelope())
+            await have(house, [born.flow_id], Status.PROCESSING)
+        assert (await house.facts(born.flow_id))[1:3] == ["FlowPaused", "FlowResumed"]
+    finally:
+        await stale.stop()
+
+
 def _as_it_was(flow: Flow):  # type: ignore[no-untyped-def]
     async def load(_: object, flow_ids: object) -> dict[UUID, Flow]:
         return {flow.id: flow}
