@@ -29,6 +29,7 @@ from api import (
     schedules,
     service,
     targets,
+    tree,
     uploads,
     verbs,
 )
@@ -85,6 +86,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     routers = (
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
+        *(tree.router,),
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}

@@ -496,6 +496,41 @@ class Paused(Document):
     drained_at: datetime | None
 
 
+class TreeCounts(Document):
+    """The flows under a flow, on every level, the flow itself not counted; as far as the read model has them."""
+
+    flows: int
+    draining: int = Field(description="How many are paused, but their work has not stopped yet.")
+    statuses: dict[FlowStatus, int] = Field(description="How many have which status.")
+
+
+class TreeNode(Document):
+    """A flow with those under it."""
+
+    flow_id: UUID
+    flow_name: str
+    flow_type: str
+    status: FlowStatus
+    current_phase: str | None
+    progress: float
+    draining: bool
+    children: list[TreeNode]
+
+
+class FlowTree(TreeNode):
+    """A flow with all flows under it, as far as the read model has them; each level in the order of their making."""
+
+    below: TreeCounts
+    truncated: bool = Field(description="There are more than 5,000 flows under it; the deepest were left out.")
+
+
+class DependencyShown(Document):
+    """A flow that another waits for before it begins."""
+
+    flow_id: UUID
+    status: FlowStatus | None = Field(description="How it came to rest; null before that.")
+
+
 class FlowStatusAnswer(Document):
     """Where a flow stands."""
 
@@ -517,6 +552,7 @@ class FlowStatusAnswer(Document):
     draining: bool
     draining_runs: int = Field(description="How many runs that had begun before the pause have not stopped yet.")
     drained_at: datetime | None = Field(description="Since when no work of the paused flow is under way.")
+    tree: TreeCounts | None = Field(description="The flows under it, where it has children.")
     input_request: Json | None
     mapping_suggestions: list[MappingSuggestion] = Field(
         description="While the flow waits for field mappings; else empty."
@@ -529,6 +565,7 @@ class FlowStatusAnswer(Document):
     signals: dict[str, int] = Field(
         description="How many signals of each name are kept until a handler waits for them."
     )
+    dependencies: list[DependencyShown] = Field(description="The flows that it waits for before it begins.")
     timers: list[WaitedFor] = Field(description="What the flow waits for, the nearest first.")
     attempts: list[FailedAttempt] = Field(
         description="How the attempts of the current phase ended that did not work, since it was last begun afresh."

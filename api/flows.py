@@ -22,6 +22,7 @@ from api.problems import problem
 from api.reading import Consistency, MinPosition, MinVersion, WaitMs, aware, flow_row, list_is_due, words
 from api.rows import FLOWS, FlowFilter, Row
 from api.runs import run_shown
+from api.tree import tree_counts
 from api.waiting import waiting
 from domain.commands import CreateFlow, DeleteFlow
 from domain.deciding.following import next_action
@@ -43,7 +44,7 @@ SUGGESTIONS = "mapping_suggestions"
     "/flows",
     status_code=201,
     summary="Create a flow",
-    responses=answers(201, FlowMade, 202, 400, 409, 413, 422, 503, also={202: CommandParked}),
+    responses=answers(201, FlowMade, 202, 400, 404, 409, 413, 422, 503, also={202: CommandParked}),
     openapi_extra=takes(CreateFlow, required=True, if_match=False),
 )
 async def create_flow(request: Request, asking: Asking) -> Response:
@@ -192,10 +193,11 @@ async def delete_flow(
     asking: Asking,
     wanted: OfFlow,
     reason: Annotated[str | None, Query(max_length=4000)] = None,
+    tree: Annotated[bool, Query(description="With all flows under it; `false`: this flow alone.")] = True,
 ) -> Response:
     """Hide the flow; its history stays. The answer's version and position are in `ETag` and `X-MFO-Position`."""
     await no_body(request, asking, NO_BODY)
-    command = DeleteFlow(flow_id=wanted.flow_id, reason=reason)
+    command = DeleteFlow(flow_id=wanted.flow_id, reason=reason, tree=None if tree else False)
     answer = await submit(request, asking, command, command_id=command_id(request))
     if answer.outcome == WAITS:
         return waits(answer)
@@ -220,7 +222,8 @@ async def flow_status(
 ) -> Response:
     """Status, progress, times and what comes next. A flow in progress is never answered with 304."""
     row = await flow_row(asking, wanted, min_version=min_version, wait_ms=wait_ms, consistency=consistency)
-    if row["flow_status"] not in NO_TIME_IS_SAVED:
+    # of the flows under it the version says nothing
+    if row["flow_status"] not in NO_TIME_IS_SAVED and not row["child_flow_ids"]:
         same = not_modified(request, row["version"])
         if same is not None:
             return same
@@ -265,12 +268,14 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
         "draining": row["draining"],
         "draining_runs": metadata.get("draining_runs", 0),
         "drained_at": paused.get("drained_at") if paused else None,
+        "tree": tree_counts(await asking.rows.below(row["flow_id"])) if row["child_flow_ids"] else None,
         "input_request": asked,
         SUGGESTIONS: suggestions,
         "errors": row["error_log"],
         "error": metadata.get("error"),
         "suspended": metadata.get("suspended"),
         "signals": metadata.get("signals", {}),
+        "dependencies": metadata.get("dependencies", []),
         "timers": metadata.get("timers", []),
         "attempts": metadata.get("attempts", []),
         "advice": metadata.get("advice"),

@@ -17,6 +17,7 @@ from api.cursors import Cursor
 from domain.commands import Tenant
 from domain.errors import FlowNotFound, KeyReused, RegistrationError
 from domain.flow import Flow, fold
+from domain.relations import MAX_LEVELS
 from domain.view import COLUMNS, row
 from eventstore.definitions import remember
 from eventstore.service import WriteSide
@@ -30,6 +31,11 @@ SUMMARY = (
     *("current_phase", "phases_completed", "progress_percentage", "next_action", "draining", "parent_flow_id"),
     *("iteration_number", "created_at", "updated_at", "created_by", "updated_by", "version"),
 )
+NODE = (
+    *("flow_id", "parent_flow_id", "flow_name", "flow_type", "flow_status", "current_phase"),
+    *("progress_percentage", "draining"),
+)
+MAX_BELOW = 5000
 SORTS = {"created_at": "created_at", "updated_at": "updated_at", "flow_name": "flow_name", "status": "flow_status"}
 
 
@@ -157,6 +163,10 @@ class Rows:
             values = {**values, "key": after.key, "last": after.id}
         rows = await self._all(statement.format(flows=flows, where=where, at=at, **parts), values)
         return rows, int(total["n"]) if total else 0
+
+    async def below(self, flow_id: UUID) -> list[Row]:
+        """The rows of the flows under a flow, level by level, each level in the order of their making: 5,001 at most."""
+        return await self._all(BELOW, {"flow_id": flow_id, "limit": MAX_BELOW + 1, "levels": MAX_LEVELS})
 
     async def found(
         self, kind: str, flow_id: UUID, wanted: FoundFilter, limit: int, after: Cursor | None
@@ -288,6 +298,23 @@ ONE_FLOW = sql.SQL("select {} from {} where flow_id = %(flow_id)s and {}").forma
     sql.SQL(", ").join(sql.Identifier(name) for name in (*COLUMNS, "log_position")), sql.Identifier(FLOWS), OF_TENANT
 )
 ONE_FLOW_TEXT = sql.SQL(ONE_FLOW.as_string(None))
+
+
+# the table behind the view has an index by parent
+BELOW = sql.SQL(
+    """
+    with recursive below (id, depth) as (
+        select %(flow_id)s::uuid, 0
+        union all
+        select f.flow_id, b.depth + 1 from below b join {flows} f on f.parent_flow_id = b.id
+        where b.depth + 1 < %(levels)s and {mine}
+    )
+    select {columns} from below b join {flows} f on f.flow_id = b.id
+    where b.depth > 0 order by b.depth, f.created_at, f.flow_id limit %(limit)s
+    """
+).format(
+    flows=sql.Identifier(FLOWS), mine=OF_TENANT, columns=sql.SQL(", ").join(sql.Identifier("f", name) for name in NODE)
+)
 
 
 def _found_conditions(flow_id: UUID, wanted: FoundFilter) -> tuple[sql.Composable, Row]:

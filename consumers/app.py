@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaError
 from consumers.asyncapi import document
 from consumers.crews.crew import check
 from consumers.describer import Describer
+from consumers.follower import Follower, Followers
 from consumers.frames import Begin
 from consumers.intake import Intake
 from consumers.keeper import Keeper
@@ -22,6 +23,7 @@ from consumers.metrics import TARGET_STATE, TARGETS
 from consumers.parked import ParkedFlows
 from consumers.phases import PhaseWork
 from consumers.pool import WorkerPool
+from consumers.relations import FOLLOWED, NAME, Relations
 from consumers.scheduler import Scheduler
 from consumers.work import Workshop
 from eventstore.breakers import Breakers
@@ -76,6 +78,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             recycle_mb=config.worker_recycle_mb,
             on_progress=keeper.on_progress,
             on_steps=keeper.on_steps,
+            on_flow=keeper.on_flow,
         )
         stack.push_async_callback(pool.stop)
         if await _unless(stop, pool.start()) is None:
@@ -87,12 +90,15 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         # whoever is told to stop drains; whoever is cancelled is in a hurry
         stack.push_async_callback(lambda: keeper.stop(*[config.drain_seconds] if stop.is_set() else []))
         relay = Relay(config)
+        followers = Followers(config, [Follower(config, NAME, FOLLOWED, Relations(side).follow)])
+        following = asyncio.create_task(followers.run(), name="followers")
         tasks = [
             asyncio.create_task(relay.run(), name="relay"),
             asyncio.create_task(Describer(side, pool).run(), name="describer"),
             asyncio.create_task(_housekeeping(side), name="housekeeping"),
             asyncio.create_task(Scheduler(side).run(), name="scheduler"),
             asyncio.create_task(_measure_targets(side.breakers), name="target figures"),
+            following,
         ]
         stack.push_async_callback(end_all, tasks)
         kafka = await _unless(stop, _connected(config))
@@ -115,6 +121,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
                 "workers": _state(pool.alive > 0, "no worker process is alive"),
                 "intake": _state(not intake.waiting, "commands wait for the store, or their answers for Kafka"),
                 "scheduler": _state(not tasks[3].done(), "the scheduler has ended"),
+                "followers": _state(not following.done(), "the followers have ended") | {"leading": followers.leading},
                 "relay": _state(not tasks[0].done(), "the relay has ended") | {"leading": relay.leading},
                 "parked": _state(True, "") | {"flows": parked.counts.flows, "commands": parked.counts.commands},
             }

@@ -13,12 +13,15 @@ from typing import Any
 
 import structlog
 
+from consumers.family import FlowCommand
 from consumers.frames import (
     Alive,
     Asked,
     Begin,
     Describe,
     Ended,
+    FlowAnswered,
+    FlowAsked,
     FromChild,
     Job,
     Kept,
@@ -83,6 +86,7 @@ class Child:
         self._tasks: dict[Any, asyncio.Task[None]] = {}
         self._signals: dict[Any, Signals] = {}
         self._committing: dict[tuple[Any, int], asyncio.Future[bool]] = {}
+        self._asking: dict[tuple[Any, int], asyncio.Future[FlowAnswered]] = {}
         self._imports: ImportStore | None = None
         self._workshop: Workshop | None = None
         self._memory_mb: int | None = None
@@ -118,6 +122,10 @@ class Child:
                     told = self._committing.pop((order.run_id, order.number), None)
                     if told is not None and not told.done():
                         told.set_result(order.ours)
+                case FlowAnswered():
+                    answered = self._asking.pop((order.run_id, order.number), None)
+                    if answered is not None and not answered.done():
+                        answered.set_result(order)
                 case Asked():
                     if order.run_id in self._signals:
                         self._signals[order.run_id].hear(order)
@@ -159,9 +167,18 @@ class Child:
             if not await told:
                 raise asyncio.CancelledError
 
+        async def tell(command: FlowCommand, body: dict[str, Any]) -> dict[str, Any] | None:
+            number = next(numbers)
+            told = self._asking[job.run_id, number] = asyncio.get_running_loop().create_future()
+            await self._say(FlowAsked(run_id=job.run_id, number=number, command=command, body=body))
+            answer: FlowAnswered = await told
+            if not answer.ours:
+                raise asyncio.CancelledError
+            return answer.error
+
         assert self._workshop is not None
         try:
-            ended = await self._workshop.run(job, progress, keep, signals)
+            ended = await self._workshop.run(job, progress, keep, signals, tell)
         except RunStuck:
             ended = Ended(run_id=job.run_id, how="failed", error=STOPPED, stuck=True)
         except asyncio.CancelledError:

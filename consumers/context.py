@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from uuid import UUID, uuid5
 
 import msgspec
@@ -87,6 +87,26 @@ class Past(Protocol):
 
         `wanted` is a flow id, or `latest` for the one completed last; none where there is no such inventory.
         """
+        ...
+
+
+class ChildFlows(Protocol):
+    """The flows under the run's own (`consumers/family.py`)."""
+
+    async def start(self, body: dict[str, Any]) -> str:
+        """Have a child flow made; raises Permanent where it is refused."""
+        ...
+
+    async def check(self, flow_ids: Sequence[str]) -> list[str]:
+        """The ids as they are written, each once; raises Permanent for one that is no child."""
+        ...
+
+    async def results(self, standing: Mapping[str, str | None]) -> dict[str, dict[str, Any]]:
+        """How these children stand, with their outputs or error."""
+        ...
+
+    async def cancel(self, flow_ids: Sequence[str], reason: str) -> None:
+        """Have children cancelled, with all flows under them."""
         ...
 
 
@@ -280,6 +300,7 @@ class PhaseContext:
     iteration: int = 1
     anew: int = 0
     undone: UndonePhase | None = None
+    family: ChildFlows | None = None
 
     @property
     def cancelled(self) -> bool:
@@ -361,6 +382,79 @@ class PhaseContext:
             raise Permanent("wait_invalid", f"the name of a signal has 1 to {MAX_SIGNAL_NAME} characters")
         found: dict[str, Any] = self._outcome(f"signal:{name}", {"kind": "signal", "name": name}, timeout_seconds)
         return found
+
+    async def start_flow(
+        self,
+        flow_type: str,
+        flow_name: str,
+        initial_data: Mapping[str, Any] | None = None,
+        *,
+        step: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        tags: Sequence[str] = (),
+        description: str | None = None,
+        depends_on: Sequence[str] = (),
+    ) -> str:
+        """Make a child of this flow, which begins at once unless `options` say `auto_execute: false`; its flow id.
+
+        A step of the name `step` (left out: the flow's name): whoever asks again under it, in whichever attempt, gets the
+        same child. Raises Permanent where the flow cannot be made, with the code of the refusal.
+        """
+        self.signals.check()
+        name = f"flow:{step or flow_name}"
+        body = {
+            "flow_id": self.key(name),
+            "flow_type": flow_type,
+            "flow_name": flow_name,
+            "flow_description": description,
+            "flow_tags": list(tags),
+            "initial_data": dict(initial_data or {}),
+            "options": {"auto_execute": True, **(options or {})},
+            "dependent_flow_ids": list(depends_on),
+        }
+        made: str = await self.steps.step(name, self._family.start, body)
+        return made
+
+    async def wait_flows(
+        self,
+        flow_ids: Sequence[str],
+        mode: Literal["all", "any", "none"] = "all",
+        *,
+        on_failure: Literal["fail", "ignore", "compensate"] = "fail",
+        timeout_seconds: float | None = None,
+    ) -> dict[str, dict[str, Any]]:
+        """Wait for children until all are at rest (`any`: until one has completed, `none`: not at all), as `wait_for` does;
+        `{flow_id: {status, outputs, error}}`, the outputs by phase, status None for one under way.
+
+        Where one did not complete (with `any`: where none did; with `none` it does not matter), `fail` raises FlowsFailed as soon as that is known,
+        `compensate` cancels the others before that, `ignore` leaves it to the handler to look at the statuses. Raises
+        TimedOut when the time is up and Permanent `not_a_child` for a flow that is none.
+        """
+        if mode not in ("all", "any", "none") or on_failure not in ("fail", "ignore", "compensate"):
+            raise Permanent("wait_invalid", "mode is all, any or none; on_failure is fail, ignore or compensate")
+        ids = await self._family.check(flow_ids)
+        until = {
+            "kind": "flows",
+            "flow_ids": ids,
+            "mode": mode,
+            "stop_on_failure": mode == "all" and on_failure != "ignore",
+        }
+        standing = self._outcome("flows", until, timeout_seconds)["flows"]
+        found = await self._family.results(standing)
+        failed = {flow_id: one for flow_id, one in found.items() if one["status"] not in (None, "completed")}
+        enough = mode == "any" and any(one["status"] == "completed" for one in found.values())
+        if not failed or enough or mode == "none" or on_failure == "ignore":
+            return found
+        error = FlowsFailed(failed)
+        if on_failure == "compensate":
+            await self._family.cancel([flow_id for flow_id, one in found.items() if one["status"] is None], str(error))
+        raise error
+
+    @property
+    def _family(self) -> ChildFlows:
+        if self.family is None:
+            raise Permanent("no_flows", "flows cannot be made here")
+        return self.family
 
     def _outcome(self, about: str, until: dict[str, Any], timeout_seconds: float | None) -> Any:
         """The outcome of something outside that is waited for; `about` tells one sort of wait from another."""
@@ -452,6 +546,18 @@ class Sync:
     def ask(self, message: str, fields: Iterable[str] = (), **about: Any) -> dict[str, Any]:
         """As `PhaseContext.ask`."""
         return self.wait(self._context.ask(message, fields, **about))
+
+    def start_flow(
+        self, flow_type: str, flow_name: str, initial_data: Mapping[str, Any] | None = None, **more: Any
+    ) -> str:
+        """As `PhaseContext.start_flow`."""
+        return self.wait(self._context.start_flow(flow_type, flow_name, initial_data, **more))
+
+    def wait_flows(
+        self, flow_ids: Sequence[str], mode: Literal["all", "any", "none"] = "all", **more: Any
+    ) -> dict[str, dict[str, Any]]:
+        """As `PhaseContext.wait_flows`."""
+        return self.wait(self._context.wait_flows(flow_ids, mode, **more))
 
     def asked_to_stop(self, within: float | None = None) -> bool:
         """As `PhaseContext.asked_to_stop`: in a loop, `if ctx.sync.asked_to_stop(1.0)` is a sleep that can be ended."""
@@ -595,6 +701,19 @@ class TimedOut(Permanent):
 
     def __init__(self, detail: str) -> None:
         super().__init__("wait_timed_out", detail)
+
+
+class FlowsFailed(Permanent):
+    """Children that were waited for did not complete; the message names each with what it failed of, and so on down."""
+
+    def __init__(self, failed: Mapping[str, Mapping[str, Any]]) -> None:
+        super().__init__("child_failed", "; ".join(_fault(flow_id, one) for flow_id, one in failed.items()))
+
+
+def _fault(flow_id: str, one: Mapping[str, Any]) -> str:
+    error = one["error"]
+    why = f" of {error.get('code')}: {error.get('message')}" if error else ""
+    return f"the child flow {flow_id} is {one['status']}{why}"
 
 
 class ModelRefused(Permanent):

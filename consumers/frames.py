@@ -103,6 +103,15 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     ours: bool
 
 
+class FlowAnswered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The answer to FlowAsked: the error it was refused with, none where it was taken; or the run is no longer the child's."""
+
+    run_id: UUID
+    number: int
+    ours: bool
+    error: Json | None = None
+
+
 class Stop(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Give a run up."""
 
@@ -135,6 +144,15 @@ class StepsDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     run_id: UUID
     number: int
     results: Json
+
+
+class FlowAsked(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A run wants a command put before a child flow of its own; it goes on when it hears FlowAnswered with this number."""
+
+    run_id: UUID
+    number: int
+    command: Literal["CreateFlow", "CancelFlow"]
+    body: Json
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -172,8 +190,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     pid: int
 
 
-ToChild = Begin | Job | Describe | Kept | Asked | Stop
-FromChild = Ready | Alive | Progress | StepsDone | Ended
+ToChild = Begin | Job | Describe | Kept | FlowAnswered | Asked | Stop
+FromChild = Ready | Alive | Progress | StepsDone | FlowAsked | Ended
 
 _encoder = msgspec.json.Encoder()
 to_child = msgspec.json.Decoder(ToChild)

@@ -20,7 +20,8 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
-from consumers.frames import Asked, Ended, Job, Progress, StepsDone
+from consumers.family import FlowCommand, Tell
+from consumers.frames import Asked, Ended, FlowAnswered, FlowAsked, Job, Progress, StepsDone
 from consumers.hooks import seen_by, work_of
 from consumers.metrics import RUNS, RUNS_ACTIVE
 from consumers.phases import Mode
@@ -30,8 +31,10 @@ from consumers.signals import Signals
 from consumers.timers import Backoff, Firing, StoreClock
 from consumers.work import Workshop, signals_of
 from domain.commands import (
+    CancelFlow,
     Command,
     CompletePhase,
+    CreateFlow,
     Envelope,
     FailPhase,
     HandBackRun,
@@ -399,7 +402,9 @@ class Keeper:
 
             active.signals = signals_of(job)
             async with asyncio.timeout(active.seconds_left):
-                return await self._workshop.run(job, progress, self._keeping(active), active.signals)
+                return await self._workshop.run(
+                    job, progress, self._keeping(active), active.signals, self._telling(active)
+                )
         assert self._pool is not None
         return await self._pool.run(
             job,
@@ -807,6 +812,43 @@ class Keeper:
         """Commit the results of a run's steps; whether the run is still ours."""
         active = self._active.get(done.run_id)
         return active is not None and not active.lost and await self._keep_steps(active, done.number, done.results)
+
+    async def on_flow(self, asked: FlowAsked) -> FlowAnswered:
+        """Put what a run asks before a child flow of its flow; whether the run is still ours, and why it was refused."""
+        active = self._active.get(asked.run_id)
+        if active is None or active.lost:
+            return FlowAnswered(run_id=asked.run_id, number=asked.number, ours=False)
+        answer = await self._tell_child(active, asked.command, asked.body)
+        error = answer.error if answer is not None else None
+        return FlowAnswered(run_id=asked.run_id, number=asked.number, ours=answer is not None, error=error)
+
+    def _telling(self, active: _Active) -> Tell:
+        async def tell(command: FlowCommand, body: dict[str, Any]) -> dict[str, Any] | None:
+            answer = None if active.lost else await self._tell_child(active, command, body)
+            if answer is None:
+                raise asyncio.CancelledError
+            return answer.error
+
+        return tell
+
+    async def _tell_child(self, active: _Active, name: FlowCommand, body: dict[str, Any]) -> Answer | None:
+        """The child's id follows from its step, so a later attempt finds it there; a refusal holds for this run alone."""
+        flow, run = active.flow, active.run
+        command: Command
+        if name == "CreateFlow":
+            command = CreateFlow.model_validate({**body, "parent_flow_id": flow.id})
+        else:
+            command = CancelFlow.model_validate(body)
+        return await self._ask(
+            command,
+            command_id=str(uuid5(run.run_id, f"{name}:{msgspec.json.encode(body, order='sorted').decode()}")),
+            client_account_id=_known(flow.client_account_id),
+            engagement_id=_known(flow.engagement_id),
+            user_id=flow.updated_by,
+            correlation_id=flow.correlation_id,
+            causation_id=str(run.run_id),
+            source="worker",
+        )
 
     def _keeping(self, active: _Active) -> Callable[[dict[str, Any]], Awaitable[None]]:
         numbers = count(1)

@@ -30,6 +30,8 @@ from consumers.frames import (
     Begin,
     Describe,
     Ended,
+    FlowAnswered,
+    FlowAsked,
     Job,
     Kept,
     Progress,
@@ -59,6 +61,8 @@ PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 OnProgress = Callable[[Progress], Awaitable[None]]
 OnSteps = Callable[[StepsDone], Awaitable[bool]]
 """Commits the results of steps; answers whether the run is still the child's."""
+OnFlow = Callable[[FlowAsked], Awaitable[FlowAnswered]]
+"""Puts a command before a child flow of a run's flow."""
 Order = Job | Describe
 
 
@@ -166,6 +170,7 @@ class WorkerPool:
         recycle_mb: int = 0,
         on_progress: OnProgress | None = None,
         on_steps: OnSteps | None = None,
+        on_flow: OnFlow | None = None,
     ) -> None:
         self._size = size
         self._begin = begin
@@ -174,6 +179,7 @@ class WorkerPool:
         self._recycle_mb = recycle_mb
         self._on_progress = on_progress
         self._on_steps = on_steps
+        self._on_flow = on_flow
         self._commits: set[asyncio.Task[None]] = set()
         self._children: list[_Child] = []
         self._apart: set[_Child] = set()
@@ -452,6 +458,10 @@ class WorkerPool:
                     task = asyncio.create_task(self._commit(child, message))
                     self._commits.add(task)
                     task.add_done_callback(self._commits.discard)
+                case FlowAsked():
+                    task = asyncio.create_task(self._ask(child, message))
+                    self._commits.add(task)
+                    task.add_done_callback(self._commits.discard)
                 case Ended():
                     run = child.runs.get(message.run_id)
                     if run is not None and not run.answer.done():
@@ -460,6 +470,10 @@ class WorkerPool:
     async def _commit(self, child: _Child, done: StepsDone) -> None:
         ours = self._on_steps is not None and await self._on_steps(done)
         child.send(Kept(run_id=done.run_id, number=done.number, ours=ours))
+
+    async def _ask(self, child: _Child, asked: FlowAsked) -> None:
+        if self._on_flow is not None:
+            child.send(await self._on_flow(asked))
 
     async def _watch(self) -> None:
         before = monotonic()

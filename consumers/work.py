@@ -33,6 +33,7 @@ from consumers.context import (
     UndonePhase,
 )
 from consumers.crews.crew import ProcessCrew
+from consumers.family import Family, Tell
 from consumers.frames import Ended, Job, Json
 from consumers.hooks import Hooks, InHook
 from consumers.phases import PhaseWork
@@ -91,6 +92,7 @@ class _Line(NamedTuple):
     progress: Any
     keep: Any
     crew: ProcessCrew | None
+    tell: Tell | None
 
 
 class TenantArtifacts:
@@ -202,16 +204,24 @@ class Workshop:
         self._memory_mb = memory_mb
         self._crew = crew
 
-    async def run(self, job: Job, progress: Any = None, keep: Any = None, signals: Signals | None = None) -> Ended:
+    async def run(
+        self,
+        job: Job,
+        progress: Any = None,
+        keep: Any = None,
+        signals: Signals | None = None,
+        tell: Tell | None = None,
+    ) -> Ended:
         """Do the run; never raises but for cancellation: RunStuck where a thread of the run goes on all the same.
 
-        `keep(results)` commits results of steps under the run's token.
+        `keep(results)` commits results of steps under the run's token; `tell(command, body)` puts a command before a child
+        flow and gives the error it was refused with.
         """
         began, cpu = perf_counter(), process_time()
         folder, threads = RunFolder(), Threads()
         crew = ProcessCrew(self._crew, folder.path) if self._crew is not None else None
         try:
-            line = _Line(folder, threads, signals or signals_of(job), progress, keep, crew)
+            line = _Line(folder, threads, signals or signals_of(job), progress, keep, crew, tell)
             ended = await self._asked(job, line)
         except asyncio.CancelledError:
             threads.close()
@@ -320,6 +330,7 @@ class Workshop:
             targets=TenantTargets(self._targets, account, asyncio.get_running_loop()) if self._targets else None,
             error=job.error,
             undone=await self._undone(job, outputs),
+            family=Family(job, self._past, self._whole, line.tell),
         )
 
     async def _undone(self, job: Job, outputs: Mapping[str, Outputs]) -> UndonePhase | None:
@@ -337,6 +348,13 @@ class Workshop:
             run_id=job.undoing.run_id,
             anew=job.anew,
         )
+
+    async def _whole(self, client_account_id: UUID, value: Mapping[str, Any]) -> Json:
+        """What an event holds as a handler may see it: in one piece, and in clear."""
+        clear: Json = await self._keyring.unseal(
+            client_account_id, await self._artifacts.unspill(client_account_id, value)
+        )
+        return clear
 
     async def _handle(self, job: Job, context: PhaseContext) -> Ended:
         results: Json = {}

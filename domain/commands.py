@@ -143,6 +143,10 @@ class CreateOptions(ExecutionOptions):
         description="Deadline of the whole flow in seconds from its start, pauses not counted (default: none).",
     )
     notification_emails: tuple[Name, ...] = Field(default=(), description="Who is told about the flow's end.")
+    on_dependency_failure: Literal["fail", "ignore", "wait"] | None = Field(
+        default=None,
+        description="What follows where a flow that this one waits for fails, or is cancelled or deleted (default wait).",
+    )
 
     @model_validator(mode="after")
     def _one_start(self) -> CreateOptions:
@@ -162,8 +166,12 @@ class CreateFlow(Command):
         default_factory=dict, description="Inputs known from the start; they satisfy required inputs."
     )
     options: CreateOptions = CreateOptions()
-    parent_flow_id: UUID | None = None
-    dependent_flow_ids: tuple[UUID, ...] = Field(default=(), max_length=100)
+    parent_flow_id: UUID | None = Field(
+        default=None, description="The flow that this one is a child of; verbs on the parent reach it, too."
+    )
+    dependent_flow_ids: tuple[UUID, ...] = Field(
+        default=(), max_length=100, description="Flows that must complete before the first phase of this one begins."
+    )
 
 
 class ExecutePhase(Command):
@@ -180,7 +188,15 @@ class Verb(Command):
     reason: Text | None = None
 
 
-class PauseFlow(Verb):
+class TreeVerb(Verb):
+    """A verb that reaches the flows under a flow, too."""
+
+    tree: bool | None = Field(
+        default=None, strict=True, description="With all flows under it (default: true); `false`: this flow alone."
+    )
+
+
+class PauseFlow(TreeVerb):
     """Stop before the next phase; work in progress drains."""
 
     timers: Literal["frozen", "running"] | None = Field(
@@ -191,11 +207,11 @@ class PauseFlow(Verb):
     )
 
 
-class ResumeFlow(Verb):
+class ResumeFlow(TreeVerb):
     """Go on where the flow was paused."""
 
 
-class CancelFlow(Verb):
+class CancelFlow(TreeVerb):
     """End the flow for good, without a result; what its type has for cleaning up runs then."""
 
     compensate: bool = Field(
@@ -203,7 +219,7 @@ class CancelFlow(Verb):
     )
 
 
-class DeleteFlow(Verb):
+class DeleteFlow(TreeVerb):
     """Hide the flow; its history stays."""
 
 
@@ -381,6 +397,40 @@ class FireTimer(Command):
     token: int
 
 
+class ReportChild(Command):
+    """The follower of relations, to a parent: a child has begun or, with `status`, has come to rest.
+
+    `outputs` are those of its last phase; `error` is what it failed with.
+    """
+
+    child_flow_id: UUID
+    status: str | None = None
+    outputs: Json = {}
+    error: Json | None = None
+
+
+class ReportDependency(Command):
+    """The follower of relations, to a flow that waits for another: that one came to rest."""
+
+    dependency_flow_id: UUID
+    status: str
+
+
+class FollowParent(Command):
+    """The follower of relations: a verb on the flow `by_flow_id`, further up in the tree, reaches this one.
+
+    `resume` concerns it only where it was paused by one of `paused_by`. `timers` as in PauseFlow, `compensate` as in CancelFlow,
+    but that a flow which cannot be undone is cancelled all the same.
+    """
+
+    verb: Literal["pause", "resume", "cancel", "delete"]
+    by_flow_id: UUID
+    paused_by: tuple[UUID, ...] = ()
+    timers: Literal["frozen", "running"] | None = None
+    compensate: bool = False
+    reason: str | None = None
+
+
 PUBLIC: dict[str, type[Command]] = {
     command.__name__: command
     for command in (
@@ -403,14 +453,8 @@ PUBLIC: dict[str, type[Command]] = {
 INTERNAL: dict[str, type[Command]] = {
     command.__name__: command
     for command in (
-        CompletePhase,
-        RecordSteps,
-        FailPhase,
-        RequestInput,
-        HandBackRun,
-        SuspendRun,
-        ReassignRun,
-        FireTimer,
+        *(CompletePhase, RecordSteps, FailPhase, RequestInput, HandBackRun, SuspendRun, ReassignRun, FireTimer),
+        *(ReportChild, ReportDependency, FollowParent),
     )
 }
 

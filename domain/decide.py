@@ -6,8 +6,9 @@ id and version.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, assert_never
+from uuid import UUID
 
 from domain.commands import (
     CancelFlow,
@@ -19,12 +20,15 @@ from domain.commands import (
     ExecutePhase,
     FailPhase,
     FireTimer,
+    FollowParent,
     HandBackRun,
     MigrateFlow,
     PauseFlow,
     ProvideInput,
     ReassignRun,
     RecordSteps,
+    ReportChild,
+    ReportDependency,
     RequestInput,
     ResumeFlow,
     RetryFlow,
@@ -38,6 +42,7 @@ from domain.deciding.answering import provide_input
 from domain.deciding.back import create_checkpoint, roll_back
 from domain.deciding.iterating import iterate
 from domain.deciding.migrating import migrate
+from domain.deciding.relating import follow_parent, report_child, report_dependency
 from domain.deciding.retrying import retry
 from domain.deciding.running import complete, fail, let_go, request_input
 from domain.deciding.skipping import skip
@@ -53,16 +58,25 @@ from domain.flow_types import FlowTypes
 from domain.words import Moment, Status
 
 
-def decide(flow: Flow, command: Command, meta: Meta, types: FlowTypes, *, expected_version: int | None = None) -> Story:
+def decide(
+    flow: Flow,
+    command: Command,
+    meta: Meta,
+    types: FlowTypes,
+    *,
+    expected_version: int | None = None,
+    others: Mapping[UUID, Flow] | None = None,
+) -> Story:
     """What `command` brings about: the facts and the flow after them; no facts is silence.
 
-    Raises a `Refused` error when the flow says no.
+    `others` are the flows that the command names (`domain.deciding.kinship.named`), as last seen. Raises a `Refused` error
+    when the flow says no.
     """
     story = Story(flow, meta, types)
     if isinstance(command, CreateFlow):
         if expected_version and not flow.exists:
             raise VersionMoved(f"there is no flow yet, and none at version {expected_version}")
-        create(story, command)
+        create(story, command, others or {})
         return story
     if not flow.exists or (flow.client_account_id, flow.engagement_id) != (meta.client_account_id, meta.engagement_id):
         raise FlowNotFound
@@ -128,5 +142,11 @@ def _answer(story: Story, command: Command) -> None:
             skip(story, command)
         case RetryFlow():
             retry(story, command)
+        case ReportChild():
+            report_child(story, command)
+        case ReportDependency():
+            report_dependency(story, command)
+        case FollowParent():
+            follow_parent(story, command)
         case _:  # pragma: no cover
             assert_never(command)  # type: ignore[arg-type]

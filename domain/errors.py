@@ -11,6 +11,7 @@ MfoError
 │   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause
 │   ├── IterationsNotSupported · IterationsUsedUp · NothingToIterate
 │   ├── RollbackNotSupported · RollbackTargetInvalid · CheckpointUnknown · CheckpointBroken · PhaseIrreversible · NothingToUndo
+│   ├── ParentNotFound · ParentIsOver · TreeTooLarge · DependencyNotFound · DependencyCircular · FlowGated
 │   ├── RunNotCurrent
 │   ├── SignalTooLarge · SignalsFull
 │   ├── TypeVersionUnknown · PhaseRunning · NotMigratable
@@ -283,6 +284,44 @@ class NothingToUndo(Refused):
     """Nothing has been done since then, or no migration stands; execute the flow."""
 
     code = "nothing_to_undo"
+
+
+class ParentNotFound(Refused):
+    """There is no flow with the id that parent_flow_id names."""
+
+    code = "parent_not_found"
+    status = 404
+
+
+class ParentIsOver(Refused):
+    """The parent flow has ended and takes no more children."""
+
+    code = "parent_is_over"
+
+
+class TreeTooLarge(Refused):
+    """The tree of flows would be deeper, or the parent would have more children, than there may be."""
+
+    code = "tree_too_large"
+
+
+class DependencyNotFound(Refused):
+    """There is no flow with one of the ids in dependent_flow_ids."""
+
+    code = "dependency_not_found"
+    status = 404
+
+
+class DependencyCircular(Refused):
+    """The flow would wait for itself, by way of others."""
+
+    code = "dependency_circular"
+
+
+class FlowGated(Refused):
+    """The flow waits until the flows in dependent_flow_ids have completed."""
+
+    code = "flow_gated"
 
 
 class RunNotCurrent(Refused):

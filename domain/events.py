@@ -29,6 +29,9 @@ class PlannedPhase(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FlowCreated(Event, frozen=True, kw_only=True):
+    """A flow began. `ancestors` are the flows above it, the root first, its parent last; `dependent_flow_ids` are those
+    that must complete before its first phase begins."""
+
     flow_type: str
     flow_version: str
     flow_name: str
@@ -38,6 +41,9 @@ class FlowCreated(Event, frozen=True, kw_only=True):
     initial_data: Json = {}
     options: Json = {}
     auto_execute: bool = False
+    parent_flow_id: UUID | None = None
+    ancestors: tuple[UUID, ...] = ()
+    dependent_flow_ids: tuple[UUID, ...] = ()
 
 
 class PhaseStarted(Event, frozen=True, kw_only=True):
@@ -168,11 +174,13 @@ class PhasePostponed(Event, frozen=True, kw_only=True):
 
 
 class PhaseSkipped(Event, frozen=True, kw_only=True):
-    """A phase was left out, by somebody or because its failure does not matter; `outputs` stand in for its own."""
+    """A phase was left out, by somebody, because its failure does not matter or, `not_taken`, because the flow takes another
+    branch; `outputs` stand in for its own."""
 
     phase_name: str
     reason: str | None = None
     outputs: Json = {}
+    not_taken: bool = False
 
 
 class FlowRetried(Event, frozen=True, kw_only=True):
@@ -274,11 +282,14 @@ class SignalReceived(Event, frozen=True, kw_only=True):
 
 
 class FlowPaused(Event, frozen=True, kw_only=True):
-    """`timers`: they stand still meanwhile (`frozen`), or go on (`running`)."""
+    """`timers`: they stand still meanwhile (`frozen`), or go on (`running`). `tree`: with all flows under it, where there are
+    any. `by_flow_id`: a verb on that flow, above it, reached it."""
 
     reason: str | None = None
     draining: bool = False
     timers: str = "frozen"
+    tree: bool = True
+    by_flow_id: UUID | None = None
 
 
 class FlowDrained(Event, frozen=True, kw_only=True):
@@ -286,7 +297,12 @@ class FlowDrained(Event, frozen=True, kw_only=True):
 
 
 class FlowResumed(Event, frozen=True, kw_only=True):
+    """`tree` and `by_flow_id` as in FlowPaused; `paused_by` is the flow whose pause had reached this one."""
+
     reason: str | None = None
+    tree: bool = True
+    by_flow_id: UUID | None = None
+    paused_by: UUID | None = None
 
 
 class FlowMigrated(Event, frozen=True, kw_only=True):
@@ -366,7 +382,7 @@ class FlowRolledBack(Event, frozen=True, kw_only=True):
 
     The phases `undone` (newest first) are pending as if they had never run, the inputs are as they were, and `phase_name` is
     the phase that comes next. Before it the `compensations` are run in this order. Without `checkpoint_id` the flow went back
-    to its beginning.
+    to its beginning. `compensate`: flows that were begun under it since are undone, too, when they are cancelled for it.
     """
 
     phase_name: str
@@ -375,22 +391,56 @@ class FlowRolledBack(Event, frozen=True, kw_only=True):
     undone: tuple[str, ...] = ()
     compensations: tuple[Compensation, ...] = ()
     reason: str | None = None
+    compensate: bool = True
 
 
 class FlowCancelled(Event, frozen=True, kw_only=True):
     """The flow ended without a result. The `compensations` are run afterwards, in this order.
 
     With `cleanup_after_seconds` the hooks for cleaning up begin so much later, when the work in hand has stopped, and the
-    compensations follow them.
+    compensations follow them. `tree` and `by_flow_id` as in FlowPaused.
     """
 
     reason: str | None = None
     compensations: tuple[Compensation, ...] = ()
     cleanup_after_seconds: float | None = None
+    compensate: bool = False
+    tree: bool = True
+    by_flow_id: UUID | None = None
 
 
 class FlowDeleted(Event, frozen=True, kw_only=True):
+    """`tree` and `by_flow_id` as in FlowPaused."""
+
     reason: str | None = None
+    tree: bool = True
+    by_flow_id: UUID | None = None
+
+
+class ChildStarted(Event, frozen=True, kw_only=True):
+    """A flow was created under this one."""
+
+    child_flow_id: UUID
+
+
+class ChildEnded(Event, frozen=True, kw_only=True):
+    """A child came to rest: `completed`, `failed`, `cancelled` or `deleted`.
+
+    `outputs` are those of its last phase, or `{too_large, size_bytes}` where they are more than 4 KiB of JSON; the child's own
+    history has them. A child that failed may be executed again and end another time.
+    """
+
+    child_flow_id: UUID
+    status: str
+    outputs: Json = {}
+    error: Json | None = None
+
+
+class DependencyEnded(Event, frozen=True, kw_only=True):
+    """A flow that this one waits for came to rest: `completed`, `failed`, `cancelled` or `deleted`."""
+
+    dependency_flow_id: UUID
+    status: str
 
 
 FlowEvent = (
@@ -426,6 +476,9 @@ FlowEvent = (
     | FlowRolledBack
     | FlowCancelled
     | FlowDeleted
+    | ChildStarted
+    | ChildEnded
+    | DependencyEnded
 )
 
 EVENTS: tuple[type[FlowEvent], ...] = (
@@ -461,6 +514,9 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     FlowRolledBack,
     FlowCancelled,
     FlowDeleted,
+    ChildStarted,
+    ChildEnded,
+    DependencyEnded,
 )
 
 TOPICS: dict[type[FlowEvent], str] = {event: f"mfo.flow.{event.__name__}.v1" for event in EVENTS}

@@ -14,9 +14,12 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from domain.conditions import TIMED_OUT, WAIT_STEPS
+from domain.conditions import TIMED_OUT, WAIT_STEPS, failed
 from domain.events import (
     CheckpointCreated,
+    ChildEnded,
+    ChildStarted,
+    DependencyEnded,
     FlowCancelled,
     FlowCompleted,
     FlowCreated,
@@ -51,6 +54,7 @@ from domain.events import (
     StepsCompleted,
 )
 from domain.questions import MAX_REMINDERS, Question
+from domain.relations import Child, Dependency, with_child, with_dependency
 from domain.undoing import Rollback, Undone, left_of
 from domain.words import APPROVAL, SYSTEM_USER, Moment, PhaseStatus, Status
 
@@ -104,6 +108,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     reused_from: Json | None = None
     run_id: UUID | None = None
     anew: int = 0
+    not_taken: bool = False
 
     @property
     def interrupted(self) -> bool:
@@ -245,7 +250,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
     """Who paused the flow, when and why.
 
-    `timers` are `frozen` or `running` meanwhile; `drained_at` is since when no work is under way.
+    `timers` are `frozen` or `running` meanwhile; `drained_at` is since when no work is under way. `tree` and `by_flow_id` as
+    in FlowPaused.
     """
 
     by: str
@@ -253,6 +259,8 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     timers: str = "frozen"
     drained_at: datetime | None = None
+    tree: bool = False
+    by_flow_id: UUID | None = None
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -319,7 +327,8 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     hooks said about the failure that stands; `moves` are the migrations that were not undone, oldest first. `rounds` is empty
     until a second one begins; `recovered` counts the recoveries by phase and rule since a person last took the flow in hand.
     `rollback` is the last time it went back, and what is left to do of that; `stopping` fires when work that was cancelled has
-    stopped for certain, and compensations may begin.
+    stopped for certain, and compensations may begin. `ancestors` are the flows above it, the root first, its parent last;
+    `ended_with_tree`: it was cancelled or deleted with all flows under it.
     """
 
     id: UUID
@@ -360,6 +369,10 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     start_steps: Json = {}
     wrapped_up: bool = False
     advice: Json = {}
+    ancestors: tuple[UUID, ...] = ()
+    children: tuple[Child, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
+    ended_with_tree: bool = False
     suspended: Suspended | None = None
     signals: tuple[Signal, ...] = ()
     signal_ids: tuple[str, ...] = ()
@@ -395,7 +408,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
         """The timers that are set, or would be if the flow were not paused."""
         retry, waiting, suspended = self.retry, self.waiting, self.suspended
         set_now = {
-            START_TIMER: self.start,
+            START_TIMER: self.start if not self.gates else None,
             RETRY_TIMER: retry.as_timer if retry is not None else None,
             INPUT_TIMER: waiting.timer if waiting is not None else None,
             REMIND_TIMER: waiting.reminder if waiting is not None else None,
@@ -415,6 +428,17 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     def winding_up(self) -> bool:
         """Whether the flow was cancelled, and phases are left to be undone."""
         return self.undoing is not None and self.rollback is not None and self.rollback.cancelled
+
+    @property
+    def parent_flow_id(self) -> UUID | None:
+        """The flow that this one is a child of."""
+        return self.ancestors[-1] if self.ancestors else None
+
+    @property
+    def gates(self) -> tuple[Dependency, ...]:
+        """The flows that it waits for before its first phase begins."""
+        ignored = self.options.get("on_dependency_failure") == "ignore"
+        return tuple(each for each in self.dependencies if each.holds(ignored=ignored))
 
     @property
     def priority(self) -> int:
@@ -589,6 +613,7 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 completed_at=meta.at,
                 outputs=fact.outputs,
                 steps={},
+                not_taken=fact.not_taken,
             )
             return replace(
                 _moved(flow, left, meta),
@@ -613,7 +638,15 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
             return _reminded(flow, fact, meta)
         case FlowPaused():
             drained_at = meta.at if flow.run is None else None
-            pause = Pause(by=meta.user_id, at=meta.at, reason=fact.reason, timers=fact.timers, drained_at=drained_at)
+            pause = Pause(
+                by=meta.user_id,
+                at=meta.at,
+                reason=fact.reason,
+                timers=fact.timers,
+                drained_at=drained_at,
+                tree=fact.tree,
+                by_flow_id=fact.by_flow_id,
+            )
             return replace(flow, status=Status.PAUSED, paused=pause)
         case FlowDrained():
             return replace(flow, paused=replace(flow.paused, drained_at=meta.at)) if flow.paused else flow
@@ -635,7 +668,13 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
             return _rolled_back(flow, fact, meta)
         case FlowDeleted():
             gone = {"reason": fact.reason, "deleted_by": meta.user_id, "deleted_at": meta.at.isoformat()}
-            return replace(_ended(flow, Status.DELETED, meta), deletion=gone)
+            return replace(_ended(flow, Status.DELETED, meta), deletion=gone, ended_with_tree=fact.tree)
+        case ChildStarted():
+            return replace(flow, children=with_child(flow.children, fact.child_flow_id))
+        case ChildEnded():
+            return replace(flow, children=with_child(flow.children, fact.child_flow_id, fact.status))
+        case DependencyEnded():
+            return _dependency_ended(flow, fact, meta)
         case _:  # pragma: no cover
             assert_never(fact)
 
@@ -662,8 +701,26 @@ def _created(flow: Flow, recorded: Recorded, fact: FlowCreated) -> Flow:
         initial_data=fact.initial_data,
         phases=tuple(Phase(name=phase.name, weight=phase.weight) for phase in fact.phases),
         start=(start := _start_of(fact.options, recorded.version, meta.at)),
-        deadline=None if start is not None else _deadline_of(fact.options, recorded.version, meta.at),
+        deadline=None
+        if start is not None or fact.dependent_flow_ids
+        else _deadline_of(fact.options, recorded.version, meta.at),
+        ancestors=fact.ancestors,
+        dependencies=tuple(Dependency(flow_id=flow_id) for flow_id in fact.dependent_flow_ids),
     )
+
+
+def _dependency_ended(flow: Flow, fact: DependencyEnded, meta: Meta) -> Flow:
+    """The flow with one more of those it waits for at rest; after the last, its own times begin to count."""
+    gated = bool(flow.gates)
+    flow = replace(flow, dependencies=with_dependency(flow.dependencies, fact.dependency_flow_id, fact.status))
+    if not gated or flow.gates or flow.status is Status.FAILED:
+        return flow
+    if flow.start is not None:
+        left = flow.start.left(meta.at)
+        start = Timer(token=flow.version, delay_seconds=left, due_at=flow.start.due_at, since=meta.at)
+        return replace(flow, start=start)
+    # a pause that stands has stopped it at this moment, in which all of it is left
+    return replace(flow, deadline=_deadline_of(flow.options, flow.version, meta.at))
 
 
 def _start_of(options: Json, token: int, at: datetime) -> Timer | None:
@@ -1096,11 +1153,11 @@ def _went_on(flow: Flow, fact: StepsCompleted) -> Flow:
 
 
 def _kept_waits(steps: Json) -> Json:
-    """The results of steps without those of waits that timed out: who executes a failed flow again waits anew."""
+    """The results of steps without those of waits that came to nothing: who executes a failed flow again waits anew."""
     return {
         name: result
         for name, result in steps.items()
-        if not (name.rpartition("/")[2].startswith(WAIT_STEPS) and result == TIMED_OUT)
+        if not (name.rpartition("/")[2].startswith(WAIT_STEPS) and (result == TIMED_OUT or failed(result)))
     }
 
 
@@ -1120,7 +1177,7 @@ def _wound(flow: Flow, at: datetime) -> Flow:
     if suspended is not None:
         suspended = replace(suspended, timer=again.get(WAIT_TIMER))
     flow = replace(flow, retry=retry, waiting=waiting, suspended=suspended)
-    return replace(flow, start=again.get(START_TIMER), deadline=again.get(DEADLINE_TIMER))
+    return replace(flow, start=again.get(START_TIMER, flow.start), deadline=again.get(DEADLINE_TIMER))
 
 
 def _resumed(flow: Flow) -> Flow:
@@ -1178,7 +1235,7 @@ def _between(flow: Flow, just: PhaseStatus | None) -> Status:
     """
     if flow.paused is not None:
         return Status.PAUSED
-    if flow.start is not None:
+    if flow.start is not None or flow.gates:
         return Status.INITIALIZED
     if flow.auto_execute:
         return Status.PROCESSING
@@ -1204,7 +1261,7 @@ def _ended(flow: Flow, status: Status, meta: Meta) -> Flow:
 
 
 def _cancelled(flow: Flow, fact: FlowCancelled, meta: Meta) -> Flow:
-    ended = _ended(flow, Status.CANCELLED, meta)
+    ended = replace(_ended(flow, Status.CANCELLED, meta), ended_with_tree=fact.tree)
     if fact.cleanup_after_seconds is not None:
         timer = Timer(token=ended.version, delay_seconds=fact.cleanup_after_seconds, since=meta.at)
         ended = replace(ended, cleanup=timer)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from domain.errors import PhaseUnknown, RegistrationError, TypeUnknown
+from domain.graph import check as check_graph
 from domain.questions import Question, faults
 from domain.recovery import Recovery, check_recovery
 from domain.words import SENSITIVE_KEYS, FailureClass, Resolve
@@ -61,6 +62,8 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     answer brings them: neither the flow's initial data nor the inputs of an execute.
     `reusable` says that what the handlers bring follows from inputs, outputs of earlier phases and files alone, so that it
     may be taken from an earlier run. `recovery` is what is done before the flow fails, the first rule that fits first.
+    `follows` are the phases that come before it (none given: the one listed before it), `when` the conditions under which it
+    is gone through (`domain/graph.py`).
     """
 
     name: str
@@ -91,6 +94,8 @@ class PhaseConfig(msgspec.Struct, frozen=True, kw_only=True):
     compensations: tuple[str, ...] = ()
     irreversible: bool = False
     yields_to_pause: bool = False
+    follows: tuple[str, ...] | None = None
+    when: tuple[Json, ...] = ()
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +128,7 @@ class FlowCapabilities(msgspec.Struct, frozen=True, kw_only=True):
     supports_iterations: bool = True
     max_iterations: int = 10
     supports_scheduling: bool = False
+    parallel_phases: bool = False
 
 
 class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,6 +238,7 @@ class FlowTypes:
             self._check_phase(f"{where}, phase {phase.name!r}", phase, handlers, validators)
         for phase in config.phases:
             _check_reserved(where, phase, config.phases)
+        check_graph(where, config)
         for alias, name in config.phase_aliases.items():
             if name not in names or alias in names:
                 raise RegistrationError(f"{where}: alias {alias!r} must stand for one of {', '.join(names)}")

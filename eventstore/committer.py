@@ -40,6 +40,7 @@ from domain.commands import (
     StartIteration,
 )
 from domain.decide import decide
+from domain.deciding.kinship import named
 from domain.deciding.story import OVER, Story
 from domain.errors import FlowNotFound, KeyReused, MfoError, StoreBusy, StoreUnavailable, Unavailable
 from domain.flow import Flow, Meta, Run
@@ -50,6 +51,7 @@ from eventstore.database import Connection
 from eventstore.definitions import remember
 from eventstore.faults import lived_through
 from eventstore.keys import Keyring
+from eventstore.kin import Kin
 from eventstore.metrics import (
     COMMANDS,
     COMMIT_SECONDS,
@@ -154,8 +156,10 @@ class _Asked:
 class _FlowGroup:
     loaded: Loaded
     asked: list[_Asked] = field(default_factory=list)
-    # why the flow cannot be read
+    # why the flow, or one that its commands name, cannot be read
     broken: Exception | None = None
+    # other flows that its commands name
+    others: dict[UUID, Flow] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -200,6 +204,7 @@ class Committer:
         self._appended = 0
         self._wake = asyncio.Event()
         self._cache: OrderedDict[UUID, Loaded] = OrderedDict()
+        self._kin = Kin()
         self._connection: Connection | None = None
         self._clock_ahead = timedelta(0)
         self._task: asyncio.Task[None] | None = None
@@ -373,6 +378,8 @@ class Committer:
     def _take(self) -> list[_Asked]:
         group: list[_Asked] = []
         ids: set[tuple[UUID, UUID, str]] = set()
+        asked_of: set[UUID] = set()
+        held: set[UUID] = set()
         later: list[_Asked] = []
         size = 0
         while self._waiting and len(group) < MAX_GROUP and size < MAX_GROUP_BYTES:
@@ -384,7 +391,13 @@ class Committer:
                 asked.tries = max(asked.tries, 1)
                 later.append(asked)
                 continue
+            if asked.command.flow_id in held or named(asked.command, {}) & asked_of:
+                # what it names is decided with this group, and is known to the next one
+                held.add(asked.command.flow_id)
+                later.append(asked)
+                continue
             ids.add(asked.key)
+            asked_of.add(asked.command.flow_id)
             size += asked.size
             group.append(asked)
         self._bytes -= size
@@ -626,7 +639,21 @@ class Committer:
             for flow_id, why in broken.items():
                 flows[flow_id].broken = why
         await self._learn(flows.values())
+        for flow_group in flows.values():
+            await self._meet(connection, flow_group)
         return flows
+
+    async def _meet(self, connection: Connection, group: _FlowGroup) -> None:
+        """Load the other flows that the commands for a flow name."""
+        for asked in group.asked:
+            while unknown := named(asked.command, group.others):
+                try:
+                    group.others |= await self._kin.load(connection, unknown)
+                except psycopg.Error:
+                    raise
+                except Exception as why:
+                    group.broken = group.broken or why
+                    return
 
     async def _learn(self, groups: Iterable[_FlowGroup]) -> None:
         """Fetch the definitions that another, newer process made flows with, or that flows are to go on by."""
@@ -653,7 +680,14 @@ class Committer:
             meta = self._meta(envelope)
             story: Story | None = None
             try:
-                story = decide(flow, asked.command, meta, self.types, expected_version=envelope.expected_version)
+                story = decide(
+                    flow,
+                    asked.command,
+                    meta,
+                    self.types,
+                    expected_version=envelope.expected_version,
+                    others=group.others,
+                )
                 written = encode_meta(meta)
                 rows = []
                 link = previous

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -54,6 +55,17 @@ class Past:
         async with self._pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(LEARNED, (client_account_id, flow_id, MAX_LEARNED))
             return await cursor.fetchall()
+
+    async def children(self, tenant: Tenant, flow_id: UUID, wanted: Iterable[UUID]) -> dict[UUID, Flow]:
+        """Those of the flows that are the tenant's and children of this flow, as their histories tell them."""
+        loaded = await self._store.load(wanted)
+        return {
+            each.flow.id: each.flow
+            for each in loaded.values()
+            if each.flow.parent_flow_id == flow_id
+            and (each.flow.client_account_id, each.flow.engagement_id)
+            == (tenant.client_account_id, tenant.engagement_id)
+        }
 
     async def latest_inventory(self, tenant: Tenant, flow_id: UUID) -> UUID | None:
         """The other discovery of the engagement whose inventory was completed last, as far as the read model knows."""

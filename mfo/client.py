@@ -205,16 +205,24 @@ class Client:
         description: str | None = None,
         tags: tuple[str, ...] = (),
         priority: int | None = None,
+        parent: str | None = None,
+        depends_on: Sequence[str] = (),
         key: str | None = None,
     ) -> Json:
         """Begin a flow; `{flow_id, status, current_phase, next_action, version, position, ...}`.
 
         `options` hold `auto_execute`, `priority`, `start_at` (ISO 8601 with its zone) or `start_after_seconds`,
         `flow_timeout_seconds`, `input_timeout_seconds` and how phases run (`timeout_seconds, max_retries, ...`).
-        `priority`: 1 (first) to 5 (last) among the tenant's own flows that wait for a place.
+        `priority`: 1 (first) to 5 (last) among the tenant's own flows that wait for a place. `parent`: the flow that this one
+        is a child of; `depends_on`: flows that must complete before it begins, with the option `on_dependency_failure` (`wait`,
+        `ignore`, `fail`) for where one does not.
         """
         options = _with_priority(options, priority)
         body: Json = {"flow_type": flow_type, "flow_name": flow_name}
+        if parent:
+            body["parent_flow_id"] = parent
+        if depends_on:
+            body["dependent_flow_ids"] = list(depends_on)
         if initial_data:
             body["initial_data"] = dict(initial_data)
         if options:
@@ -249,7 +257,10 @@ class Client:
         return await self.request("POST", f"/flows/{flow_id}/execute", body=body)
 
     async def tell(self, flow_id: str, verb: Verb, body: Mapping[str, Any] | None = None) -> Json:
-        """One of the verbs; `{flow_id, status, version, position}`."""
+        """One of the verbs; `{flow_id, status, version, position}`.
+
+        pause, resume and cancel reach all flows under it, too, unless `body` says `tree: false`.
+        """
         return await self.request("POST", f"/flows/{flow_id}/{verb}", body=body or {})
 
     async def signal(
@@ -416,9 +427,14 @@ class Client:
         """One checkpoint: whether the history up to it has its hash, and its artifacts are there (`verified`, `detail`)."""
         return await self.request("GET", f"/flows/{flow_id}/checkpoints/{checkpoint_id}")
 
-    async def delete(self, flow_id: str, reason: str | None = None) -> Json:
-        """Hide a flow; its history stays. `{}`, or what every command of a parked flow is answered: `{outcome: parked, ...}`."""
-        return await self.request("DELETE", f"/flows/{flow_id}", params={"reason": reason})
+    async def delete(self, flow_id: str, reason: str | None = None, *, tree: bool = True) -> Json:
+        """Hide a flow and, with `tree`, all flows under it; their history stays. `{}`, or what every command of a parked flow is answered: `{outcome: parked, ...}`."""
+        params = {"reason": reason, "tree": None if tree else "false"}
+        return await self.request("DELETE", f"/flows/{flow_id}", params=params)
+
+    async def tree(self, flow_id: str, *, min_position: str | None = None) -> Json:
+        """A flow with all flows under it: `{flow_id, flow_name, status, progress, draining, children[], below{...}, ...}`."""
+        return await self.request("GET", f"/flows/{flow_id}/tree", params={"min_position": min_position})
 
     async def parked(self, flow_id: str) -> Json:
         """Why a flow is parked and what waits there: `{flow_id, parked[], commands[], next_cursor}`. All parked flows are

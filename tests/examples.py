@@ -17,12 +17,15 @@ from domain.commands import (
     ExecutePhase,
     FailPhase,
     FireTimer,
+    FollowParent,
     HandBackRun,
     MigrateFlow,
     PauseFlow,
     ProvideInput,
     ReassignRun,
     RecordSteps,
+    ReportChild,
+    ReportDependency,
     RequestInput,
     ResumeFlow,
     RetryFlow,
@@ -34,7 +37,10 @@ from domain.commands import (
 )
 from domain.events import (
     CheckpointCreated,
+    ChildEnded,
+    ChildStarted,
     Compensation,
+    DependencyEnded,
     FlowCancelled,
     FlowCompleted,
     FlowCreated,
@@ -77,6 +83,9 @@ FLOW_ID = UUID("8a6e0804-2bd0-4672-b79d-d97027f9071a")
 RUN_ID = UUID("11111111-1111-4111-8111-111111111111")
 OTHER_FLOW_ID = UUID("66666666-6666-4666-8666-666666666666")
 CHECKPOINT_ID = UUID("22222222-2222-4222-8222-222222222222")
+PARENT_ID = UUID("aaaaaaaa-aaaa-4aaa-8aaa-aaaaaaaaaaaa")
+CHILD_ID = UUID("77777777-7777-4777-8777-777777777777")
+OTHER_ID = UUID("88888888-8888-4888-8888-888888888888")
 CLIENT = UUID("33333333-3333-4333-8333-333333333333")
 ENGAGEMENT = UUID("44444444-4444-4444-8444-444444444444")
 OTHER_CLIENT = UUID("55555555-5555-4555-8555-555555555555")
@@ -245,9 +254,22 @@ TIDY = FlowTypeConfig(
     hooks=Hooks(cancel=("put_away",), error=("advise",)),
 )
 
+BRANCHING = FlowTypeConfig(
+    name="branching",
+    display_name="Branching",
+    description="Looks, goes one way or the other, or both, and sums up; the long way has two phases",
+    phases=(
+        _phase("look"),
+        _phase("long", follows=("look",), when=({"phase": "look", "output": "found.rows", "op": "gt", "value": 5},)),
+        _phase("longer", follows=("long",)),
+        _phase("short", follows=("look",), when=({"phase": "look", "output": "found.rows", "op": "lt", "value": 9},)),
+        _phase("sum_up", follows=("longer", "short")),
+    ),
+    capabilities=FlowCapabilities(supports_branching=True),
+)
 FLOW_TYPES = (
     *(SIGNED, TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED, STUBBORN, ONE_ROUND),
-    *(BACK, TIDY),
+    *(BACK, TIDY, BRANCHING),
 )
 
 CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")
@@ -293,6 +315,9 @@ COMMANDS: tuple[Command, ...] = (
     ),
     ReassignRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1, reason="worker_lost"),
     FireTimer(flow_id=FLOW_ID, timer="retry", token=4),
+    ReportChild(flow_id=FLOW_ID, child_flow_id=CHILD_ID, status="completed", outputs={"rows": 3}),
+    ReportDependency(flow_id=FLOW_ID, dependency_flow_id=OTHER_ID, status="completed"),
+    FollowParent(flow_id=FLOW_ID, verb="pause", by_flow_id=PARENT_ID, reason="lunch"),
 )
 
 CREATED = FlowCreated(
@@ -483,6 +508,9 @@ CANCELLED = FlowCancelled(
     reason="no longer wanted", compensations=(Compensation("first", ("take_back",)),), cleanup_after_seconds=6.0
 )
 DELETED = FlowDeleted(reason="made by mistake")
+CHILD_STARTED = ChildStarted(child_flow_id=CHILD_ID)
+CHILD_ENDED = ChildEnded(child_flow_id=CHILD_ID, status="completed", outputs={"rows": 3})
+DEPENDENCY_ENDED = DependencyEnded(dependency_flow_id=OTHER_ID, status="completed")
 
 EVENTS: tuple[FlowEvent, ...] = (
     CREATED,
@@ -517,4 +545,7 @@ EVENTS: tuple[FlowEvent, ...] = (
     ROLLED_BACK,
     CANCELLED,
     DELETED,
+    CHILD_STARTED,
+    CHILD_ENDED,
+    DEPENDENCY_ENDED,
 )

@@ -70,10 +70,18 @@ class Given:
 
     flow: Flow
 
-    def when(self, command: Command, *, expected_version: int | None = None, asked: Meta | None = None) -> Then:
-        """What the flow answers to a command."""
+    def when(
+        self,
+        command: Command,
+        *,
+        expected_version: int | None = None,
+        asked: Meta | None = None,
+        others: tuple[Flow, ...] = (),
+    ) -> Then:
+        """What the flow answers to a command, where these others are known."""
+        known = {flow.id: flow for flow in others}
         try:
-            story = decide(self.flow, command, asked or meta(), TYPES, expected_version=expected_version)
+            story = decide(self.flow, command, asked or meta(), TYPES, expected_version=expected_version, others=known)
         except MfoError as error:
             return Then(self.flow, None, error)
         return Then(self.flow, story, None)

@@ -42,6 +42,7 @@ async def told_to_kafka(house: House) -> None:
         "insert into relay (name, position, moved_at) select 'kafka', max(notification_id), mfo_now() from stored_events"
         " on conflict (name) do update set position = excluded.position, moved_at = excluded.moved_at"
     )
+    await house.rows("update followers set position = (select max(notification_id) from stored_events)")
 
 
 async def served(house: House) -> None:
@@ -164,20 +165,20 @@ async def test_who_is_silent_is_named(house: House) -> None:
 
 
 async def test_a_follower_that_nobody_leads_is_named_and_so_is_what_it_set_aside(house: House) -> None:
-    await house.rows("insert into followers (name) values ('relations')")
+    await house.rows("insert into followers (name) values ('notes')")
     flow = await house.begin()
     await served(house)
-    await house.rows("update followers set position = 0 where name = 'relations'")
+    await house.rows("update followers set position = 0 where name = 'notes'")
     assert "follower_behind" not in await found(house)
     await house.rows(
         "insert into followers_set_aside (follower, position, flow_id, version, error, since, retry_at)"
-        " select 'relations', notification_id, originator_id, 1, 'no', mfo_now(), mfo_now() from stored_events limit 1"
+        " select 'notes', notification_id, originator_id, 1, 'no', mfo_now(), mfo_now() from stored_events limit 1"
     )
     await house.shift_clock(60)
     trouble = await found(house)
     assert (trouble["follower_behind"].severity, trouble["follower_behind"].subjects[0]["name"]) == (
         "critical",
-        "relations",
+        "notes",
     )
     assert "no process leads it" in trouble["follower_behind"].message
     assert trouble["event_set_aside"].subjects[0]["flow_id"] == str(flow.id)

@@ -52,6 +52,7 @@ def roll_back(story: Story, command: RollbackFlow) -> None:
             undone=tuple(phase.name for phase in undone),
             compensations=compensations,
             reason=command.reason,
+            compensate=command.compensate,
         )
     )
     if target.checkpoint is not None and state_sha256(story.flow) != target.checkpoint.state_sha256:

@@ -15,6 +15,9 @@ from domain.words import APPROVAL, Action, Status, counted
 
 Json = dict[str, Any]
 
+NAMED = 3
+"""How many of the flows that hold another are named in a sentence."""
+
 
 def next_action(flow: Flow, types: FlowTypes) -> Json:
     """What the flow needs next: `{type, phase, required_inputs, message, estimated_duration_seconds, until}`.
@@ -50,6 +53,8 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
         message = f"{title} waits: {why.get('message', '')}" if why else f"{title} will be tried again"
         until = _until(flow, RETRY_TIMER)
         return _action(Action.WAIT, name, [], message, flow.retry.delay_seconds, until=until)
+    if flow.gates:
+        return _action(Action.WAIT, name, [], _gated(flow, title), seconds)
     if flow.suspended is not None:
         message = f"{title} waits for {told(flow.suspended.until)}"
         return _action(Action.WAIT, name, [], message, None, until=_until(flow, WAIT_TIMER))
@@ -78,6 +83,18 @@ def _undoing(flow: Flow, types: FlowTypes) -> Json:
         return _action(Action.RETRY, name, [], f"{why}; left to undo: {titles}; {advice}", None)
     timer = RETRY_TIMER if flow.retry is not None else STOPPING_TIMER
     return _action(Action.WAIT, name, [], f"Undoing {titles}", None, until=_until(flow, timer))
+
+
+def _gated(flow: Flow, title: str) -> str:
+    """Which flows hold it, in a sentence; those first that will not complete by themselves."""
+    ill = [f"{each.flow_id} ({each.status})" for each in flow.gates if each.status is not None]
+    well = [str(each.flow_id) for each in flow.gates if each.status is None]
+    held = [*ill, *well]
+    others = f" and {counted(len(held) - NAMED, 'other')}" if len(held) > NAMED else ""
+    advice = "; complete it there, or cancel this flow" if ill else ""
+    return (
+        f"{title} waits until {', '.join(held[:NAMED])}{others} {'has' if len(held) == 1 else 'have'} completed{advice}"
+    )
 
 
 def _until(flow: Flow, name: str) -> datetime | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
+from uuid import UUID
 
 from domain.commands import CreateFlow, ExecutePhase
 from domain.conditions import told
-from domain.deciding.story import Story, allowed, asks_people, not_over
+from domain.deciding.kinship import Kinship, kinship_of, not_gated
+from domain.deciding.story import Story, allowed, asks_people, give_up, not_over
 from domain.errors import (
     AnswerWanted,
     FieldError,
@@ -22,40 +24,39 @@ from domain.errors import (
     PhaseUnknown,
 )
 from domain.events import (
+    DependencyEnded,
     FlowCompleted,
     FlowCreated,
+    FlowPaused,
     HookFailed,
     HookStarted,
     InputRequested,
+    PhaseSkipped,
     PhaseStarted,
     PlannedPhase,
 )
 from domain.flow import DONE, Flow, Phase
 from domain.flow_types import FlowTypeConfig, PhaseConfig, RetryConfig
+from domain.graph import left_out
 from domain.questions import Question
 from domain.undoing import Undone
-from domain.words import Moment, PhaseStatus
+from domain.words import Moment, PhaseStatus, Status
 
 Json = dict[str, Any]
 
 
-def create(story: Story, command: CreateFlow) -> None:
+def create(story: Story, command: CreateFlow, others: Mapping[UUID, Flow]) -> None:
     if story.flow.exists:
         raise FlowExists
     unsupported = [
-        name
-        for name, given in (
-            ("options.notification_emails", command.options.notification_emails),
-            ("parent_flow_id", command.parent_flow_id),
-            ("dependent_flow_ids", command.dependent_flow_ids),
-        )
-        if given
+        name for name, given in (("options.notification_emails", command.options.notification_emails),) if given
     ]
     if unsupported:
         raise NotSupported(
             f"{', '.join(unsupported)}: not supported yet; leave it out",
             errors=[FieldError(name, "not supported yet") for name in unsupported],
         )
+    kin = kinship_of(story.meta, command, others)
     config = story.types.get(command.flow_type)
     _not_reserved(config, "initial_data", command.initial_data)
     given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute", "notification_emails"})
@@ -72,14 +73,45 @@ def create(story: Story, command: CreateFlow) -> None:
             initial_data=command.initial_data,
             options=given,
             auto_execute=command.options.auto_execute,
+            parent_flow_id=command.parent_flow_id,
+            ancestors=kin.ancestors,
+            dependent_flow_ids=kin.dependencies,
         )
     )
+    _settle_in(story, kin)
+    if story.flow.gates or story.flow.status in (Status.PAUSED, Status.FAILED):
+        return
     start = story.flow.start
     if start is None:
         if command.options.auto_execute:
             go_on(story)
     elif not start.left(story.meta.at):
         go_on(story)
+
+
+def _settle_in(story: Story, kin: Kinship) -> None:
+    """A new flow under a tree that is paused is paused with it, and hears which of those it waits for are at rest."""
+    if kin.paused is not None:
+        held_by, paused = kin.paused
+        story.tell(FlowPaused(reason=paused.reason, by_flow_id=held_by))
+    for flow_id, status in kin.at_rest:
+        dependency_ended(story, flow_id, status)
+
+
+def dependency_ended(story: Story, flow_id: UUID, status: str) -> None:
+    """One of the flows that this one waits for is at rest; where it should fail then, it does."""
+    story.tell(DependencyEnded(dependency_flow_id=flow_id, status=status))
+    flow = story.flow
+    if (
+        status == Status.COMPLETED
+        or flow.options.get("on_dependency_failure") != "fail"
+        or flow.status is Status.FAILED
+        or flow.current_phase is None
+    ):
+        return
+    message = f"the flow {flow_id}, which this one waits for, is {status}"
+    error = {"class": "business_logic", "code": "dependency_failed", "message": message, "retryable": False}
+    give_up(story, flow.current_phase, error)
 
 
 def execute(story: Story, command: ExecutePhase) -> None:
@@ -92,6 +124,12 @@ def execute(story: Story, command: ExecutePhase) -> None:
             f"phase {flow.run.phase_name} is running; wait for it, pause the flow or cancel it",
             allowed=allowed(flow, story.types),
         )
+    not_gated(story)
+    leave_out(story)
+    flow = story.flow
+    if story.facts and flow.next_phase is None:
+        go_on(story)
+        return
     if flow.suspended is not None:
         raise PhaseAlreadyRunning(
             f"phase {flow.suspended.phase_name} waits for {told(flow.suspended.until)}; it goes on by itself",
@@ -277,11 +315,21 @@ def missing_inputs(flow: Flow, config: PhaseConfig, inputs: Json) -> list[str]:
     ]
 
 
+def leave_out(story: Story) -> None:
+    """Pass over the phases that the flow does not go through, until one that it does."""
+    while (following := story.flow.next_phase) is not None and following.status is PhaseStatus.PENDING:
+        reason = left_out(story.flow, story.type.phase(following.name)) if not following.attempt else None
+        if reason is None:
+            return
+        story.tell(PhaseSkipped(phase_name=following.name, reason=reason, not_taken=True))
+
+
 def go_on(story: Story) -> None:
     """Start what comes next, or ask for what it lacks, or end the flow; what is left to undo comes first."""
     if story.flow.undoing is not None:
         start_hook(story, Moment.COMPENSATE)
         return
+    leave_out(story)
     following = story.flow.next_phase
     if following is None:
         if story.type.hooks.end and not story.flow.wrapped_up:
@@ -348,9 +396,13 @@ def ask_for(
 
 
 def move_on(story: Story) -> None:
-    """After a phase: go on where the flow does so by itself, unless it is paused or its start is still to come."""
+    """After a phase: pass over what the flow does not go through, and go on where it does so by itself; not while it is paused,
+    nor before its start."""
     flow = story.flow
-    if flow.paused is None and flow.start is None and (flow.next_phase is None or flow.auto_execute):
+    if flow.paused is not None or flow.start is not None or flow.gates:
+        return
+    leave_out(story)
+    if story.flow.next_phase is None or story.flow.auto_execute:
         go_on(story)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from domain.commands import CancelFlow, DeleteFlow, PauseFlow, ResumeFlow
 from domain.deciding.back import compensate_once_stopped, compensations_of, refuse_irreversible
 from domain.deciding.starting import go_on, start_hook, start_phase, try_again
@@ -17,7 +19,8 @@ CLEANUP_SECONDS = 6.0
 """How long after a cancellation work that was in hand has stopped for certain, and its clean-up may begin."""
 
 
-def pause(story: Story, command: PauseFlow) -> None:
+def pause(story: Story, command: PauseFlow, *, by: UUID | None = None) -> None:
+    """Pause the flow; with `by`, since a flow above it was. A whole tree waits for a phase that cannot be paused to end."""
     flow = story.flow
     not_over(story)
     if flow.paused is not None:
@@ -31,24 +34,34 @@ def pause(story: Story, command: PauseFlow) -> None:
         raise FlowHasFailed(allowed=allowed(flow, story.types))
     if not story.type.capabilities.supports_pause_resume:
         raise FlowDoesNotPause(f"flows of type {flow.flow_type} cannot be paused", allowed=allowed(flow, story.types))
-    if flow.run is not None and not story.type.phase(flow.run.phase_name).can_pause:
+    if by is None and flow.run is not None and not story.type.phase(flow.run.phase_name).can_pause:
         raise PhaseNotPausable(
             f"phase {flow.run.phase_name} cannot be paused; wait until it has ended", allowed=allowed(flow, story.types)
         )
-    story.tell(FlowPaused(reason=command.reason, draining=flow.run is not None, timers=command.timers or FROZEN))
+    story.tell(
+        FlowPaused(
+            reason=command.reason,
+            draining=flow.run is not None,
+            timers=command.timers or FROZEN,
+            tree=command.tree is not False,
+            by_flow_id=by,
+        )
+    )
 
 
-def resume(story: Story, command: ResumeFlow) -> None:
+def resume(story: Story, command: ResumeFlow, *, by: UUID | None = None) -> None:
+    """Go on; with `by`, since a flow above it does."""
     flow = story.flow
     not_over(story)
     if flow.paused is None:
         raise FlowNotPaused(allowed=allowed(flow, story.types))
-    story.tell(FlowResumed(reason=command.reason))
+    tree, paused_by = command.tree is not False, flow.paused.by_flow_id
+    story.tell(FlowResumed(reason=command.reason, tree=tree, by_flow_id=by, paused_by=paused_by))
     flow = story.flow
     if flow.suspended is not None:
         after_a_pause(story)
         return
-    if flow.run is not None or flow.waiting is not None:
+    if flow.run is not None or flow.waiting is not None or flow.gates:
         return
     waits = flow.timers.get(START_TIMER) or flow.timers.get(RETRY_TIMER)
     if waits is not None:
@@ -68,7 +81,8 @@ def resume(story: Story, command: ResumeFlow) -> None:
         go_on(story)
 
 
-def cancel(story: Story, command: CancelFlow) -> None:
+def cancel(story: Story, command: CancelFlow, *, by: UUID | None = None) -> None:
+    """End the flow; with `by`, since a flow above it was."""
     flow = story.flow
     if flow.status is Status.CANCELLED:
         if command.compensate and (flow.rollback is None or not flow.rollback.cancelled):
@@ -84,12 +98,22 @@ def cancel(story: Story, command: CancelFlow) -> None:
     cleans_up = bool(story.type.hooks.cancel) and any(phase.attempt for phase in flow.phases)
     in_hand = flow.run is not None
     seconds = CLEANUP_SECONDS if cleans_up and in_hand else None
-    story.tell(FlowCancelled(reason=command.reason, cleanup_after_seconds=seconds, compensations=compensations))
+    story.tell(
+        FlowCancelled(
+            reason=command.reason,
+            cleanup_after_seconds=seconds,
+            compensations=compensations,
+            compensate=command.compensate,
+            tree=command.tree is not False,
+            by_flow_id=by,
+        )
+    )
     if cleans_up and not in_hand:
         start_hook(story, Moment.CANCEL)
     compensate_once_stopped(story)
 
 
-def delete(story: Story, command: DeleteFlow) -> None:
+def delete(story: Story, command: DeleteFlow, *, by: UUID | None = None) -> None:
+    """Hide the flow; with `by`, since a flow above it was."""
     if story.flow.status is not Status.DELETED:
-        story.tell(FlowDeleted(reason=command.reason))
+        story.tell(FlowDeleted(reason=command.reason, tree=command.tree is not False, by_flow_id=by))

@@ -86,7 +86,7 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
     verbs: list[str] = []
     if flow.paused is not None:
         verbs.append("resume")
-    elif flow.suspended is None and not asks_people(flow) and (flow.run is None or flow.run.hook == Moment.ERROR):
+    elif _may_execute(flow):
         verbs.append("execute")
     if flow.paused is None and (flow.status is Status.FAILED or flow.retry is not None):
         verbs.append("retry")
@@ -100,6 +100,12 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
     if following is not None and types.version(flow.flow_type, flow.flow_version).phase(following.name).can_skip:
         verbs.append("skip")
     return [*verbs, *again, *_back(flow, types), "cancel", "delete"]
+
+
+def _may_execute(flow: Flow) -> bool:
+    if flow.suspended is not None or asks_people(flow) or flow.gates:
+        return False
+    return flow.run is None or flow.run.hook == Moment.ERROR
 
 
 def asks_people(flow: Flow) -> bool:

@@ -90,6 +90,9 @@ select r.leader, r.position, extract(epoch from mfo_now() - r.moved_at)::float8 
 from (select coalesce(max(notification_id), 0) as ended from stored_events) e
 left join relay r on r.name = 'kafka'
 """
+NOT_FOLLOWED = """
+select follower, flow_id, version, error, count(*) over () as total from followers_set_aside order by since limit %s
+"""
 PROJECTIONS = """
 select p.name, p.state, p.position, extract(epoch from mfo_now() - p.updated_at)::float8 as silent, mfo_now() as now,
        coalesce((select position from relay where name = 'kafka'), 0) as told,

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from domain.words import Status
+from domain.words import Status, counted
 from mfo.client import OVER, Client, Verb
 from mfo.commands.connection import talk
 from mfo.commands.given import duration, object_in, object_of
@@ -40,6 +40,8 @@ Wait = Annotated[bool, typer.Option("--wait", help="Wait until nothing happens a
 InputTimeout = Annotated[
     str | None, typer.Option(metavar="TIME", help="How long a question waits for its answer: 90, 15m, 2h, 1d.")
 ]
+
+Alone = Annotated[bool, typer.Option("--alone", help="This flow only, not those under it.")]
 
 PARKED = "parked"
 RESTING = OVER | {Status.WAITING_FOR_INPUT, Status.INITIALIZED}
@@ -87,6 +89,14 @@ def create(
     ] = None,
     input_timeout: InputTimeout = None,
     priority: Priority = None,
+    parent: Annotated[str | None, typer.Option(metavar="ID", help="The flow that this one is a child of.")] = None,
+    after: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="A flow that must complete before this one begins; may be repeated."),
+    ] = None,
+    on_dependency_failure: Annotated[
+        str | None, typer.Option(help="Where one of those does not complete: wait (default), ignore, fail.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin a flow, with --file on an inventory uploaded first; --wait ends with 0 only if it completed."""
@@ -98,6 +108,7 @@ def create(
         "start_after_seconds": duration(start_after, "--start-after"),
         "flow_timeout_seconds": duration(flow_timeout, "--flow-timeout"),
         "input_timeout_seconds": duration(input_timeout, "--input-timeout"),
+        "on_dependency_failure": on_dependency_failure,
     }
 
     async def converse(client: Client) -> Json:
@@ -115,6 +126,8 @@ def create(
             priority=priority,
             description=description,
             tags=tuple(tag or ()),
+            parent=parent,
+            depends_on=after or (),
         )
         if _waits(flow) or not wait:
             return flow
@@ -133,11 +146,13 @@ def list_flows(
     status: Annotated[str | None, typer.Option(help="Only these statuses, comma between.")] = None,
     tag: Annotated[str | None, typer.Option(help="Only with this tag.")] = None,
     search: Annotated[str | None, typer.Option(help="Words of the name or description.")] = None,
+    parent: Annotated[str | None, typer.Option(metavar="ID", help="Only the children of this flow.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """The flows of this engagement, the newest first."""
     params = {"flow_type": flow_type, "status": status, "tag": tag, "search": search, "limit": min(limit, 200)}
+    params["parent_flow_id"] = parent
 
     async def converse(client: Client) -> list[Json]:
         return await some(client.pages("/flows", "flows", params=params), limit)
@@ -238,16 +253,17 @@ def pause(
             metavar="frozen|running", help="What its timers do meanwhile: keep what is left (left out), or go on."
         ),
     ] = None,
+    alone: Alone = False,
     as_json: AsJson = False,
 ) -> None:
     """Stop a flow before its next phase; work in progress drains."""
-    _tell(flow_id, "pause", {"reason": reason, "timers": timers}, as_json)
+    _tell(flow_id, "pause", {"reason": reason, "timers": timers, "tree": False if alone else None}, as_json)
 
 
 @app.command()
-def resume(flow_id: FlowId, reason: Reason = None, as_json: AsJson = False) -> None:
+def resume(flow_id: FlowId, reason: Reason = None, alone: Alone = False, as_json: AsJson = False) -> None:
     """Go on where a flow was paused."""
-    _tell(flow_id, "resume", {"reason": reason}, as_json)
+    _tell(flow_id, "resume", {"reason": reason, "tree": False if alone else None}, as_json)
 
 
 @app.command()
@@ -255,10 +271,16 @@ def cancel(
     flow_id: FlowId,
     reason: Reason = None,
     compensate: Annotated[bool, typer.Option("--compensate", help="Undo what its phases did, newest first.")] = False,
+    alone: Alone = False,
     as_json: AsJson = False,
 ) -> None:
     """End a flow for good, without a result; its type may clean up after it."""
-    _tell(flow_id, "cancel", {"reason": reason, "compensate": compensate or None}, as_json)
+    _tell(
+        flow_id,
+        "cancel",
+        {"reason": reason, "compensate": compensate or None, "tree": False if alone else None},
+        as_json,
+    )
 
 
 @app.command("input")
@@ -349,13 +371,20 @@ def iterations(
 
 
 @app.command()
-def delete(flow_id: FlowId, reason: Reason = None, as_json: AsJson = False) -> None:
+def delete(flow_id: FlowId, reason: Reason = None, alone: Alone = False, as_json: AsJson = False) -> None:
     """Hide a flow; its history stays."""
-    answer = talk(lambda client: client.delete(flow_id, reason))
+    answer = talk(lambda client: client.delete(flow_id, reason, tree=not alone))
     if _waits(answer):
         give(answer, facts(answer), as_json)
         return
     give({"flow_id": flow_id, "status": "deleted"}, f"{flow_id} is deleted; its history stays", as_json)
+
+
+@app.command()
+def tree(flow_id: FlowId, as_json: AsJson = False) -> None:
+    """A flow with all flows under it, and where each stands."""
+    found = talk(lambda client: client.tree(flow_id))
+    give(found, "\n".join([*branch(found), "", counted_below(found)]), as_json)
 
 
 @app.command()
@@ -555,6 +584,7 @@ def _status(found: Json) -> str:
             "waiting": waiting_line(found.get("waiting")),
             "round": found.get("iteration_number") if (found.get("iteration_number") or 1) > 1 else None,
             "recovery": recovery_line(found.get("recovery")),
+            "below it": below_line(found["tree"]) if found.get("tree") else None,
             "version": found.get("version"),
         }
     )
@@ -579,6 +609,29 @@ def paused_line(pause: Json | None, draining: int) -> str | None:
     drains = f"draining {draining}" if draining else f"drained {pause.get('drained_at') or ''}".rstrip()
     running = "; timers go on" if pause.get("timers") == "running" else ""
     return f"by {pause['by']} at {pause['at']}{why}; {drains}{running}"
+
+
+def branch(node: Json, depth: int = 0) -> list[str]:
+    """A flow and those under it, a line each, indented by level."""
+    draining = ", draining" if node["draining"] else ""
+    phase = f", {node['current_phase']}" if node.get("current_phase") else ""
+    line = (
+        f"{'  ' * depth}{node['flow_id']}  {node['flow_name']} ({node['flow_type']}):"
+        f" {node['status']} {node['progress']:g} %{phase}{draining}"
+    )
+    return [line, *(inner for child in node["children"] for inner in branch(child, depth + 1))]
+
+
+def counted_below(found: Json) -> str:
+    """How many flows there are under one, and how they stand, in a line."""
+    return f"below it: {below_line(found['below'])}" + (" (more were left out)" if found["truncated"] else "")
+
+
+def below_line(below: Json) -> str:
+    """The flows under one in figures."""
+    parts = [f"{number} {status.replace('_', ' ')}" for status, number in sorted(below["statuses"].items())]
+    draining = f"; {below['draining']} still draining" if below["draining"] else ""
+    return counted(below["flows"], "flow") + (f" ({', '.join(parts)})" if parts else "") + draining
 
 
 def waits_for(timer: Json) -> str:

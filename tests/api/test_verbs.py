@@ -105,10 +105,9 @@ async def test_an_answer_is_the_values_themselves(api: Api) -> None:
 
 
 async def test_what_is_not_supported_says_so(api: Api) -> None:
+    options = {"notification_emails": ["team@example.com"]}
     problem(
-        await api.post("/flows", {"flow_type": "discovery", "flow_name": "x", "parent_flow_id": str(uuid4())}),
-        409,
-        "not_supported",
+        await api.post("/flows", {"flow_type": "discovery", "flow_name": "x", "options": options}), 409, "not_supported"
     )
 
 

@@ -28,6 +28,7 @@ from domain.commands import (
     SuspendRun,
 )
 from domain.decide import decide
+from domain.deciding.kinship import named
 from domain.errors import MfoError
 from domain.events import (
     FlowEvent,
@@ -46,6 +47,7 @@ from domain.flow import Flow, Meta
 from domain.flow_types import FlowTypes
 from domain.view import row
 from eventstore.codec import FIRST_HASH, chain, split
+from tests.chaos import relatives
 from tests.chaos.faults import Kind
 from tests.chaos.ledger import Entry
 from tests.chaos.record import First, Group, History, Logged, Record, Reply, Stored, Told, by_flow, position
@@ -128,6 +130,7 @@ def _legal(record: Record, histories: dict[UUID, History]) -> Found:
 
 
 Problem = tuple[str, str] | None
+OF_RUNS = frozenset(name for name, command in INTERNAL.items() if "token" in command.model_fields) - {"FireTimer"}
 
 
 def _first_illegal(history: History, logged: list[Logged], record: Record) -> Problem:
@@ -157,11 +160,17 @@ def _first_illegal(history: History, logged: list[Logged], record: Record) -> Pr
 
 def _decided_again(group: Group, line: Logged, types: FlowTypes, where: str) -> Problem:
     facts = [one.fact for one in group.events]
-    command = _command(line) or _rebuilt(line.command, facts[0], group.before)
+    command = (
+        _command(line)
+        or relatives.word(line.command, facts, group.before.id)
+        or _rebuilt(line.command, facts[0], group.before)
+    )
     if command is None:
         return "illegal_history", f"{where}: {type(facts[0]).__name__} is no answer to {line.command} in this state"
     try:
-        story = decide(group.before, command, group.events[0].meta, types, expected_version=line.expected_version)
+        meta = group.events[0].meta
+        others = relatives.seen(facts, meta)
+        story = decide(group.before, command, meta, types, expected_version=line.expected_version, others=others)
     except MfoError as error:
         return "illegal_history", f"{where}: {line.command} is refused {error.code} when it is decided again"
     again = [one.fact for one in story.facts]
@@ -175,7 +184,8 @@ def _refusals(history: History, logged: list[Logged], types: FlowTypes) -> Probl
     """What was refused or met with silence is so again, at the version at which it was."""
     for line in logged:
         command = _command(line) if line.outcome != "accepted" else None
-        if command is None or line.version >= len(history.states):
+        # where others were named their state then is not known
+        if command is None or line.version >= len(history.states) or named(command, {}):
             continue
         meta = _meta(line)
         try:
@@ -264,7 +274,7 @@ def _written(fact: FlowEvent) -> tuple[str, bytes]:
 def _stale(group: Group, line: Logged, where: str) -> Problem:
     """A worker's word counts only under the run and the token that the flow had then; the command's id tells which it meant."""
     run = group.before.run
-    if line.command not in INTERNAL or line.command == "FireTimer" or run is None:
+    if line.command not in OF_RUNS or run is None:
         return None
     meant = _token(line, run.run_id, run.token)
     if meant is None:

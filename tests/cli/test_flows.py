@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mfo.cli import run
+from mfo.client import Client
 from tests.cli.support import mfo
+from tests.waiting import until
 
 Environment = dict[str, str]
 
@@ -194,3 +197,33 @@ def test_a_list_is_one_json_document(
     assert isinstance(document, dict)
     assert run(words) == 0
     assert capsys.readouterr().out.strip()
+
+
+def test_a_flow_and_those_under_it_are_shown_and_steered_together(environment: Environment) -> None:
+    def made(*words: str) -> str:
+        said = mfo("flow", "create", "discovery", *words, "--json", environment=environment)
+        assert said.code == 0, said.err
+        return str(said.document["flow_id"])
+
+    root = made("--name", "Estate")
+    child = made("--name", "Site", "--parent", root)
+    circle = ("flow", "create", "discovery", "--parent", child, "--after", root, "--json")
+    refused = mfo(*circle, environment=environment)
+    assert (refused.code, refused.document["error"]["code"]) == (1, "dependency_circular")
+    assert mfo("flow", "pause", root, "--reason", "maintenance", environment=environment).code == 0
+    asyncio.run(until_below(environment, root, {"paused": 1}))
+    assert mfo("flow", "resume", root, "--alone", environment=environment).code == 0
+    drawn = mfo("flow", "tree", root, environment=environment).out
+    assert f"\n  {child}  Site (discovery): paused 0 %" in drawn
+    assert "below it: 1 flow (1 paused)" in drawn
+
+
+async def until_below(environment: Environment, flow_id: str, statuses: dict[str, int]) -> None:
+    """Wait until the read model shows what has followed for the flows under one."""
+    names = ("MFO_URL", "MFO_CLIENT_ACCOUNT_ID", "MFO_ENGAGEMENT_ID", "MFO_USER_ID")
+    async with Client(*(environment[name] for name in names)) as client:
+
+        async def shown() -> bool:
+            return bool((await client.tree(flow_id))["below"]["statuses"] == statuses)
+
+        await until(shown, 60)

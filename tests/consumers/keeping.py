@@ -38,6 +38,7 @@ async def at_work(
             recycle_mb=config.worker_recycle_mb,
             on_progress=keeper.on_progress,
             on_steps=keeper.on_steps,
+            on_flow=keeper.on_flow,
         )
         await pool.start()
         past = Past(side.pool, side.store)
