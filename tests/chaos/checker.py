@@ -238,10 +238,14 @@ def _rebuilt(name: str, fact: FlowEvent, before: Flow) -> Command | None:
             resource_usage=fact.resource_usage,
             agent_insights=fact.agent_insights,
             reused_from=fact.reused_from,
+            handler_versions=fact.handler_versions,
         ),
         ("RecordSteps", StepsCompleted): lambda fact: RecordSteps(**run, results=fact.results),
         ("FailPhase", PhaseFailed): lambda fact: FailPhase(
-            **run, error=fact.error, execution_time_ms=fact.execution_time_ms
+            **run,
+            error=fact.error,
+            execution_time_ms=fact.execution_time_ms,
+            handler_versions=fact.handler_versions,
         ),
         ("RequestInput", InputRequested): lambda fact: RequestInput(
             **run,
