@@ -39,7 +39,6 @@ def create(story: Story, command: CreateFlow) -> None:
     unsupported = [
         name
         for name, given in (
-            ("options.notification_emails", command.options.notification_emails),
             ("parent_flow_id", command.parent_flow_id),
             ("dependent_flow_ids", command.dependent_flow_ids),
         )
@@ -51,7 +50,9 @@ def create(story: Story, command: CreateFlow) -> None:
             errors=[FieldError(name, "not supported yet") for name in unsupported],
         )
     config = story.types.get(command.flow_type)
-    given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute", "notification_emails"})
+    given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute"})
+    if not given["notification_emails"]:
+        del given["notification_emails"]
     if config.flow_timeout_seconds is not None:
         given.setdefault("flow_timeout_seconds", config.flow_timeout_seconds)
     story.tell(
