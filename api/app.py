@@ -14,7 +14,22 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import dlq, flows, found, openapi, parked, problems, report, schedules, service, targets, uploads, verbs
+from api import (
+    dlq,
+    flows,
+    found,
+    notifications,
+    openapi,
+    parked,
+    problems,
+    report,
+    schedules,
+    service,
+    subscriptions,
+    targets,
+    uploads,
+    verbs,
+)
 from api.asking import Service
 from api.crowd import Crowd
 from api.door import Door
@@ -68,6 +83,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     routers = (
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router),
+        *(subscriptions.router, notifications.router),
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}

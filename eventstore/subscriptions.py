@@ -32,7 +32,6 @@ from domain.subscriptions import (
     MOST_SUBSCRIPTIONS,
     CreateSubscription,
     RotateSubscriptionSecret,
-    SubscriptionFilter,
     UpdateSubscription,
 )
 from eventstore.acts import Act, keep
@@ -148,7 +147,7 @@ class Subscriptions:
             "target": wanted.target,
             "description": wanted.description,
             "events": [str(news) for news in wanted.events],
-            "flow_type": _flow_type(wanted.filter),
+            "flow_type": wanted.filter.flow_type,
             "tag": wanted.filter.tag,
             "secret": await self._sealed(envelope.client_account_id, secret),
         }
@@ -310,10 +309,6 @@ def _tenant(envelope: Envelope) -> Tenant:
     return Tenant(envelope.client_account_id, envelope.engagement_id, envelope.user_id)
 
 
-def _flow_type(wanted: SubscriptionFilter) -> str | None:
-    return wanted.flow_type.lower().replace("-", "_").replace(" ", "_") if wanted.flow_type else None
-
-
 def _target(kind: str, changes: UpdateSubscription) -> str | None:
     wrong = "address" if kind == "webhook" else "url"
     if wrong in changes.model_fields_set:
@@ -331,7 +326,7 @@ def _changed(known: Json, changes: UpdateSubscription, target: str | None, user_
         "target": target or known["target"],
         "description": changes.description if "description" in changes.model_fields_set else known["description"],
         "events": known["events"] if changes.events is None else [str(news) for news in changes.events],
-        "flow_type": known["flow_type"] if given is None else _flow_type(given),
+        "flow_type": known["flow_type"] if given is None else given.flow_type,
         "tag": known["tag"] if given is None else given.tag,
         "state": state,
         "reason": reason,
