@@ -36,7 +36,7 @@ SILENT_SECONDS = 10.0
 SMALL_LAG = 1000
 EXAMINED_WITHIN_SECONDS = 10.0
 # the door of health asks nobody who they are
-OPEN_TO_ALL = ("flow_id", "run_id", "name", "projection", "phase_name", "seconds", "lacks")
+OPEN_TO_ALL = ("flow_id", "run_id", "notification_id", "name", "projection", "phase_name", "seconds", "lacks")
 # a projection that lives says so every second
 RUNNING = frozenset({"live", "catching_up"})
 

@@ -16,7 +16,20 @@ from typer.exceptions import TyperException
 
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
-from mfo.commands import data, dlq, doctor, flows, imports, parked, reports, schedules, services, targets
+from mfo.commands import (
+    data,
+    dlq,
+    doctor,
+    flows,
+    imports,
+    notifications,
+    parked,
+    reports,
+    schedules,
+    services,
+    subscriptions,
+    targets,
+)
 from mfo.commands.output import Code, give, say, sentence
 from mfo.settings import load_settings
 
@@ -50,6 +63,8 @@ app.add_typer(flows.app, name="flow")
 app.add_typer(parked.app, name="parked")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(schedules.app, name="schedule")
+app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(notifications.app, name="notifications")
 
 
 def _version(wanted: bool) -> None:
