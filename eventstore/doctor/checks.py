@@ -91,6 +91,28 @@ select id as import_id, filename, state, count(*) over () as total from imports
 where state in ('stored', 'inspecting') and created_at < mfo_now() - make_interval(secs => %s)
 order by created_at limit %s
 """
+NOTIFICATIONS_DEAD = """
+select id as notification_id, flow_id, kind, event, tries -> -1 ->> 'error' as error, count(*) over () as total
+from notifications where state = 'dead' order by ended_at desc limit %s
+"""
+# where one is in hand somebody sends, and the others wait for their turn
+NOTIFICATIONS_OVERDUE = """
+select id as notification_id, flow_id, kind, event, extract(epoch from mfo_now() - due_at)::float8 as seconds,
+       count(*) over () as total
+from notifications where state = 'pending' and due_at < mfo_now() - make_interval(secs => %s)
+  and not exists (select from notifications where state = 'pending' and lease_until > mfo_now())
+order by due_at limit %s
+"""
+# one that never led has no process to be silent, and what others lack then says so
+FOLLOWERS = """
+select f.name, f.position, extract(epoch from mfo_now() - f.lease_until)::float8 as silent, mfo_now() as now,
+       (select state from stored_events where notification_id > f.position order by notification_id limit 1) as oldest
+from followers f where f.moved_at is not null and (f.lease_until is null or f.lease_until < mfo_now() - make_interval(secs => %s))
+order by f.name
+"""
+EVENTS_SET_ASIDE = """
+select follower as name, flow_id, version, error, count(*) over () as total from followers_set_aside order by since limit %s
+"""
 START_CONSUMERS = "start `mfo consumers`, or look into the log of the one that runs"
 START_PROJECTIONS = "start `mfo projections`, or look into the log of the one that runs"
 
@@ -382,6 +404,73 @@ async def _set_aside(connection: Connection) -> list[Finding]:
     ]
 
 
+async def _notifications(connection: Connection) -> list[Finding]:
+    findings = []
+    dead = await rows(connection, NOTIFICATIONS_DEAD, EXAMPLES)
+    if dead:
+        total = dead[0]["total"]
+        findings.append(
+            Finding(
+                code="notification_dead",
+                severity="warning",
+                count=total,
+                message=f"{counted(total, 'notification')} given up: its receiver or the mail server did not take it.",
+                mend="`mfo notifications show ID` says why; mend it, then `mfo notifications replay ID`, or `replay --dead`",
+                subjects=examples(dead, "notification_id", "flow_id", "kind", "event", "error"),
+            )
+        )
+    overdue = await rows(connection, NOTIFICATIONS_OVERDUE, STUCK_SECONDS, EXAMPLES)
+    if overdue:
+        total = overdue[0]["total"]
+        findings.append(
+            Finding(
+                code="notification_overdue",
+                severity="critical",
+                count=total,
+                message=f"{counted(total, 'notification')} should have been sent, the first {overdue[0]['seconds']:.0f} s"
+                " ago, and none is in anybody's hand: no consumers are alive, or their sender hangs.",
+                mend=START_CONSUMERS,
+                subjects=examples(overdue, "notification_id", "flow_id", "kind", "event", "seconds"),
+            )
+        )
+    return findings
+
+
+async def _followers(connection: Connection) -> list[Finding]:
+    late = [
+        row
+        for row in await rows(connection, FOLLOWERS, PATIENCE_SECONDS)
+        if _age(row["oldest"], row["now"]) > PATIENCE_SECONDS
+    ]
+    found = []
+    if late:
+        names = ", ".join(row["name"] for row in late)
+        found.append(
+            Finding(
+                code="follower_silent",
+                severity="critical",
+                count=len(late),
+                message=f"Nobody follows the log for {names}: no consumers are alive, or none reach the store.",
+                mend=START_CONSUMERS,
+                subjects=examples(late, "name", "position"),
+            )
+        )
+    aside = await rows(connection, EVENTS_SET_ASIDE, EXAMPLES)
+    if aside:
+        total = aside[0]["total"]
+        found.append(
+            Finding(
+                code="event_set_aside",
+                severity="warning",
+                count=total,
+                message=f"What follows from {counted(total, 'event')} could not be done, and is tried again every ten minutes.",
+                mend="the error says why; a newer version of the consumers may know better",
+                subjects=examples(aside, "name", "flow_id", "version", "error"),
+            )
+        )
+    return found
+
+
 async def _imports(connection: Connection) -> list[Finding]:
     found = await rows(connection, IMPORTS, WAITING_SECONDS, EXAMPLES)
     if not found:
@@ -437,6 +526,8 @@ CHECKS: tuple[Check, ...] = (
     _relay,
     _projections,
     _set_aside,
+    _notifications,
+    _followers,
     _imports,
     _tables,
 )
