@@ -37,7 +37,7 @@ from domain.errors import SubscriptionDisabled
 from domain.subscriptions import CreateSubscription, RotateSubscriptionSecret, SubscriptionFilter, UpdateSubscription
 from eventstore.notifications import Notifications
 from eventstore.service import SmtpConfig, TellingConfig
-from eventstore.subscriptions import Subscriptions
+from eventstore.subscriptions import Subscriptions, new_secret
 from eventstore.tasks import end_all
 from tests.eventstore.house import House, open_house
 from tests.receivers import Got, MailServer, Receiver, mail_server, receiver
@@ -548,6 +548,26 @@ def certified(folder: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "ca.pem", folder / "key.pem")
     return context
+
+
+async def test_the_receiver_of_the_how_to_takes_what_is_sent_and_nothing_else() -> None:
+    written = (Path(__file__).parents[2] / "docs" / "how-to" / "be-told.md").read_text()
+    how_to: Json = {}
+    exec(written.partition("```python\n")[2].partition("```")[0], how_to)
+    verified, now, secret = how_to["verified"], datetime.now(UTC), new_secret()
+    webhooks = Webhooks(("127.0.0.0/8",), 20.0)
+    try:
+        async with receiver() as there:
+            await webhooks.post(there.url(), "msg_1", b'{"a": 1}', [new_secret(), secret], now)
+            await webhooks.post(there.url(), "msg_2", b'{"a": 1}', [secret], now - timedelta(minutes=6))
+    finally:
+        await webhooks.close()
+    good, stale = there.got
+    assert verified(good.headers, good.body, secret)
+    assert not verified(good.headers, good.body, new_secret())
+    assert not verified(good.headers, b'{"a": 2}', secret)
+    assert not verified(good.headers | {"webhook-id": "msg_2"}, good.body, secret)
+    assert not verified(stale.headers, stale.body, secret)
 
 
 async def test_a_receiver_that_does_not_answer_in_time_has_failed() -> None:
