@@ -138,7 +138,9 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         await _until_one_ends(stop, [*tasks, *keeper.tasks])
         log.info("consumers stop", runs=keeper.active, drain_seconds=config.drain_seconds)
         # the store and the relay stay until the last result is kept
-        await asyncio.gather(_quietly(intake.broker.stop), keeper.stop(config.drain_seconds))
+        await asyncio.gather(
+            _quietly(intake.broker.stop), keeper.stop(config.drain_seconds), sender.drain(config.drain_seconds)
+        )
 
 
 async def _until_one_ends(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:

@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 IDLE_SECONDS = 10.0
 SOON_SECONDS = 0.02
+# between two looks, so that several that have ended make room for several at once
+GAP_SECONDS = 0.05
 MEASURE_SECONDS = 30.0
 # an attempt ends before its lease does, noting included
 ATTEMPT_SECONDS = 70.0
@@ -56,6 +58,7 @@ class Sender:
         self._under_way: set[asyncio.Task[None]] = set()
         self._webhooks: Webhooks | None = None
         self._measured = 0.0
+        self._draining = False
         self.counts = Counts(0, 0, 0.0)
 
     @property
@@ -74,12 +77,21 @@ class Sender:
                 with lived_through("sending notifications"):
                     wait = await self._round()
                 await woken(self._wake, wait)
+                await asyncio.sleep(GAP_SECONDS)
         finally:
             await end_all([hints, *self._under_way])
             await self._webhooks.close()
 
+    async def drain(self, seconds: float) -> None:
+        """Take nothing more in hand, and let what is under way come to its end for so long; what does not is sent again."""
+        self._draining = True
+        if self._under_way:
+            await asyncio.wait(set(self._under_way), timeout=seconds)
+
     async def _round(self) -> float:
         """Take in hand what is due and there is room for; answers in how many seconds to look again."""
+        if self._draining:
+            return IDLE_SECONDS
         await self._measure()
         free = self._config.at_once - len(self._under_way)
         if free <= 0:

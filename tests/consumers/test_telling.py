@@ -471,6 +471,29 @@ async def test_a_slow_receiver_keeps_no_other_waiting(database_url: str) -> None
         assert [got.path for got in there.got].count("/slow") == 2
 
 
+async def test_a_sender_that_is_told_to_stop_lets_what_is_under_way_come_to_its_end(database_url: str) -> None:
+    async with receiver(None) as there, open_house(database_url, telling=config()) as house:
+        tell = Tellers(house)
+        await tell.subscribe(there.url())
+        sender = Sender(house.side)
+        tasks = [
+            asyncio.create_task(Followers(house.side.config, [notifier(house.side.config)]).run()),
+            asyncio.create_task(sender.run()),
+        ]
+        try:
+            await tell.completed()
+            await arrived(there)
+            draining = asyncio.create_task(sender.drain(PATIENCE))
+            await tell.completed()
+            await tell.in_state("pending", 2)
+            there.go_on.set()
+            await draining
+            assert (sender.sending, len(there.got)) == (0, 1)
+            await tell.in_state("sent")
+        finally:
+            await end_all(tasks)
+
+
 async def test_mail_that_the_server_will_never_take_is_dead_at_once_and_a_passing_refusal_is_not(
     database_url: str,
 ) -> None:
