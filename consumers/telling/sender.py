@@ -123,6 +123,9 @@ class Sender:
             outcome = Outcome(Came.FAILED, None, f"it took longer than {ATTEMPT_SECONDS:g} s")
         except MfoError as error:
             outcome = Outcome(Came.FAILED, None, error.detail)
+        except Exception as error:
+            log.exception("notification cannot be sent", notification_id=str(claimed.id))
+            outcome = Outcome(Came.FAILED, None, f"it cannot be sent, for a fault of ours: {type(error).__name__}")
         took = monotonic() - began
         NOTIFICATION_SECONDS.labels(claimed.kind).observe(took)
         while monotonic() - began < LEASE_SECONDS:
@@ -132,6 +135,8 @@ class Sender:
             await asyncio.sleep(NOTE_PAUSE_SECONDS)
 
     async def _sent(self, claimed: Claimed) -> Outcome:
+        if claimed.attempts > self._config.max_attempts:
+            return Outcome(Came.REFUSED, None, "too many attempts came to no end")
         if claimed.kind == "email":
             return await self._mail(claimed)
         return await self._webhook(claimed)

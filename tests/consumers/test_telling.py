@@ -35,7 +35,7 @@ from domain.addresses import Addressing
 from domain.commands import CreateOptions, PauseFlow, RequestInput
 from domain.errors import SubscriptionDisabled
 from domain.subscriptions import CreateSubscription, RotateSubscriptionSecret, SubscriptionFilter, UpdateSubscription
-from eventstore.notifications import Notifications
+from eventstore.notifications import Notifications, ToTell, make
 from eventstore.service import SmtpConfig, TellingConfig
 from eventstore.subscriptions import Subscriptions, new_secret
 from eventstore.tasks import end_all
@@ -469,6 +469,31 @@ async def test_a_slow_receiver_keeps_no_other_waiting(database_url: str) -> None
         await tell.completed()
         await until(lambda: [got.path for got in there.got].count("/quick") == 1, PATIENCE)
         assert [got.path for got in there.got].count("/slow") == 2
+
+
+async def test_what_cannot_be_sent_or_takes_its_process_along_is_given_up_like_any_other(database_url: str) -> None:
+    async with mail_server() as mail, telling(database_url, config(mail, max_attempts=2)) as tell:
+        tenant = tell.house.tenant
+        odd = ToTell(
+            flow_id=uuid4(),
+            version=1,
+            client_account_id=tenant.client_account_id,
+            engagement_id=tenant.engagement_id,
+            event="flow.completed",
+            subscription_id=None,
+            kind="email",
+            target="ann@example.com",
+            payload={"type": "flow.exploded"},
+        )
+        async with tell.house.side.pool.connection() as connection:
+            await make(connection, [odd])
+        [tried] = await tell.tried(odd.id, 1)
+        assert tried["error"] == "it cannot be sent, for a fault of ours: KeyError"
+        # as if a process had died with it each time
+        await tell.house.rows("update notifications set attempts = 2, due_at = mfo_now()")
+        await tell.later(0)
+        [dead] = await tell.in_state("dead")
+        assert dead["last_error"] == "too many attempts came to no end"
 
 
 async def test_a_sender_that_is_told_to_stop_lets_what_is_under_way_come_to_its_end(database_url: str) -> None:
