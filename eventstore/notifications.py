@@ -323,7 +323,8 @@ class Notifications:
             before = await keep(connection, envelope, act, SubscriptionDisabled() if off else None)
             if before is None and not off:
                 await connection.execute(REPLAY, (notification_id,))
-                await connection.execute("select pg_notify(%s, current_schema())", (CHANNEL,))
+            # a repeat too: a sender that looked just now passed by the row, which is ours until the end of this
+            await connection.execute("select pg_notify(%s, current_schema())", (CHANNEL,))
         if before is None and off:
             raise SubscriptionDisabled
         return await self.one(tenant, notification_id)
