@@ -22,12 +22,14 @@ from api import (
     found,
     inputs,
     iterations,
+    notifications,
     openapi,
     parked,
     problems,
     report,
     schedules,
     service,
+    subscriptions,
     targets,
     uploads,
     verbs,
@@ -85,6 +87,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     routers = (
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
+        *(subscriptions.router, notifications.router),
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}

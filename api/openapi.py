@@ -12,6 +12,7 @@ from api.documents import CheckFlowType, DeadLetterReplay, DiscardParked, Proble
 from domain.commands import PUBLIC, Command
 from domain.import_options import ImportOptions
 from domain.schedules.commands import PUBLIC_SCHEDULE, ScheduleCommand
+from domain.subscriptions import CreateSubscription, RotateSubscriptionSecret, UpdateSubscription
 
 Json = dict[str, Any]
 
@@ -209,6 +210,17 @@ def takes(command: type[Command] | type[ScheduleCommand], *, required: bool = Fa
     }
 
 
+def body_of(model: type[BaseModel], *, required: bool = False) -> Json:
+    """The `openapi_extra` of a route whose body is this document."""
+    return {
+        "x-mfo-headers": ["IdempotencyKey"],
+        "requestBody": {
+            "required": required,
+            "content": {"application/json": {"schema": {"$ref": f"{REF}{model.__name__}"}}},
+        },
+    }
+
+
 def install(app: FastAPI) -> None:
     """Let the application tell this document."""
 
@@ -230,6 +242,7 @@ def document(app: FastAPI) -> Json:
     models: tuple[type[BaseModel], ...] = (
         *(Problem, ImportOptions, DiscardParked, DeadLetterReplay, CheckFlowType),
         *(*PUBLIC.values(), *PUBLIC_SCHEDULE.values()),
+        *(CreateSubscription, UpdateSubscription, RotateSubscriptionSecret),
     )
     for model in models:
         schemas.update(_schemas(model))

@@ -17,6 +17,7 @@ MfoError
 │   ├── KeyReused
 │   ├── ScheduleNotFound · ScheduleExists · ScheduleInvalid · ScheduleIsOver · ScheduleBusy · BackfillTooLarge
 │   ├── SchedulePausedNow · ScheduleNotPaused · SchedulingNotSupported
+│   ├── NotAllowed · SubscriptionDisabled · SubscriptionsFull
 │   └── NotSupported
 ├── Invalid                 the request cannot be read as what it claims to be
 │   ├── BodyNotJson · BodyInvalid · BodyTooLarge · ParameterInvalid · TenantMissing · TypeUnknown
@@ -365,6 +366,25 @@ class NotSupported(Refused):
     """This is not supported yet."""
 
     code = "not_supported"
+
+
+class NotAllowed(Refused):
+    """The settings of this service do not allow that address."""
+
+    code = "not_allowed"
+    status = 422
+
+
+class SubscriptionDisabled(Refused):
+    """The subscription is disabled or deleted; enable it first."""
+
+    code = "subscription_disabled"
+
+
+class SubscriptionsFull(Refused):
+    """The tenant has as many subscriptions as it may have; delete one first."""
+
+    code = "subscriptions_full"
 
 
 class Invalid(MfoError):

@@ -25,6 +25,7 @@ import msgspec
 import psycopg
 import structlog
 
+from domain.addresses import Addressing
 from domain.commands import (
     INTERNAL,
     Command,
@@ -96,6 +97,7 @@ MAX_QUEUE_BYTES = 64 << 20
 DRAIN_AT_ONCE = 1000
 REMEMBERED_PARKED = 10_000
 CACHED_FLOWS = 4096
+EMAILS = "options.notification_emails"
 
 
 class Slots(Protocol):
@@ -181,6 +183,7 @@ class Committer:
         slots: Slots | None = None,
         max_queue: int = MAX_QUEUE,
         max_queue_bytes: int = MAX_QUEUE_BYTES,
+        addressing: Addressing | None = None,
     ) -> None:
         self.store = store
         self.parking = Parking(store.pool)
@@ -191,6 +194,7 @@ class Committer:
         self._slots = slots
         self._max_queue = max_queue
         self._max_queue_bytes = max_queue_bytes
+        self._addressing = addressing or Addressing()
         self._waiting: deque[_Asked] = deque()
         self._bytes = 0
         # flows that were parked when last seen; the append knows better
@@ -650,6 +654,8 @@ class Committer:
             meta = self._meta(envelope)
             story: Story | None = None
             try:
+                if isinstance(asked.command, CreateFlow):
+                    self._addressing.check_emails(asked.command.options.notification_emails, EMAILS)
                 story = decide(flow, asked.command, meta, self.types, expected_version=envelope.expected_version)
                 written = encode_meta(meta)
                 rows = []

@@ -21,6 +21,7 @@ import structlog
 from psycopg import sql
 from psycopg_pool import PoolTimeout
 
+from domain.addresses import Addressing
 from domain.commands import Envelope, Tenant
 from domain.deciding.story import OVER
 from domain.errors import KeyReused, MfoError, StoreBusy, StoreUnavailable
@@ -43,6 +44,7 @@ log = structlog.get_logger()
 MAX_TRIES = 20
 TRIES_WHILE_AWAY = 4
 CLAIMED_SECONDS = 10.0
+EMAILS = "flow.options.notification_emails"
 # the clock went back while somebody had it in hand
 ODD_SECONDS = 60.0
 
@@ -120,8 +122,11 @@ class Schedules:
         keyring: Keyring,
         artifacts: ArtifactStore,
         connect: Callable[[], Awaitable[Connection]],
+        *,
+        addressing: Addressing | None = None,
     ) -> None:
         self._store = store
+        self._addressing = addressing or Addressing()
         self._types = types
         self._keyring = keyring
         self._artifacts = artifacts
@@ -219,6 +224,8 @@ class Schedules:
         )
         after, rows, link, error = before.schedule, [], before.hash, None
         try:
+            if isinstance(command, CreateSchedule | UpdateSchedule) and command.flow is not None:
+                self._addressing.check_emails(command.flow.options.notification_emails, EMAILS)
             story = decide(before.schedule, command, meta, self._types, expected_version=envelope.expected_version)
             written = encode_meta(meta)
             for fact in story.facts:

@@ -210,7 +210,7 @@ class Client:
         """Begin a flow; `{flow_id, status, current_phase, next_action, version, position, ...}`.
 
         `options` hold `auto_execute`, `priority`, `start_at` (ISO 8601 with its zone) or `start_after_seconds`,
-        `flow_timeout_seconds`, `input_timeout_seconds` and how phases run (`timeout_seconds, max_retries, ...`).
+        `flow_timeout_seconds`, `input_timeout_seconds`, `notification_emails` and how phases run (`timeout_seconds, max_retries, ...`).
         `priority`: 1 (first) to 5 (last) among the tenant's own flows that wait for a place.
         """
         options = _with_priority(options, priority)
@@ -524,6 +524,42 @@ class Client:
         found = await self.request("GET", f"/schedules/{schedule_id}/next", params={"count": count})
         times: list[Json] = found["times"]
         return times
+
+    async def create_subscription(self, wanted: Mapping[str, Any], *, key: str | None = None) -> Json:
+        """Tell somebody of what happens to flows from now on; the subscription and, of a webhook, its `secret`, shown once.
+
+        `wanted` is `{kind: webhook | email, url | address, events[], filter{flow_type, tag}, description}`. All subscriptions
+        are `pages("/subscriptions", "subscriptions")`.
+        """
+        return await self.request("POST", "/subscriptions", body=wanted, key=key)
+
+    async def subscription(self, subscription_id: str) -> Json:
+        """A subscription as it stands."""
+        return await self.request("GET", f"/subscriptions/{subscription_id}")
+
+    async def update_subscription(self, subscription_id: str, changes: Mapping[str, Any]) -> Json:
+        """Change what is given, `enabled` too; the subscription after it."""
+        return await self.request("PATCH", f"/subscriptions/{subscription_id}", body=changes)
+
+    async def rotate_subscription(
+        self, subscription_id: str, *, keep_former_seconds: int | None = None, key: str | None = None
+    ) -> Json:
+        """Have a new secret; the subscription with it. For a day, or as long as said, messages bear both signatures."""
+        body = {"keep_former_seconds": keep_former_seconds} if keep_former_seconds is not None else {}
+        return await self.request("POST", f"/subscriptions/{subscription_id}/rotate", body=body, key=key)
+
+    async def delete_subscription(self, subscription_id: str, reason: str | None = None) -> None:
+        """Tell it nothing more; what waits is dropped."""
+        await self.request("DELETE", f"/subscriptions/{subscription_id}", params={"reason": reason})
+
+    async def notification(self, notification_id: str) -> Json:
+        """What was told to somebody, with its `payload` and the last of its attempts, `tries`. All of them are
+        `pages("/notifications", "notifications")`."""
+        return await self.request("GET", f"/notifications/{notification_id}")
+
+    async def replay_notification(self, notification_id: str, *, key: str | None = None) -> Json:
+        """Send it again at once, under the id that it has; the notification after it."""
+        return await self.request("POST", f"/notifications/{notification_id}/replay", key=key)
 
     async def report(self, flow_id: str, written_as: ReportFormat, file: Path, *, masked: bool = True) -> Json:
         """Write a discovery's report to a file; `{path, format, size_bytes, sha256}`. Raises OSError."""

@@ -331,3 +331,28 @@ async def test_a_topic_that_has_lost_what_it_was_told_is_told_anew(
         assert set(trouble) == {"topic_behind"}
         await mend(config, list(trouble.values()), deep=True, user_id="olga")
         assert await house.one("select position from relay") == 0
+
+
+async def notification(house: House, **columns: str) -> None:
+    given = {"state": "'pending'", "due_at": "mfo_now()", "ended_at": "null", **columns}
+    await house.rows(
+        f"insert into notifications (id, flow_id, version, client_account_id, engagement_id, event, kind, target, addressed,"
+        f" payload, created_at, {', '.join(given)})"
+        " select gen_random_uuid(), gen_random_uuid(), 3, gen_random_uuid(), gen_random_uuid(), 'flow.completed', 'email',"
+        f" 'a@example.com', 'email:a@example.com', '{{}}', mfo_now(), {', '.join(given.values())}"
+    )
+
+
+async def test_notifications_that_were_given_up_or_that_nobody_sends_are_named(house: House) -> None:
+    await notification(house)
+    assert await found(house) == {}
+    await notification(house, state="'dead'", ended_at="mfo_now()")
+    await notification(house, due_at="mfo_now() - interval '31 s'")
+    trouble = await found(house)
+    assert {code: finding.count for code, finding in trouble.items()} == {
+        "notification_dead": 1,
+        "notification_overdue": 1,
+    }
+    # somebody sends, and the others wait for their turn
+    await notification(house, lease_until="mfo_now() + interval '1 min'")
+    assert set(await found(house)) == {"notification_dead"}

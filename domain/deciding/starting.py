@@ -45,7 +45,6 @@ def create(story: Story, command: CreateFlow) -> None:
     unsupported = [
         name
         for name, given in (
-            ("options.notification_emails", command.options.notification_emails),
             ("parent_flow_id", command.parent_flow_id),
             ("dependent_flow_ids", command.dependent_flow_ids),
         )
@@ -58,7 +57,9 @@ def create(story: Story, command: CreateFlow) -> None:
         )
     config = story.types.get(command.flow_type)
     _not_reserved(config, "initial_data", command.initial_data)
-    given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute", "notification_emails"})
+    given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute"})
+    if not given["notification_emails"]:
+        del given["notification_emails"]
     if config.flow_timeout_seconds is not None:
         given.setdefault("flow_timeout_seconds", config.flow_timeout_seconds)
     story.tell(

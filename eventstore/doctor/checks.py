@@ -117,6 +117,18 @@ SIGNING_REFUSED = """
 select client_account_id, why, extract(epoch from mfo_now() - since)::float8 as seconds, count(*) over () as total
 from audit_refused order by since limit %s
 """
+NOTIFICATIONS_DEAD = """
+select id as notification_id, flow_id, kind, event, tries -> -1 ->> 'error' as error, count(*) over () as total
+from notifications where state = 'dead' order by ended_at desc limit %s
+"""
+# where one is in hand somebody sends, and the others wait for their turn
+NOTIFICATIONS_OVERDUE = """
+select id as notification_id, flow_id, kind, event, extract(epoch from mfo_now() - due_at)::float8 as seconds,
+       count(*) over () as total
+from notifications where state = 'pending' and due_at < mfo_now() - make_interval(secs => %s)
+  and not exists (select from notifications where state = 'pending' and lease_until > mfo_now())
+order by due_at limit %s
+"""
 START_CONSUMERS = "start `mfo consumers`, or look into the log of the one that runs"
 START_PROJECTIONS = "start `mfo projections`, or look into the log of the one that runs"
 
@@ -433,6 +445,38 @@ async def _set_aside(connection: Connection) -> list[Finding]:
     ]
 
 
+async def _notifications(connection: Connection) -> list[Finding]:
+    findings = []
+    dead = await rows(connection, NOTIFICATIONS_DEAD, EXAMPLES)
+    if dead:
+        total = dead[0]["total"]
+        findings.append(
+            Finding(
+                code="notification_dead",
+                severity="warning",
+                count=total,
+                message=f"{counted(total, 'notification')} given up: its receiver or the mail server did not take it.",
+                mend="`mfo notifications show ID` says why; mend it, then `mfo notifications replay ID`, or `replay --dead`",
+                subjects=examples(dead, "notification_id", "flow_id", "kind", "event", "error"),
+            )
+        )
+    overdue = await rows(connection, NOTIFICATIONS_OVERDUE, STUCK_SECONDS, EXAMPLES)
+    if overdue:
+        total = overdue[0]["total"]
+        findings.append(
+            Finding(
+                code="notification_overdue",
+                severity="critical",
+                count=total,
+                message=f"{counted(total, 'notification')} should have been sent, the first {overdue[0]['seconds']:.0f} s"
+                " ago, and none is in anybody's hand: no consumers are alive, or their sender hangs.",
+                mend=START_CONSUMERS,
+                subjects=examples(overdue, "notification_id", "flow_id", "kind", "event", "seconds"),
+            )
+        )
+    return findings
+
+
 async def _followers(connection: Connection) -> list[Finding]:
     found: list[Finding] = []
     for row in await rows(connection, FOLLOWERS):
@@ -539,6 +583,7 @@ CHECKS: tuple[Check, ...] = (
     _relay,
     _projections,
     _set_aside,
+    _notifications,
     _followers,
     _imports,
     _signing,

@@ -47,6 +47,8 @@ CODES: dict[str, str] = {
     "follower_behind": "Other flows, or people, are not told what follows from history",
     "event_set_aside": "Events from which nothing could follow yet",
     "signing_refused": "Client accounts whose last signed checkpoint does not hold any more",
+    "notification_dead": "Notifications that were given up",
+    "notification_overdue": "Notifications that are due and that nobody sends",
     "import_waiting": "Uploads that nobody has described",
     "log_partition_missing": "The command log lacks the partition of this month",
     "clock_shifted": "The store's clock is not the machine's",

@@ -87,6 +87,10 @@ def create(
     ] = None,
     input_timeout: InputTimeout = None,
     priority: Priority = None,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EMAIL", help="Who is told when it completes, fails or wants input; may be repeated."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin a flow, with --file on an inventory uploaded first; --wait ends with 0 only if it completed."""
@@ -98,6 +102,7 @@ def create(
         "start_after_seconds": duration(start_after, "--start-after"),
         "flow_timeout_seconds": duration(flow_timeout, "--flow-timeout"),
         "input_timeout_seconds": duration(input_timeout, "--input-timeout"),
+        "notification_emails": notify or None,
     }
 
     async def converse(client: Client) -> Json:

@@ -180,7 +180,7 @@ def test_the_document_names_every_header_and_problem() -> None:
             assert ({"ClientAccount", "Engagement", "User"} <= refs) == path.startswith("/api/v1")
             # asking a target twice is asking it once, and a check asks nothing of a flow: no commands
             command = (method in ("post", "delete") and not {"targets", "flow-types"} & set(path.split("/"))) or (
-                method == "patch" and "{schedule_id}" in path
+                method == "patch" and ("{schedule_id}" in path or "{subscription_id}" in path)
             )
             assert ("IdempotencyKey" in refs) == command
             assert ("IfMatch" in refs) == (command and ("/flows/{flow_id}" in path or "{schedule_id}" in path))

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
+from domain.addresses import Addressing
+from domain.commands import Envelope
+from domain.subscriptions import CreateSubscription
+from eventstore.notifications import ToTell, make
+from eventstore.subscriptions import Subscriptions
 from tests.api.conftest import Api, config_for, new_tenant
 
 
@@ -32,6 +37,35 @@ LISTS = [
 SCHEDULE = {"name": "Mine", "timing": {"cron": "0 6 * * *"}, "flow": {"flow_type": "discovery"}}
 
 
+async def told(api: Api) -> tuple[str, str]:
+    """A subscription of this tenant, and something that it is told."""
+    side, engagement = api.side, UUID(api.tenant["X-Engagement-ID"])
+    envelope = Envelope(
+        command_id=str(uuid4()),
+        client_account_id=api.account,
+        engagement_id=engagement,
+        user_id="maria",
+        correlation_id="c-1",
+    )
+    allowed = Addressing(webhook_hosts=("*",))
+    wanted = CreateSubscription(kind="webhook", url="https://hooks.example.com/x")
+    made = await Subscriptions(side.pool, side.keyring, allowed).create(envelope, wanted)
+    tell = ToTell(
+        flow_id=uuid4(),
+        version=1,
+        client_account_id=api.account,
+        engagement_id=engagement,
+        event="flow.completed",
+        subscription_id=made["subscription_id"],
+        kind="webhook",
+        target=made["url"],
+        payload={},
+    )
+    async with side.pool.connection() as connection:
+        await make(connection, [tell])
+    return str(made["subscription_id"]), str(tell.id)
+
+
 def test_there_is_something_to_ask() -> None:
     assert len(OF_ONE) >= 15
     assert len(LISTS) >= 4
@@ -42,17 +76,20 @@ async def test_another_tenants_ids_are_unknown_ids(api: Api, method: str, path: 
     made = await api.made()
     upload = await api.post("/imports", files={"file": ("a.csv", b"name\nweb01\n")})
     schedule = await api.post("/schedules", SCHEDULE)
+    subscribed = await told(api)
     version = 1
     others = [new_tenant()] + [{**new_tenant(), name: api.tenant[name]} for name in list(api.tenant)[:2]]
     for other in others:
         answers = []
-        theirs = (made["flow_id"], upload.json()["import_file_id"], schedule.json()["schedule_id"])
-        for flow_id, import_id, schedule_id in (theirs, (str(uuid4()), str(uuid4()), str(uuid4()))):
+        theirs = (made["flow_id"], upload.json()["import_file_id"], schedule.json()["schedule_id"], *subscribed)
+        for ids in (theirs, tuple(str(uuid4()) for _ in theirs)):
+            flow_id, import_id, schedule_id, subscription_id, notification_id = ids
             asked = path.replace("{flow_id}", flow_id).replace("{import_id}", import_id)
             asked = asked.replace("{schedule_id}", schedule_id)
+            asked = asked.replace("{subscription_id}", subscription_id).replace("{notification_id}", notification_id)
             headers = {**other, "X-Correlation-ID": "same", "If-Match": f'"{version}"', "If-None-Match": '"1"'}
             response = await api.client.request(method, asked, headers=headers)
-            answers.append(_without(response, flow_id, import_id, schedule_id))
+            answers.append(_without(response, *ids))
         assert answers[0] == answers[1]
         assert answers[0][0] == 404
     assert (await api.get(f"/flows/{made['flow_id']}/history")).json()["total"] == version
@@ -72,12 +109,14 @@ async def test_lists_hold_nothing_of_others(api: Api, method: str, path: str) ->
     made = await api.made()
     upload = await api.post("/imports", files={"file": ("a.csv", b"name\nweb01\n")})
     schedule = await api.post("/schedules", SCHEDULE)
+    subscribed = await told(api)
 
     response = await api.client.request(method, path, headers=new_tenant())
 
     assert response.status_code == 200
     assert made["flow_id"] not in response.text
     assert upload.json()["import_file_id"] not in response.text
+    assert not [each for each in subscribed if each in response.text]
     assert schedule.json()["schedule_id"] not in response.text
 
 

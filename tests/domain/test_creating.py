@@ -58,12 +58,15 @@ def test_what_is_not_supported_yet_is_refused_by_name() -> None:
         update={
             "parent_flow_id": uuid4(),
             "dependent_flow_ids": (uuid4(),),
-            "options": CreateOptions(notification_emails=("team@example.com",)),
         }
     )
-    given().when(asked).then_refused(
-        NotSupported, fields=["options.notification_emails", "parent_flow_id", "dependent_flow_ids"]
-    )
+    given().when(asked).then_refused(NotSupported, fields=["parent_flow_id", "dependent_flow_ids"])
+
+
+def test_who_is_to_be_told_is_kept_with_the_flow() -> None:
+    asked = CREATE.model_copy(update={"options": CreateOptions(notification_emails=("team@example.com",))})
+    assert given().when(asked).flow.options["notification_emails"] == ["team@example.com"]
+    assert "notification_emails" not in given().when(CREATE).flow.options
 
 
 def test_what_was_given_is_kept_as_it_was_given() -> None:

@@ -518,7 +518,15 @@ def test_a_checkpoint_can_be_asked_for() -> None:
 
 def test_the_verbs_of_going_back_are_named_where_they_are_taken() -> None:
     assert allowed(after(QUIET).flow, TYPES) == ["execute", "pause", "checkpoint", "cancel", "delete"]
-    assert allowed(by_word(1).flow, TYPES) == ["execute", "pause", "iterate", "rollback", "checkpoint", "cancel", "delete"]
+    assert allowed(by_word(1).flow, TYPES) == [
+        "execute",
+        "pause",
+        "iterate",
+        "rollback",
+        "checkpoint",
+        "cancel",
+        "delete",
+    ]
 
 
 # the preview
