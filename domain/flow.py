@@ -185,6 +185,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     at: datetime
     reason: str | None
+    standing_pause_id: UUID | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -430,7 +431,8 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 status=flow.status if flow.paused else Status.PROCESSING,
             )
         case FlowPaused():
-            return replace(flow, status=Status.PAUSED, paused=Pause(by=meta.user_id, at=meta.at, reason=fact.reason))
+            paused = Pause(by=meta.user_id, at=meta.at, reason=fact.reason, standing_pause_id=fact.standing_pause_id)
+            return replace(flow, status=Status.PAUSED, paused=paused)
         case FlowResumed():
             return _resumed(_wound(flow, meta.at))
         case FlowCompleted():

@@ -69,6 +69,7 @@ from eventstore.parking import (
     wait_behind,
 )
 from eventstore.signals import SIGNAL, concerns_work
+from eventstore.standing import APPEND_AS_OF, Standing, standing
 from eventstore.store import (
     CommandRow,
     Decision,
@@ -196,6 +197,8 @@ class Committer:
         self._appended = 0
         self._wake = asyncio.Event()
         self._cache: OrderedDict[UUID, Loaded] = OrderedDict()
+        # as last seen; what makes flows is appended only while it still holds
+        self._standing: Standing | None = None
         self._connection: Connection | None = None
         self._clock_ahead = timedelta(0)
         self._task: asyncio.Task[None] | None = None
@@ -397,6 +400,9 @@ class Committer:
         if self._parked:
             group = await self._divert(connection, group)
         flows = await self._flows(connection, group)
+        makes_flows = any(isinstance(asked.command, CreateFlow) for asked in group)
+        if makes_flows and self._standing is None:
+            self._standing = await standing(connection)
         decided: list[_Decided] = []
         held: list[_Decided] = []
         slots: list[Run | None] = []
@@ -410,7 +416,12 @@ class Committer:
                 elif one.held:
                     held.append(one)
             if decided:
-                winners, now = await append(connection, [one.decision for one in decided])
+                decisions = [one.decision for one in decided]
+                if makes_flows and self._standing is not None:
+                    winners, now = await append(connection, decisions, APPEND_AS_OF, first=(self._standing.number,))
+                    self._standing = self._standing if winners else None
+                else:
+                    winners, now = await append(connection, decisions)
         except BaseException:
             for slot in slots:
                 self._release(slot)
@@ -645,7 +656,15 @@ class Committer:
             meta = self._meta(envelope)
             story: Story | None = None
             try:
-                story = decide(flow, asked.command, meta, self.types, expected_version=envelope.expected_version)
+                tenant = (envelope.client_account_id, envelope.engagement_id)
+                story = decide(
+                    flow,
+                    asked.command,
+                    meta,
+                    self.types,
+                    expected_version=envelope.expected_version,
+                    standing=self._standing.pauses.get(tenant, ()) if self._standing is not None else (),
+                )
                 written = encode_meta(meta)
                 rows = []
                 link = previous

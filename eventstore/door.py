@@ -132,7 +132,7 @@ class Door(ABC, Generic[C, S, R, A]):
         """The parameters of the row; without a subject the row stays as it is."""
 
     @abstractmethod
-    def _answer(self, answer: Answer, subject: S | None) -> A: ...
+    def _answer(self, command: C, answer: Answer, subject: S | None) -> A: ...
 
     # commands
 
@@ -223,7 +223,7 @@ class Door(ABC, Generic[C, S, R, A]):
         place = self._store.position(before.position) if version and before.position else None
         answer = Answer(envelope.command_id, outcome, subject_id, version, place, error)
         if internal and not rows:
-            return self._answer(answer, after if ours else None)
+            return self._answer(command, answer, after if ours else None)
         text = msgspec.json.encode(error).decode() if error else None
         decision = Decision(
             Flow(id=after.id, version=before.subject.version),
@@ -242,7 +242,7 @@ class Door(ABC, Generic[C, S, R, A]):
         if rows:
             place = self._store.position(winners[0][after.version])
             answer = Answer(envelope.command_id, outcome, subject_id, after.version, place)
-        return self._answer(answer, after if ours else None)
+        return self._answer(command, answer, after if ours else None)
 
     async def _repeat(
         self, command: C, envelope: Envelope, body_hash: bytes, first: FirstAnswer, *, internal: bool
@@ -261,7 +261,8 @@ class Door(ABC, Generic[C, S, R, A]):
         row = CommandRow(type(command).__name__, envelope, body_hash, outcome, version, text, None)
         await self._store.log_again(row, subject_id, first)
         place = self._store.position(position)
-        return self._answer(Answer(envelope.command_id, outcome, subject_id, version, place, error), subject)
+        answer = Answer(envelope.command_id, outcome, subject_id, version, place, error)
+        return self._answer(command, answer, subject)
 
     async def _load(self, connection: Connection, command: C) -> Loaded[S]:
         subject_id = self._subject_of(command)

@@ -167,7 +167,7 @@ class Schedules(Door[ScheduleCommand, Schedule, ScheduleRecorded, ScheduleAnswer
             msgspec.json.encode(after),
         )
 
-    def _answer(self, answer: Answer, subject: Schedule | None) -> ScheduleAnswer:
+    def _answer(self, command: ScheduleCommand, answer: Answer, subject: Schedule | None) -> ScheduleAnswer:
         return ScheduleAnswer(
             answer.command_id,
             answer.outcome,

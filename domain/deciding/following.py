@@ -32,6 +32,8 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
         return _action(Action.RETRY, name, [], f"{title} failed; {advice}", seconds)
     if flow.paused is not None:
         message = "The flow is paused; work in progress is draining" if flow.draining else "The flow is paused"
+        if flow.paused.standing_pause_id is not None:
+            message = f"The flow began paused: {flow.paused.reason}"
         return _action(Action.RESUME, name, [], message, None)
     if flow.waiting is not None:
         kind = Action.APPROVE if "approval" in flow.waiting.fields else Action.PROVIDE_INPUT
