@@ -14,7 +14,22 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from api import dlq, flows, found, openapi, parked, problems, report, schedules, service, targets, uploads, verbs
+from api import (
+    dlq,
+    flows,
+    found,
+    openapi,
+    operations,
+    parked,
+    pauses,
+    problems,
+    report,
+    schedules,
+    service,
+    targets,
+    uploads,
+    verbs,
+)
 from api.asking import Service
 from api.crowd import Crowd
 from api.door import Door
@@ -67,7 +82,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
     routers = (
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
-        *(dlq.router, schedules.router),
+        *(dlq.router, schedules.router, operations.router, pauses.router),
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}
