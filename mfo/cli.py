@@ -16,7 +16,20 @@ from typer.exceptions import TyperException
 
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
-from mfo.commands import data, dlq, doctor, flows, imports, parked, reports, schedules, services, targets
+from mfo.commands import (
+    data,
+    dlq,
+    doctor,
+    flows,
+    imports,
+    operations,
+    parked,
+    pauses,
+    reports,
+    schedules,
+    services,
+    targets,
+)
 from mfo.commands.output import Code, give, say, sentence
 from mfo.settings import load_settings
 
@@ -50,6 +63,8 @@ app.add_typer(flows.app, name="flow")
 app.add_typer(parked.app, name="parked")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(schedules.app, name="schedule")
+app.add_typer(operations.app, name="operation")
+app.add_typer(pauses.app, name="pauses")
 
 
 def _version(wanted: bool) -> None:

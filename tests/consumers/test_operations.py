@@ -30,6 +30,8 @@ from domain.words import Status
 from eventstore.committer import Committer
 from eventstore.fleet import FleetAnswer
 from eventstore.followers import following
+from eventstore.service import ServiceConfig
+from tests.consumers.conftest import body_of, client_of, headers_of, serving
 from tests.eventstore.conftest import EMPTY
 from tests.eventstore.house import House, create, open_house
 from tests.projecting import project
@@ -275,6 +277,48 @@ async def test_another_tenants_flows_are_never_among_them(yard: Yard) -> None:
     await yard.look()
     assert (await yard.operation(operation_id)).total == 1
     assert await yard.status(theirs) is Status.INITIALIZED
+
+
+async def test_an_operation_that_was_started_over_kafka_is_carried_out_by_the_service(config: ServiceConfig) -> None:
+    async with serving(config), client_of(config) as client, open_house(config.database_url) as house:
+        yard = Yard(House(house.side, client.tenant))
+        [flow] = await yard.flows(1)
+        await yard.shown()
+        sent = await client.send("StartOperation", None, {"verb": "pause", "filter": {"flow_ids": [str(flow)]}})
+        [reply] = await client.replies(sent)
+        body = body_of(reply)
+        assert (headers_of(reply)["ce_type"], body["flow_id"]) == ("mfo.reply.Accepted.v1", None)
+        operation_id = UUID(body["operation_id"])
+
+        async def done() -> bool:
+            return (await yard.operation(operation_id)).state == "completed"
+
+        await until(done, timeout=30)
+        assert await yard.status(flow) is Status.PAUSED
+
+        def told() -> bool:
+            kinds = {headers_of(record)["ce_type"] for record in client.on(config.topics.events)}
+            return "mfo.operation.OperationCompleted.v1" in kinds
+
+        await until(told, timeout=30)
+        for name, key, more in (
+            ("PauseOperation", "operation_id", {"operation_id": str(operation_id)}),
+            ("StartOperation", "operation_id", {"verb": "pause", "filter": {"all": True}, "dry_run": True}),
+            ("SetStandingPause", "standing_pause_id", {"flow_type": "inline"}),
+            ("SetPauseRule", "pause_rule_id", {"measure": "flows_begun", "limit": 1}),
+        ):
+            [reply] = await client.replies(await client.send(name, None, more))
+            assert UUID(body_of(reply)[key])
+            wanted = "Refused" if key == "operation_id" else "Accepted"
+            assert headers_of(reply)["ce_type"] == f"mfo.reply.{wanted}.v1"
+        # the rule that was set over Kafka is watched
+        rule_id = UUID(body_of(reply)["pause_rule_id"])
+
+        async def tripped() -> bool:
+            await yard.flows(1)
+            return (await rule_of(yard, rule_id)).state == "tripped"
+
+        await until(tripped, timeout=30)
 
 
 # standing pauses
