@@ -34,7 +34,7 @@ async def measure(where: Running, *, flows: int) -> list[dict[str, Any]]:
     async with Client(variables["MFO_URL"], account, engagement, "bench") as client:
         for verb in ("pause", "resume"):
             began = time.perf_counter()
-            started = await client.start_operation(verb, {"tag": "many"}, reason="bench")  # type: ignore[arg-type]
+            started = await client.start_operation(verb, {"tag": "many"}, reason="bench")
             answered = time.perf_counter() - began
             done = await client.await_operation(started["operation_id"], patience_seconds=PATIENCE_SECONDS)
             took = time.perf_counter() - began

@@ -59,12 +59,15 @@ UNDER_WAY = ("initialized", "processing", "waiting_for_input")
 
 
 class Pace:
-    """How many flows may be asked now: so many a second, never more than a second's worth at once."""
+    """How many flows may be asked now: so many a second, never more than a second's worth at once. Whoever goes on where
+    another stopped (`begun`) waits before the first."""
 
-    def __init__(self, per_second: float | None, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, per_second: float | None, clock: Callable[[], float] = monotonic, *, begun: bool = False
+    ) -> None:
         self._per_second = per_second
         self._clock = clock
-        self._left = 1.0
+        self._left = 0.0 if begun else 1.0
         self._at = clock()
 
     def some(self, most: int) -> int:
@@ -201,7 +204,8 @@ class Runner:
 
     async def _ask_all(self, operation: Operation) -> bool:
         """Ask the flows that are left; False where the operation is to be left alone before."""
-        operations, pace = self._side.operations, Pace(operation.rate_per_second)
+        operations = self._side.operations
+        pace = Pace(operation.rate_per_second, begun=any(await operations.counts(operation.id)))
         after, began, asked = 0, monotonic(), 0
         while True:
             most = pace.some(CHUNK)

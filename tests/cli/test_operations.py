@@ -35,7 +35,9 @@ def test_an_operation_is_tried_started_and_followed(environment: Environment) ->
 def test_an_operation_is_stopped_and_listed(environment: Environment) -> None:
     nothing = said(environment, "operation", "start", "pause", code=1)
     assert nothing["error"]["code"] == "body_invalid"
-    slow = said(environment, "operation", "start", "resume", "--all", "--rate", "0.001")["operation_id"]
+    made = [said(environment, "flow", "create", "discovery", "--name", "slow")["flow_id"] for _ in range(2)]
+    both = ("--flow", made[0], "--flow", made[1])
+    slow = said(environment, "operation", "start", "resume", *both, "--rate", "0.001")["operation_id"]
     assert said(environment, "operation", "pause", slow, "--reason", "lunch")["changed_because"] == "lunch"
     assert said(environment, "operation", "resume", slow)["state"] == "running"
     assert said(environment, "operation", "cancel", slow)["state"] == "cancelled"

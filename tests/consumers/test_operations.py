@@ -210,13 +210,13 @@ async def test_an_operation_is_paused_resumed_and_cancelled(yard: Yard) -> None:
     assert (await yard.operation(operation_id)).state == "paused"
     await yard.ask(ResumeOperation(operation_id=operation_id))
     await yard.runner.round()
-    await until(lambda: asked(2))
+    assert (await yard.operation(operation_id)).state == "running"
     await yard.ask(CancelOperation(operation_id=operation_id))
     await yard.runner.idle()
     operation = await yard.operation(operation_id)
     assert (operation.state, operation.ended_at is not None) == ("cancelled", True)
-    assert await yard.outcomes(operation_id) == [("accepted", None), ("accepted", None), ("left", None)]
-    assert await yard.status(flows[2]) is Status.INITIALIZED
+    assert await yard.outcomes(operation_id) == [("accepted", None), ("left", None), ("left", None)]
+    assert await yard.status(flows[1]) is Status.INITIALIZED
     refused = await yard.ask(ResumeOperation(operation_id=operation_id))
     assert refused.error is not None
     assert refused.error["code"] == "not_in_this_state"
@@ -234,6 +234,7 @@ def test_a_pace_gives_a_seconds_worth_at_most() -> None:
     now[0] = 61.0
     assert pace.some(4) == 4
     assert Pace(None).some(CHUNK) == CHUNK
+    assert Pace(10.0, lambda: now[0], begun=True).some(CHUNK) == 0
     assert Pace(0.001, lambda: now[0]).wait() <= 1.0
 
 
