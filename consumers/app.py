@@ -190,12 +190,13 @@ async def _start_intake(intake: Intake) -> Intake:
 
 
 async def _housekeeping(side: WriteSide) -> None:
-    """Make the command log's next partitions before they are needed, and forget targets closed long ago."""
+    """Make the command log's next partitions before they are needed, and forget what is of no use any more."""
     while True:
         with lived_through("making partitions"):
             async with side.pool.connection() as connection:
                 await connection.execute("select command_log_partitions(2)")
             await side.breakers.forget()
+            await side.operations.forget()
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 

@@ -95,6 +95,10 @@ update operations o set wake_at = mfo_now() + make_interval(secs => %(claimed)s)
 from held where o.id = held.operation_id and o.state = 'running' and o.wake_at is not null
 returning o.version
 """
+FORGET = """
+delete from pause_rule_counts c
+where not exists (select from pause_rules r where r.id = c.pause_rule_id and r.state = 'armed')
+"""
 COUNTS = "select accepted, refused, parked from operation_progress where operation_id = %s"
 # a parked flow's command comes to its outcome later, kept under its id
 PROGRESS = """
@@ -281,6 +285,11 @@ class Operations:
         }
         async with self._pool.connection() as connection:
             return await (await connection.execute(TELL, values)).fetchone() is not None
+
+    async def forget(self) -> None:
+        """Forget what was counted for rules that watch no more."""
+        async with self._pool.connection() as connection:
+            await connection.execute(FORGET)
 
     async def counts(self, operation_id: UUID) -> tuple[int, int, int]:
         """How many flows took it, refused it, and keep it waiting."""

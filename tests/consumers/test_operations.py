@@ -452,6 +452,8 @@ async def test_a_quota_trips_with_the_flow_that_reaches_it_and_forgets_what_left
     await yard.count()
     rule = await rule_of(yard, rule_id)
     assert (rule.state, rule.figures and rule.figures["flows_begun"]) == ("tripped", 3)
+    await yard.house.side.operations.forget()
+    assert await yard.house.one("select count(*) from pause_rule_counts") == 0
 
 
 def test_tokens_are_summed_wherever_they_stand() -> None:
