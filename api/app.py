@@ -24,7 +24,9 @@ from api import (
     iterations,
     notifications,
     openapi,
+    operations,
     parked,
+    pauses,
     problems,
     report,
     schedules,
@@ -88,6 +90,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
         *(subscriptions.router, notifications.router),
+        *(operations.router, pauses.router),
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}

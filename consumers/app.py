@@ -15,12 +15,15 @@ from aiokafka.errors import KafkaError
 from consumers.asyncapi import document
 from consumers.crews.crew import check
 from consumers.describer import Describer
-from consumers.follower import Followers
+from consumers.follower import Follower, Followers
 from consumers.frames import Begin
 from consumers.intake import Intake
 from consumers.keeper import Keeper
 from consumers.metrics import TARGET_STATE, TARGETS
+from consumers.operations import Runner
 from consumers.parked import ParkedFlows
+from consumers.pause_rules import NAME as PAUSE_RULES
+from consumers.pause_rules import Watch
 from consumers.phases import PhaseWork
 from consumers.pool import WorkerPool
 from consumers.scheduler import Scheduler
@@ -91,7 +94,8 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         # whoever is told to stop drains; whoever is cancelled is in a hurry
         stack.push_async_callback(lambda: keeper.stop(*[config.drain_seconds] if stop.is_set() else []))
         relay = Relay(config)
-        followers = Followers(config, [notifier(config)])
+        watch = Watch(side)
+        followers = Followers(config, [notifier(config), Follower(config, PAUSE_RULES, watch.topics, watch.follow)])
         sender = Sender(side)
         tasks = [
             asyncio.create_task(relay.run(), name="relay"),
@@ -101,13 +105,14 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             asyncio.create_task(_measure_targets(side.breakers), name="target figures"),
             asyncio.create_task(followers.run(), name="followers"),
             asyncio.create_task(sender.run(), name="sender"),
+            asyncio.create_task(Runner(side, armed=watch.armed).run(), name="operations"),
         ]
         stack.push_async_callback(end_all, tasks)
         kafka = await _unless(stop, _connected(config))
         if kafka is None:
             return
         stack.push_async_callback(_quietly, kafka.stop)
-        intake = Intake(config, lambda: side.committer, kafka, lambda: side.schedules)
+        intake = Intake(config, lambda: side.committer, kafka, lambda: side.schedules, lambda: side.fleet)
         stack.push_async_callback(_quietly, intake.broker.stop)
         if await _unless(stop, _start_intake(intake)) is None:
             return
@@ -123,6 +128,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
                 "workers": _state(pool.alive > 0, "no worker process is alive"),
                 "intake": _state(not intake.waiting, "commands wait for the store, or their answers for Kafka"),
                 "scheduler": _state(not tasks[3].done(), "the scheduler has ended"),
+                "operations": _state(not tasks[7].done(), "the runner of operations has ended"),
                 "relay": _state(not tasks[0].done(), "the relay has ended") | {"leading": relay.leading},
                 "followers": _state(not tasks[5].done(), "the followers have ended") | {"leading": followers.leading},
                 "notifications": _state(not tasks[6].done(), "the sender has ended")
@@ -195,7 +201,7 @@ async def _start_intake(intake: Intake) -> Intake:
 
 
 async def _housekeeping(side: WriteSide) -> None:
-    """Make the command log's next partitions before they are needed; forget targets closed and notifications ended long ago."""
+    """Make the command log's next partitions before they are needed, and forget what is of no use any more."""
     while True:
         with lived_through("making partitions"):
             async with side.pool.connection() as connection:
@@ -203,6 +209,7 @@ async def _housekeeping(side: WriteSide) -> None:
             await side.breakers.forget()
             await Results(side.pool).forget()
             await Notifications(side.pool).forget(side.config.telling.keep_days)
+            await side.operations.forget()
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 

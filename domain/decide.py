@@ -6,7 +6,7 @@ id and version.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, assert_never
 
 from domain.commands import (
@@ -45,21 +45,30 @@ from domain.deciding.suspending import signal, suspend
 from domain.deciding.timers import fire
 from domain.errors import FlowNotFound, NotSupported, VersionMoved
 from domain.events import StepsCompleted
+from domain.fleet.subjects import StandingPause
 from domain.flow import Flow, Meta
 from domain.flow_types import FlowTypes
 from domain.words import Moment, Status
 
 
-def decide(flow: Flow, command: Command, meta: Meta, types: FlowTypes, *, expected_version: int | None = None) -> Story:
+def decide(
+    flow: Flow,
+    command: Command,
+    meta: Meta,
+    types: FlowTypes,
+    *,
+    expected_version: int | None = None,
+    standing: Sequence[StandingPause] = (),
+) -> Story:
     """What `command` brings about: the facts and the flow after them; no facts is silence.
 
-    Raises a `Refused` error when the flow says no.
+    `standing` are the tenant's standing pauses, which a new flow may begin under. Raises a `Refused` error when the flow says no.
     """
     story = Story(flow, meta, types)
     if isinstance(command, CreateFlow):
         if expected_version and not flow.exists:
             raise VersionMoved(f"there is no flow yet, and none at version {expected_version}")
-        create(story, command)
+        create(story, command, standing)
         return story
     if not flow.exists or (flow.client_account_id, flow.engagement_id) != (meta.client_account_id, meta.engagement_id):
         raise FlowNotFound

@@ -267,8 +267,11 @@ class SignalReceived(Event, frozen=True, kw_only=True):
 
 
 class FlowPaused(Event, frozen=True, kw_only=True):
+    """The flow stands still. `standing_pause_id`: it began so, because of that standing pause."""
+
     reason: str | None = None
     draining: bool = False
+    standing_pause_id: UUID | None = None
 
 
 class FlowResumed(Event, frozen=True, kw_only=True):
@@ -440,5 +443,6 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     FlowDeleted,
 )
 
-TOPICS: dict[type[FlowEvent], str] = {event: f"mfo.flow.{event.__name__}.v1" for event in EVENTS}
+FLOW_PREFIX = "mfo.flow."
+TOPICS: dict[type[FlowEvent], str] = {event: f"{FLOW_PREFIX}{event.__name__}.v1" for event in EVENTS}
 BY_TOPIC: dict[str, type[FlowEvent]] = {topic: event for event, topic in TOPICS.items()}

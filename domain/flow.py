@@ -246,6 +246,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     by: str
     at: datetime
     reason: str | None
+    standing_pause_id: UUID | None = None
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -588,7 +589,8 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
         case InputReminded():
             return _reminded(flow, fact, meta)
         case FlowPaused():
-            return replace(flow, status=Status.PAUSED, paused=Pause(by=meta.user_id, at=meta.at, reason=fact.reason))
+            paused = Pause(by=meta.user_id, at=meta.at, reason=fact.reason, standing_pause_id=fact.standing_pause_id)
+            return replace(flow, status=Status.PAUSED, paused=paused)
         case FlowResumed():
             return _resumed(_wound(flow, meta.at))
         case FlowMigrated():

@@ -73,6 +73,7 @@ from eventstore.parking import (
     wait_behind,
 )
 from eventstore.signals import SIGNAL, concerns_work
+from eventstore.standing import APPEND_AS_OF, Standing, standing
 from eventstore.store import (
     CommandRow,
     Decision,
@@ -203,6 +204,8 @@ class Committer:
         self._appended = 0
         self._wake = asyncio.Event()
         self._cache: OrderedDict[UUID, Loaded] = OrderedDict()
+        # as last seen; what makes flows is appended only while it still holds
+        self._standing: Standing | None = None
         self._connection: Connection | None = None
         self._clock_ahead = timedelta(0)
         self._task: asyncio.Task[None] | None = None
@@ -406,6 +409,9 @@ class Committer:
         if self._parked:
             group = await self._divert(connection, group)
         flows = await self._flows(connection, group)
+        makes_flows = any(isinstance(asked.command, CreateFlow) for asked in group)
+        if makes_flows and self._standing is None:
+            self._standing = await standing(connection)
         decided: list[_Decided] = []
         held: list[_Decided] = []
         slots: list[Run | None] = []
@@ -419,7 +425,12 @@ class Committer:
                 elif one.held:
                     held.append(one)
             if decided:
-                winners, now = await append(connection, [one.decision for one in decided])
+                decisions = [one.decision for one in decided]
+                if makes_flows and self._standing is not None:
+                    winners, now = await append(connection, decisions, APPEND_AS_OF, first=(self._standing.number,))
+                    self._standing = self._standing if winners else None
+                else:
+                    winners, now = await append(connection, decisions)
         except BaseException:
             for slot in slots:
                 self._release(slot)
@@ -656,7 +667,15 @@ class Committer:
             try:
                 if isinstance(asked.command, CreateFlow):
                     self._addressing.check_emails(asked.command.options.notification_emails, EMAILS)
-                story = decide(flow, asked.command, meta, self.types, expected_version=envelope.expected_version)
+                tenant = (envelope.client_account_id, envelope.engagement_id)
+                story = decide(
+                    flow,
+                    asked.command,
+                    meta,
+                    self.types,
+                    expected_version=envelope.expected_version,
+                    standing=self._standing.pauses.get(tenant, ()) if self._standing is not None else (),
+                )
                 written = encode_meta(meta)
                 rows = []
                 link = previous

@@ -21,8 +21,10 @@ from eventstore.checkpoints import Checkpoints
 from eventstore.committer import MAX_QUEUE, MAX_QUEUE_BYTES, Committer, Slots
 from eventstore.database import DEFAULT_SHARD, Connection, connect, pool
 from eventstore.definitions import flow_types, modules, remember
+from eventstore.fleet import Fleet
 from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
+from eventstore.operations import Operations
 from eventstore.runs import Runs
 from eventstore.schedules import Schedules
 from eventstore.store import Store
@@ -113,6 +115,7 @@ class ServiceConfig:
     operator_token: str | None = None
     http_in_flight: int = 256
     uploads_at_once: int = 8
+    operation_max_flows: int = 100_000
     max_queue: int = MAX_QUEUE
     max_queue_bytes: int = MAX_QUEUE_BYTES
     crew: CrewConfig | None = None
@@ -166,6 +169,8 @@ class WriteSide:
     committer: Committer
     breakers: Breakers
     schedules: Schedules
+    fleet: Fleet
+    operations: Operations
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -218,6 +223,9 @@ async def write_side(
             partial(connect, config.database_url, config.shard, lock_timeout="5s"),
             addressing=config.telling.addressing,
         )
+        fleet = Fleet(
+            store, types, keyring, artifacts, partial(connect, config.database_url, config.shard, lock_timeout="5s")
+        )
         await committer.start()
         try:
             yield WriteSide(
@@ -232,8 +240,11 @@ async def write_side(
                 committer,
                 Breakers(connections),
                 schedules,
+                fleet,
+                Operations(connections),
             )
         finally:
+            await fleet.stop()
             await schedules.stop()
             await committer.stop()
     finally:

@@ -27,7 +27,9 @@ from mfo.commands import (
     imports,
     inputs,
     notifications,
+    operations,
     parked,
+    pauses,
     reports,
     schedules,
     services,
@@ -71,6 +73,8 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(notifications.app, name="notifications")
+app.add_typer(operations.app, name="operation")
+app.add_typer(pauses.app, name="pauses")
 
 
 def _version(wanted: bool) -> None:

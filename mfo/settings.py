@@ -186,6 +186,9 @@ class Settings(BaseSettings):
         description="Most phases that one tenant may have in hand at once, over all `mfo consumers`; give each the same. Without it: "
         "no limit.",
     )
+    operation_max_flows: int = Field(
+        100_000, ge=1, le=10_000_000, description="Most flows that one operation over many flows takes."
+    )
     max_queue: int = Field(
         20_000,
         ge=1,
@@ -528,6 +531,7 @@ class Settings(BaseSettings):
             drain_seconds=self.drain_seconds,
             slots=self.slots,
             tenant_runs=self.tenant_runs,
+            operation_max_flows=self.operation_max_flows,
             max_queue=self.max_queue,
             max_queue_bytes=self.max_queue_bytes,
             http_in_flight=self.http_in_flight,

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from prometheus_client import REGISTRY
 
+from domain.fleet.commands import CancelOperation, StartOperation
 from eventstore.doctor import CODES, Finding, examine
 from eventstore.doctor.metrics import shown
 from mfo.doctoring import look, mend
@@ -73,6 +74,18 @@ async def test_a_store_that_is_served_is_well(house: House) -> None:
     await served(house)
     assert await found(house) == {}
     assert await found(house, deep=True) == {}
+
+
+async def test_an_operation_that_nobody_carries_out_stands_still(house: House) -> None:
+    operation_id = uuid4()
+    started = StartOperation.model_validate({"operation_id": operation_id, "verb": "pause", "filter": {"all": True}})
+    await house.side.fleet.submit(started, house.envelope())
+    assert "operation_standing_still" not in await found(house)
+    await house.shift_clock(60)
+    finding = (await found(house))["operation_standing_still"]
+    assert (finding.count, [each["operation_id"] for each in finding.subjects]) == (1, [str(operation_id)])
+    await house.side.fleet.submit(CancelOperation(operation_id=operation_id), house.envelope())
+    assert "operation_standing_still" not in await found(house)
 
 
 async def test_an_empty_store_is_well(house: House) -> None:

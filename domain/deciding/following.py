@@ -36,6 +36,8 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
         return _action(Action.RETRY, name, [], f"{title} failed; {advice}", seconds)
     if flow.paused is not None:
         message = "The flow is paused; work in progress is draining" if flow.draining else "The flow is paused"
+        if flow.paused.standing_pause_id is not None:
+            message = f"The flow began paused: {flow.paused.reason}"
         if flow.undoing is not None:
             message += f"; {flow.undoing.phase_name} is still to be undone"
         return _action(Action.RESUME, name, [], message, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from domain.commands import CreateFlow, ExecutePhase
@@ -24,12 +24,14 @@ from domain.errors import (
 from domain.events import (
     FlowCompleted,
     FlowCreated,
+    FlowPaused,
     HookFailed,
     HookStarted,
     InputRequested,
     PhaseStarted,
     PlannedPhase,
 )
+from domain.fleet.subjects import StandingPause
 from domain.flow import DONE, Flow
 from domain.flow_types import FlowTypeConfig, PhaseConfig, RetryConfig
 from domain.questions import Question
@@ -39,7 +41,7 @@ from domain.words import Moment, PhaseStatus
 Json = dict[str, Any]
 
 
-def create(story: Story, command: CreateFlow) -> None:
+def create(story: Story, command: CreateFlow, standing: Sequence[StandingPause] = ()) -> None:
     if story.flow.exists:
         raise FlowExists
     unsupported = [
@@ -75,6 +77,10 @@ def create(story: Story, command: CreateFlow) -> None:
             auto_execute=command.options.auto_execute,
         )
     )
+    held = next((pause for pause in standing if pause.holds(config.name, command.flow_tags)), None)
+    if held is not None:
+        story.tell(FlowPaused(reason=held.said, standing_pause_id=held.id))
+        return
     start = story.flow.start
     if start is None:
         if command.options.auto_execute:

@@ -65,6 +65,14 @@ SCHEDULES = """
 select id as schedule_id, name, extract(epoch from mfo_now() - wake_at)::float8 as seconds, count(*) over () as total
 from schedules where wake_at < mfo_now() - make_interval(secs => %s) order by wake_at limit %s
 """
+OPERATIONS = """
+select o.id as operation_id, o.state, extract(epoch from mfo_now() - coalesce(p.moved_at, o.created_at))::float8 as seconds,
+       p.total, p.accepted + p.refused + p.parked as done, p.owner, count(*) over () as total_found
+from operations o left join operation_progress p on p.operation_id = o.id
+where o.wake_at < mfo_now() - make_interval(secs => %(patience)s)
+   or (o.wake_at is not null and p.total is null and o.created_at < mfo_now() - make_interval(secs => %(stuck)s))
+order by o.wake_at limit %(most)s
+"""
 PARKED = """
 select flow_id, count(*) as commands, min(n) as first, count(*) over () as total,
        (array_agg(error order by n))[1]::jsonb ->> 'detail' as error
@@ -272,6 +280,27 @@ async def _schedules(connection: Connection) -> list[Finding]:
             " no consumers are alive, or their scheduler hangs.",
             mend=START_CONSUMERS,
             subjects=examples(found, "schedule_id", "name", "seconds"),
+        )
+    ]
+
+
+async def _operations(connection: Connection) -> list[Finding]:
+    values = {"patience": PATIENCE_SECONDS, "stuck": WAITING_SECONDS, "most": EXAMPLES}
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(OPERATIONS, values)
+        found = await cursor.fetchall()
+    if not found:
+        return []
+    total = found[0]["total_found"]
+    return [
+        Finding(
+            code="operation_standing_still",
+            severity="warning",
+            count=total,
+            message=f"{counted(total, 'operation')} over many flows should go on and does not, the first for"
+            f" {found[0]['seconds']:.0f} s: no consumers are alive, or the read model is too far behind to choose the flows.",
+            mend=f"{START_CONSUMERS}; {START_PROJECTIONS}; or `mfo operation cancel ID`",
+            subjects=examples(found, "operation_id", "done", "total", "owner", "seconds"),
         )
     ]
 
@@ -578,6 +607,7 @@ CHECKS: tuple[Check, ...] = (
     _homeless,
     _timers,
     _schedules,
+    _operations,
     _stuck,
     _parked,
     _relay,

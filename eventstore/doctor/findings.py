@@ -35,6 +35,7 @@ CODES: dict[str, str] = {
     "handlers_missing": "Runs of phases that no running process offers, because it lacks their handlers",
     "timer_overdue": "Timers that are due and have not fired",
     "schedule_overdue": "Schedules whose time has come and that have not fired",
+    "operation_standing_still": "Operations over many flows that should go on and do not",
     "flow_parked": "Flows with a command that could not be applied, and what waits behind it",
     "flow_stuck": "Flows that are processing with nothing under way: no run, no timer, nobody asked",
     "stray_run": "Rows of runs that their flow does not know",
