@@ -263,6 +263,16 @@ async def no_body(request: Request, asking: Caller, message: str) -> None:
         raise BodyInvalid(message, errors=[FieldError("body", message)])
 
 
+async def document_in(request: Request, asking: Caller, kind: type[C]) -> C:
+    """The document in the body; raises BodyNotJson, BodyTooLarge and BodyInvalid listing what is wrong."""
+    body = await json_body(request, asking.side.config.max_body_bytes)
+    try:
+        return kind.model_validate(body)
+    except ValidationError as invalid:
+        errors = field_errors(invalid.errors(include_url=False, include_input=False, include_context=False))
+    raise BodyInvalid("; ".join(f"{error.field}: {error.message}" for error in errors[:3]), errors=errors)
+
+
 async def command_of(request: Request, asking: Caller, kind: type[C], flow_id: UUID) -> C:
     """The command in the body, about this flow; raises BodyNotJson, BodyTooLarge and BodyInvalid."""
     return build(kind, await json_body(request, asking.side.config.max_body_bytes), flow_id)

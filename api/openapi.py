@@ -10,8 +10,10 @@ from pydantic import BaseModel
 
 from api.documents import CheckFlowType, DeadLetterReplay, DiscardParked, Problem
 from domain.commands import PUBLIC, Command
+from domain.fleet.commands import PUBLIC_FLEET, FleetCommand
 from domain.import_options import ImportOptions
 from domain.schedules.commands import PUBLIC_SCHEDULE, ScheduleCommand
+from domain.subscriptions import CreateSubscription, RotateSubscriptionSecret, UpdateSubscription
 
 Json = dict[str, Any]
 
@@ -32,6 +34,8 @@ REASONS = {
 }
 DONE = {200: "Done", 201: "Made", 202: "Accepted", 204: "Done; nothing to say"}
 
+# beside the flows, what has a version to hold on to
+VERSIONED = tuple(f"/api/v1/{each}/{{" for each in ("schedules", "operations", "standing-pauses", "pause-rules"))
 UUID_HEADER = {"type": "string", "format": "uuid"}
 PARAMETERS: dict[str, Json] = {
     "ClientAccount": {
@@ -198,13 +202,29 @@ def answers(
     return found
 
 
-def takes(command: type[Command] | type[ScheduleCommand], *, required: bool = False, if_match: bool = True) -> Json:
+def takes(
+    command: type[Command] | type[ScheduleCommand] | type[FleetCommand],
+    *,
+    required: bool = False,
+    if_match: bool = True,
+) -> Json:
     """The `openapi_extra` of a route whose body is this command without the id that the path names."""
     return {
         "x-mfo-headers": ["IdempotencyKey", "IfMatch"] if if_match else ["IdempotencyKey"],
         "requestBody": {
             "required": required,
             "content": {"application/json": {"schema": {"$ref": f"{REF}{command.__name__}"}}},
+        },
+    }
+
+
+def body_of(model: type[BaseModel], *, required: bool = False) -> Json:
+    """The `openapi_extra` of a route whose body is this document."""
+    return {
+        "x-mfo-headers": ["IdempotencyKey"],
+        "requestBody": {
+            "required": required,
+            "content": {"application/json": {"schema": {"$ref": f"{REF}{model.__name__}"}}},
         },
     }
 
@@ -229,7 +249,8 @@ def document(app: FastAPI) -> Json:
         schemas.pop(name, None)
     models: tuple[type[BaseModel], ...] = (
         *(Problem, ImportOptions, DiscardParked, DeadLetterReplay, CheckFlowType),
-        *(*PUBLIC.values(), *PUBLIC_SCHEDULE.values()),
+        *(*PUBLIC.values(), *PUBLIC_SCHEDULE.values(), *PUBLIC_FLEET.values()),
+        *(CreateSubscription, UpdateSubscription, RotateSubscriptionSecret),
     )
     for model in models:
         schemas.update(_schemas(model))
@@ -248,8 +269,8 @@ def _schemas(model: type[BaseModel]) -> Json:
     """A model and what it is made of; a command without the id that the path names."""
     schema = model.model_json_schema(ref_template=REF + "{model}")
     inner: Json = schema.pop("$defs", {})
-    if issubclass(model, Command | ScheduleCommand):
-        named = "flow_id" if issubclass(model, Command) else "schedule_id"
+    if issubclass(model, Command | ScheduleCommand | FleetCommand):
+        named = "flow_id" if issubclass(model, Command) else getattr(model, "named", "schedule_id")
         schema["properties"].pop(named)
         schema["required"] = [name for name in schema.get("required", []) if name != named]
         if not schema["required"]:
@@ -269,7 +290,7 @@ def _complete(path: str, method: str, operation: Json) -> None:
     for status, response in operation["responses"].items():
         described = response.setdefault("headers", {})
         described["X-Correlation-ID"] = {"$ref": "#/components/headers/Correlation"}
-        if ("/flows/{flow_id}" in path or path.startswith("/api/v1/schedules/{")) and status in (
+        if ("/flows/{flow_id}" in path or path.startswith(VERSIONED)) and status in (
             "200",
             "202",
             "204",

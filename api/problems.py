@@ -25,6 +25,7 @@ from domain.errors import (
     StoreUnavailable,
     Unavailable,
 )
+from eventstore.acts import RefusedBefore
 
 log = structlog.get_logger()
 
@@ -130,6 +131,8 @@ def install(app: FastAPI) -> None:
 
 async def _known(request: Request, error: Exception) -> Response:
     assert isinstance(error, MfoError)
+    if isinstance(error, RefusedBefore):
+        return problem(request, error.error)
     if error.status == 500:
         log.error("request failed", code=error.code, detail=error.detail, exc_info=error)
         return problem(request, MfoError())

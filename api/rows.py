@@ -74,7 +74,8 @@ class Rows:
             sql.SQL(
                 "select version from heads where id = %(flow_id)s"
                 " and client_account_id = %(client)s and engagement_id = %(engagement)s"
-                " and not exists (select from schedules where id = %(flow_id)s)"
+                " and exists (select from stored_events where originator_id = %(flow_id)s and originator_version = 1"
+                " and topic = 'mfo.flow.FlowCreated.v1')"
             ),
             {"flow_id": flow_id},
         )

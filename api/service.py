@@ -36,7 +36,7 @@ SMALL_LAG = 1000
 EXAMINED_WITHIN_SECONDS = 10.0
 # the door of health asks nobody who they are
 OPEN_TO_ALL = (
-    *("flow_id", "run_id", "name", "projection", "phase_name", "seconds", "lacks"),
+    *("flow_id", "run_id", "notification_id", "name", "projection", "phase_name", "seconds", "lacks"),
     *("flow_type", "flow_version", "runs"),
 )
 # a projection that lives says so every second

@@ -1,5 +1,5 @@
-"""`python -m bench [flows|estate|timers|queue|overload] [--json] [--flows N] [--only NAME] [--seconds N]`: measure, and print what
-it ran on."""
+"""`python -m bench [flows|estate|timers|queue|overload|operations] [--json] [--flows N] [--only NAME] [--seconds N]`: measure, and
+print what it ran on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from bench import estate, flows, overload, queue, timers
+from bench import estate, flows, operations, overload, queue, timers
 
 
 def main() -> int:
@@ -17,11 +17,12 @@ def main() -> int:
     parser.add_argument("name", nargs="?", default="flows", choices=list(SHOWN))
     parser.add_argument("--seconds", type=float, default=overload.SECONDS, help="how long the overload lasts")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    parser.add_argument("--flows", type=int, default=flows.FLOWS, help="how many flows to measure")
+    parser.add_argument("--flows", type=int, help="how many flows to measure")
     parser.add_argument("--only", action="append", help="one of the estates; may be given more than once")
     given = parser.parse_args()
     measured = {
-        "flows": lambda: flows.run(given.flows),
+        "flows": lambda: flows.run(given.flows or flows.FLOWS),
+        "operations": lambda: operations.run(given.flows or operations.FLOWS),
         "estate": lambda: estate.run(given.only),
         "timers": timers.run,
         "queue": queue.run,
@@ -105,12 +106,27 @@ def _show_estates(result: dict[str, Any]) -> None:
             print(f"    {phase:22} {spent['wall_s']:6.2f} s  CPU {spent['cpu_s']:6.2f} s  peak {spent['peak_mb']:5} MB")
 
 
+def _show_operations(result: dict[str, Any]) -> None:
+    print(result["what"])
+    for figures in result["runs"]:
+        print(
+            f"  {figures['verb']:8} {figures['flows']:,} flows: {figures['seconds']} s, {figures['flows_per_second']} flows/s,"
+            f" {figures['accepted']:,} accepted, {figures['refused']:,} refused; answered in {figures['answered_ms']} ms"
+        )
+    first = result["runs"][0]
+    print(
+        f"  on {first['cores']} cores (load {first['load']}), Python {first['python']}, PostgreSQL {first['postgresql']}"
+        f" (fsync {first['fsync']}), Kafka: {first['kafka']}"
+    )
+
+
 SHOWN = {
     "flows": _show,
     "estate": _show_estates,
     "timers": _show_timers,
     "queue": _show_queue,
     "overload": _show_overload,
+    "operations": _show_operations,
 }
 
 

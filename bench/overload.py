@@ -24,7 +24,7 @@ import httpx
 import psutil
 import psycopg
 
-from bench.flows import _versions
+from bench.flows import versions_of
 from bench.openloop import BODY, quantiles
 from bench.stack import whole_service
 from mfo.running import Running
@@ -226,7 +226,7 @@ def run(seconds: float = SECONDS) -> dict[str, Any]:
     with whole_service(MFO_FLOW_TYPES="bench.noop") as where, tempfile.TemporaryDirectory() as folder:
         http = asyncio.run(overload_http(where, Path(folder), seconds))
         kafka = asyncio.run(overload_kafka(where, Path(folder), seconds))
-        versions = asyncio.run(_versions(where))
+        versions = asyncio.run(versions_of(where))
     return {
         "what": f"CreateFlow at {TIMES:g} times the capacity for {seconds:g} s",
         "runs": [{"over": "http", **http}, {"over": "kafka", **kafka}],

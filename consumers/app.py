@@ -20,16 +20,22 @@ from consumers.frames import Begin
 from consumers.intake import Intake
 from consumers.keeper import Keeper
 from consumers.metrics import TARGET_STATE, TARGETS
+from consumers.operations import Runner
 from consumers.parked import ParkedFlows
+from consumers.pause_rules import NAME as PAUSE_RULES
+from consumers.pause_rules import Watch
 from consumers.phases import PhaseWork
 from consumers.pool import WorkerPool
 from consumers.relations import FOLLOWED, NAME, Relations
 from consumers.scheduler import Scheduler
+from consumers.telling.notifier import notifier
+from consumers.telling.sender import Sender
 from consumers.work import Workshop
 from eventstore.breakers import Breakers
 from eventstore.definitions import modules
 from eventstore.faults import lived_through
 from eventstore.health import Parts, health_door
+from eventstore.notifications import Notifications
 from eventstore.past import Past
 from eventstore.relay import Relay, producer
 from eventstore.results import Results
@@ -90,22 +96,32 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         # whoever is told to stop drains; whoever is cancelled is in a hurry
         stack.push_async_callback(lambda: keeper.stop(*[config.drain_seconds] if stop.is_set() else []))
         relay = Relay(config)
-        followers = Followers(config, [Follower(config, NAME, FOLLOWED, Relations(side).follow)])
-        following = asyncio.create_task(followers.run(), name="followers")
+        watch = Watch(side)
+        followers = Followers(
+            config,
+            [
+                Follower(config, NAME, FOLLOWED, Relations(side).follow),
+                notifier(config),
+                Follower(config, PAUSE_RULES, watch.topics, watch.follow),
+            ],
+        )
+        sender = Sender(side)
         tasks = [
             asyncio.create_task(relay.run(), name="relay"),
             asyncio.create_task(Describer(side, pool).run(), name="describer"),
             asyncio.create_task(_housekeeping(side), name="housekeeping"),
             asyncio.create_task(Scheduler(side).run(), name="scheduler"),
             asyncio.create_task(_measure_targets(side.breakers), name="target figures"),
-            following,
+            asyncio.create_task(followers.run(), name="followers"),
+            asyncio.create_task(sender.run(), name="sender"),
+            asyncio.create_task(Runner(side, armed=watch.armed).run(), name="operations"),
         ]
         stack.push_async_callback(end_all, tasks)
         kafka = await _unless(stop, _connected(config))
         if kafka is None:
             return
         stack.push_async_callback(_quietly, kafka.stop)
-        intake = Intake(config, lambda: side.committer, kafka, lambda: side.schedules)
+        intake = Intake(config, lambda: side.committer, kafka, lambda: side.schedules, lambda: side.fleet)
         stack.push_async_callback(_quietly, intake.broker.stop)
         if await _unless(stop, _start_intake(intake)) is None:
             return
@@ -121,8 +137,11 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
                 "workers": _state(pool.alive > 0, "no worker process is alive"),
                 "intake": _state(not intake.waiting, "commands wait for the store, or their answers for Kafka"),
                 "scheduler": _state(not tasks[3].done(), "the scheduler has ended"),
-                "followers": _state(not following.done(), "the followers have ended") | {"leading": followers.leading},
+                "operations": _state(not tasks[7].done(), "the runner of operations has ended"),
                 "relay": _state(not tasks[0].done(), "the relay has ended") | {"leading": relay.leading},
+                "followers": _state(not tasks[5].done(), "the followers have ended") | {"leading": followers.leading},
+                "notifications": _state(not tasks[6].done(), "the sender has ended")
+                | {"sending": sender.sending, "waiting": sender.counts.pending, "dead": sender.counts.dead},
                 "parked": _state(True, "") | {"flows": parked.counts.flows, "commands": parked.counts.commands},
             }
 
@@ -135,7 +154,9 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         await _until_one_ends(stop, [*tasks, *keeper.tasks])
         log.info("consumers stop", runs=keeper.active, drain_seconds=config.drain_seconds)
         # the store and the relay stay until the last result is kept
-        await asyncio.gather(_quietly(intake.broker.stop), keeper.stop(config.drain_seconds))
+        await asyncio.gather(
+            _quietly(intake.broker.stop), keeper.stop(config.drain_seconds), sender.drain(config.drain_seconds)
+        )
 
 
 async def _until_one_ends(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -189,13 +210,15 @@ async def _start_intake(intake: Intake) -> Intake:
 
 
 async def _housekeeping(side: WriteSide) -> None:
-    """Make the command log's next partitions before they are needed, and forget targets closed long ago."""
+    """Make the command log's next partitions before they are needed, and forget what is of no use any more."""
     while True:
         with lived_through("making partitions"):
             async with side.pool.connection() as connection:
                 await connection.execute("select command_log_partitions(2)")
             await side.breakers.forget()
             await Results(side.pool).forget()
+            await Notifications(side.pool).forget(side.config.telling.keep_days)
+            await side.operations.forget()
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 

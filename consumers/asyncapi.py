@@ -12,6 +12,7 @@ from faststream.specification import AsyncAPI
 from consumers.intake import Intake, Reply
 from consumers.messages import COMMANDS
 from domain.events import TOPICS
+from domain.fleet.events import FLEET_TOPICS
 from domain.schedules.events import SCHEDULE_TOPICS
 from eventstore.committer import Committer
 from eventstore.service import ServiceConfig
@@ -89,7 +90,7 @@ def _add_commands(whole: dict[str, Any]) -> None:
 
 def _add_events(whole: dict[str, Any], address: str) -> None:
     messages, schemas = whole["components"]["messages"], whole["components"]["schemas"]
-    topics: dict[Any, str] = {**TOPICS, **SCHEDULE_TOPICS}
+    topics: dict[Any, str] = {**TOPICS, **SCHEDULE_TOPICS, **FLEET_TOPICS}
     refs, components = msgspec.json.schema_components(list(topics), ref_template=REF)
     schemas.update(components)
     channel: dict[str, Any] = {"address": address, "servers": [{"$ref": "#/servers/development"}], "messages": {}}

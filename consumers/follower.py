@@ -60,8 +60,9 @@ class Follower:
         self.leading = False
 
     def wake(self) -> None:
-        """Something was appended to the log."""
-        self._wake.set()
+        """Something was appended to the log. Who wants no topic now looks at it every few seconds only."""
+        if self._topics:
+            self._wake.set()
 
     async def run(self) -> None:
         """Follow the log for as long as the process lives."""

@@ -34,8 +34,10 @@ from consumers.messages import Incoming, read, sender
 from consumers.metrics import PARTITIONS_PAUSED, TAKEN_IN
 from domain.commands import Json
 from domain.errors import MfoError, Unavailable
+from domain.fleet.commands import FleetCommand
 from domain.schedules.commands import ScheduleCommand
 from eventstore.committer import ACCEPTED, REFUSED, REPEATED, WAITS, Answer, Committer
+from eventstore.fleet import Fleet, FleetAnswer
 from eventstore.parking import LateReply
 from eventstore.schedules import ScheduleAnswer, Schedules
 from eventstore.service import ServiceConfig
@@ -87,6 +89,11 @@ class Reply(BaseModel):
     )
     flow_id: str | None
     schedule_id: str | None = Field(default=None, description="In place of flow_id, for commands about a schedule.")
+    operation_id: str | None = Field(default=None, description="In place of flow_id, for commands about an operation.")
+    standing_pause_id: str | None = Field(
+        default=None, description="In place of flow_id, for commands about a standing pause."
+    )
+    pause_rule_id: str | None = Field(default=None, description="In place of flow_id, for commands about a pause rule.")
     version: int
     position: str | None
     error: ReplyError | None = None
@@ -115,11 +122,13 @@ class Intake:
         committer: Callable[[], Committer],
         producer: AIOKafkaProducer | None,
         schedules: Callable[[], Schedules] | None = None,
+        fleet: Callable[[], Fleet] | None = None,
     ) -> None:
         self._topics = config.topics
         self._allowed = config.reply_topics
         self._committer = committer
         self._schedules = schedules
+        self._fleet = fleet
         self._producer = producer
         # whether a batch waits for the store, or what it says for Kafka
         self.waiting = False
@@ -228,6 +237,9 @@ class Intake:
         if isinstance(command, ScheduleCommand):
             assert self._schedules is not None
             return await self._schedules().put(command, envelope)
+        if isinstance(command, FleetCommand):
+            assert self._fleet is not None
+            return await self._fleet().put(command, envelope)
         return await self._committer().put(command, envelope, reply_to=incoming.reply_topic)
 
     async def _answered(self, pending: Sequence[asyncio.Future[Answer]], consumer: Any) -> None:
@@ -304,6 +316,8 @@ class Intake:
         }
         if isinstance(answer, ScheduleAnswer):
             body["flow_id"], body["schedule_id"] = None, str(answer.flow_id)
+        if isinstance(answer, FleetAnswer):
+            body["flow_id"], body[answer.named] = None, str(answer.flow_id)
         if answer.error is not None:
             body["error"] = answer.error
         return self._message(

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from domain.commands import PUBLIC, Command, CreateFlow, Envelope, Tenant, tenant_from
 from domain.errors import BodyInvalid, BodyNotJson, FieldError, MessageUnreadable, MfoError
+from domain.fleet.commands import MAKING, PUBLIC_FLEET, FleetCommand, new_id
 from domain.schedules.commands import PUBLIC_SCHEDULE, CreateSchedule, ScheduleCommand, new_schedule_id
 
 TYPE_PREFIX = "mfo.command."
@@ -24,7 +25,8 @@ ATTRIBUTES = (
     *("correlationid", "causationid", "expectedversion", "replyto"),
 )
 
-COMMANDS: dict[str, type[Command] | type[ScheduleCommand]] = {**PUBLIC, **PUBLIC_SCHEDULE}
+AnyCommand = Command | ScheduleCommand | FleetCommand
+COMMANDS: dict[str, type[AnyCommand]] = {**PUBLIC, **PUBLIC_SCHEDULE, **PUBLIC_FLEET}
 TENANT_ATTRIBUTES = ("clientaccountid", "engagementid", "userid")
 
 
@@ -55,7 +57,7 @@ class CloudEventInvalid(MessageUnreadable):
 class Incoming(NamedTuple):
     """A command as it came, with where its answer goes."""
 
-    command: Command | ScheduleCommand
+    command: AnyCommand
     envelope: Envelope
     reply_topic: str
 
@@ -92,7 +94,7 @@ def read(
     tenant = tenant_from(account, engagement, user, TENANT_ATTRIBUTES)
     command_id = attributes["id"]
     body = _body(data)
-    named = "schedule_id" if issubclass(command_class, ScheduleCommand) else "flow_id"
+    named = id_field(command_class)
     body[named] = _owner_id(
         key, attributes, body, named=named, command_class=command_class, tenant=tenant, command_id=command_id
     )
@@ -150,7 +152,14 @@ def _attributes(headers: Sequence[tuple[str, bytes]], value: bytes | None) -> tu
     return attributes, data
 
 
-def _command_class(attributes: Mapping[str, str]) -> type[Command] | type[ScheduleCommand]:
+def id_field(command_class: type[AnyCommand]) -> str:
+    """The field that names what a command is about."""
+    if issubclass(command_class, FleetCommand):
+        return command_class.named
+    return "schedule_id" if issubclass(command_class, ScheduleCommand) else "flow_id"
+
+
+def _command_class(attributes: Mapping[str, str]) -> type[AnyCommand]:
     wanted = attributes["type"]
     name, _, version = wanted.removeprefix(TYPE_PREFIX).rpartition(".")
     if not wanted.startswith(TYPE_PREFIX) or name not in COMMANDS:
@@ -186,11 +195,11 @@ def _owner_id(
     body: Mapping[str, Any],
     *,
     named: str,
-    command_class: type[Command] | type[ScheduleCommand],
+    command_class: type[AnyCommand],
     tenant: Tenant,
     command_id: str,
 ) -> str:
-    """The id from flow_id or schedule_id, subject and key, which must agree; what is new without any gets a derived one."""
+    """The id from flow_id (schedule_id, operation_id, ...), subject and key, which must agree; what is new without any gets a derived one."""
     given = {named: body.get(named), "subject": attributes.get("subject")}
     try:
         given["key"] = key.decode() if key else None
@@ -214,6 +223,8 @@ def _owner_id(
         return str(uuid5(tenant.client_account_id, command_id))
     if command_class is CreateSchedule:
         return str(new_schedule_id(tenant.client_account_id, command_id))
+    if issubclass(command_class, MAKING):
+        return str(new_id(command_class, tenant.client_account_id, command_id))
     raise BodyInvalid(f"{named} is missing", errors=[FieldError(named, "is required")])
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from domain.addresses import MOST_EMAILS, EmailAddress
 from domain.errors import TenantMissing
 
 Json = dict[str, Any]
@@ -142,10 +143,14 @@ class CreateOptions(ExecutionOptions):
         strict=True,
         description="Deadline of the whole flow in seconds from its start, pauses not counted (default: none).",
     )
-    notification_emails: tuple[Name, ...] = Field(default=(), description="Who is told about the flow's end.")
     on_dependency_failure: Literal["fail", "ignore", "wait"] | None = Field(
         default=None,
         description="What follows where a flow that this one waits for fails, or is cancelled or deleted (default wait).",
+    )
+    notification_emails: tuple[EmailAddress, ...] = Field(
+        default=(),
+        max_length=MOST_EMAILS,
+        description="Who is told by e-mail when the flow completes, fails, wants input or is paused by a rule.",
     )
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ id and version.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -53,6 +53,7 @@ from domain.deciding.suspending import signal, suspend
 from domain.deciding.timers import fire
 from domain.errors import FlowNotFound, VersionMoved
 from domain.events import FlowDrained, StepsCompleted
+from domain.fleet.subjects import StandingPause
 from domain.flow import Flow, Meta
 from domain.flow_types import FlowTypes
 from domain.words import Moment, Status
@@ -66,17 +67,18 @@ def decide(
     *,
     expected_version: int | None = None,
     others: Mapping[UUID, Flow] | None = None,
+    standing: Sequence[StandingPause] = (),
 ) -> Story:
     """What `command` brings about: the facts and the flow after them; no facts is silence.
 
-    `others` are the flows that the command names (`domain.deciding.kinship.named`), as last seen. Raises a `Refused` error
-    when the flow says no.
+    `others` are the flows that the command names (`domain.deciding.kinship.named`), as last seen; `standing` are the tenant's
+    standing pauses, which a new flow may begin under. Raises a `Refused` error when the flow says no.
     """
     story = Story(flow, meta, types)
     if isinstance(command, CreateFlow):
         if expected_version and not flow.exists:
             raise VersionMoved(f"there is no flow yet, and none at version {expected_version}")
-        create(story, command, others or {})
+        create(story, command, others or {}, standing)
         return story
     if not flow.exists or (flow.client_account_id, flow.engagement_id) != (meta.client_account_id, meta.engagement_id):
         raise FlowNotFound

@@ -19,6 +19,9 @@ MfoError
 │   ├── KeyReused
 │   ├── ScheduleNotFound · ScheduleExists · ScheduleInvalid · ScheduleIsOver · ScheduleBusy · BackfillTooLarge
 │   ├── SchedulePausedNow · ScheduleNotPaused · SchedulingNotSupported
+│   ├── OperationNotFound · StandingPauseNotFound · PauseRuleNotFound · IdInUse
+│   ├── OperationInvalid · OperationTooLarge · NotInThisState
+│   ├── NotAllowed · SubscriptionDisabled · SubscriptionsFull
 │   └── NotSupported
 ├── Invalid                 the request cannot be read as what it claims to be
 │   ├── BodyNotJson · BodyInvalid · BodyTooLarge · ParameterInvalid · TenantMissing · TypeUnknown
@@ -420,10 +423,76 @@ class SchedulingNotSupported(Refused):
     code = "scheduling_not_supported"
 
 
+class OperationNotFound(Refused):
+    """There is no operation with this id."""
+
+    code = "operation_not_found"
+    status = 404
+
+
+class StandingPauseNotFound(Refused):
+    """There is no standing pause with this id."""
+
+    code = "standing_pause_not_found"
+    status = 404
+
+
+class PauseRuleNotFound(Refused):
+    """There is no pause rule with this id."""
+
+    code = "pause_rule_not_found"
+    status = 404
+
+
+class IdInUse(Refused):
+    """Something with this id exists already; leave the id out to get a new one."""
+
+    code = "id_in_use"
+
+
+class OperationInvalid(Refused):
+    """What is asked of many flows does not hold together."""
+
+    code = "operation_invalid"
+    status = 422
+
+
+class NotInThisState(Refused):
+    """It cannot do that where it stands."""
+
+    code = "not_in_this_state"
+
+
+class OperationTooLarge(Refused):
+    """The filter chooses more flows than one operation takes; narrow it, or raise MFO_OPERATION_MAX_FLOWS."""
+
+    code = "too_many_flows"
+    status = 422
+
+
 class NotSupported(Refused):
     """This is not supported yet."""
 
     code = "not_supported"
+
+
+class NotAllowed(Refused):
+    """The settings of this service do not allow that address."""
+
+    code = "not_allowed"
+    status = 422
+
+
+class SubscriptionDisabled(Refused):
+    """The subscription is disabled or deleted; enable it first."""
+
+    code = "subscription_disabled"
+
+
+class SubscriptionsFull(Refused):
+    """The tenant has as many subscriptions as it may have; delete one first."""
+
+    code = "subscriptions_full"
 
 
 class Invalid(MfoError):

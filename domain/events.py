@@ -283,13 +283,14 @@ class SignalReceived(Event, frozen=True, kw_only=True):
 
 class FlowPaused(Event, frozen=True, kw_only=True):
     """`timers`: they stand still meanwhile (`frozen`), or go on (`running`). `tree`: with all flows under it, where there are
-    any. `by_flow_id`: a verb on that flow, above it, reached it."""
+    any. `by_flow_id`: a verb on that flow, above it, reached it. `standing_pause_id`: it began so, under that one."""
 
     reason: str | None = None
     draining: bool = False
     timers: str = "frozen"
     tree: bool = True
     by_flow_id: UUID | None = None
+    standing_pause_id: UUID | None = None
 
 
 class FlowDrained(Event, frozen=True, kw_only=True):
@@ -519,5 +520,6 @@ EVENTS: tuple[type[FlowEvent], ...] = (
     DependencyEnded,
 )
 
-TOPICS: dict[type[FlowEvent], str] = {event: f"mfo.flow.{event.__name__}.v1" for event in EVENTS}
+FLOW_PREFIX = "mfo.flow."
+TOPICS: dict[type[FlowEvent], str] = {event: f"{FLOW_PREFIX}{event.__name__}.v1" for event in EVENTS}
 BY_TOPIC: dict[str, type[FlowEvent]] = {topic: event for event, topic in TOPICS.items()}

@@ -261,6 +261,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
     drained_at: datetime | None = None
     tree: bool = False
     by_flow_id: UUID | None = None
+    standing_pause_id: UUID | None = None
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -646,6 +647,7 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
                 drained_at=drained_at,
                 tree=fact.tree,
                 by_flow_id=fact.by_flow_id,
+                standing_pause_id=fact.standing_pause_id,
             )
             return replace(flow, status=Status.PAUSED, paused=pause)
         case FlowDrained():
@@ -1212,7 +1214,7 @@ def _migrated(flow: Flow, fact: FlowMigrated, meta: Meta) -> Flow:
         by=meta.user_id,
         reason=fact.reason,
     )
-    retry, waiting = flow.retry, flow.waiting
+    retry, waiting, suspended, recovery = flow.retry, flow.waiting, flow.suspended, flow.recovery
 
     def called(name: str) -> str:
         return fact.mapping.get(name) or name
@@ -1223,7 +1225,13 @@ def _migrated(flow: Flow, fact: FlowMigrated, meta: Meta) -> Flow:
         phases=phases,
         retry=replace(retry, phase_name=called(retry.phase_name)) if retry is not None else None,
         waiting=replace(waiting, phase_name=called(waiting.phase_name)) if waiting is not None else None,
-        checkpoints=tuple(replace(point, phase_name=called(point.phase_name)) for point in flow.checkpoints),
+        suspended=replace(suspended, phase_name=called(suspended.phase_name)) if suspended is not None else None,
+        recovery=replace(recovery, phase_name=called(recovery.phase_name)) if recovery is not None else None,
+        recovered={},
+        # the state of one with phases of other names has another hash
+        checkpoints=tuple(
+            point for point in flow.checkpoints if all(fact.mapping.get(name) == name for name in point.done)
+        ),
         moves=flow.moves[:-1] if fact.back else (*flow.moves, move),
     )
 

@@ -15,6 +15,8 @@ import msgspec
 
 from domain.errors import BodyTooLarge, MfoError
 from domain.events import BY_TOPIC, TOPICS, FlowEvent
+from domain.fleet.events import FLEET_BY_TOPIC, FLEET_TOPICS, FleetEvent
+from domain.fleet.subjects import FleetRecorded
 from domain.flow import Meta, Recorded
 from domain.schedules.events import SCHEDULE_BY_TOPIC, SCHEDULE_TOPICS, ScheduleEvent
 from domain.schedules.schedule import ScheduleRecorded
@@ -29,6 +31,9 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
 }
 _schedule_decoders: dict[str, msgspec.json.Decoder[Any]] = {
     topic: msgspec.json.Decoder(event) for topic, event in SCHEDULE_BY_TOPIC.items()
+}
+_fleet_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    topic: msgspec.json.Decoder(event) for topic, event in FLEET_BY_TOPIC.items()
 }
 
 
@@ -92,8 +97,20 @@ def encode_schedule(recorded: ScheduleRecorded, meta: bytes, previous: bytes) ->
     return _encode(recorded.schedule_id, recorded.version, topic, recorded.fact, meta=meta, previous=previous)
 
 
+def encode_fleet(recorded: FleetRecorded, meta: bytes, previous: bytes) -> Row:
+    """As `encode`, for a fact of an operation, a standing pause or a rule."""
+    topic = FLEET_TOPICS[type(recorded.fact)]
+    return _encode(recorded.subject_id, recorded.version, topic, recorded.fact, meta=meta, previous=previous)
+
+
 def _encode(
-    owner: UUID, version: int, topic: str, fact: FlowEvent | ScheduleEvent, *, meta: bytes, previous: bytes
+    owner: UUID,
+    version: int,
+    topic: str,
+    fact: FlowEvent | ScheduleEvent | FleetEvent,
+    *,
+    meta: bytes,
+    previous: bytes,
 ) -> Row:
     state = b'{"meta":' + meta + b',"data":' + _encoder.encode(fact) + b"}"
     if len(state) > MAX_EVENT_BYTES:
@@ -130,6 +147,16 @@ def decode_schedule(schedule_id: UUID, version: int, topic: str, state: bytes) -
     except KeyError:
         raise UnknownTopic(f"the topic {topic} is not known to this version; run a newer one") from None
     return ScheduleRecorded(schedule_id, version, written.meta, decoder.decode(written.data))
+
+
+def decode_fleet(subject_id: UUID, version: int, topic: str, state: bytes) -> FleetRecorded:
+    """The fact of a stored row of an operation, a standing pause or a rule; raises UnknownTopic."""
+    written = _written.decode(plain(state))
+    try:
+        decoder = _fleet_decoders[topic]
+    except KeyError:
+        raise UnknownTopic(f"the topic {topic} is not known to this version; run a newer one") from None
+    return FleetRecorded(subject_id, version, written.meta, decoder.decode(written.data))
 
 
 def decode_data(topic: str, data: bytes | msgspec.Raw) -> FlowEvent:

@@ -25,6 +25,7 @@ import msgspec
 import psycopg
 import structlog
 
+from domain.addresses import Addressing
 from domain.commands import (
     INTERNAL,
     Command,
@@ -75,6 +76,7 @@ from eventstore.parking import (
     wait_behind,
 )
 from eventstore.signals import SIGNAL, concerns_work
+from eventstore.standing import APPEND_AS_OF, Standing, standing
 from eventstore.store import (
     CommandRow,
     Decision,
@@ -99,6 +101,7 @@ MAX_QUEUE_BYTES = 64 << 20
 DRAIN_AT_ONCE = 1000
 REMEMBERED_PARKED = 10_000
 CACHED_FLOWS = 4096
+EMAILS = "options.notification_emails"
 
 
 class Slots(Protocol):
@@ -186,6 +189,7 @@ class Committer:
         slots: Slots | None = None,
         max_queue: int = MAX_QUEUE,
         max_queue_bytes: int = MAX_QUEUE_BYTES,
+        addressing: Addressing | None = None,
     ) -> None:
         self.store = store
         self.parking = Parking(store.pool)
@@ -196,6 +200,7 @@ class Committer:
         self._slots = slots
         self._max_queue = max_queue
         self._max_queue_bytes = max_queue_bytes
+        self._addressing = addressing or Addressing()
         self._waiting: deque[_Asked] = deque()
         self._bytes = 0
         # flows that were parked when last seen; the append knows better
@@ -205,6 +210,8 @@ class Committer:
         self._wake = asyncio.Event()
         self._cache: OrderedDict[UUID, Loaded] = OrderedDict()
         self._kin = Kin()
+        # as last seen; what makes flows is appended only while it still holds
+        self._standing: Standing | None = None
         self._connection: Connection | None = None
         self._clock_ahead = timedelta(0)
         self._task: asyncio.Task[None] | None = None
@@ -418,6 +425,9 @@ class Committer:
         if self._parked:
             group = await self._divert(connection, group)
         flows = await self._flows(connection, group)
+        makes_flows = any(isinstance(asked.command, CreateFlow) for asked in group)
+        if makes_flows and self._standing is None:
+            self._standing = await standing(connection)
         decided: list[_Decided] = []
         held: list[_Decided] = []
         slots: list[Run | None] = []
@@ -431,7 +441,12 @@ class Committer:
                 elif one.held:
                     held.append(one)
             if decided:
-                winners, now = await append(connection, [one.decision for one in decided])
+                decisions = [one.decision for one in decided]
+                if makes_flows and self._standing is not None:
+                    winners, now = await append(connection, decisions, APPEND_AS_OF, first=(self._standing.number,))
+                    self._standing = self._standing if winners else None
+                else:
+                    winners, now = await append(connection, decisions)
         except BaseException:
             for slot in slots:
                 self._release(slot)
@@ -680,6 +695,9 @@ class Committer:
             meta = self._meta(envelope)
             story: Story | None = None
             try:
+                if isinstance(asked.command, CreateFlow):
+                    self._addressing.check_emails(asked.command.options.notification_emails, EMAILS)
+                tenant = (envelope.client_account_id, envelope.engagement_id)
                 story = decide(
                     flow,
                     asked.command,
@@ -687,6 +705,7 @@ class Committer:
                     self.types,
                     expected_version=envelope.expected_version,
                     others=group.others,
+                    standing=self._standing.pauses.get(tenant, ()) if self._standing is not None else (),
                 )
                 written = encode_meta(meta)
                 rows = []

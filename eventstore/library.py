@@ -18,13 +18,15 @@ from eventsourcing.utils import register_topic
 from psycopg.conninfo import conninfo_to_dict
 
 from domain.events import BY_TOPIC, TOPICS
+from domain.fleet.events import FLEET_BY_TOPIC, FLEET_TOPICS
+from domain.fleet.subjects import FleetRecorded
 from domain.flow import Flow, Recorded, fold
 from domain.schedules.events import SCHEDULE_BY_TOPIC, SCHEDULE_TOPICS
 from domain.schedules.schedule import ScheduleRecorded
-from eventstore.codec import decode, decode_schedule, encode, encode_meta, encode_schedule
+from eventstore.codec import decode, decode_fleet, decode_schedule, encode, encode_fleet, encode_meta, encode_schedule
 from eventstore.database import DEFAULT_SHARD
 
-for _topic, _event in (*BY_TOPIC.items(), *SCHEDULE_BY_TOPIC.items()):
+for _topic, _event in (*BY_TOPIC.items(), *SCHEDULE_BY_TOPIC.items(), *FLEET_BY_TOPIC.items()):
     register_topic(_topic, _event)
 
 
@@ -50,6 +52,17 @@ class ScheduleEvent:
         self.recorded = recorded
 
 
+class FleetEvent:
+    """A recorded fact of an operation, a standing pause or a rule in the shape of the library's domain events."""
+
+    __slots__ = ("originator_id", "originator_version", "recorded")
+
+    def __init__(self, recorded: FleetRecorded) -> None:
+        self.originator_id = recorded.subject_id
+        self.originator_version = recorded.version
+        self.recorded = recorded
+
+
 class FlowMapper(Mapper[UUID]):
     """Between rows of `stored_events` and recorded facts."""
 
@@ -57,6 +70,8 @@ class FlowMapper(Mapper[UUID]):
         """The fact of a row; raises UnknownTopic."""
         flow_id = cast("UUID", stored_event.originator_id)
         place = (flow_id, stored_event.originator_version, stored_event.topic, stored_event.state)
+        if place[2] in FLEET_BY_TOPIC:
+            return FleetEvent(decode_fleet(*place))
         return ScheduleEvent(decode_schedule(*place)) if place[2] in SCHEDULE_BY_TOPIC else FlowEvent(decode(*place))
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
@@ -65,6 +80,10 @@ class FlowMapper(Mapper[UUID]):
             told = domain_event.recorded
             row = encode_schedule(told, encode_meta(told.meta), b"")
             return StoredEvent(told.schedule_id, told.version, SCHEDULE_TOPICS[type(told.fact)], row.state)
+        if isinstance(domain_event, FleetEvent):
+            of_many = domain_event.recorded
+            row = encode_fleet(of_many, encode_meta(of_many.meta), b"")
+            return StoredEvent(of_many.subject_id, of_many.version, FLEET_TOPICS[type(of_many.fact)], row.state)
         assert isinstance(domain_event, FlowEvent)
         recorded = domain_event.recorded
         row = encode(recorded, encode_meta(recorded.meta), b"")

@@ -22,6 +22,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Gauge
 
+from domain.fleet.events import OPERATION_PREFIX, PAUSE_RULE_PREFIX, STANDING_PAUSE_PREFIX
 from domain.schedules.events import SCHEDULE_PREFIX
 from eventstore.codec import split, split_text
 from eventstore.database import Connection, connect, conninfo
@@ -53,6 +54,14 @@ MOVE = """
 update relay set position = %s, moved_at = mfo_now() where name = %s and epoch = %s returning position
 """
 
+# where an event that is no flow's comes from
+SOURCES = {
+    SCHEDULE_PREFIX: b"/mfo/schedules",
+    OPERATION_PREFIX: b"/mfo/operations",
+    STANDING_PAUSE_PREFIX: b"/mfo/standing-pauses",
+    PAUSE_RULE_PREFIX: b"/mfo/pause-rules",
+}
+
 Headers = list[tuple[str, bytes]]
 
 
@@ -63,7 +72,7 @@ def message(event: Stored, shard: str) -> tuple[bytes, bytes, Headers]:
     headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", f"{flow_id}:{event.version}".encode()),
-        ("ce_source", b"/mfo/schedules" if event.topic.startswith(SCHEDULE_PREFIX) else b"/mfo/flows"),
+        ("ce_source", next((at for prefix, at in SOURCES.items() if event.topic.startswith(prefix)), b"/mfo/flows")),
         ("ce_type", event.topic.encode()),
         ("ce_subject", flow_id.encode()),
         ("ce_time", meta.at.encode()),

@@ -6,54 +6,38 @@ the same command log; the row in `schedules`, its folded history, is written by 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from typing import Any
+from uuid import UUID
 
 import msgspec
-import psycopg
-import structlog
 from psycopg import sql
-from psycopg_pool import PoolTimeout
 
+from domain.addresses import Addressing
 from domain.commands import Envelope, Tenant
 from domain.deciding.story import OVER
-from domain.errors import KeyReused, MfoError, ScheduleExists, ScheduleNotFound, StoreBusy, StoreUnavailable
-from domain.flow import Flow, Meta
+from domain.flow import Meta
 from domain.flow_types import FlowTypes
 from domain.schedules.commands import INTERNAL_SCHEDULE, CreateSchedule, ScheduleCommand, UpdateSchedule
 from domain.schedules.decide import decide
 from domain.schedules.schedule import Schedule, ScheduleRecorded, fold, look_at, waits
 from domain.words import Status
 from eventstore.artifacts import ArtifactStore
-from eventstore.codec import FIRST_HASH, decode_schedule, encode_meta, encode_schedule
-from eventstore.committer import ACCEPTED, REFUSED, REPEATED, Answer
+from eventstore.codec import Row, decode_schedule, encode_schedule
+from eventstore.committer import Answer
 from eventstore.database import Connection
+from eventstore.door import Door, Told
 from eventstore.keys import Keyring
-from eventstore.metrics import COMMANDS, CONFLICTS
-from eventstore.parking import Parking
-from eventstore.store import APPEND, CommandRow, Decision, FirstAnswer, Store, append
+from eventstore.store import APPEND, Store
 
-log = structlog.get_logger()
-
-MAX_TRIES = 20
-TRIES_WHILE_AWAY = 4
 CLAIMED_SECONDS = 10.0
+EMAILS = "flow.options.notification_emails"
 # the clock went back while somebody had it in hand
 ODD_SECONDS = 60.0
 
-LOAD = """
-select s.snapshot, h.version, h.hash, e.notification_id, mfo_now()
-from (select %b::uuid as id) i
-left join heads h on h.id = i.id
-left join schedules s on s.id = i.id
-left join stored_events e on e.originator_id = h.id and e.originator_version = h.version
-"""
 KEEP = f"""
 with won as materialized ({APPEND}),
 kept as (
@@ -110,21 +94,10 @@ class ScheduleAnswer(Answer):
     schedule: Schedule | None = None
 
 
-class _Loaded(NamedTuple):
-    schedule: Schedule
-    hash: bytes
-    position: int
-    now: datetime
+Placed = Told[ScheduleRecorded]
 
 
-class Placed(NamedTuple):
-    """A fact of a schedule with its place in the log."""
-
-    position: int
-    recorded: ScheduleRecorded
-
-
-class Schedules:
+class Schedules(Door[ScheduleCommand, Schedule, ScheduleRecorded, ScheduleAnswer]):
     """Decides commands for schedules, in the order in which they come, on a connection of its own; reads use the pool."""
 
     def __init__(
@@ -134,70 +107,26 @@ class Schedules:
         keyring: Keyring,
         artifacts: ArtifactStore,
         connect: Callable[[], Awaitable[Connection]],
+        *,
+        addressing: Addressing | None = None,
     ) -> None:
-        self._store = store
-        self._parking = Parking(store.pool)
+        super().__init__(store, connect)
+        self._addressing = addressing or Addressing()
         self._types = types
         self._keyring = keyring
         self._artifacts = artifacts
-        self._connect = connect
-        self._connection: Connection | None = None
-        self._turn = asyncio.Lock()
-        self._asked: set[asyncio.Task[ScheduleAnswer]] = set()
 
-    async def stop(self) -> None:
-        """Finish what was asked, then close the connection."""
-        await asyncio.gather(*self._asked, return_exceptions=True)
-        await self._disconnect()
+    def _subject_of(self, command: ScheduleCommand) -> UUID:
+        return command.schedule_id
 
-    # commands
+    def _internal(self, command: ScheduleCommand) -> bool:
+        return type(command).__name__ in INTERNAL_SCHEDULE
 
-    async def put(self, command: ScheduleCommand, envelope: Envelope) -> asyncio.Future[ScheduleAnswer]:
-        """As `submit`, without waiting; commands put one after the other are decided in that order."""
-        task = asyncio.create_task(self._submit(command, envelope))
-        self._asked.add(task)
-        task.add_done_callback(self._asked.discard)
-        return task
+    def _table(self, command: ScheduleCommand) -> str:
+        return "schedules"
 
-    async def submit(self, command: ScheduleCommand, envelope: Envelope) -> ScheduleAnswer:
-        """Decide and keep a command; returns when it is committed. A refusal is an answer, not an error.
-
-        A command of the scheduler that brings nothing about is not kept. Raises StoreUnavailable and StoreBusy, and MfoError
-        for a command that could not be decided for a reason of ours.
-        """
-        # a caller that goes away must not cut a statement in two
-        return await asyncio.shield(await self.put(command, envelope))
-
-    async def _submit(self, command: ScheduleCommand, envelope: Envelope) -> ScheduleAnswer:
-        internal = type(command).__name__ in INTERNAL_SCHEDULE
-        async with self._turn:
-            away = 0
-            for _ in range(MAX_TRIES):
-                try:
-                    prepared, body_hash, body = await self._prepare(command, envelope, internal)
-                    answer = await self._decided(prepared, envelope, body_hash, body, internal=internal)
-                except (psycopg.Error, PoolTimeout, OSError) as error:
-                    await self._disconnect()
-                    if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
-                        raise MfoError(f"the command could not be kept: {type(error).__name__}") from error
-                    away += 1
-                    log.warning("schedule could not be kept", error=type(error).__name__, tries=away)
-                    if away >= TRIES_WHILE_AWAY:
-                        raise StoreUnavailable from error
-                    await asyncio.sleep(0.05)
-                    continue
-                if answer is not None:
-                    COMMANDS.labels(type(command).__name__, answer.outcome).inc()
-                    return answer
-                CONFLICTS.inc()
-        raise StoreBusy("the schedule is changed by others too fast; try again")
-
-    async def _prepare(
-        self, command: ScheduleCommand, envelope: Envelope, internal: bool
-    ) -> tuple[ScheduleCommand, bytes, bytes | None]:
+    async def _prepare(self, command: ScheduleCommand, envelope: Envelope) -> tuple[ScheduleCommand, bytes, bytes]:
         """Seal what is sensitive in the template, move aside what is large, and take the hash of the body."""
-        if internal:
-            return command, b"", None
         account = envelope.client_account_id
         whole = command.model_dump(mode="json", exclude_unset=isinstance(command, UpdateSchedule))
         sealed, hashed = await self._keyring.seal(account, whole)
@@ -213,159 +142,69 @@ class Schedules:
                 sealed = {**sealed, "flow": {**sealed["flow"], "initial_data": data}}
         return command, body_hash, msgspec.json.encode(sealed)
 
-    async def _decided(
-        self, command: ScheduleCommand, envelope: Envelope, body_hash: bytes, body: bytes | None, *, internal: bool
-    ) -> ScheduleAnswer | None:
-        """The answer, or none where the schedule moved on meanwhile."""
-        known = await self._store.first_answers([envelope])
-        if known:
-            return await self._repeat(command, envelope, body_hash, next(iter(known.values())), internal=internal)
-        connection = await self._connected()
-        before = await _load(connection, command.schedule_id)
-        meta = Meta(
-            at=before.now,
-            client_account_id=envelope.client_account_id,
-            engagement_id=envelope.engagement_id,
-            user_id=envelope.user_id,
-            command_id=envelope.command_id,
-            correlation_id=envelope.correlation_id,
-            causation_id=envelope.causation_id,
-            source=envelope.source,
-        )
-        after, rows, link, error = before.schedule, [], before.hash, None
-        try:
-            story = decide(before.schedule, command, meta, self._types, expected_version=envelope.expected_version)
-            written = encode_meta(meta)
-            for fact in story.facts:
-                rows.append(encode_schedule(fact, written, link))
-                link = rows[-1].hash
-            after = story.schedule
-        except MfoError as refusal:
-            if refusal.status >= 500:
-                raise
-            rows, link, error = [], before.hash, refusal.as_dict()
-        outcome = REFUSED if error else ACCEPTED if rows else REPEATED
-        ours = (after.client_account_id, after.engagement_id) == (envelope.client_account_id, envelope.engagement_id)
-        version = after.version if ours else 0
-        answer = ScheduleAnswer(
-            envelope.command_id,
-            outcome,
-            command.schedule_id,
-            version,
-            self._store.position(before.position) if version and before.position else None,
-            error,
-            None,
-            after if ours else None,
-        )
-        if internal and not rows:
-            return answer
-        text = msgspec.json.encode(error).decode() if error else None
-        decision = Decision(
-            Flow(id=after.id, version=before.schedule.version),
-            before.hash,
-            Flow(id=after.id, version=after.version),
-            link,
-            after.client_account_id if ours and after.client_account_id else envelope.client_account_id,
-            after.engagement_id if ours and after.engagement_id else envelope.engagement_id,
-            rows=rows,
-            commands=[CommandRow(type(command).__name__, envelope, body_hash, outcome, version, text, body)],
-        )
-        winners, _ = await append(connection, [decision], KEEP, _row(after if rows else None, command.schedule_id))
-        if 0 not in winners:
-            return await self._told_of_parked(command, envelope, body_hash, body, error)
-        if not rows:
-            return answer
-        return ScheduleAnswer(
-            envelope.command_id,
-            outcome,
+    def _new(self, command: ScheduleCommand, **fields: Any) -> Schedule:
+        return Schedule(**fields)
+
+    def _read(self, command: ScheduleCommand, snapshot: bytes) -> Schedule:
+        return _snapshots.decode(snapshot)
+
+    def _decide(
+        self, before: Schedule, command: ScheduleCommand, meta: Meta, expected_version: int | None
+    ) -> tuple[Schedule, Sequence[ScheduleRecorded]]:
+        if isinstance(command, CreateSchedule | UpdateSchedule) and command.flow is not None:
+            self._addressing.check_emails(command.flow.options.notification_emails, EMAILS)
+        story = decide(before, command, meta, self._types, expected_version=expected_version)
+        return story.schedule, story.facts
+
+    def _fold(self, subject: Schedule, history: Sequence[ScheduleRecorded]) -> Schedule:
+        return fold(subject, history)
+
+    def _encode(self, recorded: ScheduleRecorded, meta: bytes, previous: bytes) -> Row:
+        return encode_schedule(recorded, meta, previous)
+
+    def _decode(self, subject_id: UUID, version: int, topic: str, state: bytes) -> ScheduleRecorded:
+        return decode_schedule(subject_id, version, topic, state)
+
+    def _keep(self, command: ScheduleCommand) -> str:
+        return KEEP
+
+    def _row(self, command: ScheduleCommand, after: Schedule | None) -> tuple[Any, ...]:
+        if after is None:
+            return (command.schedule_id, *(None,) * 10)
+        at = after.updated_at
+        assert at is not None
+        return (
             after.id,
             after.version,
-            self._store.position(winners[0][after.version]),
-            None,
-            None,
-            after,
+            after.client_account_id,
+            after.engagement_id,
+            after.known.name,
+            str(after.state),
+            after.known.flow.flow_type,
+            after.created_at,
+            look_at(after, at),
+            waits(after),
+            msgspec.json.encode(after),
         )
 
-    async def _told_of_parked(
-        self,
-        command: ScheduleCommand,
-        envelope: Envelope,
-        body_hash: bytes,
-        body: bytes | None,
-        error: dict[str, Any] | None,
-    ) -> ScheduleAnswer | None:
-        """The refusal of a command whose id is that of a parked flow, which lets nothing else win; none where it is not."""
-        if not await self._parking.count(command.schedule_id):
-            return None
-        refusal = ScheduleExists() if isinstance(command, CreateSchedule) else ScheduleNotFound()
-        error = error or refusal.as_dict()
-        text = msgspec.json.encode(error).decode()
-        async with self._store.pool.connection() as connection:
-            await connection.execute(
-                REFUSE,
-                {
-                    "client": envelope.client_account_id,
-                    "engagement": envelope.engagement_id,
-                    "user": envelope.user_id,
-                    "id": envelope.command_id,
-                    "hash": body_hash,
-                    "command": type(command).__name__,
-                    "schedule": command.schedule_id,
-                    "source": envelope.source,
-                    "error": text,
-                    "correlation": envelope.correlation_id,
-                    "causation": envelope.causation_id,
-                    "expected": envelope.expected_version,
-                    "ip": envelope.ip_address,
-                    "agent": envelope.user_agent,
-                    "body": body,
-                },
-            )
-        return ScheduleAnswer(envelope.command_id, REFUSED, command.schedule_id, 0, None, error)
-
-    async def _repeat(
-        self, command: ScheduleCommand, envelope: Envelope, body_hash: bytes, first: FirstAnswer, *, internal: bool
-    ) -> ScheduleAnswer:
-        """The first answer again; or a refusal, when the body is another. Either is kept in the log."""
-        error, outcome, schedule_id = first.error, REPEATED, first.flow_id
-        version, position, schedule = first.version, first.position, None
-        if first.body_hash != body_hash:
-            error, outcome, schedule_id, version, position = (
-                KeyReused().as_dict(),
-                REFUSED,
-                command.schedule_id,
-                0,
-                None,
-            )
-        elif version and not internal:
-            placed = await self.history(schedule_id, upto=version)
-            schedule = fold(Schedule(id=schedule_id), [each.recorded for each in placed])
-            position = position or placed[-1].position
-        text = msgspec.json.encode(error).decode() if error else None
-        row = CommandRow(type(command).__name__, envelope, body_hash, outcome, version, text, None)
-        await self._store.log_again(row, schedule_id, first)
+    def _answer(self, command: ScheduleCommand, answer: Answer, subject: Schedule | None) -> ScheduleAnswer:
         return ScheduleAnswer(
-            envelope.command_id, outcome, schedule_id, version, self._store.position(position), error, None, schedule
+            answer.command_id,
+            answer.outcome,
+            answer.flow_id,
+            answer.version,
+            answer.position,
+            answer.error,
+            schedule=subject,
         )
-
-    async def _connected(self) -> Connection:
-        if self._connection is None or self._connection.closed or self._connection.broken:
-            self._connection = await self._connect()
-        return self._connection
-
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(psycopg.Error, OSError):
-                await connection.close()
 
     # reads
 
     async def load(self, schedule_id: UUID) -> tuple[Schedule, datetime]:
         """The schedule, whoever's it is, at version 0 where there is none; and the store's time."""
         async with self._store.pool.connection() as connection:
-            loaded = await _load(connection, schedule_id)
-        return loaded.schedule, loaded.now
+            loaded = await self._load(connection, ScheduleCommand(schedule_id=schedule_id))
+        return loaded.subject, loaded.now
 
     async def find(self, tenant: Tenant, schedule_id: UUID) -> Schedule | None:
         """The tenant's schedule; none where the tenant has no such schedule."""
@@ -409,30 +248,6 @@ class Schedules:
             rows = await (await connection.execute(listed, values)).fetchall()
         return [_snapshots.decode(row[0]) for row in rows], int(total[0]) if total else 0
 
-    async def history(
-        self,
-        schedule_id: UUID,
-        *,
-        after: int = 0,
-        upto: int = 2**62,
-        limit: int | None = None,
-        topics: Collection[str] | None = None,
-        newest_first: bool = False,
-    ) -> list[Placed]:
-        """The schedule's facts with versions after `after` and up to `upto`, of these topics only where any are given."""
-        statement = sql.SQL(
-            "select originator_version, topic, state, notification_id from stored_events"
-            " where originator_id = %s and originator_version > %s and originator_version <= %s"
-            " and (%s::text[] is null or topic = any(%s)) order by originator_version {} limit %s"
-        ).format(sql.SQL("desc" if newest_first else "asc"))
-        named = list(topics) if topics is not None else None
-        async with self._store.pool.connection() as connection:
-            cursor = await connection.execute(statement, (schedule_id, after, upto, named, named, limit), binary=True)
-            rows = await cursor.fetchall()
-        return [
-            Placed(place, decode_schedule(schedule_id, version, topic, state)) for version, topic, state, place in rows
-        ]
-
     # what the scheduler needs
 
     async def claim(self, limit: int) -> tuple[list[UUID], float | None]:
@@ -460,39 +275,3 @@ class Schedules:
         """Let a schedule out of hand, to be looked at then; one that has changed meanwhile is left as it is."""
         async with self._store.pool.connection() as connection:
             await connection.execute(LOOK_AGAIN, (at, schedule.id, schedule.version))
-
-
-async def _load(connection: Connection, schedule_id: UUID) -> _Loaded:
-    cursor = await connection.execute(LOAD, (schedule_id,), binary=True)
-    row = await cursor.fetchone()
-    assert row is not None
-    snapshot, version, link, position, now = row
-    if version is None:
-        return _Loaded(Schedule(id=schedule_id), FIRST_HASH, 0, now)
-    if snapshot is None:
-        # a flow has this id: it is nobody's schedule, and no new one may take it
-        nobody = uuid5(schedule_id, "no schedule")
-        schedule = Schedule(id=schedule_id, version=version, client_account_id=nobody, engagement_id=nobody)
-        return _Loaded(schedule, bytes(link), position, now)
-    return _Loaded(_snapshots.decode(snapshot), bytes(link), position, now)
-
-
-def _row(schedule: Schedule | None, schedule_id: UUID) -> tuple[Any, ...]:
-    """The parameters of the row in `schedules`; without a schedule the row stays as it is."""
-    if schedule is None:
-        return (schedule_id, *(None,) * 10)
-    at = schedule.updated_at
-    assert at is not None
-    return (
-        schedule.id,
-        schedule.version,
-        schedule.client_account_id,
-        schedule.engagement_id,
-        schedule.known.name,
-        str(schedule.state),
-        schedule.known.flow.flow_type,
-        schedule.created_at,
-        look_at(schedule, at),
-        waits(schedule),
-        msgspec.json.encode(schedule),
-    )

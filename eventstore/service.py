@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from domain.addresses import Addressing
 from domain.errors import SettingsError, StoreUnavailable
 from domain.flow_types import FlowTypes
 from eventstore.artifacts import ArtifactStore
@@ -19,8 +21,10 @@ from eventstore.checkpoints import Checkpoints
 from eventstore.committer import MAX_QUEUE, MAX_QUEUE_BYTES, Committer, Slots
 from eventstore.database import DEFAULT_SHARD, Connection, connect, pool
 from eventstore.definitions import flow_types, modules, remember
+from eventstore.fleet import Fleet
 from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
+from eventstore.operations import Operations
 from eventstore.runs import Runs
 from eventstore.schedules import Schedules
 from eventstore.store import Store
@@ -54,6 +58,37 @@ class AuditConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpConfig:
+    """The mail server, who mail comes from, and whom to log in as, if anybody."""
+
+    host: str
+    port: int
+    security: Literal["plain", "tls", "starttls"]
+    sender: str
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TellingConfig:
+    """Whom notifications may go to and by what way; times in seconds.
+
+    `webhook_networks` are private networks that webhooks may reach all the same; `at_once` is for one process,
+    `at_once_per_address` for all of them.
+    """
+
+    addressing: Addressing = field(default_factory=Addressing)
+    smtp: SmtpConfig | None = None
+    webhook_networks: tuple[str, ...] = ()
+    webhook_timeout_seconds: float = 20.0
+    max_attempts: int = 12
+    at_once: int = 16
+    at_once_per_address: int = 4
+    keep_days: int = 30
+    public_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceConfig:
     """Settings as the services take them: checked, with the secrets read."""
 
@@ -80,10 +115,12 @@ class ServiceConfig:
     operator_token: str | None = None
     http_in_flight: int = 256
     uploads_at_once: int = 8
+    operation_max_flows: int = 100_000
     max_queue: int = MAX_QUEUE
     max_queue_bytes: int = MAX_QUEUE_BYTES
     crew: CrewConfig | None = None
     audit: AuditConfig | None = None
+    telling: TellingConfig = TellingConfig()
 
     @property
     def topics(self) -> Topics:
@@ -132,6 +169,8 @@ class WriteSide:
     committer: Committer
     breakers: Breakers
     schedules: Schedules
+    fleet: Fleet
+    operations: Operations
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -174,8 +213,17 @@ async def write_side(
             slots=slots,
             max_queue=config.max_queue,
             max_queue_bytes=config.max_queue_bytes,
+            addressing=config.telling.addressing,
         )
         schedules = Schedules(
+            store,
+            types,
+            keyring,
+            artifacts,
+            partial(connect, config.database_url, config.shard, lock_timeout="5s"),
+            addressing=config.telling.addressing,
+        )
+        fleet = Fleet(
             store, types, keyring, artifacts, partial(connect, config.database_url, config.shard, lock_timeout="5s")
         )
         await committer.start()
@@ -192,8 +240,11 @@ async def write_side(
                 committer,
                 Breakers(connections),
                 schedules,
+                fleet,
+                Operations(connections),
             )
         finally:
+            await fleet.stop()
             await schedules.stop()
             await committer.stop()
     finally:

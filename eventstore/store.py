@@ -13,8 +13,8 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from domain.commands import Envelope
+from domain.events import FLOW_PREFIX
 from domain.flow import Flow, Recorded, fold
-from domain.schedules.events import SCHEDULE_PREFIX
 from eventstore.codec import FIRST_HASH, Row, decode
 from eventstore.database import DEFAULT_SHARD, Connection
 
@@ -244,7 +244,7 @@ async def load(
         histories.setdefault(row[0], []).append(row)
     for flow_id, rows in histories.items():
         try:
-            if rows[0][2].startswith(SCHEDULE_PREFIX):
+            if not rows[0][2].startswith(FLOW_PREFIX):
                 loaded[flow_id] = Loaded(_no_flow(flow_id, rows[-1][1]), bytes(rows[-1][4]), rows[-1][5])
                 continue
             facts = (decode(flow_id, version, topic, state) for _, version, topic, state, _, _ in rows)
@@ -263,7 +263,7 @@ async def disjointed(connection: AsyncConnection[Any], flow_ids: Iterable[UUID])
 
 
 def _no_flow(flow_id: UUID, version: int) -> Flow:
-    """What stands for a flow where a schedule has the id: nobody's, so that every tenant is told that there is none."""
+    """What stands for a flow where something else has the id: nobody's, so that every tenant is told that there is none."""
     nobody = uuid5(flow_id, "no flow")
     return Flow(id=flow_id, version=version, client_account_id=nobody, engagement_id=nobody)
 
@@ -284,12 +284,14 @@ async def append(
     decisions: Sequence[Decision],
     statement: str = APPEND,
     more: tuple[Any, ...] = (),
+    *,
+    first: tuple[Any, ...] = (),
 ) -> tuple[dict[int, dict[int, int]], datetime | None]:
     """Append a group in one transaction; answers the winners, each with the log positions of its new versions.
 
     The key of the answer is the decision's place in the group, from 0. A decision that is absent lost: its flow had moved
     on, or one of its command ids had been used; nothing of it was kept. Also answers the store's time. A `statement` around
-    APPEND, with the parameters `more`, keeps something besides.
+    APPEND, with the parameters `first` before its own and `more` after them, keeps or asks something besides.
     """
     numbered = list(enumerate(decisions, 1))
     events = [(n, row) for n, decision in numbered for row in decision.rows]
@@ -350,7 +352,7 @@ async def append(
         [name for _, name in untimed],
         LEASE_SECONDS,
     )
-    cursor = await connection.execute(statement, (*parameters, *more), binary=True)
+    cursor = await connection.execute(statement, (*first, *parameters, *more), binary=True)
     winners: dict[int, dict[int, int]] = {}
     now: datetime | None = None
     for n, version, position, at in await cursor.fetchall():

@@ -26,10 +26,14 @@ from mfo.commands import (
     flows,
     imports,
     inputs,
+    notifications,
+    operations,
     parked,
+    pauses,
     reports,
     schedules,
     services,
+    subscriptions,
     targets,
 )
 from mfo.commands.output import Code, give, say, sentence
@@ -67,6 +71,10 @@ app.add_typer(parked.app, name="parked")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(audit.app, name="audit")
 app.add_typer(schedules.app, name="schedule")
+app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(notifications.app, name="notifications")
+app.add_typer(operations.app, name="operation")
+app.add_typer(pauses.app, name="pauses")
 
 
 def _version(wanted: bool) -> None:

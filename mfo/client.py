@@ -31,6 +31,7 @@ from domain.words import Status
 Json = dict[str, Any]
 Verb = Literal["pause", "resume", "cancel", "rollback", "skip", "retry", "input", "signals", "iterate"]
 Found = Literal["assets", "dependencies", "issues", "reviews", "changes"]
+OperationVerb = Literal["pause", "resume", "cancel", "retry", "skip", "delete", "rollback"]
 ScheduleVerb = Literal["pause", "resume", "trigger", "backfill"]
 ReportFormat = Literal["html", "xlsx"]
 
@@ -212,10 +213,10 @@ class Client:
         """Begin a flow; `{flow_id, status, current_phase, next_action, version, position, ...}`.
 
         `options` hold `auto_execute`, `priority`, `start_at` (ISO 8601 with its zone) or `start_after_seconds`,
-        `flow_timeout_seconds`, `input_timeout_seconds` and how phases run (`timeout_seconds, max_retries, ...`).
-        `priority`: 1 (first) to 5 (last) among the tenant's own flows that wait for a place. `parent`: the flow that this one
-        is a child of; `depends_on`: flows that must complete before it begins, with the option `on_dependency_failure` (`wait`,
-        `ignore`, `fail`) for where one does not.
+        `flow_timeout_seconds`, `input_timeout_seconds`, `notification_emails` and how phases run (`timeout_seconds,
+        max_retries, ...`). `priority`: 1 (first) to 5 (last) among the tenant's own flows that wait for a place. `parent`: the
+        flow that this one is a child of; `depends_on`: flows that must complete before it begins, with the option
+        `on_dependency_failure` (`wait`, `ignore`, `fail`) for where one does not.
         """
         options = _with_priority(options, priority)
         body: Json = {"flow_type": flow_type, "flow_name": flow_name}
@@ -540,6 +541,102 @@ class Client:
         found = await self.request("GET", f"/schedules/{schedule_id}/next", params={"count": count})
         times: list[Json] = found["times"]
         return times
+
+    async def create_subscription(self, wanted: Mapping[str, Any], *, key: str | None = None) -> Json:
+        """Tell somebody of what happens to flows from now on; the subscription and, of a webhook, its `secret`, shown once.
+
+        `wanted` is `{kind: webhook | email, url | address, events[], filter{flow_type, tag}, description}`. All subscriptions
+        are `pages("/subscriptions", "subscriptions")`.
+        """
+        return await self.request("POST", "/subscriptions", body=wanted, key=key)
+
+    async def subscription(self, subscription_id: str) -> Json:
+        """A subscription as it stands."""
+        return await self.request("GET", f"/subscriptions/{subscription_id}")
+
+    async def update_subscription(self, subscription_id: str, changes: Mapping[str, Any]) -> Json:
+        """Change what is given, `enabled` too; the subscription after it."""
+        return await self.request("PATCH", f"/subscriptions/{subscription_id}", body=changes)
+
+    async def rotate_subscription(
+        self, subscription_id: str, *, keep_former_seconds: int | None = None, key: str | None = None
+    ) -> Json:
+        """Have a new secret; the subscription with it. For a day, or as long as said, messages bear both signatures."""
+        body = {"keep_former_seconds": keep_former_seconds} if keep_former_seconds is not None else {}
+        return await self.request("POST", f"/subscriptions/{subscription_id}/rotate", body=body, key=key)
+
+    async def delete_subscription(self, subscription_id: str, reason: str | None = None) -> None:
+        """Tell it nothing more; what waits is dropped."""
+        await self.request("DELETE", f"/subscriptions/{subscription_id}", params={"reason": reason})
+
+    async def notification(self, notification_id: str) -> Json:
+        """What was told to somebody, with its `payload` and the last of its attempts, `tries`. All of them are
+        `pages("/notifications", "notifications")`."""
+        return await self.request("GET", f"/notifications/{notification_id}")
+
+    async def replay_notification(self, notification_id: str, *, key: str | None = None) -> Json:
+        """Send it again at once, under the id that it has; the notification after it."""
+        return await self.request("POST", f"/notifications/{notification_id}/replay", key=key)
+
+    async def start_operation(
+        self, verb: OperationVerb, flows: Mapping[str, Any], *, key: str | None = None, **more: Any
+    ) -> Json:
+        """Ask the same of every flow that a filter chooses; the operation with its `operation_id` and `progress`.
+
+        `flows` is `{type, status, tag, phase, engagement, created_after, created_before, standing_pause_id, flow_ids}`, of
+        which at least one is given, or `{all: true}`; `more`: reason, arguments, rate_per_second.
+        """
+        return await self.request("POST", "/operations", body={"verb": verb, "filter": dict(flows), **more}, key=key)
+
+    async def try_operation(
+        self, verb: OperationVerb, flows: Mapping[str, Any], *, limit: int = 50, cursor: str | None = None, **more: Any
+    ) -> Json:
+        """What `start_operation` would do, without doing it: `{total, most, position, flows[], next_cursor}`."""
+        body = {"verb": verb, "filter": dict(flows), "dry_run": True, **more}
+        return await self.request("POST", "/operations", body=body, params={"limit": limit, "cursor": cursor})
+
+    async def operation(self, operation_id: str) -> Json:
+        """An operation as it stands, with how far it is."""
+        return await self.request("GET", f"/operations/{operation_id}")
+
+    async def tell_operation(
+        self, operation_id: str, verb: Literal["pause", "resume", "cancel"], reason: str | None = None
+    ) -> Json:
+        """Pause, resume or cancel an operation; the operation after it."""
+        return await self.request(
+            "POST", f"/operations/{operation_id}/{verb}", body={"reason": reason} if reason else {}
+        )
+
+    async def await_operation(self, operation_id: str, *, patience_seconds: float = 600.0) -> Json:
+        """The operation as soon as it is completed, cancelled or paused; as it stands when the patience is at its end."""
+        until = time.monotonic() + patience_seconds
+        while True:
+            found = await self.operation(operation_id)
+            if found["state"] != "running" or time.monotonic() > until:
+                return found
+            await asyncio.sleep(0.25)
+
+    async def set_standing_pause(self, *, key: str | None = None, **fields: Any) -> Json:
+        """Let new flows begin paused; `fields`: flow_type, tag (or `all=True`) and reason."""
+        return await self.request("POST", "/standing-pauses", body=fields, key=key)
+
+    async def remove_standing_pause(self, pause_id: str, *, resume: bool = False, reason: str | None = None) -> Json:
+        """Let new flows begin as they would; with `resume`, `operation_id` resumes those that it held."""
+        params = {"resume": "true" if resume else None, "reason": reason}
+        return await self.request("DELETE", f"/standing-pauses/{pause_id}", params=params)
+
+    async def set_pause_rule(self, measure: str, limit: float, *, key: str | None = None, **more: Any) -> Json:
+        """Pause by itself when `error_rate`, `tokens` or `flows_begun` passes a limit; `more`: flow_type, window_seconds,
+        at_least, pause_running, reason."""
+        return await self.request("POST", "/pause-rules", body={"measure": measure, "limit": limit, **more}, key=key)
+
+    async def arm_pause_rule(self, rule_id: str, reason: str | None = None) -> Json:
+        """Let a rule that has tripped watch again, counting anew."""
+        return await self.request("POST", f"/pause-rules/{rule_id}/arm", body={"reason": reason} if reason else {})
+
+    async def delete_pause_rule(self, rule_id: str, reason: str | None = None) -> Json:
+        """Let a rule watch no more."""
+        return await self.request("DELETE", f"/pause-rules/{rule_id}", params={"reason": reason})
 
     async def report(self, flow_id: str, written_as: ReportFormat, file: Path, *, masked: bool = True) -> Json:
         """Write a discovery's report to a file; `{path, format, size_bytes, sha256}`. Raises OSError."""

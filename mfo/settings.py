@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -22,10 +23,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from domain.addresses import EMAIL, Addressing
 from domain.errors import SettingsError
 from eventstore.audit.signing import public_key_from, seed_from
 from eventstore.keys import master_key_from
-from eventstore.service import AuditConfig, CrewConfig, ServiceConfig
+from eventstore.service import AuditConfig, CrewConfig, ServiceConfig, SmtpConfig, TellingConfig
 
 PREFIX = "MFO_"
 # read by the tests, never by a service
@@ -53,7 +55,38 @@ Topics = Annotated[
 ]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Modules = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _each(r"[A-Za-z_][\w.]*", "a Python module")]
+_host_name = r"(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
+Domains = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(_split),
+    _each(rf"\*|{_host_name}", "a domain such as example.com or *.example.com, or *"),
+]
+Hosts = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(_split),
+    _each(rf"\*|{_host_name}|[0-9A-Fa-f:.]+", "a host such as hooks.example.com or *.example.com, or *"),
+]
+
+
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        try:
+            ip_network(value)
+        except ValueError as error:
+            raise PydanticCustomError("network", "{why}", {"why": str(error)}) from None
+    return values
+
+
+Networks = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_networks)]
 Port = Annotated[int, Field(ge=0, le=65535)]
+SMTP = re.compile(r"(smtp|smtps|smtp\+starttls)://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?/?")
+SMTP_KINDS: dict[str, tuple[Literal["plain", "tls", "starttls"], int]] = {
+    "smtp": ("plain", 25),
+    "smtps": ("tls", 465),
+    "smtp+starttls": ("starttls", 587),
+}
 
 
 class Settings(BaseSettings):
@@ -153,6 +186,9 @@ class Settings(BaseSettings):
         description="Most phases that one tenant may have in hand at once, over all `mfo consumers`; give each the same. Without it: "
         "no limit.",
     )
+    operation_max_flows: int = Field(
+        100_000, ge=1, le=10_000_000, description="Most flows that one operation over many flows takes."
+    )
     max_queue: int = Field(
         20_000,
         ge=1,
@@ -209,6 +245,58 @@ class Settings(BaseSettings):
         ge=0,
         le=5,
         description="Cells of a column, secrets and personal data masked, that agents are shown; 0 shows none.",
+    )
+    smtp_url: str | None = Field(
+        None,
+        description="The mail server for notifications: `smtp://host:25`, `smtps://host:465` or `smtp+starttls://host:587`."
+        " Without it no mail is sent, and flows that ask for it are refused. Give `mfo api` and `mfo consumers` the same"
+        " settings of mail and webhooks.",
+    )
+    smtp_from: str | None = Field(
+        None, max_length=254, pattern=EMAIL, description="Who mail comes from, such as `mfo@example.com`; goes with it."
+    )
+    smtp_user: str | None = Field(
+        None, max_length=255, description="Whom to log in as at the mail server, where it wants that."
+    )
+    smtp_password: SecretStr | None = Field(None, description="The password of that user.")
+    smtp_password_file: Path | None = Field(
+        None, description="A file that holds the password, instead of `MFO_SMTP_PASSWORD`."
+    )
+    notify_email_domains: Domains = Field(
+        (),
+        description="Domains, with commas between, that mail may go to; `*.example.com`: all below it, `*`: all. Empty: none.",
+    )
+    webhook_hosts: Hosts = Field(
+        (),
+        description="Hosts, with commas between, that webhooks may go to; `*.example.com`: all below it, `*`: all. Empty: none.",
+    )
+    webhook_allow_http: bool = Field(
+        False, description="Whether a webhook's URL may begin with `http`, for tests and development."
+    )
+    webhook_networks: Networks = Field(
+        (),
+        description="Networks such as `10.1.0.0/16`, with commas between, that webhooks may reach although they are private;"
+        " all other private, loopback and link-local addresses are refused.",
+    )
+    webhook_timeout_seconds: float = Field(
+        20.0, ge=1, le=60, description="How long a webhook's receiver may take to answer, in seconds."
+    )
+    notify_max_attempts: int = Field(
+        12,
+        ge=1,
+        le=100,
+        description="How often a notification is tried, further apart each time (12: for two and a half days), before it is"
+        " dead; a dead one can be replayed.",
+    )
+    notify_at_once: int = Field(16, ge=1, le=256, description="Notifications that one `mfo consumers` sends at once.")
+    notify_keep_days: int = Field(
+        30, ge=1, le=3650, description="How long notifications are kept after they were sent or given up, in days."
+    )
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s?#]+$",
+        max_length=500,
+        description="Where people reach the flows: notifications link to `<this>/flows/<flow id>`. Without it: no link.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
@@ -332,7 +420,7 @@ class Settings(BaseSettings):
         return CrewConfig(
             model=self.crew_model,
             base_url=self.crew_base_url,
-            api_key=self._crew_key(),
+            api_key=self._line("crew_api_key", "crew_api_key_file"),
             python=self.crew_python,
             timeout_seconds=self.crew_timeout_seconds,
             run_seconds=self.crew_run_seconds,
@@ -342,22 +430,78 @@ class Settings(BaseSettings):
             samples=self.crew_samples,
         )
 
-    def _crew_key(self) -> str | None:
-        if self.crew_api_key:
-            return self.crew_api_key.get_secret_value()
-        if self.crew_api_key_file is None:
+    def _line(self, given: str, in_file: str) -> str | None:
+        """A secret of one line, from the variable or the file; raises SettingsError."""
+        secret: SecretStr | None = getattr(self, given)
+        file: Path | None = getattr(self, in_file)
+        if secret and file:
+            raise SettingsError(f"set only one of {variable(given)} and {variable(in_file)}")
+        if secret:
+            return secret.get_secret_value()
+        if file is None:
             return None
         try:
-            key = self.crew_api_key_file.read_text(encoding="utf-8").strip()
+            key = file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(
-                f"MFO_CREW_API_KEY_FILE names {self.crew_api_key_file}, which cannot be read: {type(error).__name__}"
+                f"{variable(in_file)} names {file}, which cannot be read: {type(error).__name__}"
             ) from None
         if not key.isascii() or not key.isprintable() or not key:
-            raise SettingsError(
-                f"MFO_CREW_API_KEY_FILE names {self.crew_api_key_file}, which does not hold one line of text"
-            )
+            raise SettingsError(f"{variable(in_file)} names {file}, which does not hold one line of text")
         return key
+
+    def telling_config(self) -> TellingConfig:
+        """Whom notifications may go to and by what way; raises SettingsError."""
+        return TellingConfig(
+            addressing=Addressing(
+                mail=self.smtp_url is not None,
+                email_domains=self.notify_email_domains,
+                webhook_hosts=self.webhook_hosts,
+                webhook_http=self.webhook_allow_http,
+            ),
+            smtp=self._smtp(),
+            webhook_networks=self.webhook_networks,
+            webhook_timeout_seconds=self.webhook_timeout_seconds,
+            max_attempts=self.notify_max_attempts,
+            at_once=self.notify_at_once,
+            keep_days=self.notify_keep_days,
+            public_url=self.public_url.rstrip("/") if self.public_url else None,
+        )
+
+    def _smtp(self) -> SmtpConfig | None:
+        if self.smtp_url is None:
+            named = ("smtp_from", "smtp_user", "smtp_password", "smtp_password_file")
+            given = [variable(name) for name in named if getattr(self, name) is not None]
+            if given:
+                raise SettingsError(f"{given[0]} is set and MFO_SMTP_URL is not; set it too, or leave both out.")
+            return None
+        found = SMTP.fullmatch(self.smtp_url)
+        if found is None or not 0 < int(found[3] or 1) < 65536:
+            # what is in it may be a password
+            raise SettingsError(
+                "MFO_SMTP_URL must be smtp://host:port, smtps://host:port or smtp+starttls://host:port; the user and the"
+                " password go into MFO_SMTP_USER and MFO_SMTP_PASSWORD"
+            )
+        if self.smtp_from is None:
+            raise SettingsError("MFO_SMTP_FROM is missing; set it to the address that mail comes from.")
+        password = self._line("smtp_password", "smtp_password_file")
+        if (self.smtp_user is None) != (password is None):
+            raise SettingsError(
+                "MFO_SMTP_USER goes with MFO_SMTP_PASSWORD or MFO_SMTP_PASSWORD_FILE; set both or none."
+            )
+        security, port = SMTP_KINDS[found[1]]
+        if password is not None and security == "plain":
+            raise SettingsError(
+                "MFO_SMTP_URL is smtp:// and would send the password in clear; use smtps or smtp+starttls"
+            )
+        return SmtpConfig(
+            host=found[2].strip("[]"),
+            port=int(found[3] or port),
+            security=security,
+            sender=self.smtp_from,
+            user=self.smtp_user,
+            password=password,
+        )
 
     def service_config(self, service: Service = "api") -> ServiceConfig:
         """What a service is started with, secrets read; raises SettingsError where something it needs is missing."""
@@ -387,6 +531,7 @@ class Settings(BaseSettings):
             drain_seconds=self.drain_seconds,
             slots=self.slots,
             tenant_runs=self.tenant_runs,
+            operation_max_flows=self.operation_max_flows,
             max_queue=self.max_queue,
             max_queue_bytes=self.max_queue_bytes,
             http_in_flight=self.http_in_flight,
@@ -394,6 +539,7 @@ class Settings(BaseSettings):
             operator_token=self.operator_token.get_secret_value() if self.operator_token else None,
             crew=self.crew_config() if service == "consumers" else None,
             audit=self.audit_config() if service == "projections" else None,
+            telling=self.telling_config(),
         )
 
 

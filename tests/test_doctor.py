@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from prometheus_client import REGISTRY
 
+from domain.fleet.commands import CancelOperation, StartOperation
 from eventstore.doctor import CODES, Finding, examine
 from eventstore.doctor.metrics import shown
 from mfo.doctoring import look, mend
@@ -74,6 +75,18 @@ async def test_a_store_that_is_served_is_well(house: House) -> None:
     await served(house)
     assert await found(house) == {}
     assert await found(house, deep=True) == {}
+
+
+async def test_an_operation_that_nobody_carries_out_stands_still(house: House) -> None:
+    operation_id = uuid4()
+    started = StartOperation.model_validate({"operation_id": operation_id, "verb": "pause", "filter": {"all": True}})
+    await house.side.fleet.submit(started, house.envelope())
+    assert "operation_standing_still" not in await found(house)
+    await house.shift_clock(60)
+    finding = (await found(house))["operation_standing_still"]
+    assert (finding.count, [each["operation_id"] for each in finding.subjects]) == (1, [str(operation_id)])
+    await house.side.fleet.submit(CancelOperation(operation_id=operation_id), house.envelope())
+    assert "operation_standing_still" not in await found(house)
 
 
 async def test_an_empty_store_is_well(house: House) -> None:
@@ -332,3 +345,28 @@ async def test_a_topic_that_has_lost_what_it_was_told_is_told_anew(
         assert set(trouble) == {"topic_behind"}
         await mend(config, list(trouble.values()), deep=True, user_id="olga")
         assert await house.one("select position from relay") == 0
+
+
+async def notification(house: House, **columns: str) -> None:
+    given = {"state": "'pending'", "due_at": "mfo_now()", "ended_at": "null", **columns}
+    await house.rows(
+        f"insert into notifications (id, flow_id, version, client_account_id, engagement_id, event, kind, target, addressed,"
+        f" payload, created_at, {', '.join(given)})"
+        " select gen_random_uuid(), gen_random_uuid(), 3, gen_random_uuid(), gen_random_uuid(), 'flow.completed', 'email',"
+        f" 'a@example.com', 'email:a@example.com', '{{}}', mfo_now(), {', '.join(given.values())}"
+    )
+
+
+async def test_notifications_that_were_given_up_or_that_nobody_sends_are_named(house: House) -> None:
+    await notification(house)
+    assert await found(house) == {}
+    await notification(house, state="'dead'", ended_at="mfo_now()")
+    await notification(house, due_at="mfo_now() - interval '31 s'")
+    trouble = await found(house)
+    assert {code: finding.count for code, finding in trouble.items()} == {
+        "notification_dead": 1,
+        "notification_overdue": 1,
+    }
+    # somebody sends, and the others wait for their turn
+    await notification(house, lease_until="mfo_now() + interval '1 min'")
+    assert set(await found(house)) == {"notification_dead"}

@@ -42,7 +42,9 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
     if flow.paused is not None:
         drains = f"; work in progress is draining ({counted(flow.running, 'run')})" if flow.draining else ""
         undoing = f"; {flow.undoing.phase_name} is still to be undone" if flow.undoing is not None else ""
-        message = f"The flow is paused{drains}{undoing}"
+        began = flow.paused.standing_pause_id is not None
+        paused = f"The flow began paused: {flow.paused.reason}" if began else "The flow is paused"
+        message = f"{paused}{drains}{undoing}"
         return _action(Action.RESUME, name, [], message, None)
     if flow.waiting is not None:
         kind = Action.APPROVE if APPROVAL in flow.waiting.fields else Action.PROVIDE_INPUT

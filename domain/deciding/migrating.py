@@ -5,7 +5,7 @@ from __future__ import annotations
 from domain.commands import MigrateFlow
 from domain.deciding.starting import go_on, start_phase
 from domain.deciding.story import Story, allowed, not_over
-from domain.errors import FieldError, NothingToUndo, NotMigratable, PhaseRunning, TypeVersionUnknown
+from domain.errors import FieldError, NothingToUndo, NotMigratable, PhaseOutOfOrder, PhaseRunning, TypeVersionUnknown
 from domain.events import FlowMigrated
 from domain.flow import Phase
 from domain.flow_types import FlowTypeConfig
@@ -17,6 +17,11 @@ def migrate(story: Story, command: MigrateFlow) -> None:
     """Move the flow; silence where it is at that version already. What stands in the way is refused with all of it."""
     flow = story.flow
     not_over(story)
+    if flow.undoing is not None:
+        raise PhaseOutOfOrder(
+            f"phase {flow.undoing.phase_name} is to be undone first; execute the flow",
+            allowed=allowed(flow, story.types),
+        )
     version, mapping, restored = _undoing(story, command) if command.back else _asked(story, command)
     if version == flow.flow_version:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,6 @@ from domain.errors import (
     FlowPausedNow,
     InputInvalid,
     InputsMissing,
-    NotSupported,
     PhaseAlreadyRunning,
     PhaseOutOfOrder,
     PhaseUnknown,
@@ -35,6 +34,7 @@ from domain.events import (
     PhaseStarted,
     PlannedPhase,
 )
+from domain.fleet.subjects import StandingPause
 from domain.flow import DONE, Flow, Phase
 from domain.flow_types import FlowTypeConfig, PhaseConfig, RetryConfig
 from domain.graph import left_out
@@ -45,21 +45,17 @@ from domain.words import Moment, PhaseStatus, Status
 Json = dict[str, Any]
 
 
-def create(story: Story, command: CreateFlow, others: Mapping[UUID, Flow]) -> None:
+def create(
+    story: Story, command: CreateFlow, others: Mapping[UUID, Flow], standing: Sequence[StandingPause] = ()
+) -> None:
     if story.flow.exists:
         raise FlowExists
-    unsupported = [
-        name for name, given in (("options.notification_emails", command.options.notification_emails),) if given
-    ]
-    if unsupported:
-        raise NotSupported(
-            f"{', '.join(unsupported)}: not supported yet; leave it out",
-            errors=[FieldError(name, "not supported yet") for name in unsupported],
-        )
     kin = kinship_of(story.meta, command, others)
     config = story.types.get(command.flow_type)
     _not_reserved(config, "initial_data", command.initial_data)
-    given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute", "notification_emails"})
+    given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute"})
+    if not given["notification_emails"]:
+        del given["notification_emails"]
     if config.flow_timeout_seconds is not None:
         given.setdefault("flow_timeout_seconds", config.flow_timeout_seconds)
     story.tell(
@@ -79,6 +75,9 @@ def create(story: Story, command: CreateFlow, others: Mapping[UUID, Flow]) -> No
         )
     )
     _settle_in(story, kin)
+    held = next((pause for pause in standing if pause.holds(config.name, command.flow_tags)), None)
+    if held is not None and story.flow.paused is None and story.flow.status is not Status.FAILED:
+        story.tell(FlowPaused(reason=held.said, standing_pause_id=held.id))
     if story.flow.gates or story.flow.status in (Status.PAUSED, Status.FAILED):
         return
     start = story.flow.start

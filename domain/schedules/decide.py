@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from domain.errors import (
     BackfillTooLarge,
     FieldError,
-    NotSupported,
     ScheduleBusy,
     ScheduleExists,
     ScheduleInvalid,
@@ -446,25 +445,23 @@ def _timing(given: ScheduleTiming, anchor_at: datetime) -> Timing:
 
 
 def _template(given: FlowTemplate, types: FlowTypes) -> Template:
-    """The template as it is kept; raises TypeUnknown, SchedulingNotSupported and NotSupported."""
+    """The template as it is kept; raises TypeUnknown and SchedulingNotSupported."""
     config = types.get(given.flow_type)
     if not config.capabilities.supports_scheduling:
         can = [each.name for each in types.all() if each.capabilities.supports_scheduling]
         raise SchedulingNotSupported(
             f"flows of type {config.name} cannot be scheduled; use one of {', '.join(can) or 'none'}", allowed=can
         )
-    if given.options.notification_emails:
-        raise NotSupported(
-            "flow.options.notification_emails: not supported yet; leave it out",
-            errors=[FieldError("flow.options.notification_emails", "not supported yet")],
-        )
+    options = given.options.model_dump(mode="json", exclude_none=True)
+    if not options["notification_emails"]:
+        del options["notification_emails"]
     return Template(
         flow_type=config.name,
         flow_name=given.flow_name,
         flow_description=given.flow_description,
         flow_tags=given.flow_tags,
         initial_data=given.initial_data,
-        options=given.options.model_dump(mode="json", exclude_none=True, exclude={"notification_emails"}),
+        options=options,
     )
 
 

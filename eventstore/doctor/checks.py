@@ -65,6 +65,14 @@ SCHEDULES = """
 select id as schedule_id, name, extract(epoch from mfo_now() - wake_at)::float8 as seconds, count(*) over () as total
 from schedules where wake_at < mfo_now() - make_interval(secs => %s) order by wake_at limit %s
 """
+OPERATIONS = """
+select o.id as operation_id, o.state, extract(epoch from mfo_now() - coalesce(p.moved_at, o.created_at))::float8 as seconds,
+       p.total, p.accepted + p.refused + p.parked as done, p.owner, count(*) over () as total_found
+from operations o left join operation_progress p on p.operation_id = o.id
+where o.wake_at < mfo_now() - make_interval(secs => %(patience)s)
+   or (o.wake_at is not null and p.total is null and o.created_at < mfo_now() - make_interval(secs => %(stuck)s))
+order by o.wake_at limit %(most)s
+"""
 PARKED = """
 select flow_id, count(*) as commands, min(n) as first, count(*) over () as total,
        (array_agg(error order by n))[1]::jsonb ->> 'detail' as error
@@ -119,6 +127,18 @@ order by created_at limit %s
 SIGNING_REFUSED = """
 select client_account_id, why, extract(epoch from mfo_now() - since)::float8 as seconds, count(*) over () as total
 from audit_refused order by since limit %s
+"""
+NOTIFICATIONS_DEAD = """
+select id as notification_id, flow_id, kind, event, tries -> -1 ->> 'error' as error, count(*) over () as total
+from notifications where state = 'dead' order by ended_at desc limit %s
+"""
+# where one is in hand somebody sends, and the others wait for their turn
+NOTIFICATIONS_OVERDUE = """
+select id as notification_id, flow_id, kind, event, extract(epoch from mfo_now() - due_at)::float8 as seconds,
+       count(*) over () as total
+from notifications where state = 'pending' and due_at < mfo_now() - make_interval(secs => %s)
+  and not exists (select from notifications where state = 'pending' and lease_until > mfo_now())
+order by due_at limit %s
 """
 START_CONSUMERS = "start `mfo consumers`, or look into the log of the one that runs"
 START_PROJECTIONS = "start `mfo projections`, or look into the log of the one that runs"
@@ -263,6 +283,27 @@ async def _schedules(connection: Connection) -> list[Finding]:
             " no consumers are alive, or their scheduler hangs.",
             mend=START_CONSUMERS,
             subjects=examples(found, "schedule_id", "name", "seconds"),
+        )
+    ]
+
+
+async def _operations(connection: Connection) -> list[Finding]:
+    values = {"patience": PATIENCE_SECONDS, "stuck": WAITING_SECONDS, "most": EXAMPLES}
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(OPERATIONS, values)
+        found = await cursor.fetchall()
+    if not found:
+        return []
+    total = found[0]["total_found"]
+    return [
+        Finding(
+            code="operation_standing_still",
+            severity="warning",
+            count=total,
+            message=f"{counted(total, 'operation')} over many flows should go on and does not, the first for"
+            f" {found[0]['seconds']:.0f} s: no consumers are alive, or the read model is too far behind to choose the flows.",
+            mend=f"{START_CONSUMERS}; {START_PROJECTIONS}; or `mfo operation cancel ID`",
+            subjects=examples(found, "operation_id", "done", "total", "owner", "seconds"),
         )
     ]
 
@@ -436,6 +477,38 @@ async def _set_aside(connection: Connection) -> list[Finding]:
     ]
 
 
+async def _notifications(connection: Connection) -> list[Finding]:
+    findings = []
+    dead = await rows(connection, NOTIFICATIONS_DEAD, EXAMPLES)
+    if dead:
+        total = dead[0]["total"]
+        findings.append(
+            Finding(
+                code="notification_dead",
+                severity="warning",
+                count=total,
+                message=f"{counted(total, 'notification')} given up: its receiver or the mail server did not take it.",
+                mend="`mfo notifications show ID` says why; mend it, then `mfo notifications replay ID`, or `replay --dead`",
+                subjects=examples(dead, "notification_id", "flow_id", "kind", "event", "error"),
+            )
+        )
+    overdue = await rows(connection, NOTIFICATIONS_OVERDUE, STUCK_SECONDS, EXAMPLES)
+    if overdue:
+        total = overdue[0]["total"]
+        findings.append(
+            Finding(
+                code="notification_overdue",
+                severity="critical",
+                count=total,
+                message=f"{counted(total, 'notification')} should have been sent, the first {overdue[0]['seconds']:.0f} s"
+                " ago, and none is in anybody's hand: no consumers are alive, or their sender hangs.",
+                mend=START_CONSUMERS,
+                subjects=examples(overdue, "notification_id", "flow_id", "kind", "event", "seconds"),
+            )
+        )
+    return findings
+
+
 async def _followers(connection: Connection) -> list[Finding]:
     found: list[Finding] = []
     for row in await rows(connection, FOLLOWERS):
@@ -537,11 +610,13 @@ CHECKS: tuple[Check, ...] = (
     _homeless,
     _timers,
     _schedules,
+    _operations,
     _stuck,
     _parked,
     _relay,
     _projections,
     _set_aside,
+    _notifications,
     _followers,
     _imports,
     _signing,

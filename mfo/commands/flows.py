@@ -97,6 +97,10 @@ def create(
     on_dependency_failure: Annotated[
         str | None, typer.Option(help="Where one of those does not complete: wait (default), ignore, fail.")
     ] = None,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(metavar="EMAIL", help="Who is told when it completes, fails or wants input; may be repeated."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin a flow, with --file on an inventory uploaded first; --wait ends with 0 only if it completed."""
@@ -109,6 +113,7 @@ def create(
         "flow_timeout_seconds": duration(flow_timeout, "--flow-timeout"),
         "input_timeout_seconds": duration(input_timeout, "--input-timeout"),
         "on_dependency_failure": on_dependency_failure,
+        "notification_emails": notify or None,
     }
 
     async def converse(client: Client) -> Json:

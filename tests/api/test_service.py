@@ -170,6 +170,13 @@ async def test_without_its_store_the_service_says_so_and_comes_back(alone: Api, 
     assert (await alone.post("/flows", {"flow_type": "discovery", "flow_name": "x"})).status_code == 201
 
 
+# what a command may be bound to a version of
+VERSIONED = (
+    *("/flows/{flow_id}", "{schedule_id}", "/operations/{operation_id}"),
+    *("/standing-pauses/{standing_pause_id}", "/pause-rules/{pause_rule_id}"),
+)
+
+
 def test_the_document_names_every_header_and_problem() -> None:
     told = create_app(config_for("postgresql:///none")).openapi()
 
@@ -180,10 +187,10 @@ def test_the_document_names_every_header_and_problem() -> None:
             assert ({"ClientAccount", "Engagement", "User"} <= refs) == path.startswith("/api/v1")
             # asking a target twice is asking it once, and a check asks nothing of a flow: no commands
             command = (method in ("post", "delete") and not {"targets", "flow-types"} & set(path.split("/"))) or (
-                method == "patch" and "{schedule_id}" in path
+                method == "patch" and ("{schedule_id}" in path or "{subscription_id}" in path)
             )
             assert ("IdempotencyKey" in refs) == command
-            assert ("IfMatch" in refs) == (command and ("/flows/{flow_id}" in path or "{schedule_id}" in path))
+            assert ("IfMatch" in refs) == (command and any(each in path for each in VERSIONED))
             assert ("IfNoneMatch" in refs) == ("304" in operation["responses"])
             for status, response in operation["responses"].items():
                 if int(status) >= 400 and path.startswith("/api/v1"):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from api.app import create_app
+from domain.addresses import Addressing
+from domain.commands import Envelope
+from domain.subscriptions import CreateSubscription
+from eventstore.notifications import ToTell, make
+from eventstore.subscriptions import Subscriptions
 from tests.api.conftest import Api, config_for, new_tenant
 
 
@@ -29,7 +34,50 @@ LISTS = [
 ]
 
 
-SCHEDULE = {"name": "Mine", "timing": {"cron": "0 6 * * *"}, "flow": {"flow_type": "discovery"}}
+# what lies beside the flows: the name of its id in a path, and how it is made
+BESIDE = {
+    "schedule_id": (
+        "/schedules",
+        {"name": "Mine", "timing": {"cron": "0 6 * * *"}, "flow": {"flow_type": "discovery"}},
+    ),
+    "operation_id": ("/operations", {"verb": "pause", "filter": {"tag": "nobody"}}),
+    "standing_pause_id": ("/standing-pauses", {"tag": "nobody"}),
+    "pause_rule_id": ("/pause-rules", {"measure": "flows_begun", "limit": 9}),
+}
+
+
+async def made_beside(api: Api) -> dict[str, str]:
+    """One of each, by the name of its id."""
+    return {name: (await api.post(path, body)).json()[name] for name, (path, body) in BESIDE.items()}
+
+
+async def told(api: Api) -> dict[str, str]:
+    """A subscription of this tenant, and something that it is told, by the names of their ids."""
+    side, engagement = api.side, UUID(api.tenant["X-Engagement-ID"])
+    envelope = Envelope(
+        command_id=str(uuid4()),
+        client_account_id=api.account,
+        engagement_id=engagement,
+        user_id="maria",
+        correlation_id="c-1",
+    )
+    allowed = Addressing(webhook_hosts=("*",))
+    wanted = CreateSubscription(kind="webhook", url="https://hooks.example.com/x")
+    made = await Subscriptions(side.pool, side.keyring, allowed).create(envelope, wanted)
+    tell = ToTell(
+        flow_id=uuid4(),
+        version=1,
+        client_account_id=api.account,
+        engagement_id=engagement,
+        event="flow.completed",
+        subscription_id=made["subscription_id"],
+        kind="webhook",
+        target=made["url"],
+        payload={},
+    )
+    async with side.pool.connection() as connection:
+        await make(connection, [tell])
+    return {"subscription_id": str(made["subscription_id"]), "notification_id": str(tell.id)}
 
 
 def test_there_is_something_to_ask() -> None:
@@ -41,22 +89,25 @@ def test_there_is_something_to_ask() -> None:
 async def test_another_tenants_ids_are_unknown_ids(api: Api, method: str, path: str) -> None:
     made = await api.made()
     upload = await api.post("/imports", files={"file": ("a.csv", b"name\nweb01\n")})
-    schedule = await api.post("/schedules", SCHEDULE)
+    beside = await made_beside(api)
+    subscribed = await told(api)
     version = 1
     others = [new_tenant()] + [{**new_tenant(), name: api.tenant[name]} for name in list(api.tenant)[:2]]
     for other in others:
         answers = []
-        theirs = (made["flow_id"], upload.json()["import_file_id"], schedule.json()["schedule_id"])
-        for flow_id, import_id, schedule_id in (theirs, (str(uuid4()), str(uuid4()), str(uuid4()))):
-            asked = path.replace("{flow_id}", flow_id).replace("{import_id}", import_id)
-            asked = asked.replace("{schedule_id}", schedule_id)
+        theirs = {"flow_id": made["flow_id"], "import_id": upload.json()["import_file_id"], **beside, **subscribed}
+        for ids in (theirs, {name: str(uuid4()) for name in theirs}):
+            asked = path
+            for name, each in ids.items():
+                asked = asked.replace(f"{{{name}}}", each)
             headers = {**other, "X-Correlation-ID": "same", "If-Match": f'"{version}"', "If-None-Match": '"1"'}
             response = await api.client.request(method, asked, headers=headers)
-            answers.append(_without(response, flow_id, import_id, schedule_id))
+            answers.append(_without(response, *ids.values()))
         assert answers[0] == answers[1]
         assert answers[0][0] == 404
     assert (await api.get(f"/flows/{made['flow_id']}/history")).json()["total"] == version
-    assert (await api.get(f"/schedules/{schedule.json()['schedule_id']}/events")).json()["total"] == version
+    for name, (listed, _) in BESIDE.items():
+        assert (await api.get(f"{listed}/{beside[name]}/events")).json()["total"] == version
 
 
 def _without(response: httpx.Response, *ids: str) -> tuple[int, str, dict[str, str]]:
@@ -71,14 +122,14 @@ def _without(response: httpx.Response, *ids: str) -> tuple[int, str, dict[str, s
 async def test_lists_hold_nothing_of_others(api: Api, method: str, path: str) -> None:
     made = await api.made()
     upload = await api.post("/imports", files={"file": ("a.csv", b"name\nweb01\n")})
-    schedule = await api.post("/schedules", SCHEDULE)
+    beside = await made_beside(api) | await told(api)
 
     response = await api.client.request(method, path, headers=new_tenant())
 
     assert response.status_code == 200
     assert made["flow_id"] not in response.text
     assert upload.json()["import_file_id"] not in response.text
-    assert schedule.json()["schedule_id"] not in response.text
+    assert not [each for each in beside.values() if each in response.text]
 
 
 @pytest.mark.parametrize(("method", "path"), [each for each in EVERY if each[1].startswith("/api/v1/")])

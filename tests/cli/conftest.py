@@ -8,11 +8,14 @@ import pytest
 
 from tests.cli.support import Dev, dev
 
+# webhooks may go to this machine
+SETTINGS = {"MFO_WEBHOOK_HOSTS": "127.0.0.1", "MFO_WEBHOOK_NETWORKS": "127.0.0.0/8", "MFO_WEBHOOK_ALLOW_HTTP": "true"}
+
 
 @pytest.fixture(scope="package")
 def running_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     """A `mfo dev` that is ready."""
-    with dev(tmp_path_factory.mktemp("cli") / "dev") as running:
+    with dev(tmp_path_factory.mktemp("cli") / "dev", settings=SETTINGS) as running:
         yield running
 
 

@@ -93,13 +93,13 @@ class Dev:
 
 
 @contextmanager
-def dev(data: Path, *options: str) -> Iterator[Dev]:
+def dev(data: Path, *options: str, settings: Mapping[str, str] | None = None) -> Iterator[Dev]:
     """A `mfo dev` on this folder and a free port, ready; ended with the block, whatever became of it."""
     with (data.parent / f"{data.name}.err").open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "mfo", "dev", "--data", str(data), "--port", "0", "--json", *options],
             cwd=ROOT,
-            env=clean_environment(),
+            env=clean_environment() | dict(settings or {}),
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

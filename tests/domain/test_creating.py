@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.commands import CreateFlow, CreateOptions
-from domain.errors import FlowExists, NotSupported, TypeUnknown
+from domain.errors import FlowExists, TypeUnknown
 from domain.events import FlowCreated, InputRequested, PhaseStarted, PlannedPhase
 from domain.words import Status
 from tests.examples import CLIENT, CREATE, CREATE_AUTO, CREATED, ENGAGEMENT, FLOW_ID
@@ -51,9 +51,10 @@ def test_an_unknown_type_is_refused_naming_the_known_ones() -> None:
     given().when(unknown).then_refused(TypeUnknown, allowed=TYPES.names())
 
 
-def test_what_is_not_supported_yet_is_refused_by_name() -> None:
+def test_who_is_to_be_told_is_kept_with_the_flow() -> None:
     asked = CREATE.model_copy(update={"options": CreateOptions(notification_emails=("team@example.com",))})
-    given().when(asked).then_refused(NotSupported, fields=["options.notification_emails"])
+    assert given().when(asked).flow.options["notification_emails"] == ["team@example.com"]
+    assert "notification_emails" not in given().when(CREATE).flow.options
 
 
 def test_what_was_given_is_kept_as_it_was_given() -> None:

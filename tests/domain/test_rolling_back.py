@@ -15,6 +15,7 @@ from domain.commands import (
     CreateOptions,
     ExecutePhase,
     FireTimer,
+    MigrateFlow,
     RollbackFlow,
     SkipPhase,
     StartIteration,
@@ -419,7 +420,9 @@ def test_a_pause_holds_compensations_too() -> None:
     assert (still.status, still.undoing) == ("paused", None)
 
 
-@pytest.mark.parametrize("command", [StartIteration(flow_id=FLOW_ID), SkipPhase(flow_id=FLOW_ID)])
+@pytest.mark.parametrize(
+    "command", [StartIteration(flow_id=FLOW_ID), SkipPhase(flow_id=FLOW_ID), MigrateFlow(flow_id=FLOW_ID)]
+)
 def test_what_is_left_to_undo_comes_before_anything_new(command: Command) -> None:
     flow = then(by_word(3).when(to("book")))
     error = flow.when(command).then_refused(PhaseOutOfOrder)

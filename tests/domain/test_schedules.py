@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from domain.errors import (
     BackfillTooLarge,
-    NotSupported,
     ScheduleBusy,
     ScheduleExists,
     ScheduleInvalid,
@@ -217,11 +216,6 @@ def test_what_must_be_there_cannot_be_taken_away() -> None:
     [
         ({"flow": {"flow_type": "nonsense"}}, TypeUnknown, None),
         ({"flow": {"flow_type": "steady"}}, SchedulingNotSupported, None),
-        (
-            {"flow": {"flow_type": "hourly", "options": {"notification_emails": ["a@b"]}}},
-            NotSupported,
-            "flow.options.notification_emails",
-        ),
         ({"timing": {"at": NOW - HOUR}}, ScheduleInvalid, "timing"),
         ({"start_at": NOW + 2 * HOUR, "end_at": NOW + HOUR}, ScheduleInvalid, "end_at"),
         ({"end_at": NOW + HOUR / 2}, ScheduleInvalid, "timing"),
@@ -240,6 +234,14 @@ def test_what_does_not_go_together_is_refused(
     refusal = clock.refused(create(**fields))
     assert type(refusal) is error
     assert field is None or [each.field for each in refusal.errors] == [field]
+
+
+def test_who_is_to_be_told_is_kept_with_the_template() -> None:
+    told = {"flow_type": "hourly", "options": {"notification_emails": ["ann@example.com"]}}
+    story = decide(Schedule(id=SCHEDULE_ID), create(flow=told), at(NOW), schedules.schedule_types())
+    assert story.schedule.known.flow.options["notification_emails"] == ["ann@example.com"]
+    plain = decide(Schedule(id=SCHEDULE_ID), create(), at(NOW), schedules.schedule_types())
+    assert "notification_emails" not in plain.schedule.known.flow.options
 
 
 def test_a_type_that_cannot_be_scheduled_names_those_that_can() -> None:

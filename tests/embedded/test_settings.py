@@ -24,7 +24,7 @@ def test_every_setting_is_described() -> None:
 
 
 def test_a_service_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MFO_DATABASE_URL", "postgresql://mfo:word@db:5432/mfo?options=-csearch_path%3Dmfo")
+    monkeypatch.setenv("MFO_DATABASE_URL", "postgresql://mfo:geheim@db:5432/mfo?options=-csearch_path%3Dmfo")
     monkeypatch.setenv("MFO_KAFKA_BOOTSTRAP", "one:9092,[::1]:9093")
     monkeypatch.setenv("MFO_MASTER_KEY", KEY)
     monkeypatch.setenv("MFO_REPLY_TOPICS", "a.replies, b_replies")
@@ -37,7 +37,7 @@ def test_a_service_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (config.health_port, config.slots, len(config.master_key)) == (8081, 64, 32)
     assert settings.log_level == "debug"
     assert settings.service_config("projections").health_port == 0
-    assert "word" not in repr(settings)
+    assert "geheim" not in repr(settings)
     assert KEY not in repr(settings)
 
 
@@ -124,3 +124,67 @@ def test_compose_has_no_secret_and_opens_no_port_to_the_world() -> None:
     for service in yaml.safe_load(text)["services"].values():
         for port in service.get("ports", []):
             assert str(port).startswith("127.0.0.1:"), port
+
+
+MAIL = {"MFO_SMTP_URL": "smtp+starttls://mail.example.com", "MFO_SMTP_FROM": "mfo@example.com"}
+
+
+def test_the_ways_of_telling_are_what_was_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2\n")
+    more = {
+        "MFO_SMTP_USER": "mfo",
+        "MFO_SMTP_PASSWORD_FILE": str(tmp_path / "password"),
+        "MFO_NOTIFY_EMAIL_DOMAINS": "example.com, *.corp.test",
+        "MFO_WEBHOOK_HOSTS": "*",
+        "MFO_WEBHOOK_NETWORKS": "10.1.0.0/16,::1/128",
+        "MFO_PUBLIC_URL": "https://flows.example.com/",
+    }
+    for name, value in (MAIL | more).items():
+        monkeypatch.setenv(name, value)
+    telling = load_settings().telling_config()
+    assert telling.smtp is not None
+    assert (telling.smtp.host, telling.smtp.port, telling.smtp.security) == ("mail.example.com", 587, "starttls")
+    assert (telling.smtp.user, telling.smtp.password) == ("mfo", "hunter2")
+    assert "hunter2" not in repr(telling)
+    assert telling.addressing.mail
+    assert telling.addressing.email_domains == ("example.com", "*.corp.test")
+    assert telling.webhook_networks == ("10.1.0.0/16", "::1/128")
+    assert telling.public_url == "https://flows.example.com"
+
+
+def test_without_a_word_nothing_is_told_to_anybody() -> None:
+    telling = Settings().telling_config()
+    assert telling.smtp is None
+    assert not telling.addressing.mail
+    assert telling.addressing.email_domains == telling.addressing.webhook_hosts == telling.webhook_networks == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"MFO_SMTP_FROM": "mfo@example.com"}, "MFO_SMTP_FROM is set and MFO_SMTP_URL is not"),
+        ({"MFO_SMTP_URL": "smtp://mail"}, "MFO_SMTP_FROM is missing"),
+        (
+            MAIL | {"MFO_SMTP_URL": "smtp://mfo:hunter2@mail"},
+            "the password go into MFO_SMTP_USER and MFO_SMTP_PASSWORD",
+        ),
+        (MAIL | {"MFO_SMTP_URL": "smtp://mail:99999"}, "MFO_SMTP_URL must be"),
+        (MAIL | {"MFO_SMTP_USER": "mfo"}, "MFO_SMTP_USER goes with"),
+        (
+            MAIL | {"MFO_SMTP_URL": "smtp://mail", "MFO_SMTP_USER": "mfo", "MFO_SMTP_PASSWORD": "hunter2"},
+            "would send the password in clear",
+        ),
+        (MAIL | {"MFO_SMTP_USER": "mfo", "MFO_SMTP_PASSWORD_FILE": "/nowhere"}, "which cannot be read"),
+        ({"MFO_WEBHOOK_NETWORKS": "10.1.2.3/8"}, "has host bits set"),
+        ({"MFO_WEBHOOK_HOSTS": "https://x"}, "is not a host such as"),
+        ({"MFO_NOTIFY_EMAIL_DOMAINS": "@example.com"}, "is not a domain such as"),
+    ],
+)
+def test_ways_of_telling_that_do_not_go_together_are_refused(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], sentence: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=re.escape(sentence)) as refused:
+        load_settings().telling_config()
+    assert "hunter2" not in refused.value.detail

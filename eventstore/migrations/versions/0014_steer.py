@@ -5,7 +5,7 @@ from __future__ import annotations
 from eventstore.sql import statements
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 
 
 def upgrade() -> None:

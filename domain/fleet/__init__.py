@@ -1,0 +1,1 @@
+"""What concerns many flows of a tenant at once: operations, standing pauses, and rules that pause by themselves."""

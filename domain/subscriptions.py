@@ -1,0 +1,83 @@
+"""What may be asked about subscriptions: whom to tell of which news."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from domain.addresses import EmailAddress, WebhookUrl
+from domain.commands import Name, Tag, Text
+from domain.telling import News
+
+MOST_SUBSCRIPTIONS = 100
+"""Of one tenant."""
+KEEP_SECONDS = 86_400
+MOST_KEEP_SECONDS = 7 * 86_400
+
+Kind = Literal["webhook", "email"]
+Events = Annotated[tuple[News, ...], Field(max_length=len(News), description="The news that are told; none: all.")]
+FormerSeconds = Annotated[int, Field(ge=0, le=MOST_KEEP_SECONDS, strict=True)]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SubscriptionFilter(_Shape):
+    """Of which flows is told; what is left out matters not."""
+
+    flow_type: Name | None = Field(default=None, description="Only flows of this type.")
+    tag: Tag | None = Field(default=None, description="Only flows that have this tag.")
+
+
+class CreateSubscription(_Shape):
+    """Tell an address of what happens to the tenant's flows from now on."""
+
+    kind: Kind
+    url: WebhookUrl | None = Field(default=None, description="Of a webhook: where news are posted.")
+    address: EmailAddress | None = Field(default=None, description="Of an e-mail: who gets it.")
+    description: Text | None = None
+    events: Events = ()
+    filter: SubscriptionFilter = SubscriptionFilter()
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if self.kind == "webhook" and (self.url is None or self.address is not None):
+            raise ValueError("a webhook wants url, and no address")
+        if self.kind == "email" and (self.address is None or self.url is not None):
+            raise ValueError("an email wants address, and no url")
+        return self
+
+    @property
+    def target(self) -> str:
+        """The URL or the address."""
+        return self.url or self.address or ""
+
+
+class UpdateSubscription(_Shape):
+    """Change what is given; `filter` is replaced as a whole."""
+
+    url: WebhookUrl | None = None
+    address: EmailAddress | None = None
+    description: Text | None = None
+    events: Events | None = None
+    filter: SubscriptionFilter | None = None
+    enabled: bool | None = Field(
+        default=None, strict=True, description="false: nothing is told, and what waited is dropped; true: told again."
+    )
+
+    @model_validator(mode="after")
+    def _not_null(self) -> Self:
+        null = [name for name in self.model_fields_set if name != "description" and getattr(self, name) is None]
+        if null:
+            raise ValueError(f"{', '.join(sorted(null))} must not be null; leave out what stays")
+        return self
+
+
+class RotateSubscriptionSecret(_Shape):
+    """Have a new secret made; the one before signs too for a while."""
+
+    keep_former_seconds: FormerSeconds = Field(
+        default=KEEP_SECONDS, description="How long messages are signed with both, in seconds."
+    )
