@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any
 
 import pytest
@@ -14,7 +14,6 @@ from tests.stack import Stack, session_stack
 
 STACK = pytest.StashKey[Stack]()
 TOLD = pytest.StashKey[list[str]]()
-ROOT = Path(__file__).parent
 TOGETHER = ("chaos",)
 LONGEST = ("chaos", "faults", "e2e", "cli", "crews", "consumers")
 
@@ -27,16 +26,27 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[TOLD] = []
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Among several processes a file's tests stay together, those of one package that share a costly record too; the longest
-    begin first."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else str(item.path.relative_to(ROOT))))
-    items.sort(
-        key=lambda item: LONGEST.index(item.path.parent.name) if item.path.parent.name in LONGEST else len(LONGEST)
-    )
+    """The longest begin first."""
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    folder = item.path.parent.name
+    return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Among several processes a file's tests stay together, those of a package that share a costly record too."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            path = PurePath(nodeid.split("::", 1)[0])
+            return path.parent.name if path.parent.name in TOGETHER else str(path)
+
+    return ByFile(config, log)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
