@@ -139,6 +139,25 @@ HOOKED = FlowTypeConfig(
     retry_config=RetryConfig(max_attempts=2, jitter=False),
     hooks=Hooks(start=("look",), before_phase=("note",), after_phase=("tell",), end=("sum_up",), error=("advise",)),
 )
+PAINTED = FlowTypeConfig(
+    name="painted",
+    display_name="Painted",
+    description="One phase that needs a colour, one of two, and may know how deep",
+    phases=(
+        _phase(
+            "paint",
+            required_inputs=("colour",),
+            optional_inputs=("depth",),
+            question=Question(
+                schema={
+                    "type": "object",
+                    "properties": {"colour": {"enum": ["red", "green"]}},
+                    "required": ["colour"],
+                },
+            ),
+        ),
+    ),
+)
 SIGNED = FlowTypeConfig(
     name="signed",
     display_name="Signed",
@@ -160,7 +179,7 @@ SIGNED = FlowTypeConfig(
     ),
     retry_config=RetryConfig(jitter=False),
 )
-FLOW_TYPES = (SIGNED, TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED)
+FLOW_TYPES = (PAINTED, SIGNED, TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED)
 
 CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")
 CREATE_AUTO = CREATE.model_copy(update={"options": CreateOptions(auto_execute=True)})
