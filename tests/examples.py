@@ -160,6 +160,25 @@ HOOKED = FlowTypeConfig(
     retry_config=RetryConfig(max_attempts=2, jitter=False),
     hooks=Hooks(start=("look",), before_phase=("note",), after_phase=("tell",), end=("sum_up",), error=("advise",)),
 )
+PAINTED = FlowTypeConfig(
+    name="painted",
+    display_name="Painted",
+    description="One phase that needs a colour, one of two, and may know how deep",
+    phases=(
+        _phase(
+            "paint",
+            required_inputs=("colour",),
+            optional_inputs=("depth",),
+            question=Question(
+                schema={
+                    "type": "object",
+                    "properties": {"colour": {"enum": ["red", "green"]}},
+                    "required": ["colour"],
+                },
+            ),
+        ),
+    ),
+)
 SIGNED = FlowTypeConfig(
     name="signed",
     display_name="Signed",
@@ -269,7 +288,7 @@ BRANCHING = FlowTypeConfig(
 )
 FLOW_TYPES = (
     *(SIGNED, TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED, STUBBORN, ONE_ROUND),
-    *(BACK, TIDY, BRANCHING),
+    *(BACK, TIDY, BRANCHING, PAINTED),
 )
 
 CREATE = CreateFlow(flow_id=FLOW_ID, flow_type="two_steps", flow_name="Two")

@@ -39,6 +39,7 @@ from domain.flow import DONE, Flow, Phase
 from domain.flow_types import FlowTypeConfig, PhaseConfig, RetryConfig
 from domain.graph import left_out
 from domain.questions import Question
+from domain.schemas import misfits
 from domain.undoing import Undone
 from domain.words import Moment, PhaseStatus, Status
 
@@ -52,7 +53,7 @@ def create(
         raise FlowExists
     kin = kinship_of(story.meta, command, others)
     config = story.types.get(command.flow_type)
-    _not_reserved(config, "initial_data", command.initial_data)
+    _check_given(config.phases, "initial_data", command.initial_data)
     given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute"})
     if not given["notification_emails"]:
         del given["notification_emails"]
@@ -139,7 +140,7 @@ def execute(story: Story, command: ExecutePhase) -> None:
             f"phase {flow.current_phase} waits for the answer of particular people; give it as input",
             allowed=allowed(flow, story.types),
         )
-    _not_reserved(story.type, "inputs", command.inputs)
+    _check_given(story.type.phases, "inputs", command.inputs)
     if flow.undoing is not None:
         _execute_compensation(story, command, flow.undoing)
         return
@@ -357,14 +358,21 @@ def reserved(config: FlowTypeConfig) -> dict[str, Question]:
     }
 
 
-def _not_reserved(config: FlowTypeConfig, place: str, given: Json) -> None:
-    """Raises InputInvalid for inputs that only an answer can bring."""
-    kept = [name for name in reserved(config) if name in given]
-    if kept:
-        raise InputInvalid(
-            f"{', '.join(kept)}: is asked of particular people when the time has come; leave it out",
-            errors=[FieldError(f"{place}.{name}", "is given by answering the question alone") for name in kept],
-        )
+def _check_given(phases: Iterable[PhaseConfig], place: str, given: Json) -> None:
+    """Raises InputInvalid for inputs that only an answer can bring, or that do not fit what the phase's question says."""
+    for phase in phases:
+        question = phase.question
+        named = {name: given[name] for name in phase.required_inputs if name in given}
+        if question is None or not named:
+            continue
+        if question.assignees is not None:
+            raise InputInvalid(
+                f"{', '.join(named)}: is asked of particular people when the time has come; leave it out",
+                errors=[FieldError(f"{place}.{name}", "is given by answering the question alone") for name in named],
+            )
+        errors = misfits(named, question.lacking(()).schema or {}, place)
+        if errors:
+            raise InputInvalid(f"what phase {phase.name} needs is given otherwise than it says", errors=errors)
 
 
 def _lacking(story: Story, config: PhaseConfig, inputs: Json, options: Json) -> list[str]:

@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 MAX_PAYLOAD_BYTES = 64 * 1024
 MAX_SIGNALS = 1000
-MAX_SIGNALS_BYTES = 1 << 20
+MAX_SIGNALS_BYTES = 256 * 1024
 
 
 def suspend(story: Story, command: SuspendRun) -> None:

@@ -12,7 +12,7 @@ from api.inputs import InputList, InputWanted
 from domain.commands import FireTimer, RequestInput
 from domain.questions import Assignees, Question
 from mfo.client import Client
-from tests.api.conftest import Api, new_tenant, problem
+from tests.api.conftest import Api, config_for, new_tenant, problem, started
 
 COLOUR = {"type": "object", "properties": {"colour": {"enum": ["red", "green"]}}, "required": ["colour"]}
 
@@ -153,3 +153,23 @@ async def test_the_client_lists_and_answers(api: Api) -> None:
         api.client.headers.update(api.tenant)
         assert [one["flow_id"] async for one in client.inputs(mine=True, open_to_all=True)] == [flow_id]
         assert (await client.answer(flow_id, {"colour": "red"}, reason="nice"))["status"] == "processing"
+
+
+async def test_a_type_asks_two_people_and_nothing_but_their_answer_begins_its_phase(shared_database_url: str) -> None:
+    config = config_for(shared_database_url, flow_type_modules=("tests.consumers.waiting",))
+    async with started(config) as api:
+        wanted = {"flow_type": "signed", "flow_name": "S"}
+        early = await api.post("/flows", {**wanted, "initial_data": {"approval": True}})
+        assert problem(early, 422, "input_invalid")["errors"][0]["field"] == "initial_data.approval"
+        flow_id = (await api.post("/flows", wanted)).json()["flow_id"]
+        path = f"/flows/{flow_id}"
+        asked = await api.post(f"{path}/execute", {"options": {"validate_inputs": False}})
+        begun = documents.RunBegun.model_validate(asked.json())
+        assert (asked.status_code, begun.run_id, begun.status) == (202, None, "waiting_for_input")
+        await api.project(flow_id)
+        [one] = await inbox(api, "boris", mine=True)
+        assert (str(one.flow_id), one.message, one.assignees.need) == (flow_id, "May we?", 2)
+        for user, status in (("boris", "waiting_for_input"), ("chen", "processing")):
+            answer = await api.post(f"{path}/input", {"approval": True}, headers={"X-User-ID": user})
+            assert (answer.status_code, answer.json()["status"]) == (200, status)
+        await api.post(f"{path}/cancel")

@@ -202,3 +202,18 @@ async def test_a_question_that_cannot_be_asked_fails_the_phase(
     flow = await yard.finish(flow_type, "failed", within=30, question=question)
     assert flow.error is not None
     assert (flow.error["code"], flow.error["retryable"]) == (code, False)
+
+
+async def test_a_hook_around_a_phase_may_wait_and_ask_too(yard: Yard) -> None:
+    flow_id = await yard.start("held")
+    for name in ("go", "word"):
+        await signal(yard, flow_id, name, n=name)
+    asked = await until(lambda: _question(yard, flow_id), 30)
+    assert asked.step.startswith("hook:before:hold:")
+    await answered(yard, flow_id, "maria", sure=True)
+    flow = await ended(yard.house, flow_id, within=30)
+    assert flow.phase("in_the_loop").outputs == {"held": [{"n": "go"}, {"sure": True}], "said": {"n": "word"}}
+
+
+async def _question(yard: Yard, flow_id: UUID) -> Any:
+    return (await yard.house.side.store.flow(flow_id)).waiting

@@ -6,6 +6,7 @@ import asyncio
 
 from consumers.context import Handler, NeedsInput, Outputs, PhaseContext, TimedOut, Validator
 from consumers.phases import runs
+from domain.questions import Assignees, Question
 from tests.consumers.flows import entered, flow_type, phase
 
 
@@ -83,12 +84,28 @@ async def ask_badly(ctx: PhaseContext) -> Outputs:
     return await ctx.ask("What?", **ctx.inputs["question"])
 
 
+async def hold(ctx: PhaseContext) -> Outputs:
+    """A hook that waits for the word, and asks."""
+    word = await ctx.wait_for("go")
+    answer = await ctx.ask("Sure?", ["sure"])
+    return {"held": [word["payload"], answer["values"]]}
+
+
 HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
     for handler in (
         *(collect, in_the_loop, plain, hurried, several, secretive),
-        *(consult, consult_plainly, ask_roles, ask_badly),
+        *(consult, consult_plainly, ask_roles, ask_badly, hold),
     )
 }
 VALIDATORS: dict[str, Validator] = {}
-FLOW_TYPES = tuple(flow_type(name, phase(name)) for name in HANDLERS)
+SIGNED = Question(
+    message="May we?",
+    schema={"type": "object", "properties": {"approval": {"const": True}}, "required": ["approval"]},
+    assignees=Assignees(users=("boris", "chen"), need=2),
+)
+FLOW_TYPES = (
+    *(flow_type(name, phase(name)) for name in HANDLERS if name != "hold"),
+    flow_type("held", phase("in_the_loop", before=("hold",))),
+    flow_type("signed", phase("in_the_loop", required_inputs=("approval",), question=SIGNED)),
+)

@@ -16,6 +16,7 @@ from domain.errors import (
     AnswerWanted,
     FlowIsOver,
     InputInvalid,
+    InputsMissing,
     MfoError,
     NotAnAssignee,
     NothingToAnswer,
@@ -223,6 +224,18 @@ def test_nothing_but_their_answer_brings_what_particular_people_are_asked() -> N
         assert asked.status is Status.WAITING_FOR_INPUT
         assert "execute" not in allowed(asked, TYPES)
         Given(asked).when(EXECUTE).then_refused(AnswerWanted, code="answer_wanted")
+
+
+def test_what_is_given_at_the_start_or_with_execute_fits_the_question_too() -> None:
+    create = CREATE.model_copy(update={"flow_type": "painted"})
+    given().when(create.model_copy(update={"initial_data": {"colour": "blue"}})).then_refused(
+        InputInvalid, fields=["initial_data.colour"]
+    )
+    after(create.model_copy(update={"initial_data": {"colour": "red"}}), EXECUTE)
+    made = after(create)
+    made.when(EXECUTE).then_refused(InputsMissing, fields=["inputs.colour"])
+    made.when(ExecutePhase(flow_id=FLOW_ID, inputs={"colour": 3})).then_refused(InputInvalid, fields=["inputs.colour"])
+    made.when(ExecutePhase(flow_id=FLOW_ID, inputs={"colour": "red"})).then(PhaseStarted)
 
 
 def test_a_failed_flow_that_asks_has_no_error_any_more() -> None:
