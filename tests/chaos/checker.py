@@ -223,10 +223,14 @@ def _rebuilt(name: str, fact: FlowEvent, before: Flow) -> Command | None:
             validation_results=fact.validation_results,
             resource_usage=fact.resource_usage,
             agent_insights=fact.agent_insights,
+            handler_versions=fact.handler_versions,
         ),
         ("RecordSteps", StepsCompleted): lambda fact: RecordSteps(**run, results=fact.results),
         ("FailPhase", PhaseFailed): lambda fact: FailPhase(
-            **run, error=fact.error, execution_time_ms=fact.execution_time_ms
+            **run,
+            error=fact.error,
+            execution_time_ms=fact.execution_time_ms,
+            handler_versions=fact.handler_versions,
         ),
         ("RequestInput", InputRequested): lambda fact: RequestInput(
             **run,
