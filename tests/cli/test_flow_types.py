@@ -17,6 +17,7 @@ from domain.types.discovery import DISCOVERY
 from eventstore.database import pool
 from eventstore.definitions import remember
 from mfo.cli import run
+from mfo.commands.flows import _code
 from tests.cli.support import Said
 
 Json = dict[str, Any]
@@ -138,6 +139,17 @@ def test_flows_are_moved_and_back_again(mfo: Typed, environment: dict[str, str])
     assert mfo(*back, "--dry-run", "--json").document["safe"] == 1
     assert mfo(*back, "--json").document["moved"] == [flow_ids[0]]
     assert mfo("flow", "show", flow_ids[0], "--json").document["flow_version"] == "1.2.0"
+
+
+def test_a_flow_shows_whose_code_ran() -> None:
+    ran = {"name": "fetch", "handler_versions": {"file_exists": "4acc30b8fd93", "work": "2"}}
+    shown = _code({"phases": [ran, {"name": "clean", "handler_versions": {}}, {"name": "made before versions were"}]})
+    assert [line.split() for line in shown.splitlines()] == [
+        ["PHASE", "CODE", "VERSION"],
+        ["fetch", "file_exists", "4acc30b8fd93"],
+        ["fetch", "work", "2"],
+    ]
+    assert _code({"phases": []}) == ""
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,7 @@ async def test_an_old_and_a_new_release_side_by_side_lose_nothing_under_load(
         client_of(config) as client,
     ):
         await house.rows(SLOW_CLOCK)
+        client.tenant = house.tenant
         services = [await consumers(config, log, OLD), await consumers(config, log, OLD)]
         load = Load(house, client, ledger)
         try:
@@ -117,8 +118,8 @@ async def test_an_old_and_a_new_release_side_by_side_lose_nothing_under_load(
                     await house.ask(ExecutePhase(flow_id=flow_id))
                     await until(lambda flow_id=flow_id, before=before: _beyond(house, flow_id, before), 120)
             # one of them goes on by the new version
-            moved = await house.ask(MigrateFlow(flow_id=waiting[2], **MOVE))
-            assert moved.outcome == "accepted", moved
+            moved = await client.reply(await client.send("MigrateFlow", waiting[2], MOVE))
+            assert moved["outcome"] == "accepted", moved
             for _ in range(3):
                 before = await house.side.store.flow(waiting[2])
                 await house.ask(ExecutePhase(flow_id=waiting[2]))
