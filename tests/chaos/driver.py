@@ -33,6 +33,7 @@ VERBS = {
     "PauseFlow": "pause",
     "ResumeFlow": "resume",
     "CancelFlow": "cancel",
+    "StartIteration": "iterate",
 }
 HTTP_SECONDS = 4.0
 REPLY_SECONDS = 12.0
