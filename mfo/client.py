@@ -202,7 +202,7 @@ class Client:
         """Begin a flow; `{flow_id, status, current_phase, next_action, version, position, ...}`.
 
         `options` hold `auto_execute`, `priority`, `start_at` (ISO 8601 with its zone) or `start_after_seconds`,
-        `flow_timeout_seconds`, `input_timeout_seconds` and how phases run (`timeout_seconds, max_retries, ...`).
+        `flow_timeout_seconds`, `input_timeout_seconds`, `reuse_results` and how phases run (`timeout_seconds, max_retries, ...`).
         `priority`: 1 (first) to 5 (last) among the tenant's own flows that wait for a place.
         """
         options = _with_priority(options, priority)

@@ -41,6 +41,10 @@ InputTimeout = Annotated[
     str | None, typer.Option(metavar="TIME", help="How long a question waits for its answer: 90, 15m, 2h, 1d.")
 ]
 
+NoReuse = Annotated[
+    bool, typer.Option("--no-reuse", help="Do all work anew, whatever earlier runs with the same inputs brought.")
+]
+
 PARKED = "parked"
 RESTING = OVER | {Status.WAITING_FOR_INPUT, Status.INITIALIZED}
 
@@ -87,6 +91,7 @@ def create(
     ] = None,
     input_timeout: InputTimeout = None,
     priority: Priority = None,
+    no_reuse: NoReuse = False,
     as_json: AsJson = False,
 ) -> None:
     """Begin a flow, with --file on an inventory uploaded first; --wait ends with 0 only if it completed."""
@@ -98,6 +103,7 @@ def create(
         "start_after_seconds": duration(start_after, "--start-after"),
         "flow_timeout_seconds": duration(flow_timeout, "--flow-timeout"),
         "input_timeout_seconds": duration(input_timeout, "--input-timeout"),
+        "reuse_results": False if no_reuse else None,
     }
 
     async def converse(client: Client) -> Json:
@@ -207,15 +213,18 @@ def execute(
     wait: Wait = False,
     input_timeout: InputTimeout = None,
     priority: Priority = None,
+    no_reuse: NoReuse = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the next phase of a flow, or the one named; with --wait ends with 1 if it failed or asks for something."""
     given = values(inputs)
     patience = duration(input_timeout, "--input-timeout")
-    options = {"input_timeout_seconds": patience} if patience is not None else None
+    options: Json = {"input_timeout_seconds": patience} if patience is not None else {}
+    if no_reuse:
+        options["reuse_results"] = False
 
     async def converse(client: Client) -> Json:
-        started = await client.execute(flow_id, phase, inputs=given, options=options, priority=priority)
+        started = await client.execute(flow_id, phase, inputs=given, options=options or None, priority=priority)
         return await wait_for(client, flow_id, int(started["version"])) if not _waits(started) and wait else started
 
     answer = talk(converse)

@@ -164,6 +164,15 @@ def test_a_flow_and_its_phases_are_given_a_priority(environment: Environment) ->
     assert [event["data"]["options"]["priority"] for event in events[:2]] == [2, 1]
 
 
+def test_all_work_of_a_flow_or_a_phase_is_done_anew_when_said_so(environment: Environment) -> None:
+    words = ("flow", "create", "discovery", "--input", "import_file_id=none", "--json")
+    for create, execute in ((["--no-reuse"], []), ([], ["--no-reuse"])):
+        flow_id = mfo(*words, *create, environment=environment).document["flow_id"]
+        mfo("flow", "execute", flow_id, *execute, "--json", environment=environment)
+        events = mfo("flow", "history", flow_id, "--json", environment=environment).document["events"]
+        assert events[1]["data"]["options"]["reuse_results"] is False
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
