@@ -213,8 +213,8 @@ class Client:
         """Begin a flow; `{flow_id, status, current_phase, next_action, version, position, ...}`.
 
         `options` hold `auto_execute`, `priority`, `start_at` (ISO 8601 with its zone) or `start_after_seconds`,
-        `flow_timeout_seconds`, `input_timeout_seconds`, `notification_emails` and how phases run (`timeout_seconds,
-        max_retries, ...`). `priority`: 1 (first) to 5 (last) among the tenant's own flows that wait for a place. `parent`: the
+        `flow_timeout_seconds`, `input_timeout_seconds`, `reuse_results`, `notification_emails` and how phases run
+        (`timeout_seconds, max_retries, ...`). `priority`: 1 (first) to 5 (last) among the tenant's own flows that wait for a place. `parent`: the
         flow that this one is a child of; `depends_on`: flows that must complete before it begins, with the option
         `on_dependency_failure` (`wait`, `ignore`, `fail`) for where one does not.
         """

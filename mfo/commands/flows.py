@@ -42,6 +42,9 @@ InputTimeout = Annotated[
 ]
 
 Alone = Annotated[bool, typer.Option("--alone", help="This flow only, not those under it.")]
+NoReuse = Annotated[
+    bool, typer.Option("--no-reuse", help="Do all work anew, whatever earlier runs with the same inputs brought.")
+]
 
 PARKED = "parked"
 RESTING = OVER | {Status.WAITING_FOR_INPUT, Status.INITIALIZED}
@@ -101,6 +104,7 @@ def create(
         list[str] | None,
         typer.Option(metavar="EMAIL", help="Who is told when it completes, fails or wants input; may be repeated."),
     ] = None,
+    no_reuse: NoReuse = False,
     as_json: AsJson = False,
 ) -> None:
     """Begin a flow, with --file on an inventory uploaded first; --wait ends with 0 only if it completed."""
@@ -114,6 +118,7 @@ def create(
         "input_timeout_seconds": duration(input_timeout, "--input-timeout"),
         "on_dependency_failure": on_dependency_failure,
         "notification_emails": notify or None,
+        "reuse_results": False if no_reuse else None,
     }
 
     async def converse(client: Client) -> Json:
@@ -231,15 +236,18 @@ def execute(
     wait: Wait = False,
     input_timeout: InputTimeout = None,
     priority: Priority = None,
+    no_reuse: NoReuse = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the next phase of a flow, or the one named; with --wait ends with 1 if it failed or asks for something."""
     given = values(inputs)
     patience = duration(input_timeout, "--input-timeout")
-    options = {"input_timeout_seconds": patience} if patience is not None else None
+    options: Json = {"input_timeout_seconds": patience} if patience is not None else {}
+    if no_reuse:
+        options["reuse_results"] = False
 
     async def converse(client: Client) -> Json:
-        started = await client.execute(flow_id, phase, inputs=given, options=options, priority=priority)
+        started = await client.execute(flow_id, phase, inputs=given, options=options or None, priority=priority)
         return await wait_for(client, flow_id, int(started["version"])) if not _waits(started) and wait else started
 
     answer = talk(converse)

@@ -34,6 +34,7 @@ VERBS = {
     "PauseFlow": "pause",
     "ResumeFlow": "resume",
     "CancelFlow": "cancel",
+    "StartIteration": "iterate",
 }
 HTTP_SECONDS = 4.0
 REPLY_SECONDS = 12.0

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from consumers.context import Handler, Invalid, NeedsInput, Outputs, Permanent, PhaseContext, RateLimited, Retryable
 from consumers.phases import runs
-from domain.flow_types import FlowTypeConfig, PhaseConfig, RetryConfig
+from domain.flow_types import FlowCapabilities, FlowTypeConfig, PhaseConfig, RetryConfig
 from domain.recovery import Recovery
 from domain.words import Status
 from tests.chaos.ledger import visit
@@ -26,6 +26,7 @@ Json = dict[str, Any]
 # chaos takes attempts too, so what shall succeed has plenty of them
 PATIENT = RetryConfig(max_attempts=100, initial_delay_seconds=0.2, backoff_multiplier=1.5, max_delay_seconds=2.0)
 PAINT = {"type": "object", "properties": {"colour": {"enum": ["red", "green"]}}, "required": ["colour"]}
+MANY_ROUNDS = FlowCapabilities()
 THRICE = RetryConfig(max_attempts=3, initial_delay_seconds=0.2, max_delay_seconds=1.0)
 
 
@@ -214,13 +215,19 @@ class Shape:
     options: Callable[[Random], Json] = lambda _: {}
     answers: Mapping[str, Answer] = field(default_factory=dict)
     retry: RetryConfig = PATIENT
+    capabilities: FlowCapabilities = MANY_ROUNDS
 
     @property
     def config(self) -> FlowTypeConfig:
         """The flow type."""
         title = self.name.replace("_", " ")
         return FlowTypeConfig(
-            name=self.name, display_name=title, description=title, phases=self.phases, retry_config=self.retry
+            name=self.name,
+            display_name=title,
+            description=title,
+            phases=self.phases,
+            retry_config=self.retry,
+            capabilities=self.capabilities,
         )
 
 
@@ -272,6 +279,14 @@ SHAPES: tuple[Shape, ...] = (
         "repaired",
         (phase("repaired", repaired, optional_inputs=("repaired",)), phase("note", tick)),
         answers={"FlowFailed": _always(Ask("ExecutePhase", {"inputs": {"repaired": True}}))},
+    ),
+    # the third round is one too many, and refused
+    Shape(
+        "rounds",
+        (phase("note", tick), phase("steps", steps), phase("end", tick)),
+        data=lambda random: {"seconds": round(random.uniform(0.2, 0.8), 2)},
+        answers={"FlowCompleted": _always(Ask("StartIteration", {"phase_name": "steps", "reason": "once more"}))},
+        capabilities=FlowCapabilities(max_iterations=2),
     ),
     Shape(
         "recovering",

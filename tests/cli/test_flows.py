@@ -68,6 +68,33 @@ def test_a_discovery_runs_to_its_end_and_says_so(inventory: Path, environment: E
     )
 
 
+def test_a_second_round_tells_what_has_changed_since_the_first(
+    inventory: Path, tmp_path: Path, environment: Environment
+) -> None:
+    words = ("--file", str(inventory), "--input", "auto_approve_mappings=true", "--auto", "--wait", "--json")
+    flow_id = mfo("flow", "create", "discovery", *words, environment=environment).document["flow_id"]
+    newer = tmp_path / "newer.csv"
+    newer.write_text(INVENTORY.replace("web02", "web03"))
+    upload = mfo("import", str(newer), "--json", environment=environment).document["import_file_id"]
+
+    again = ("flow", "iterate", flow_id, "--input", f"import_file_id={upload}", "--reason", "newer", "--wait", "--json")
+    status = mfo(*again, environment=environment).document
+    assert (status["status"], status["iteration_number"]) == ("completed", 2)
+    changed = status["phases"][3]["outputs"]["changed"]
+    assert (changed["against_round"], changed["new"], changed["gone"], changed["unchanged"]) == (1, 1, 1, 2)
+
+    listed = mfo("flow", "iterations", flow_id, "--json", environment=environment).document
+    assert [(one["number"], one["status"], one["reason"]) for one in listed["iterations"]] == [
+        (1, "completed", None),
+        (2, "completed", "newer"),
+    ]
+    former = mfo("flow", "iterations", flow_id, "1", "--json", environment=environment).document
+    assert "changed" not in former["outputs"]["asset_inventory"]
+    assert "asset_inventory" in mfo("flow", "iterations", flow_id, "1", environment=environment).out
+    assert mfo("flow", "iterations", flow_id, "7", environment=environment).code == 1
+    assert "round          2" in mfo("flow", "status", flow_id, environment=environment).out
+
+
 def test_a_flow_that_asks_for_something_ends_the_wait_with_1(inventory: Path, environment: Environment) -> None:
     asked = mfo(
         "flow", "create", "discovery", "--file", str(inventory), "--auto", "--wait", "--json", environment=environment
@@ -168,6 +195,15 @@ def test_a_flow_and_its_phases_are_given_a_priority(environment: Environment) ->
     mfo("flow", "execute", flow["flow_id"], "--priority", "1", "--json", environment=environment)
     events = mfo("flow", "history", flow["flow_id"], "--json", environment=environment).document["events"]
     assert [event["data"]["options"]["priority"] for event in events[:2]] == [2, 1]
+
+
+def test_all_work_of_a_flow_or_a_phase_is_done_anew_when_said_so(environment: Environment) -> None:
+    words = ("flow", "create", "discovery", "--input", "import_file_id=none", "--json")
+    for create, execute in ((["--no-reuse"], []), ([], ["--no-reuse"])):
+        flow_id = mfo(*words, *create, environment=environment).document["flow_id"]
+        mfo("flow", "execute", flow_id, *execute, "--json", environment=environment)
+        events = mfo("flow", "history", flow_id, "--json", environment=environment).document["events"]
+        assert events[1]["data"]["options"]["reuse_results"] is False
 
 
 @pytest.mark.parametrize(

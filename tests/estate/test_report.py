@@ -9,6 +9,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -524,6 +525,12 @@ def test_the_page_tells_everything_and_needs_nothing(data: ReportData) -> None:
 
 def test_the_same_rows_give_the_same_page(data: ReportData) -> None:
     assert page_of(data) == page_of(data)
+
+
+def test_a_later_round_is_compared_with_the_one_before_it(data: ReportData) -> None:
+    inventory = {"changed": {"against": "flow-0", "against_round": 2}}
+    later = replace(data, outputs={**data.outputs, "asset_inventory": inventory})
+    assert "Compared with round 2 of this flow, which had" in page_of(later)
 
 
 def test_a_discovery_that_is_not_over_says_so(tmp_path: Path) -> None:
