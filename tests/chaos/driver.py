@@ -35,6 +35,9 @@ VERBS = {
     "ResumeFlow": "resume",
     "CancelFlow": "cancel",
     "StartIteration": "iterate",
+    "SkipPhase": "skip",
+    "RetryFlow": "retry",
+    "RollbackFlow": "rollback",
 }
 HTTP_SECONDS = 4.0
 REPLY_SECONDS = 12.0

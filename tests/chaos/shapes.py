@@ -78,6 +78,23 @@ async def throttled(context: PhaseContext) -> Outputs:
 
 
 @runs("shared")
+async def patient(context: PhaseContext) -> Outputs:
+    """The other side wants to be left alone for longer than its owner waits."""
+    with visit(context) as stay:
+        key = stay.effect()
+        if context.attempt == 1:
+            raise RateLimited("not for a minute", after_seconds=60)
+        return {"key": key}
+
+
+@runs("shared")
+async def counted(context: PhaseContext) -> Outputs:
+    """Says how often it was to be done again from the beginning."""
+    with visit(context) as stay:
+        return {"key": stay.effect(), "anew": context.anew}
+
+
+@runs("shared")
 async def tardy(context: PhaseContext) -> Outputs:
     """Does not end in time at first."""
     with visit(context) as stay:
@@ -236,6 +253,12 @@ def phase(name: str, handler: Handler, **settings: Any) -> PhaseConfig:
     return PhaseConfig(name=name, display_name=name, description=name, handlers=(handler.__name__,), **settings)
 
 
+def _back_once(data: Json) -> list[Ask]:
+    """Once the last phase has been done, and not again after that."""
+    first = data["phase_name"] == "last" and data["outputs"]["anew"] == 0
+    return [Ask("RollbackFlow", {"phase_name": "second", "reason": "not good enough"})] if first else []
+
+
 def _always(*asks: Ask) -> Answer:
     return lambda _: list(asks)
 
@@ -372,6 +395,27 @@ SHAPES: tuple[Shape, ...] = (
         share=4,
         data=lambda random: {"items": random.randint(4, 10), "seconds": round(random.uniform(0.4, 4.0), 2)},
     ),
+    # the word comes while the phase runs, or when it has ended and there is nothing to leave out
+    Shape(
+        "left_out",
+        (phase("work", work, can_skip=True), phase("end", tick)),
+        share=3,
+        data=lambda random: {"seconds": round(random.uniform(0.2, 1.5), 2)},
+        answers={"PhaseStarted": _of_phase("work", Ask("SkipPhase", {"phase_name": "work", "reason": "we have it"}))},
+    ),
+    Shape(
+        "hurried",
+        (phase("patient", patient), phase("note", tick)),
+        share=3,
+        answers={"PhaseRetryScheduled": _always(Ask("RetryFlow", {"reason": "now"}))},
+    ),
+    Shape(
+        "rolled_back",
+        (phase("first", counted), phase("second", counted), phase("last", counted)),
+        share=3,
+        answers={"PhaseCompleted": _back_once},
+        capabilities=FlowCapabilities(supports_rollback=True),
+    ),
     Shape("wide", (phase("wide", wide), phase("note", tick)), share=1),
     Shape(
         "delayed",
@@ -393,7 +437,7 @@ HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
     for handler in (
         *(tick, work, labour, flaky, throttled, tardy, hopeless, wearing, repaired, ask, picky, steps, spread, wide),
-        *(listens, consults),
+        *(listens, consults, patient, counted),
     )
 }
 FLOW_TYPES: tuple[FlowTypeConfig, ...] = tuple(shape.config for shape in SHAPES)
