@@ -493,7 +493,10 @@ class Paused(Document):
     at: datetime
     reason: str | None
     timers: Literal["frozen", "running"]
-    drained_at: datetime | None
+    drained_at: datetime | None = Field(description="Since when no work is under way.")
+    tree: bool = Field(description="The flows under it are paused with it.")
+    by_flow_id: UUID | None = Field(description="The flow above it that was paused with all under it.")
+    standing_pause_id: UUID | None = Field(description="The standing pause that it began under.")
 
 
 class TreeCounts(Document):

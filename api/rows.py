@@ -75,7 +75,7 @@ class Rows:
                 "select version from heads where id = %(flow_id)s"
                 " and client_account_id = %(client)s and engagement_id = %(engagement)s"
                 " and exists (select from stored_events where originator_id = %(flow_id)s and originator_version = 1"
-                " and topic = 'mfo.flow.FlowCreated.v1')"
+                " and starts_with(topic, 'mfo.flow.'))"
             ),
             {"flow_id": flow_id},
         )

@@ -43,7 +43,9 @@ async def definitions(connection: Connection) -> list[FlowTypeConfig]:
 
 
 async def lacking_for(connection: Connection, flow_type: str, version: str, phase: str) -> list[str]:
-    """The names that a phase needs and that no running process is known to have all of."""
+    """The names that a phase needs and that no running process is known to have all of; none where its type is not known."""
     known = await definitions(connection)
-    config = next(one for one in known if (one.name, one.version) == (flow_type, version))
+    config = next((one for one in known if (one.name, one.version) == (flow_type, version)), None)
+    if config is None:
+        return []
     return lacking(names_of(config, config.phase(phase)), await offered(connection, known))

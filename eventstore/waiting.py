@@ -99,10 +99,11 @@ async def for_place(pool: AsyncConnectionPool[Connection], run_id: UUID) -> Wait
         return Wait(reason, message, since, None, priority, before, running, limit)
 
     if places is None:
+        there = f" Not known to be there: {', '.join(missing)}." if missing else ""
         return wait(
             "no_process",
             f"No process that is running offers phase {phase} of {flow_type} {version}; start mfo consumers that have its"
-            f" handlers. Not known to be there: {', '.join(missing)}.",
+            f" handlers.{there}",
         )
     if most_of_type is not None and of_type >= most_of_type:
         return wait(

@@ -26,7 +26,7 @@ async def test_a_completed_flow_takes_another_round_and_says_so(api: Api) -> Non
     flow_id = await completed(api)
     path = f"/flows/{flow_id}"
     await api.project(flow_id)
-    assert (await api.get(path)).json()["allowed"] == ["iterate", "delete"]
+    assert (await api.get(path)).json()["allowed"] == ["iterate", "rollback", "delete"]
 
     begun = await api.post(f"{path}/iterate", {"inputs": {"import_file_id": "f2"}, "reason": "new export"})
     verb = documents.VerbAnswer.model_validate(begun.json())
@@ -91,7 +91,7 @@ async def test_rounds_are_refused_with_what_is_allowed_instead(api: Api) -> None
     made = await api.made()
     path = f"/flows/{made['flow_id']}"
     told = problem(await api.post(f"{path}/iterate"), 409, "nothing_to_iterate")
-    assert told["allowed"] == ["execute", "pause", "cancel", "delete"]
+    assert told["allowed"] == ["execute", "pause", "checkpoint", "cancel", "delete"]
     problem(await api.post(f"{path}/iterate", {"phase_name": 7}), 422, "body_invalid")
 
     flow_id = await completed(api)

@@ -74,7 +74,7 @@ async def test_a_flow_that_waits_for_another_says_for_which(api: Api) -> None:
     assert (await api.get(path)).json()["dependent_flow_ids"] == [first]
     assert (await api.get(f"{path}/status")).json()["dependencies"] == [{"flow_id": first, "status": None}]
     body = problem(await api.post(f"{path}/execute"), 409, "flow_gated")
-    assert body["allowed"] == ["pause", "cancel", "delete"]
+    assert body["allowed"] == ["pause", "checkpoint", "cancel", "delete"]
     circle = {"flow_type": "discovery", "flow_name": "x", "parent_flow_id": first, "dependent_flow_ids": [first]}
     problem(await api.post("/flows", circle), 409, "dependency_circular")
 

@@ -134,13 +134,13 @@ async def test_status_says_how_many_runs_still_drain_and_since_when_none_does(ap
     assert (status.status, status.draining, status.draining_runs) == ("paused", False, 0)
     assert status.drained_at == datetime.fromisoformat(events[-1]["occurred_at"])
     other = problem(await api.post(f"{path}/pause", {"timers": "frozen"}), 409, "flow_paused")
-    assert other["allowed"] == ["resume", "cancel", "delete"]
+    assert other["allowed"] == ["resume", "rollback", "checkpoint", "cancel", "delete"]
 
 
 async def test_a_phase_is_left_out_only_where_it_may_be(api: Api) -> None:
     made = await api.made()
     body = problem(await api.post(f"/flows/{made['flow_id']}/skip"), 409, "phase_not_skippable")
-    assert body["allowed"] == ["execute", "pause", "cancel", "delete"]
+    assert body["allowed"] == ["execute", "pause", "checkpoint", "cancel", "delete"]
 
 
 async def test_a_phase_is_left_out_for_outputs_that_fit(shared_database_url: str) -> None:
@@ -155,7 +155,12 @@ async def test_a_phase_is_left_out_for_outputs_that_fit(shared_database_url: str
         assert (skipped.status_code, skipped.json()["status"]) == (200, "waiting_for_input")
         event = (await api.get(f"/flows/{made['flow_id']}/history")).json()["events"][-1]
         assert (event["type"], event["actor"]) == ("mfo.flow.PhaseSkipped.v1", "maria@example.com")
-        assert event["data"] == {"phase_name": "listens", "reason": "done by hand", "outputs": {"rows": 3}}
+        assert event["data"] == {
+            "phase_name": "listens",
+            "reason": "done by hand",
+            "outputs": {"rows": 3},
+            "not_taken": False,
+        }
 
 
 async def test_a_failed_flow_is_tried_again(api: Api) -> None:
@@ -168,11 +173,12 @@ async def test_a_failed_flow_is_tried_again(api: Api) -> None:
     assert (await api.run_of(made["flow_id"])).attempt == 1
 
 
-async def test_compensations_are_refused_by_field_and_nothing_happens(api: Api) -> None:
+async def test_where_nothing_was_done_a_cancel_has_nothing_to_undo(api: Api) -> None:
     made = await api.made()
-    body = problem(await api.post(f"/flows/{made['flow_id']}/cancel", {"compensate": True}), 409, "not_supported")
-    assert [error["field"] for error in body["errors"]] == ["compensate"]
-    assert (await api.side.store.flow(UUID(made["flow_id"]))).status == "initialized"
+    done = await api.post(f"/flows/{made['flow_id']}/cancel", {"compensate": True})
+    assert (done.status_code, done.json()["status"]) == (200, "cancelled")
+    flow = await api.side.store.flow(UUID(made["flow_id"]))
+    assert (flow.status, flow.run, flow.retry) == ("cancelled", None, None)
 
 
 async def test_after_the_end_only_delete(api: Api) -> None:

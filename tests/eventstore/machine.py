@@ -63,6 +63,7 @@ class ModelFlow:
     version: int = 0
     timer: int = 0
     runs: int = 0
+    answered: bool = False
     answers: dict[str, Expected] = field(default_factory=dict)
 
     def copy(self) -> ModelFlow:
@@ -102,7 +103,7 @@ class ModelFlow:
             return self.refused("run_not_current")
         self.done += 1
         self.stage = "between"
-        events = 2
+        events = 2 + self._drained()
         if not self.paused and (self.auto or self.done == PHASES):
             events += self._go_on()
         return self.accepted(events)
@@ -118,7 +119,7 @@ class ModelFlow:
             self.attempt += 1
             expected = self.accepted(2)
             self.timer = self.version
-            return expected
+            return self.accepted(1) if self._drained() else expected
         self.stage, self.paused = "failed", False
         return self.accepted(2)
 
@@ -126,16 +127,18 @@ class ModelFlow:
         if not self._current(under):
             return self.refused("run_not_current")
         self.stage = "waiting"
-        return self.accepted(1)
+        return self.accepted(1 + self._drained())
 
     def answer(self, right: bool) -> Expected:
+        if right and self.answered and self.stage not in {"waiting", "cancelled", "deleted"}:
+            return self.refused("already_answered")
         if self.stage in OVER:
             return self.refused("flow_is_over")
         if self.stage != "waiting":
             return self.refused("nothing_to_answer")
         if not right:
             return self.refused("input_invalid")
-        self.stage = "answered"
+        self.stage, self.answered = "answered", True
         return self.accepted(1 + (0 if self.paused else self._go_on()))
 
     def pause(self) -> Expected:
@@ -194,6 +197,10 @@ class ModelFlow:
 
     def _current(self, under: Held) -> bool:
         return under == self.held and self.stage == "running"
+
+    def _drained(self) -> int:
+        """A flow that is paused says when its work has stopped."""
+        return 1 if self.paused else 0
 
     def _go_on(self) -> int:
         if self.done == PHASES:
