@@ -14,9 +14,10 @@ from starlette.responses import Response, StreamingResponse
 from api import cursors
 from api.answers import Json, deleted, etag, not_modified
 from api.asking import DOOR, NO_BODY, Asking, Caller, OfFlow, command_id, command_of, no_body, submit
+from api.csv_lines import csv_lines
 from api.cursors import Cursor
 from api.documents import CommandParked, FlowDetail, FlowList, FlowMade, FlowStatusAnswer, History
-from api.openapi import DELETE_FLOW, NDJSON, answers, takes
+from api.openapi import DELETE_FLOW, NDJSON_OR_CSV, answers, takes
 from api.parked import waits
 from api.past import At, AtTime, intervals_are_due, past_time, row_then
 from api.problems import problem
@@ -37,7 +38,12 @@ router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["flows"])
 
 Sort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "flow_name", "-flow_name", "status", "-status"]
 NO_TIME_IS_SAVED = frozenset({Status.PROCESSING})
-STREAM_BATCH = 500
+# an event's JSON may be 256 KiB
+STREAM_BATCH = 100
+HISTORY_CSV = (
+    *("version", "position", "occurred_at", "type", "phase_name", "actor", "source"),
+    *("command_id", "causation_id", "correlation_id", "data"),
+)
 SUGGESTIONS = "mapping_suggestions"
 
 
@@ -315,7 +321,7 @@ async def _status(asking: Caller, row: Row, *, then: bool = False) -> dict[str, 
 @router.get(
     "/flows/{flow_id}/history",
     summary="What happened to a flow",
-    responses=answers(200, History, 304, 400, 404, 422, 503, 504, extra=NDJSON),
+    responses=answers(200, History, 304, 400, 404, 422, 503, 504, extra=NDJSON_OR_CSV),
 )
 async def flow_history(
     *,
@@ -326,7 +332,11 @@ async def flow_history(
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
     cursor: Annotated[str | None, Query(max_length=30, description="`next_cursor` of the page before.")] = None,
     written_as: Annotated[
-        Literal["json", "ndjson"], Query(alias="format", description="`ndjson` streams all events, one a line.")
+        Literal["json", "ndjson", "csv"],
+        Query(
+            alias="format",
+            description="`ndjson` and `csv` stream all events, one a line; in a csv no text is one that spreadsheets run.",
+        ),
     ] = "json",
     min_version: MinVersion = None,
     wait_ms: WaitMs = 2000,
@@ -344,9 +354,12 @@ async def flow_history(
     headers = {"ETag": etag(version)}
     start = max(after, _history_cursor(cursor))
     if written_as == "ndjson":
-        return StreamingResponse(
-            _lines(asking, wanted.flow_id, start), media_type="application/x-ndjson", headers=headers
-        )
+        lines: AsyncIterator[bytes] = (_json_lines(batch) async for batch in _stream(asking, wanted.flow_id, start))
+        return StreamingResponse(lines, media_type="application/x-ndjson", headers=headers)
+    if written_as == "csv":
+        named = {"Content-Disposition": f'attachment; filename="history-{wanted.flow_id}.csv"'}
+        lines = _csv(_stream(asking, wanted.flow_id, start))
+        return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers | named)
     events = await asking.side.store.history(wanted.flow_id, after=start, limit=limit + 1)
     page = events[:limit]
     return Json(
@@ -368,11 +381,25 @@ def _history_cursor(text: str | None) -> int:
     return int(text)
 
 
-async def _lines(asking: Caller, flow_id: UUID, after: int) -> AsyncIterator[bytes]:
+async def _stream(asking: Caller, flow_id: UUID, after: int) -> AsyncIterator[list[dict[str, Any]]]:
+    """All events behind a version, some at a time; at most one batch is held."""
     while events := await asking.side.store.history(flow_id, after=after, limit=STREAM_BATCH):
-        lines = [msgspec.json.encode(event_shown(asking, position, recorded)) for position, recorded in events]
-        yield b"\n".join(lines) + b"\n"
+        yield [event_shown(asking, position, recorded) for position, recorded in events]
         after = events[-1][1].version
+
+
+def _json_lines(events: list[dict[str, Any]]) -> bytes:
+    return b"\n".join(msgspec.json.encode(event) for event in events) + b"\n"
+
+
+async def _csv(batches: AsyncIterator[list[dict[str, Any]]]) -> AsyncIterator[bytes]:
+    yield csv_lines([HISTORY_CSV])
+    async for events in batches:
+        for event in events:
+            event["phase_name"] = getattr(event["data"], "phase_name", None)
+            event["data"] = msgspec.json.encode(event["data"]).decode()
+            event["occurred_at"] = event["occurred_at"].isoformat()
+        yield csv_lines([event[name] for name in HISTORY_CSV] for event in events)
 
 
 def event_shown(asking: Caller, position: int, recorded: Recorded) -> dict[str, Any]:

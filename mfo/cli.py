@@ -29,6 +29,7 @@ from mfo.commands import (
     notifications,
     operations,
     parked,
+    past,
     pauses,
     reports,
     schedules,
@@ -63,7 +64,7 @@ app.command()(imports.imports)
 app.command()(data.sample)
 app.add_typer(flow_types.app, name="flow-types")
 app.add_typer(targets.app, name="target")
-for verb in (*reports.VERBS, *back.VERBS):
+for verb in (*reports.VERBS, *back.VERBS, *past.VERBS):
     flows.app.command()(verb)
 app.add_typer(flows.app, name="flow")
 app.add_typer(inputs.app, name="inputs")

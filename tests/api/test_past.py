@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import csv
+import io
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -22,8 +24,6 @@ async def moments(api: Api, flow_id: str) -> list[str]:
 async def halfway(api: Api, **body: Any) -> str:
     """A discovery whose first phase is done and whose second is under way."""
     made = await api.made(options={"auto_execute": True}, **body)
-    # the store's clock must have moved on
-    await asyncio.sleep(0.002)
     await api.complete(made["flow_id"], rows=3, where="a/b")
     await api.project(made["flow_id"])
     return str(made["flow_id"])
@@ -88,7 +88,6 @@ async def listed(api: Api, at: str, **params: Any) -> Json:
 async def test_the_list_shows_the_flows_as_they_stood_then(api: Api) -> None:
     first = await halfway(api, flow_name="First", flow_tags=["wave-1"])
     begun = (await moments(api, first))[0]
-    await asyncio.sleep(0.002)
     second = await halfway(api, flow_name="Second")
     await api.post(f"/flows/{second}/cancel", {"reason": "no"})
     await api.ask("DELETE", f"/flows/{first}")
@@ -162,3 +161,18 @@ async def test_two_flows_are_compared_and_sealed_values_stay_sealed(api: Api) ->
     assert "hunter2" not in answer.text
     missing = problem(await api.get(f"/flows/{one}/diff?other={uuid4()}"), 404, "flow_not_found")
     assert "compare with" in missing["detail"]
+
+
+async def test_a_history_is_streamed_as_csv_that_no_spreadsheet_runs(api: Api) -> None:
+    flow_id = await halfway(api)
+    await api.post(f"/flows/{flow_id}/pause", {"reason": "=cmd()"}, headers={"X-User-ID": "=HYPERLINK(1)"})
+    answer = await api.get(f"/flows/{flow_id}/history?format=csv")
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    events = (await api.get(f"/flows/{flow_id}/history")).json()["events"]
+    assert [row["version"] for row in rows] == [str(event["version"]) for event in events]
+    assert [json.loads(row["data"]) for row in rows] == [event["data"] for event in events]
+    assert rows[2]["phase_name"] == FIRST
+    assert rows[-1]["actor"] == "'=HYPERLINK(1)"
+    lines = (await api.get(f"/flows/{flow_id}/history?format=ndjson&after=2")).text.splitlines()
+    assert [json.loads(line) for line in lines] == events[2:]

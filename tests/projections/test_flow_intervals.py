@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -46,7 +47,7 @@ async def test_the_intervals_of_a_flow_follow_one_another_to_this_day(house: Hou
     found = await rows(house, flow_id)
     assert [row[3] for row in found][:3] == ["processing", "paused", "paused"]
     assert found[-1][2:4] == (None, "completed")
-    assert all(row[2] == following[1] for row, following in zip(found, found[1:], strict=False))
+    assert all(row[2] == following[1] for row, following in pairwise(found))
     assert all(row[1] < row[2] for row in found[:-1])
 
 
