@@ -31,6 +31,7 @@ from mfo.commands import (
     parked,
     past,
     pauses,
+    replay,
     reports,
     schedules,
     services,
@@ -71,6 +72,7 @@ app.add_typer(inputs.app, name="inputs")
 app.add_typer(parked.app, name="parked")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(audit.app, name="audit")
+app.command()(replay.replay)
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(notifications.app, name="notifications")
