@@ -1,0 +1,53 @@
+"""How a flow is taken over as it stood, and set right where what belongs to it does not fit."""
+
+from __future__ import annotations
+
+import msgspec
+
+from domain.commands import ImportFlow, RepairFlow
+from domain.deciding.story import Story, state_sha256
+from domain.errors import FlowExists
+from domain.events import CheckpointCreated, FlowImported, FlowRepaired
+from domain.flow import DONE
+from domain.words import Status
+
+
+def import_flow(story: Story, command: ImportFlow) -> None:
+    """Begin the flow where it stood; what it had done by then is a state to go back to.
+
+    The same again is silence. Raises FlowExists where the flow has a history of its own.
+    """
+    flow, meta = story.flow, story.meta
+    fact = msgspec.convert(command.told, FlowImported)
+    if flow.exists:
+        if (flow.client_account_id, flow.engagement_id) != (meta.client_account_id, meta.engagement_id):
+            raise FlowExists
+        same = flow.imported is not None and flow.imported.origin.sha256 == fact.origin.sha256
+        if same and not (command.again and flow.status is Status.DELETED):
+            return
+        if flow.imported is None or not command.again or flow.status is not Status.DELETED:
+            raise FlowExists("the flow has a history of its own; it is not imported over it")
+    story.tell(fact)
+    done = [phase.name for phase in story.flow.phases if phase.status in DONE]
+    if done:
+        story.tell(
+            CheckpointCreated(
+                checkpoint_id=story.derived_id("checkpoint"),
+                phase_name=done[-1],
+                state_sha256=state_sha256(story.flow),
+                reason="as it was imported",
+            )
+        )
+
+
+def repair(story: Story, command: RepairFlow) -> None:
+    """Say in the flow's history what was set right, and how that was known."""
+    story.tell(
+        FlowRepaired(
+            kind=command.kind,
+            method=command.method,
+            confidence=command.confidence,
+            items=command.items,
+            reason=command.reason,
+        )
+    )
