@@ -76,7 +76,8 @@ class FlowImported(Event, frozen=True, kw_only=True):
 
     Nothing of it is in hand: `status` is one of `initialized, waiting_for_input, paused, completed, failed, cancelled,
     deleted`. Times, names and people are those of the flow, not of the import. `former` are values that have no place of their
-    own in a flow; the read model shows them. `children` are `(flow id, status at rest)`.
+    own in a flow; the read model shows them. `children` are `(flow id, status at rest)`. Where phases were done by then there is a
+    checkpoint to go back to, with the hash of that state.
     """
 
     flow_type: str
@@ -104,6 +105,8 @@ class FlowImported(Event, frozen=True, kw_only=True):
     transitions: tuple[Json, ...] = ()
     deletion: Json | None = None
     former: Json = {}
+    checkpoint_id: UUID | None = None
+    state_sha256: str = ""
 
 
 class FlowRepaired(Event, frozen=True, kw_only=True):

@@ -749,6 +749,20 @@ def _imported(flow: Flow, recorded: Recorded, fact: FlowImported) -> Flow:
         )
         for phase in fact.phases
     )
+    done = [phase.name for phase in phases if phase.status in DONE]
+    points: tuple[Checkpoint, ...] = ()
+    if fact.checkpoint_id is not None:
+        point = Checkpoint(
+            checkpoint_id=fact.checkpoint_id,
+            phase_name=done[-1] if done else "",
+            version=recorded.version,
+            state_sha256=fact.state_sha256,
+            created_at=meta.at,
+            created_by=meta.user_id,
+            iteration_number=fact.iteration_number,
+            done=frozenset(done),
+        )
+        points = (point,)
     return Flow(
         id=flow.id,
         version=recorded.version,
@@ -773,6 +787,7 @@ def _imported(flow: Flow, recorded: Recorded, fact: FlowImported) -> Flow:
         attempts_failed=fact.retry_count,
         errors=fact.errors[-KEPT_ERRORS:],
         transitions=fact.transitions[-KEPT_TRANSITIONS:],
+        checkpoints=points,
         completed_at=fact.completed_at,
         deletion=fact.deletion,
         iteration_number=fact.iteration_number,

@@ -341,6 +341,8 @@ IMPORTED = FlowImported(
     errors=({"code": "io_failed", "message": "the wire was cut"},),
     transitions=({"phase": "first", "status": "completed", "timestamp": "2025-07-01T09:30:00+00:00"},),
     former={"flow_status": "active", "learning_patterns": [{"type": "field_mapping"}]},
+    checkpoint_id=CHECKPOINT_ID,
+    state_sha256="ab" * 32,
 )
 
 COMMANDS: tuple[Command, ...] = (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 from domain.commands import ImportFlow, RepairFlow
 from domain.deciding.story import Story, state_sha256
 from domain.errors import FlowExists
-from domain.events import CheckpointCreated, FlowImported, FlowRepaired
-from domain.flow import DONE
+from domain.events import FlowImported, FlowRepaired
+from domain.flow import DONE, Recorded, evolve
 from domain.words import Status
 
 
@@ -27,17 +28,11 @@ def import_flow(story: Story, command: ImportFlow) -> None:
             return
         if flow.imported is None or not command.again or flow.status is not Status.DELETED:
             raise FlowExists("the flow has a history of its own; it is not imported over it")
+    point = story.derived_id("checkpoint")
+    taken = evolve(flow, Recorded(flow.id, flow.version + 1, meta, fact))
+    if any(phase.status in DONE for phase in taken.phases):
+        fact = replace(fact, checkpoint_id=point, state_sha256=state_sha256(taken))
     story.tell(fact)
-    done = [phase.name for phase in story.flow.phases if phase.status in DONE]
-    if done:
-        story.tell(
-            CheckpointCreated(
-                checkpoint_id=story.derived_id("checkpoint"),
-                phase_name=done[-1],
-                state_sha256=state_sha256(story.flow),
-                reason="as it was imported",
-            )
-        )
 
 
 def repair(story: Story, command: RepairFlow) -> None:
