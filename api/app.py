@@ -28,6 +28,7 @@ from api import (
     parked,
     pauses,
     problems,
+    repairs,
     report,
     schedules,
     service,
@@ -88,6 +89,8 @@ def create_app(config: ServiceConfig) -> FastAPI:
     )
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
     routers = (
+        # /flows/orphans stands before /flows/{flow_id}
+        repairs.router,
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
         *(tree.router,),
