@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 
 from api import (
     back,
+    deprecated,
     dlq,
     flow_types,
     flows,
@@ -96,6 +97,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
         *(tree.router,),
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
+        deprecated.router,
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}

@@ -62,6 +62,7 @@ class Door:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message.setdefault("headers", []).append((b"x-correlation-id", correlation_id.encode()))
+                message["headers"].extend(state.get("headers", ()))
             await send(message)
 
         with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):

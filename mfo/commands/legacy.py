@@ -13,6 +13,8 @@ from uuid import UUID
 import typer
 
 from domain.words import counted
+from mfo.client import Client
+from mfo.commands.connection import talk
 from mfo.commands.output import AsJson, Code, facts, give, say, table
 
 if TYPE_CHECKING:
@@ -120,6 +122,47 @@ def sample(
     counts = {name: len(rows) for name, rows in made.rows.items()}
     text = "\n".join([*(f"{name}  {counted(n, 'row')}" for name, n in counts.items()), *_lines(made.faults)])
     give({"where": where if "://" not in where else "database", "rows": counts, "faults": made.faults}, text, as_json)
+
+
+@app.command()
+def orphans(as_json: AsJson = False) -> None:
+    """What does not fit the history of the tenant's flows: rows without one, and rows that say something else."""
+
+    async def ask(client: Client) -> list[Json]:
+        return [found async for found in client.orphans()]
+
+    found = talk(ask)
+    columns = ("flow_id", "kind", "method", "confidence", "repair", "affected_items", "flow_name")
+    rows = [[one[name] for name in columns] for one in found]
+    give({"orphans": found}, table(columns, rows) if rows else "all of it fits", as_json)
+
+
+@app.command()
+def repair(
+    flow: Annotated[UUID, typer.Argument(metavar="FLOW", help="The flow's id.")],
+    *,
+    kind: Annotated[
+        str | None, typer.Option("--type", help="What is to be done; left out: what is recommended.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why; it is in the flow's history.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set right what does not fit a flow's history, by an event. A second time there is nothing to do."""
+    done = talk(lambda client: client.repair(str(flow), kind, reason=reason))
+    what = f"{done['repair_type']}: {counted(done['items_repaired'], 'item')} repaired"
+    give(done, what if done["items_repaired"] else "nothing to repair", as_json)
+
+
+@app.command()
+def reconcile(as_json: AsJson = False) -> int:
+    """Replay the tenant's flows and compare each with its row. Exit code 1 where one differs."""
+    told = talk(lambda client: client.reconciliation())
+    columns = ("flow_id", "kind", "row_version", "flow_version", "columns", "master_status", "child_status")
+    lines = [f"{told['reconciled_flows']} of {counted(told['checked'], 'flow')} are what their history tells"]
+    if told["inconsistencies"]:
+        lines.append(table(columns, [[one[name] for name in columns] for one in told["inconsistencies"]]))
+    give(told, "\n".join(lines), as_json)
+    return Code.DONE if told["healthy"] else Code.REFUSED
 
 
 def _lines(faults: list[Json]) -> list[str]:
