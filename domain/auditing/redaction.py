@@ -90,7 +90,7 @@ def redacted(value: Any, policy: Policy = SECRETS_ONLY, *, path: tuple[str, ...]
             return FILTERED
         members = list(value.items())[:LONGEST_LIST]
         rest = {"...": f"{len(value) - len(members)} more"} if len(value) > len(members) else {}
-        return {name: _member(name, inner, policy, (*path, name)) for name, inner in members} | rest
+        return {_no_nul(name): _member(name, inner, policy, (*path, name)) for name, inner in members} | rest
     if isinstance(value, list | tuple):
         shown = [redacted(inner, policy, path=path) for inner in value[:LONGEST_LIST]]
         return shown if len(shown) == len(value) else [*shown, f"... {len(value) - len(shown)} more"]
@@ -99,7 +99,7 @@ def redacted(value: Any, policy: Policy = SECRETS_ONLY, *, path: tuple[str, ...]
 
 def text(value: str, policy: Policy = SECRETS_ONLY) -> str:
     """A text without what looks like a secret in it."""
-    shown = value
+    shown = _no_nul(value)
     for shape, instead in _SHAPES:
         shown = shape.sub(instead, shown)
     if policy.email:
@@ -107,6 +107,11 @@ def text(value: str, policy: Policy = SECRETS_ONLY) -> str:
     if policy.phone:
         shown = _PHONE.sub(FILTERED, shown)
     return shown if len(shown) <= LONGEST_TEXT else f"{shown[:LONGEST_TEXT]}... {len(shown) - LONGEST_TEXT} more"
+
+
+def _no_nul(value: str) -> str:
+    """PostgreSQL's jsonb cannot hold NUL."""
+    return value.replace("\x00", "\\0")
 
 
 def _member(name: str, value: Any, policy: Policy, path: tuple[str, ...]) -> Any:

@@ -22,7 +22,7 @@ import msgspec
 from domain.errors import FlowNotFound, MfoError
 from domain.flow import Meta
 from eventstore.audit.checkpoints import COMMANDS_OF_ONE, EVENTS_OF_ONE, Checkpoint, Statement
-from eventstore.audit.leaves import COMMAND_COLUMNS, COMMAND_SELECT, command_leaf, event_leaf
+from eventstore.audit.leaves import COMMAND_COLUMNS, COMMAND_SELECT, command_leaf, event_leaf, leaf_of
 from eventstore.audit.merkle import leaf_hash, node_hash
 from eventstore.codec import split
 from eventstore.database import Connection
@@ -194,7 +194,7 @@ async def _trees(connection: Connection, statements: Sequence[Statement], pack: 
         asked = (stretch.after, stretch.upto, pack.account)
         statement = EVENTS_OF_ONE if kind == "events" else COMMANDS_OF_ONE
         leaves = [
-            event_leaf(row[0], row[1], bytes(row[2])) if kind == "events" else command_leaf(row)
+            event_leaf(row[0], row[1], bytes(row[2])) if kind == "events" else leaf_of(row)
             async for row in _rows(connection, statement, asked)
         ]
         tree = Proofs(leaves)

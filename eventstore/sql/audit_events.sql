@@ -84,6 +84,7 @@ create table audit_events_removed (
     source text not null,
     place bigint not null,
     part smallint not null,
+    policy smallint not null,
     hash bytea not null check (octet_length(hash) = 32),
     primary key (source, place, part)
 );

@@ -123,6 +123,8 @@ def _text(document: Json) -> str:
     lines = [f"{trouble['code']:<20} {trouble['message']}" for trouble in document["troubles"]]
     seen = f"{counted(document['flows'], 'flow')}, {counted(document['events'], 'event')}"
     seen += f", {counted(document['commands'], 'command')}, {counted(document['checkpoints'], 'checkpoint')}"
+    if document["audit_events"]:
+        seen += f", {counted(document['audit_events'], 'audit event')}"
     if document["published"]:
         seen += f", {document['published']} published"
     lines.append(f"{document['status']}: {seen}, in {document['seconds']} s")
