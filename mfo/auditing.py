@@ -12,13 +12,16 @@ from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 
+from domain.commands import Envelope, Tenant
 from domain.errors import MfoError, SchemaBehind, StoreUnavailable
 from eventstore.audit import pack_verifier
+from eventstore.audit.bucket import Bucket
 from eventstore.audit.checkpoints import Checkpoint, from_dict
+from eventstore.audit.notes import Note, note
 from eventstore.audit.pack import Pack, gather, write
 from eventstore.audit.signing import shown
 from eventstore.audit.trail import Range, reached
@@ -178,23 +181,41 @@ def _asked(look: Callable[[], Coroutine[Any, Any, T]]) -> T:
         raise StoreUnavailable(f"PostgreSQL cannot be reached: {error}".strip()) from None
 
 
-def export(
-    config: ServiceConfig, out: Path, *, flow: UUID | None, account: UUID | None, engagement: UUID | None, by: str
-) -> Json:
-    """Write an evidence pack; answers its manifest. Raises FlowNotFound, PackTooLarge, Tampered, PackUnwritable."""
+def export(config: ServiceConfig, out: Path, *, flow: UUID | None, tenant: Tenant, reason: str | None) -> Json:
+    """Write an evidence pack of a flow, or of the tenant's engagement; answers its manifest. The audit trail says so.
+
+    Raises FlowNotFound, PackTooLarge, Tampered, PackUnwritable.
+    """
 
     async def look() -> Pack:
         connection = await connect(config.database_url, config.shard)
         try:
-            return await gather(connection, flow=flow, account=account, engagement=engagement)
+            made = await gather(
+                connection, flow=flow, account=tenant.client_account_id, engagement=tenant.engagement_id
+            )
+            what = Note("ExportEvidence", flow, {"flows": len(made.flows), "reason": reason})
+            await note(connection, _envelope(made, tenant.user_id), what)
+            return made
         finally:
             await connection.close()
 
     pack: Pack = _asked(look)
     try:
-        return write(pack, out, by=by)
+        return write(pack, out, by=tenant.user_id)
     except OSError as error:
         raise PackUnwritable(f"{out} cannot be written: {error.strerror}") from None
+
+
+def _envelope(made: Pack, user_id: str) -> Envelope:
+    command = str(uuid4())
+    return Envelope(
+        command_id=command,
+        client_account_id=made.account,
+        engagement_id=made.engagement,
+        user_id=user_id,
+        correlation_id=command,
+        source="cli",
+    )
 
 
 def verify_pack(file: Path, keys: list[bytes]) -> Json:
@@ -223,10 +244,16 @@ def known_keys(config: ServiceConfig) -> list[Json]:
     return _asked(look)
 
 
-def published_in(where: str, config: ServiceConfig) -> tuple[Checkpoint, ...]:
-    """The checkpoints of a file, a JSON object a line, or of the topic where `where` is `kafka`; raises CopyUnreadable."""
+def published_in(where: str, config: ServiceConfig, s3_endpoint: str | None = None) -> tuple[Checkpoint, ...]:
+    """The checkpoints of a file, a JSON object a line, of a bucket `s3://bucket/prefix`, or of the topic where `where` is
+    `kafka`; raises CopyUnreadable and BucketUnreachable."""
     if where == "kafka":
         return asyncio.run(published_on(config.kafka_bootstrap, config.topics.checkpoints))
+    if where.startswith("s3://"):
+        try:
+            return tuple(Bucket(where, s3_endpoint).all())
+        except (ValueError, KeyError, TypeError):
+            raise CopyUnreadable(f"{where}: what lies there is no checkpoint; nothing was verified") from None
     try:
         lines = Path(where).read_bytes().splitlines()
     except OSError as error:
