@@ -113,11 +113,11 @@ async def flow_report(
     if same is not None:
         return same
     chosen = written_as or _accepted(request.headers.get("accept", ""))
+    _, flow = await asking.rows.replayed(wanted.flow_id)
+    _ready(flow)
     if not masked:
         said = {"format": chosen, "reason": reason}
         await asking.service.notes.keep(asking.envelope(str(uuid4())), Note("ReadUnmaskedReport", wanted.flow_id, said))
-    _, flow = await asking.rows.replayed(wanted.flow_id)
-    _ready(flow)
     try:
         async with folder() as place:
             await _gather(asking, flow, place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
@@ -14,9 +14,12 @@ import pytest
 
 from eventstore.audit.bucket import Bucket, BucketUnreachable
 from eventstore.audit.checkpoints import FIRST, Checkpoint, Statement, Stretch
+from eventstore.service import AuditConfig
 from mfo.auditing import published_in
-from tests.audit.archive import KEY
-from tests.projections.conftest import config_for
+from projections.signer import Signing
+from tests.audit.archive import KEY, Archive
+from tests.projections.conftest import config_for, running
+from tests.waiting import until
 
 
 @dataclass
@@ -93,6 +96,21 @@ def test_what_was_written_is_read_again(bucket_store: StandIn) -> None:
     assert f"/audit/mfo/copies/{first}/000000000001.json" in bucket_store.objects
     assert all(text.startswith("AWS4-HMAC-SHA256 Credential=test/") for text in bucket_store.signed)
     assert list(bucket.all()) == made
+
+
+async def test_what_is_signed_is_copied(archive: Archive, bucket_store: StandIn) -> None:
+    side = archive.house.side
+    async with side.pool.connection() as connection:
+        await archive.signer.release(connection)
+        await connection.execute("update audit_checkpoints set published_at = null")
+    audit = AuditConfig(seed=bytes(range(32)), s3="s3://audit", s3_endpoint=bucket_store.url)
+
+    async def copied() -> bool:
+        return len(bucket_store.objects) == 2
+
+    async with running(Signing(replace(side.config, audit=audit)).run()):
+        await until(copied, timeout=30)
+    assert sorted(Bucket("s3://audit", bucket_store.url).all()) == sorted(archive.published)
 
 
 def test_a_store_that_refuses_or_is_away_is_named(bucket_store: StandIn) -> None:
