@@ -18,6 +18,7 @@ from api import (
     audit,
     back,
     compliance,
+    diff,
     dlq,
     flow_types,
     flows,
@@ -96,7 +97,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     routers = (
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
-        *(tree.router,),
+        *(tree.router, diff.router),
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
         *(audit.router, compliance.router),

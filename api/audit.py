@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import unicodedata
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
@@ -29,6 +26,7 @@ from api.audit_documents import (
     SetRetention,
 )
 from api.audit_rows import COLUMNS, AuditFilter, AuditRows, Row
+from api.csv_lines import csv_lines
 from api.cursors import Cursor
 from api.dlq import holds_token, operator
 from api.openapi import CSV, answers, body_of
@@ -201,9 +199,9 @@ async def _as_json(rows: AuditRows, wanted: AuditFilter) -> AsyncIterator[bytes]
 
 
 async def _as_csv(rows: AuditRows, wanted: AuditFilter) -> AsyncIterator[bytes]:
-    yield _lines_of([list(COLUMNS)])
+    yield csv_lines([list(COLUMNS)])
     async for some in _batches(rows, wanted):
-        yield _lines_of([[_cell(row[name]) for name in COLUMNS] for row in some])
+        yield csv_lines([[_cell(row[name]) for name in COLUMNS] for row in some])
 
 
 async def _batches(rows: AuditRows, wanted: AuditFilter) -> AsyncIterator[list[Row]]:
@@ -217,28 +215,9 @@ async def _batches(rows: AuditRows, wanted: AuditFilter) -> AsyncIterator[list[R
         yield some
 
 
-def _lines_of(table: list[list[str]]) -> bytes:
-    out = io.StringIO()
-    csv.writer(out).writerows(table)
-    return out.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode().strip('"')
-    return f"'{text}" if _is_formula_like(text) else text
-
-
-def _is_formula_like(text: str) -> bool:
-    """Whether a spreadsheet may take a text for a formula: by its first sign that can be seen, however wide it is."""
-    if text[:1] in {"\t", "\r", "\n"}:
-        return True
-    for sign in text:
-        if sign.isspace() or sign in "\"'" or unicodedata.category(sign) in {"Cc", "Cf"}:
-            continue
-        return unicodedata.normalize("NFKC", sign)[0] in "=+-@−"
-    return False
+def _cell(value: Any) -> str | None:
+    """A value as text: ids and times as in JSON, objects as JSON."""
+    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode().strip('"')
 
 
 @router.get(

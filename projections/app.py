@@ -30,6 +30,7 @@ from eventstore.service import ServiceConfig
 from projections.audit_trail import Keeping
 from projections.consumer import Runner
 from projections.field_mappings import FieldMappings
+from projections.flow_intervals import FlowIntervals
 from projections.flows import Flows
 from projections.inventory import Inventory
 from projections.metrics import ACTIVE, LAG_EVENTS, LAG_SECONDS, PARKED, RATE
@@ -60,6 +61,7 @@ def projections(connections: AsyncConnectionPool[Connection], types: FlowTypes) 
         Flows(types, partial(remember, connections, types)),
         Inventory(ArtifactStore(connections)),
         FieldMappings(ArtifactStore(connections)),
+        FlowIntervals(),
     )
     return {each.name: each for each in every}
 
