@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
@@ -35,7 +36,7 @@ async def say_so(request: Request) -> None:
     request.scope["state"]["headers"] = (
         (b"deprecation", f"@{int(SINCE.timestamp())}".encode()),
         (b"sunset", format_datetime(UNTIL, usegmt=True).encode()),
-        (b"link", f'<{new}>; rel="successor-version"'.encode()),
+        (b"link", f'<{quote(new)}>; rel="successor-version"'.encode()),
     )
 
 
