@@ -237,11 +237,15 @@ class RollbackPreview(Document):
 
 
 class RunBegun(Document):
-    """An attempt of a phase that has begun; without one the phase asks particular people first."""
+    """An attempt of a phase that has begun; without one the phase asks particular people first.
+
+    Where several phases began, it is the first of them.
+    """
 
     flow_id: UUID
     phase_name: str
     run_id: UUID | None
+    active_phases: list[str] = Field(description="The phases in hand, in their order.")
     status: FlowStatus
     version: int
     position: str | None
@@ -392,6 +396,7 @@ class FlowDetail(FlowSummary):
     child_flow_ids: list[UUID]
     flow_metadata: Json
     deletion_metadata: Json | None
+    active_phases: list[str] = Field(description="The phases in hand, in their order; several where the type says so.")
     phases: list[PhaseView]
     input_request: Json | None
     outputs: Json = Field(description="Outputs of the phases that have some, by phase.")
@@ -534,6 +539,16 @@ class DependencyShown(Document):
     status: FlowStatus | None = Field(description="How it came to rest; null before that.")
 
 
+class LaneShown(Document):
+    """What is in hand of one phase, while others are in hand too."""
+
+    phase_name: str
+    state: Literal["running", "retrying", "waiting_for_input", "suspended"]
+    run: RunShown | None
+    input_request: Json | None
+    suspended: SuspendedRun | None
+
+
 class FlowStatusAnswer(Document):
     """Where a flow stands."""
 
@@ -542,7 +557,12 @@ class FlowStatusAnswer(Document):
     flow_version: str
     flow_name: str
     status: FlowStatus
-    current_phase: str | None
+    current_phase: str | None = Field(description="The first of the phases in hand or, between phases, the next one.")
+    active_phases: list[str] = Field(description="The phases in hand, in their order; several where the type says so.")
+    lanes: list[LaneShown] = Field(
+        description="What is in hand of each phase, in flows whose type runs phases at the same time; `run`, `input_request`"
+        " and `suspended` show the first that has one."
+    )
     progress: Progress
     performance: Performance
     next_action: NextAction

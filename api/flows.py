@@ -176,6 +176,7 @@ async def get_flow(
         "outputs": row["flow_state"].get("outputs", {}),
         "errors": row["error_log"],
         "allowed": row["flow_metadata"].get("allowed", []),
+        "active_phases": row["flow_metadata"].get("active_phases", []),
         "position": position,
     }
     return Json({**row, **extra}, headers={"ETag": etag(row["version"])})
@@ -230,14 +231,27 @@ async def flow_status(
     return Json(await _status(asking, row), headers={"ETag": etag(row["version"])})
 
 
+async def _with_suggestions(asking: Caller, row: Row, asked: Row | None) -> Row | None:
+    """A question, with suggestions that were moved to an artifact."""
+    if not asked or not asked.get("suggestions"):
+        return asked
+    found = await asking.side.artifacts.unspill(row["client_account_id"], asked["suggestions"])
+    return {**asked, "suggestions": found}
+
+
+async def _lane_shown(asking: Caller, row: Row, lane: Row) -> Row:
+    """What is in hand of one phase, with what the store knows of its run."""
+    return {
+        **{name: lane[name] for name in ("phase_name", "state", "suspended")},
+        "run": await run_shown(asking.rows, lane["run"]),
+        "input_request": await _with_suggestions(asking, row, lane["input_request"]),
+    }
+
+
 async def _status(asking: Caller, row: Row) -> dict[str, Any]:
     done = row["phases_completed"]
-    asked = row["input_request"]
-    suggestions: list[Any] = []
-    if asked and asked.get("suggestions"):
-        artifacts = asking.side.artifacts
-        asked = {**asked, "suggestions": await artifacts.unspill(row["client_account_id"], asked["suggestions"])}
-        suggestions = asked["suggestions"].get(SUGGESTIONS, [])
+    asked = await _with_suggestions(asking, row, row["input_request"])
+    suggestions: list[Any] = asked["suggestions"].get(SUGGESTIONS, []) if asked and asked.get("suggestions") else []
     performance, metadata = row["performance_metrics"], row["flow_metadata"]
     paused = metadata.get("paused")
     if paused:
@@ -250,6 +264,8 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
         "flow_name": row["flow_name"],
         "status": row["flow_status"],
         "current_phase": row["current_phase"],
+        "active_phases": metadata.get("active_phases", []),
+        "lanes": [await _lane_shown(asking, row, lane) for lane in metadata.get("lanes", [])],
         "progress": {
             "percentage": row["progress_percentage"],
             "phases_completed": done,

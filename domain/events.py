@@ -30,7 +30,8 @@ class PlannedPhase(msgspec.Struct, frozen=True, array_like=True):
 
 class FlowCreated(Event, frozen=True, kw_only=True):
     """A flow began. `ancestors` are the flows above it, the root first, its parent last; `dependent_flow_ids` are those
-    that must complete before its first phase begins."""
+    that must complete before its first phase begins. `follows` says which phases each comes after, where phases run at the same
+    time; it is empty where one comes after the other, in the order of `phases`."""
 
     flow_type: str
     flow_version: str
@@ -44,6 +45,7 @@ class FlowCreated(Event, frozen=True, kw_only=True):
     parent_flow_id: UUID | None = None
     ancestors: tuple[UUID, ...] = ()
     dependent_flow_ids: tuple[UUID, ...] = ()
+    follows: dict[str, tuple[str, ...]] = {}
 
 
 class PhaseStarted(Event, frozen=True, kw_only=True):
@@ -311,6 +313,7 @@ class FlowMigrated(Event, frozen=True, kw_only=True):
 
     `mapping` says what each phase of before is called in it (null: left behind). `back`: the move before this one is undone;
     then `restored` are phases that it had left behind. A run that was in hand has ended, and its phase stands as handed back.
+    `follows` as in FlowCreated.
     """
 
     from_version: str
@@ -320,6 +323,7 @@ class FlowMigrated(Event, frozen=True, kw_only=True):
     restored: tuple[str, ...] = ()
     back: bool = False
     reason: str | None = None
+    follows: dict[str, tuple[str, ...]] = {}
 
 
 class FlowCompleted(Event, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ RESULT_STATUS = {
     PhaseStatus.SKIPPED: "skipped",
 }
 
+STATES = {"run": "running", "retry": "retrying", "waiting": "waiting_for_input", "suspended": "suspended"}
 # in the order of the table; `log_position` is added by whoever knows the log
 COLUMNS: tuple[str, ...] = (
     *("flow_id", "flow_type", "flow_version", "client_account_id", "engagement_id", "user_id", "flow_name"),
@@ -103,8 +104,10 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "draining_runs": flow.running if flow.draining else 0,
             "error": flow.error,
             "advice": flow.advice or None,
-            "run": msgspec.to_builtins(flow.run),
-            "retry": msgspec.to_builtins(flow.retry),
+            "run": msgspec.to_builtins(flow.seeing("run").run),
+            "retry": msgspec.to_builtins(flow.seeing("retry").retry),
+            "active_phases": list(flow.lanes),
+            "lanes": lanes(flow) if flow.follows else [],
             "suspended": suspended(flow),
             "signals": signals(flow),
             "dependencies": msgspec.to_builtins(flow.dependencies),
@@ -128,6 +131,22 @@ def row(flow: Flow, types: FlowTypes) -> Json:
     }
 
 
+def lanes(flow: Flow) -> list[Json]:
+    """What is in hand of each phase where phases run at the same time: `{phase_name, state, run, retry, input_request,
+    suspended}`, `state` being `running`, `retrying`, `waiting_for_input` or `suspended`."""
+    return [
+        {
+            "phase_name": view.focus,
+            "state": next(state for part, state in STATES.items() if getattr(view, part) is not None),
+            "run": msgspec.to_builtins(view.run),
+            "retry": msgspec.to_builtins(view.retry),
+            "input_request": input_request(view) if view.waiting is not None else None,
+            "suspended": suspended(view) if view.suspended is not None else None,
+        }
+        for view in flow.each
+    ]
+
+
 def timers(flow: Flow) -> list[Json]:
     """What the flow waits for, the nearest first: `{name, due_at, remaining_seconds}`.
 
@@ -149,11 +168,12 @@ def timers(flow: Flow) -> list[Json]:
 def suspended(flow: Flow) -> Json | None:
     """What the phase in hand waits for, none where it waits for nothing: `{phase_name, name, until, message, since,
     expires_at, ...}`; `expires_at` is empty while the flow is paused."""
+    flow = flow.seeing("suspended")
     if flow.suspended is None:
         return None
     shown: Json = msgspec.to_builtins(flow.suspended)
     shown.pop("timer")
-    running = flow.timers.get(WAIT_TIMER)
+    running = flow.timers.get(flow.called(WAIT_TIMER))
     return shown | {"message": told(flow.suspended.until), "expires_at": _iso(running.fires_at) if running else None}
 
 
@@ -215,11 +235,12 @@ def attempts(flow: Flow) -> list[Json]:
 def input_request(flow: Flow) -> Json | None:
     """What the flow asks for: fields and schema, who may answer (no users: everybody) and who has so far, and the times that
     are set, empty while the flow is paused."""
+    flow = flow.seeing("waiting")
     if flow.waiting is None:
         return None
     waiting = flow.waiting
     question = waiting.question or Question()
-    expires, reminds = flow.timers.get(INPUT_TIMER), flow.timers.get(REMIND_TIMER)
+    expires, reminds = (flow.timers.get(flow.called(name)) for name in (INPUT_TIMER, REMIND_TIMER))
     return {
         "phase_name": waiting.phase_name,
         "fields": waiting.fields,

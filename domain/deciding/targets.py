@@ -50,12 +50,18 @@ def can_go_back(flow: Flow, config: FlowTypeConfig) -> bool:
     return any(phases and not irreversible(config, phases) for phases in undone)
 
 
+def next_in(flow: Flow, target: Target) -> list[str]:
+    """The phases that come next in a state of the past: one, or several where phases run at the same time."""
+    left = [phase.name for phase in flow.phases if phase.name not in target.done]
+    return [name for name in left if target.done.issuperset(flow.follows[name])] if flow.follows else left[:1]
+
+
 def phases_to_go_back_to(flow: Flow) -> list[str]:
     """The phases that can be named to go back to: each that comes next in one of those states, in their order."""
-    found = set()
+    found: set[str] = set()
     for target in targets(flow):
         if undone_by(flow, target):
-            found.add(next(phase.name for phase in flow.phases if phase.name not in target.done))
+            found.update(next_in(flow, target))
     return [phase.name for phase in flow.phases if phase.name in found]
 
 
