@@ -1323,10 +1323,9 @@ def _resumed(flow: Flow) -> Flow:
 
 
 def _migrated(flow: Flow, fact: FlowMigrated, meta: Meta) -> Flow:
-    for run in flow.runs:
-        if run.hook is None:
-            begun = replace(flow.phase(run.phase_name), status=PhaseStatus.PENDING)
-            flow = replace(_moved(flow.on(run.phase_name), begun, meta), run=None)
+    for run in [run for run in flow.runs if run.hook is None]:
+        begun = replace(flow.phase(run.phase_name), status=PhaseStatus.PENDING)
+        flow = replace(_moved(flow.on(run.phase_name), begun, meta), run=None)
     known = {fact.mapping.get(phase.name) or "": phase for phase in flow.phases}
     if fact.back and flow.moves:
         known |= {phase.name: phase for phase in flow.moves[-1].left if phase.name in fact.restored}

@@ -322,6 +322,26 @@ FORKED = FlowTypeConfig(
     capabilities=FlowCapabilities(supports_branching=True, supports_rollback=True, parallel_phases=True),
     hooks=Hooks(start=("look",), end=("sum_up",), error=("advise",), cancel=("put_away",)),
 )
+FORKED_LATER = (
+    replace(
+        FORKED,
+        version="2.0.0",
+        phases=(
+            FORKED.phases[0],
+            replace(FORKED.phases[1], name="west"),
+            _phase("near", follows=("prepare",)),
+            replace(FORKED.phases[2], follows=("west",)),
+            *FORKED.phases[3:],
+        ),
+        phase_aliases={"left": "west"},
+    ),
+    replace(
+        FORKED,
+        version="3.0.0",
+        phases=tuple(replace(phase, follows=None, when=()) for phase in FORKED.phases),
+        capabilities=FlowCapabilities(supports_rollback=True),
+    ),
+)
 TWINS = FlowTypeConfig(
     name="twins",
     display_name="Twins",

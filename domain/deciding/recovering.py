@@ -103,12 +103,11 @@ def _restart(story: Story, run: Run, rule: Recovery, told: Json) -> None:
 def _after_checkpoint(story: Story, failed: str) -> str:
     """The phase after the last one before it that has a checkpoint of what it brought; the first where none has."""
     flow, before = story.flow, story.flow.up_to(failed)
-    phases = [phase for phase in flow.phases if phase.name in before]
+    passed = PhaseStatus.SKIPPED if flow.follows else None
+    phases = [phase for phase in flow.phases if phase.name in before and phase.status is not passed]
     names = [phase.name for phase in phases]
     start = names[0]
     for phase, following in zip(phases, names[1:], strict=False):
-        if phase.name == failed:
-            break
         if phase.status is PhaseStatus.COMPLETED and any(
             point.phase_name == phase.name and phase.completed_at and point.created_at >= phase.completed_at
             for point in flow.checkpoints

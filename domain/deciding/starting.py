@@ -188,25 +188,24 @@ def _execute_ready(story: Story, command: ExecutePhase) -> None:
             f"{', '.join(lanes)}: each runs, or waits for something that execute does not bring",
             allowed=allowed(flow, story.types),
         )
-    lacking: dict[str, list[str]] = {}
+    lacking: list[tuple[PhaseConfig, list[str], float | None]] = []
     for phase in chosen:
         config = story.type.phase(phase.name)
         options = options_for(story, config, command.options.model_dump(exclude_none=True))
         missing = _lacking(story, config, command.inputs, options)
         if not missing:
             start_phase(story, config, command.inputs, options)
-        elif set(missing) <= set(reserved(story.type)):
-            ask_for(story, config, missing, options.get("input_timeout_seconds"))
         else:
-            lacking[phase.name] = missing
-    if lacking and len(lacking) == len(chosen):
+            lacking.append((config, missing, options.get("input_timeout_seconds")))
+    only_answers = set(reserved(story.type))
+    if lacking and len(lacking) == len(chosen) and not any(set(missing) <= only_answers for _, missing, _ in lacking):
         raise InputsMissing(
-            "; ".join(f"phase {name} needs {', '.join(missing)}" for name, missing in lacking.items()),
-            errors=[FieldError(f"inputs.{each}", "is required") for missing in lacking.values() for each in missing],
+            "; ".join(f"phase {config.name} needs {', '.join(missing)}" for config, missing, _ in lacking),
+            errors=[FieldError(f"inputs.{name}", "is required") for _, missing, _ in lacking for name in missing],
         )
-    for name, missing in lacking.items():
-        if name not in lanes:
-            ask_for(story, story.type.phase(name), missing, None)
+    for config, missing, patience in lacking:
+        if config.name not in lanes:
+            ask_for(story, config, missing, patience)
 
 
 def one_of_ready(story: Story, name: str | None) -> PhaseConfig:
