@@ -67,7 +67,10 @@ class NextAction(Document):
 class WaitedFor(Document):
     """Something that happens to a flow when its time has come."""
 
-    name: Literal["start", "retry", "input", "remind", "wait", "deadline", "stopping"]
+    name: str = Field(
+        pattern="^(start|retry|input|remind|wait|deadline|stopping|cleanup)(:.+)?$",
+        description="Where phases run at the same time, a timer of one of them has its name after it: `retry:<phase>`.",
+    )
     due_at: datetime | None = Field(description="Empty while the flow is paused, but for a start at a given time.")
     remaining_seconds: float | None = Field(description="While the flow is paused: what is left of it.")
 
