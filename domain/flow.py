@@ -471,7 +471,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     def ready(self) -> tuple[Phase, ...]:
         """The phases that are not done and come after none that is not; where one comes after the other, the next one."""
         if not self.follows:
-            return () if self.next_phase is None else (self.next_phase,)
+            return () if (following := self.next_phase) is None else (following,)
         done = {phase.name for phase in self.phases if phase.status in DONE}
         return tuple(
             phase for phase in self.phases if phase.name not in done and done.issuperset(self.follows[phase.name])
@@ -505,17 +505,20 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def alarms(self) -> dict[str, Timer]:
         """The timers that are set, or would be if the flow were not paused."""
-        set_now = {START_TIMER: self.start if not self.gates else None}
+        found: dict[str, Timer] = {}
+        if self.start is not None and not self.gates:
+            found[START_TIMER] = self.start
         for view in self.each:
-            retry, waiting, suspended = view.retry, view.waiting, view.suspended
-            set_now |= {
-                view.called(RETRY_TIMER): retry.as_timer if retry is not None else None,
-                view.called(INPUT_TIMER): waiting.timer if waiting is not None else None,
-                view.called(REMIND_TIMER): waiting.reminder if waiting is not None else None,
-                view.called(WAIT_TIMER): suspended.timer if suspended is not None else None,
-            }
-        set_now |= {DEADLINE_TIMER: self.deadline, STOPPING_TIMER: self.stopping, CLEANUP_TIMER: self.cleanup}
-        return {name: timer for name, timer in set_now.items() if timer is not None}
+            if view.retry is not None:
+                found[view.called(RETRY_TIMER)] = view.retry.as_timer
+            if view.waiting is not None and view.waiting.timer is not None:
+                found[view.called(INPUT_TIMER)] = view.waiting.timer
+            if view.waiting is not None and view.waiting.reminder is not None:
+                found[view.called(REMIND_TIMER)] = view.waiting.reminder
+            if view.suspended is not None and view.suspended.timer is not None:
+                found[view.called(WAIT_TIMER)] = view.suspended.timer
+        of_flow = ((DEADLINE_TIMER, self.deadline), (STOPPING_TIMER, self.stopping), (CLEANUP_TIMER, self.cleanup))
+        return found | {name: timer for name, timer in of_flow if timer is not None}
 
     @property
     def undoing(self) -> Undone | None:

@@ -304,7 +304,14 @@ def estimated_seconds(flow: Flow, types: FlowTypes) -> float | None:
     if flow.status is not Status.PROCESSING:
         return None
     definition = types.version(flow.flow_type, flow.flow_version)
-    return sum(definition.phase(phase.name).expected_seconds for phase in flow.phases if phase.status not in DONE)
+    left = {p.name: 0 if p.status in DONE else definition.phase(p.name).expected_seconds for p in flow.phases}
+    if not flow.follows:
+        return sum(left.values())
+    # the longest way through what is left
+    ends: dict[str, float] = {}
+    for name, seconds in left.items():
+        ends[name] = seconds + max((ends[before] for before in flow.follows[name]), default=0)
+    return max(ends.values())
 
 
 def estimated_completion(flow: Flow, types: FlowTypes) -> str | None:

@@ -11,7 +11,8 @@ from domain.schemas import misfits
 
 
 def skip(story: Story, command: SkipPhase) -> None:
-    """Leave the next phase out, or the one named where several are next, wherever it stands; its run, where one is in hand, is no longer wanted."""
+    """Leave the next phase out, or the one named where several are next, wherever it stands; its run, where one is in hand, is
+    no longer wanted."""
     not_over(story)
     flow = story.flow
     if flow.undoing is not None:

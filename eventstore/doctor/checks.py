@@ -84,7 +84,8 @@ select f.flow_id from flow_state_extensions_v1 f
 where f.flow_type = any (array(select distinct name from flow_types))
   and (f.flow_status = 'processing' or (f.flow_status = 'paused' and f.draining))
   and f.updated_at < mfo_now() - make_interval(secs => %s)
-  and (f.flow_metadata ->> 'suspended' is null or f.flow_metadata #>> '{suspended,expires_at}' is not null)
+  and (f.flow_metadata ->> 'suspended' is null or f.flow_metadata #>> '{suspended,expires_at}' is not null
+       or jsonb_array_length(f.flow_metadata -> 'lanes') > 1)
   and (not exists (select from runs r where r.flow_id = f.flow_id)
          and not exists (select from timers t where t.flow_id = f.flow_id and t.name <> 'deadline')
        -- of several phases in hand one may lack what the others have

@@ -69,7 +69,7 @@ KINDS = (
 # a word is any kind at all, or the n-th of what would be likely now, so that histories grow long
 words = st.lists(st.sampled_from(KINDS) | st.integers(0, 9) | st.integers(0, 9), min_size=5, max_size=30)
 Word = str | int
-MOVES = dict(zip(("1", *VERSIONS), (*VERSIONS, "1"), strict=True))
+MOVES = dict(zip(("1", *VERSIONS), (*VERSIONS, "1"), strict=True)) | {"1.0.0": "2.0.0", "2.0.0": "3.0.0"}
 BACK = ("rollback", "rollback_quietly", "checkpoint", "cancel_and_undo")
 
 

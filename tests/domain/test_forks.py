@@ -79,7 +79,7 @@ from domain.events import (
     StepsCompleted,
 )
 from domain.flow import Flow, progress
-from domain.view import row
+from domain.view import estimated_seconds, row
 from domain.words import PhaseStatus, Status
 from tests.examples import CANCEL, DELETE, FLOW_ID, PAUSE, RESUME
 from tests.spec import TYPES, Given, Then, after, ask, complete, fail, fire, given, meta
@@ -617,6 +617,14 @@ def test_progress_counts_what_is_done_in_any_branch() -> None:
     flow = forked(rows=9)
     before = progress(flow)
     assert progress(when(flow, complete(flow.on("far"))).flow) > before
+
+
+def test_the_time_that_is_left_is_that_of_the_longest_way() -> None:
+    flow = forked()
+    # left, left_too and join, of 5 s each
+    assert estimated_seconds(flow, TYPES) == 15.0
+    flow = when(flow, complete(flow.on("left"))).flow
+    assert estimated_seconds(flow, TYPES) == 10.0
 
 
 def test_seeing_a_flow_from_its_phases_changes_nothing_about_it() -> None:
