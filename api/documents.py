@@ -549,8 +549,12 @@ class LaneShown(Document):
     phase_name: str
     state: Literal["running", "retrying", "waiting_for_input", "suspended"]
     run: RunShown | None
+    waiting: WaitingFor | None = Field(
+        description="Why its attempt that is due has not begun; null where one is in hand."
+    )
     input_request: Json | None
     suspended: SuspendedRun | None
+    attempts: list[FailedAttempt] = Field(description="How its attempts ended that did not work, oldest first.")
 
 
 class FlowStatusAnswer(Document):
@@ -564,8 +568,8 @@ class FlowStatusAnswer(Document):
     current_phase: str | None = Field(description="The first of the phases in hand or, between phases, the next one.")
     active_phases: list[str] = Field(description="The phases in hand, in their order; several where the type says so.")
     lanes: list[LaneShown] = Field(
-        description="What is in hand of each phase, in flows whose type runs phases at the same time; `run`, `input_request`"
-        " and `suspended` show the first that has one."
+        description="What is in hand of each phase, in flows whose type runs phases at the same time; `run`, `waiting`,"
+        " `input_request` and `suspended` show the first that has one."
     )
     progress: Progress
     performance: Performance

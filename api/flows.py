@@ -270,8 +270,9 @@ async def _with_suggestions(asking: Caller, row: Row, asked: Row | None) -> Row 
 async def _lane_shown(asking: Caller, row: Row, lane: Row, *, then: bool) -> Row:
     """What is in hand of one phase, with what the store knows of its run; of one that was, only what the flow says."""
     return {
-        **{name: lane[name] for name in ("phase_name", "state", "suspended")},
+        **{name: lane[name] for name in ("phase_name", "state", "suspended", "attempts")},
         "run": await run_shown(None if then else asking.rows, lane["run"]),
+        "waiting": None if then else await waiting(asking, row, lane),
         "input_request": await _with_suggestions(asking, row, lane["input_request"]),
     }
 
@@ -281,6 +282,8 @@ async def _status(asking: Caller, row: Row, *, then: bool = False) -> dict[str, 
     asked = await _with_suggestions(asking, row, row["input_request"])
     suggestions: list[Any] = asked["suggestions"].get(SUGGESTIONS, []) if asked and asked.get("suggestions") else []
     performance, metadata = row["performance_metrics"], row["flow_metadata"]
+    lanes = [await _lane_shown(asking, row, lane, then=then) for lane in metadata.get("lanes", [])]
+    held = next((lane["waiting"] for lane in lanes if lane["waiting"]), None)
     paused = metadata.get("paused")
     if paused:
         # a row may be older than these
@@ -293,7 +296,7 @@ async def _status(asking: Caller, row: Row, *, then: bool = False) -> dict[str, 
         "status": row["flow_status"],
         "current_phase": row["current_phase"],
         "active_phases": metadata.get("active_phases", []),
-        "lanes": [await _lane_shown(asking, row, lane, then=then) for lane in metadata.get("lanes", [])],
+        "lanes": lanes,
         "progress": {
             "percentage": row["progress_percentage"],
             "phases_completed": done,
@@ -306,7 +309,7 @@ async def _status(asking: Caller, row: Row, *, then: bool = False) -> dict[str, 
         },
         "next_action": row["next_action"],
         "run": await run_shown(None if then else asking.rows, metadata.get("run")),
-        "waiting": None if then else await waiting(asking, row),
+        "waiting": held if lanes or then else await waiting(asking, row, metadata),
         "phases": row["phases"],
         "paused": paused,
         "draining": row["draining"],

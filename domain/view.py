@@ -127,13 +127,20 @@ def row(flow: Flow, types: FlowTypes) -> Json:
         "draining": flow.draining,
         "next_action": next_action(flow, types),
         "phases": [phase_view(flow, phase, types) for phase in flow.phases],
-        "input_request": input_request(flow),
+        "input_request": asked(flow),
     }
+
+
+def asked(flow: Flow) -> Json | None:
+    """What the flow asks for; `also_asking` names the other phases that ask something, where there are any."""
+    request = input_request(flow)
+    others = [view.focus for view in flow.each if view.waiting is not None][1:]
+    return {**request, "also_asking": others} if request is not None and others else request
 
 
 def lanes(flow: Flow) -> list[Json]:
     """What is in hand of each phase where phases run at the same time: `{phase_name, state, run, retry, input_request,
-    suspended}`, `state` being `running`, `retrying`, `waiting_for_input` or `suspended`."""
+    suspended, attempts}`, `state` being `running`, `retrying`, `waiting_for_input` or `suspended`."""
     return [
         {
             "phase_name": view.focus,
@@ -142,6 +149,7 @@ def lanes(flow: Flow) -> list[Json]:
             "retry": msgspec.to_builtins(view.retry),
             "input_request": input_request(view) if view.waiting is not None else None,
             "suspended": suspended(view) if view.suspended is not None else None,
+            "attempts": attempts(view),
         }
         for view in flow.each
     ]

@@ -71,6 +71,7 @@ def show(flow_id: FlowId, as_json: AsJson = False) -> None:
         "since": asked["requested_at"],
         "until": asked.get("expires_at"),
         "reminders": asked.get("reminded"),
+        "also asking": asked.get("also_asking"),
     }
     text = facts(told) + (f"\n\n{schema}" if schema else "")
     if asked.get("suggestions"):

@@ -6,11 +6,15 @@ from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from api import documents
+from api.inputs import InputList
 from domain.commands import CompletePhase, FailPhase, RequestInput
+from domain.questions import Assignees, Question
 from mfo.client import Client
+from mfo.commands.flows import lanes_line
 from tests.api.conftest import Api, Json, config_for, problem, started
 
 FORKED = "tests.consumers.forked"
@@ -68,6 +72,7 @@ async def test_the_status_says_what_is_in_hand_of_each_phase(api: Api) -> None:
         "left": "waiting_for_input",
         "right": "retrying",
     }
+    assert lanes_line(found["lanes"]) == "left (waiting for input), right (retrying)"
     assert found["lanes"][0]["input_request"]["message"] == "left?"
     assert found["next_action"]["type"] == "provide_input"
     await api.project(flow_id)
@@ -120,3 +125,44 @@ async def test_a_pause_tells_how_many_runs_drain_and_a_skip_names_its_phase(api:
     assert (await status_of(api, flow_id))["draining_runs"] == 1
     back = await api.post(f"/flows/{flow_id}/rollback", {"phase_name": "prepare"})
     assert "right is running" in problem(back, 409, "phase_already_running")["detail"]
+
+
+async def test_the_inbox_lists_every_question_of_a_flow_to_those_who_may_answer_it(api: Api) -> None:
+    flow_id = await forked(api)
+    of_boris = msgspec.to_builtins(Question(assignees=Assignees(users=("boris",))))
+    asked = {"fields": ("colour",), "message": "which?"}
+    await api.work(RequestInput(**await run_of(api, flow_id, "left"), **asked))
+    await api.work(RequestInput(**await run_of(api, flow_id, "right"), **asked, question=of_boris))
+    await api.project(flow_id)
+    assert (await status_of(api, flow_id))["input_request"]["also_asking"] == ["right"]
+
+    async def phases(user: str, **params: Any) -> list[str]:
+        answer = await api.get("/inputs", params=params, headers={"X-User-ID": user})
+        page = InputList.model_validate(answer.json())
+        assert page.total == len(page.inputs) or params.get("limit") == 1
+        return [one.phase_name for one in page.inputs]
+
+    assert await phases("maria") == ["left", "right"]
+    assert await phases("maria", mine=True) == ["left"]
+    assert await phases("boris", mine=True, phase="right") == ["right"]
+    first = (await api.get("/inputs", params={"limit": 1})).json()
+    second = (await api.get("/inputs", params={"limit": 1, "cursor": first["next_cursor"]})).json()
+    assert [page["inputs"][0]["phase_name"] for page in (first, second)] == ["left", "right"]
+    assert (first["total"], second["next_cursor"]) == (2, None)
+    await api.post(f"/flows/{flow_id}/input", {"colour": "red", "phase_name": "left"})
+    await api.project(flow_id)
+    assert await phases("maria") == ["right"]
+
+
+async def test_the_status_says_why_the_attempt_of_one_phase_waits(api: Api) -> None:
+    flow_id = await forked(api)
+    error = {"class": "network", "code": "io_failed", "message": "cut", "retryable": True}
+    await api.work(FailPhase(**await run_of(api, flow_id, "right"), error=error))
+    found = await status_of(api, flow_id)
+    lanes = {lane["phase_name"]: lane for lane in found["lanes"]}
+    assert lanes["right"]["waiting"]["reason"] == "retry"
+    assert [one["code"] for one in lanes["right"]["attempts"]] == ["io_failed"]
+    assert lanes["left"]["attempts"] == []
+    # no process has offered a place for it
+    assert lanes["left"]["waiting"]["reason"] == "no_process"
+    assert found["waiting"] == lanes["left"]["waiting"]

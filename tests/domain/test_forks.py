@@ -586,6 +586,21 @@ def test_going_back_to_before_a_fork_undoes_both_branches() -> None:
     assert whole.undone == ("join", "far", "right", "left_too", "left", "prepare")
 
 
+@pytest.mark.parametrize(("first", "last"), [("left", "right"), ("right", "left")])
+def test_of_two_branches_the_one_that_ended_last_is_undone_first(first: str, last: str) -> None:
+    flow = forked(WITH_CHECKPOINTS)
+    for seconds, name in enumerate((first, last), 1):
+        flow = when(flow, complete(flow.on(name)), asked=meta(seconds=seconds)).flow
+    flow = when(flow, fail(flow, retryable=False, kind="permanent")).flow
+    whole = next(
+        fact
+        for fact in when(flow, RollbackFlow(flow_id=FLOW_ID, phase_name="prepare")).facts
+        if type(fact) is FlowRolledBack
+    )
+    assert [name for name in whole.undone if name in {"left", "right"}] == [last, first]
+    assert whole.undone.index("left_too") < whole.undone.index("left")
+
+
 def test_what_has_not_been_reached_or_has_no_checkpoint_is_nowhere_to_go_back_to() -> None:
     flow = forked()
     flow = when(flow, PAUSE).flow
