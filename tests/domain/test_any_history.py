@@ -385,6 +385,8 @@ def test_a_rollback_restores_what_its_checkpoint_held(start: str, asked: list[Wo
         assert after.phase(fact.phase_name).outputs == {}
         shown = preview(before, command(kind, before), meta(), TYPES)  # type: ignore[arg-type]
         assert [one["phase_name"] for one in shown["undone"]] == list(fact.undone)
+        for place, name in enumerate(fact.undone):
+            assert not set(fact.undone[place + 1 :]) & (before.from_on(name) - {name})
 
 
 @settings(max_examples=60, deadline=None)
