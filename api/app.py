@@ -15,7 +15,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api import (
+    audit,
     back,
+    compliance,
     deprecated,
     diff,
     dlq,
@@ -47,6 +49,7 @@ from api.hurry import hurried
 from api.service import KafkaCheck
 from api.watch import Watch
 from domain.errors import SettingsError
+from eventstore.audit.notes import Notes
 from eventstore.database import connect
 from eventstore.service import ServiceConfig, write_side
 
@@ -73,12 +76,15 @@ def create_app(config: ServiceConfig) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with write_side(config) as side:
             watch = Watch(side.pool, partial(connect, config.database_url, config.shard))
-            app.state.service = Service(side, watch)
+            notes = Notes(side.pool)
+            app.state.service = Service(side, watch, notes)
+            notes.start()
             await watch.start()
             try:
                 yield
             finally:
                 await watch.stop()
+                await notes.stop()
 
     app = FastAPI(
         title=TITLE,
@@ -99,6 +105,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
         deprecated.router,
+        *(audit.router, compliance.router),
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}
