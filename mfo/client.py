@@ -244,7 +244,7 @@ class Client:
         options: Mapping[str, Any] | None = None,
         priority: int | None = None,
     ) -> Json:
-        """Run the next phase, or the one named; `{flow_id, phase_name, run_id, status, version, position}`.
+        """Run the next phase, or the one named; `{flow_id, phase_name, run_id, active_phases, status, version, position}`.
 
         `priority` holds for this phase and those that follow.
         """
