@@ -20,6 +20,7 @@ from domain.flow import Flow, fold
 from domain.relations import MAX_LEVELS
 from domain.view import COLUMNS, row
 from eventstore.definitions import remember
+from eventstore.readmodels import STANDINGS, standing
 from eventstore.service import WriteSide
 
 Row = dict[str, Any]
@@ -211,15 +212,7 @@ class Rows:
 
     async def projections(self) -> list[Row]:
         """How far every projection is; `parked_flows` lists the tenant's own flows that it had to set aside."""
-        rows = await self._all(
-            sql.SQL(
-                "select p.name, p.version, p.state, p.position, p.updated_at, p.parked,"
-                " (select coalesce(max(notification_id), 0) from stored_events) as log_end,"
-                " (select position from relay where name = 'kafka') as relay_position"
-                " from projections p order by p.name"
-            ),
-            {},
-        )
+        rows = [standing(row) for row in await self._all(sql.SQL(STANDINGS), {})]
         parked = await self._all(
             sql.SQL(
                 "select f.projection, f.flow_id, f.version, f.error, f.since from parked_flows f join heads h on h.id = f.flow_id"

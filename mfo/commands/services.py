@@ -109,9 +109,13 @@ def list_projections(as_json: AsJson = False) -> None:
     from mfo.readmodels import standings
 
     found = standings(_database_url())
-    headings = ["name", "version", "state", "position", "lag", "parked"]
+    headings = ["name", "version", "state", "position", "lag", "lag_seconds", "rate", "parked"]
     rows = [[one[heading] for heading in headings] + [_rebuild(one)] for one in found]
-    give({"projections": found}, table([*headings, "last rebuild"], rows), as_json)
+    give(
+        {"projections": found},
+        table([heading.replace("_", " ") for heading in headings] + ["last rebuild"], rows),
+        as_json,
+    )
 
 
 def _rebuild(one: dict[str, Any]) -> str | None:

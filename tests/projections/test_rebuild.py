@@ -231,9 +231,7 @@ async def test_verifying_names_rows_and_columns(house: House, served: list[UUID]
     forge = f"update {TABLE} set flow_status = 'failed', retry_count = 9 where flow_id = %s"
     await connection.execute(forge.encode(), (wrong,))
     await connection.execute(f"delete from {TABLE} where flow_id = %s".encode(), (gone,))
-    await connection.execute(
-        b"insert into flow_words_v1 values ('00000000-0000-0000-0000-000000000009', 'stray')"
-    )
+    await connection.execute(b"insert into flow_words_v1 values ('00000000-0000-0000-0000-000000000009', 'stray')")
     await connection.execute("update flow_words_v1 set words = 'x' where flow_id = %s", (other,))
     report = await check(house)
     assert (report["equal"], report["different"]) == (False, 4)
