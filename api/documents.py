@@ -363,7 +363,8 @@ class FlowList(Document):
     """A page of flows."""
 
     flows: list[FlowSummary]
-    total: int
+    total: int = Field(description="Counted up to 10,000, estimated above.")
+    total_is_estimate: bool
     next_cursor: str | None
 
 

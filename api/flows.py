@@ -90,7 +90,12 @@ async def list_flows(
     parent_flow_id: UUID | None = None,
     tag: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
     search: Annotated[
-        str | None, Query(min_length=1, max_length=255, description="Text in the name or description, or a whole tag.")
+        str | None,
+        Query(
+            min_length=1,
+            max_length=255,
+            description="Words, each of which begins a word of the name, the description or a tag.",
+        ),
     ] = None,
     sort: Annotated[Sort, Query(description="`-`: descending.")] = "-created_at",
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -111,13 +116,14 @@ async def list_flows(
     )
     after = cursors.read(cursor, sort, datetime if sort.endswith("_at") else str)
     await list_is_due(asking, FLOWS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
-    rows, total = await asking.rows.flows(wanted, sort, limit, after)
+    rows, total, is_estimate = await asking.rows.flows(wanted, sort, limit, after)
     column = {"status": "flow_status"}.get(sort.removeprefix("-"), sort.removeprefix("-"))
     last = rows[limit - 1] if len(rows) > limit else None
     return Json(
         {
             "flows": [{**row, "status": row["flow_status"]} for row in rows[:limit]],
             "total": total,
+            "total_is_estimate": is_estimate,
             "next_cursor": cursors.write(sort, Cursor(last[column], last["flow_id"])) if last else None,
         }
     )

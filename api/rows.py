@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -37,6 +37,13 @@ NODE = (
     *("progress_percentage", "draining"),
 )
 MAX_BELOW = 5000
+MOST_COUNTED = 10_000
+TSQUERY = sql.SQL(
+    r"""
+    select string_agg('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || ''':*', ' & ') as words
+    from unnest(to_tsvector('simple', %(text)s))
+    """
+)
 SORTS = {"created_at": "created_at", "updated_at": "updated_at", "flow_name": "flow_name", "status": "flow_status"}
 
 
@@ -50,6 +57,7 @@ class FlowFilter:
     created_before: datetime | None = None
     parent_flow_id: UUID | None = None
     tag: str | None = None
+    # words that begin words of the name, the description or the tags
     search: str | None = None
 
 
@@ -60,6 +68,14 @@ class FoundFilter:
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     noise: bool | None = None
     name: str | None = None
+
+
+class FlowPage(NamedTuple):
+    """Rows of a list, and how many there are in all: above 10,000 an estimate."""
+
+    rows: list[Row]
+    total: int
+    is_estimate: bool
 
 
 class Rows:
@@ -122,15 +138,18 @@ class Rows:
             shown = row(flow, self._side.types)
         return flow, {**shown, "log_position": history[-1][0]}
 
-    async def flows(self, wanted: FlowFilter, sort: str, limit: int, after: Cursor | None) -> tuple[list[Row], int]:
+    async def flows(self, wanted: FlowFilter, sort: str, limit: int, after: Cursor | None) -> FlowPage:
         """One page of the tenant's flows in the order of `sort` (a name of SORTS, `-` before it: descending), and how many
-        there are in all. One row more than `limit` says that there is another page."""
+        there are in all. One row more than `limit` says that there is another page.
+
+        The plan is made anew each time: what is rare and what is common are found in different ways.
+        """
+        if wanted.search is not None:
+            wanted = replace(wanted, search=await self._words(wanted.search))
         where, values = _flow_conditions(wanted)
         column = sql.Identifier(SORTS[sort.removeprefix("-")])
         order, beyond = (sql.SQL("desc"), sql.SQL("<")) if sort.startswith("-") else (sql.SQL("asc"), sql.SQL(">"))
-        total = await self._one(
-            sql.SQL("select count(*) as n from {} where {}").format(sql.Identifier(FLOWS), where), values
-        )
+        total, is_estimate = await self._total(where, values)
         page = where
         if after is not None:
             page = sql.SQL("{} and ({}, flow_id) {} (%(key)s, %(last)s)").format(where, column, beyond)
@@ -143,8 +162,27 @@ class Rows:
             order,
             order,
         )
-        rows = await self._all(statement, {**values, "limit": limit + 1})
-        return rows, int(total["n"]) if total else 0
+        rows = await self._all(statement, {**values, "limit": limit + 1}, prepare=False)
+        return FlowPage(rows, total, is_estimate)
+
+    async def _words(self, text: str) -> str:
+        """A search as a tsquery: every word begins a word of the name, the description or a tag; empty without a word."""
+        found = await self._one(TSQUERY, {"text": text})
+        return str(found["words"] or "") if found else ""
+
+    async def _total(self, where: sql.Composable, values: Row) -> tuple[int, bool]:
+        """How many flows there are, counted up to 10,000 and estimated beyond; and whether it is an estimate."""
+        flows = sql.Identifier(FLOWS)
+        counting = sql.SQL("select count(*) as n from (select 1 from {} where {} limit {}) counted")
+        found = await self._one(counting.format(flows, where, MOST_COUNTED + 1), values, prepare=False)
+        total = int(found["n"]) if found else 0
+        if total <= MOST_COUNTED:
+            return total, False
+        planned = await self._one(
+            sql.SQL("explain (format json) select 1 from {} where {}").format(flows, where), values, prepare=False
+        )
+        expected = planned["QUERY PLAN"][0]["Plan"]["Plan Rows"] if planned else 0
+        return max(int(expected), total), True
 
     async def page(
         self,
@@ -274,13 +312,17 @@ class Rows:
             {"key": key, "hash": body_hash, "id": letter, "partition": place[0], "offset": place[1]},
         )
 
-    async def _one(self, statement: sql.SQL | sql.Composed, values: Mapping[str, Any]) -> Row | None:
-        rows = await self._all(statement, values)
+    async def _one(
+        self, statement: sql.SQL | sql.Composed, values: Mapping[str, Any], *, prepare: bool | None = None
+    ) -> Row | None:
+        rows = await self._all(statement, values, prepare=prepare)
         return rows[0] if rows else None
 
-    async def _all(self, statement: sql.SQL | sql.Composed, values: Mapping[str, Any]) -> list[Row]:
+    async def _all(
+        self, statement: sql.SQL | sql.Composed, values: Mapping[str, Any], *, prepare: bool | None = None
+    ) -> list[Row]:
         async with self._side.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(statement, {**values, **self._who})
+            await cursor.execute(statement, {**values, **self._who}, prepare=prepare)
             return [in_utc(found) for found in await cursor.fetchall()]
 
 
@@ -347,16 +389,11 @@ def _flow_conditions(wanted: FlowFilter) -> tuple[sql.Composable, Row]:
     if wanted.parent_flow_id is not None:
         add(sql.SQL("parent_flow_id = %(parent)s"), "parent", wanted.parent_flow_id)
     if wanted.tag is not None:
-        add(sql.SQL("to_jsonb(flow_tags) ? %(tag)s"), "tag", wanted.tag)
-    if wanted.search is not None:
-        add(
-            sql.SQL(
-                "(flow_name ilike %(like)s or flow_description ilike %(like)s or to_jsonb(flow_tags) ? %(search)s)"
-            ),
-            "like",
-            f"%{_literally(wanted.search)}%",
-        )
-        values["search"] = wanted.search
+        add(sql.SQL("flow_tags ? %(tag)s"), "tag", wanted.tag)
+    if wanted.search:
+        add(sql.SQL("search_words @@ %(search)s::tsquery"), "search", wanted.search)
+    elif wanted.search is not None:
+        conditions.append(sql.SQL("false"))
     return sql.SQL(" and ").join(conditions), values
 
 
