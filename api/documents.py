@@ -407,7 +407,9 @@ class Progress(Document):
     percentage: float
     phases_completed: list[str]
     phases_remaining: list[str]
-    estimated_completion: datetime | None
+    estimated_completion: datetime | None = Field(
+        description="By the median of each phase that is left, in the last completed flows of the type; null unless processing."
+    )
 
 
 class Performance(Document):

@@ -16,6 +16,7 @@ from api.answers import Json, deleted, etag, not_modified
 from api.asking import DOOR, NO_BODY, Asking, Caller, OfFlow, command_id, command_of, no_body, submit
 from api.cursors import Cursor
 from api.documents import CommandParked, FlowDetail, FlowList, FlowMade, FlowStatusAnswer, History
+from api.expected import estimated_completion
 from api.openapi import DELETE_FLOW, NDJSON, answers, takes
 from api.parked import waits
 from api.problems import problem
@@ -260,7 +261,7 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
             "percentage": row["progress_percentage"],
             "phases_completed": done,
             "phases_remaining": [phase["name"] for phase in row["phases"] if phase["name"] not in done],
-            "estimated_completion": metadata.get("estimated_completion"),
+            "estimated_completion": await estimated_completion(asking, row),
         },
         "performance": {
             "total_execution_time_ms": performance.get("total_execution_time_ms", 0),

@@ -204,6 +204,10 @@ class Rows:
         rows = await self._all(statement.format(flows=flows, where=where, at=at, **parts), values)
         return rows, int(total["n"]) if total else 0
 
+    async def asked(self, statement: sql.SQL | sql.Composed, values: Row) -> list[Row]:
+        """The answer to a statement that names the tenant by %(client)s and %(engagement)s."""
+        return await self._all(statement, values)
+
     async def below(self, flow_id: UUID) -> list[Row]:
         """The rows of the flows under a flow, level by level, each level in the order of their making: 5,001 at most."""
         return await self._all(BELOW, {"flow_id": flow_id, "limit": MAX_BELOW + 1, "levels": MAX_LEVELS})

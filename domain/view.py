@@ -21,6 +21,9 @@ from domain.words import PhaseStatus, Status
 
 Json = dict[str, Any]
 
+FIELD_MAPPING = "field_mapping"
+KEPT_COLLABORATION, KEPT_PATTERNS = 100, 50
+
 RESULT_STATUS = {
     PhaseStatus.COMPLETED: "success",
     PhaseStatus.FAILED: "failed",
@@ -85,9 +88,9 @@ def row(flow: Flow, types: FlowTypes) -> Json:
         },
         "resource_usage": {p.name: p.resource_usage for p in flow.phases if p.resource_usage},
         "error_log": list(flow.errors),
-        "agent_collaboration_log": insights[-100:],
+        "agent_collaboration_log": collaboration(flow)[-KEPT_COLLABORATION:],
         "agent_insights": insights,
-        "learning_patterns": [],
+        "learning_patterns": learning_patterns(flow)[-KEPT_PATTERNS:],
         "memory_usage_metrics": _memory(flow),
         "phase_transitions": list(flow.transitions),
         "retry_count": flow.attempts_failed,
@@ -126,6 +129,33 @@ def row(flow: Flow, types: FlowTypes) -> Json:
         "phases": [phase_view(flow, phase, types) for phase in flow.phases],
         "input_request": input_request(flow),
     }
+
+
+def collaboration(flow: Flow) -> list[Json]:
+    """What agents did, in the order of the phases: `{timestamp, phase, ...}` and what they said of it."""
+    return [
+        {"timestamp": _iso(phase.completed_at), "phase": phase.name, **insight}
+        for phase in flow.phases
+        for insight in phase.agent_insights
+    ]
+
+
+def learning_patterns(flow: Flow) -> list[Json]:
+    """What others can learn from the flow, `{timestamp, type, data}`: of a field mapping that is done, each column that a
+    person named the target of."""
+    given = flow.known_inputs.get("mappings")
+    done = [phase for phase in flow.phases if phase.name == FIELD_MAPPING and phase.status is PhaseStatus.COMPLETED]
+    if not done or not isinstance(given, dict):
+        return []
+    return [
+        {
+            "timestamp": _iso(done[0].completed_at),
+            "type": FIELD_MAPPING,
+            "data": {"original_field": source, "mapped_field": target},
+        }
+        for source, target in given.items()
+        if isinstance(target, str)
+    ]
 
 
 def timers(flow: Flow) -> list[Json]:
@@ -295,8 +325,13 @@ def estimated_completion(flow: Flow, types: FlowTypes) -> str | None:
 
 
 def _memory(flow: Flow) -> Json:
-    peaks = [p.resource_usage["peak_memory_mb"] for p in flow.phases if "peak_memory_mb" in p.resource_usage]
-    return {"peak_memory_mb": max(peaks)} if peaks else {}
+    measured = [phase for phase in flow.phases if "peak_memory_mb" in phase.resource_usage]
+    if not measured:
+        return {}
+    return {
+        "peak_memory_mb": max(phase.resource_usage["peak_memory_mb"] for phase in measured),
+        "last_updated": max(filter(None, (_iso(phase.completed_at) for phase in measured)), default=None),
+    }
 
 
 def _iso(at: Any) -> str | None:
