@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from api import (
     back,
     dlq,
+    events,
     flow_types,
     flows,
     found,
@@ -41,6 +42,7 @@ from api.asking import Service
 from api.crowd import Crowd
 from api.door import Door
 from api.hurry import hurried
+from api.listening import Tail
 from api.service import KafkaCheck
 from api.watch import Watch
 from domain.errors import SettingsError
@@ -70,11 +72,15 @@ def create_app(config: ServiceConfig) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with write_side(config) as side:
             watch = Watch(side.pool, partial(connect, config.database_url, config.shard))
-            app.state.service = Service(side, watch)
+            tail = Tail(side.pool, config.shard)
+            watch.on_event = tail.wake
+            app.state.service = Service(side, watch, tail)
             await watch.start()
+            tail.start()
             try:
                 yield
             finally:
+                await tail.stop()
                 await watch.stop()
 
     app = FastAPI(
@@ -90,7 +96,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     routers = (
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
-        *(tree.router,),
+        *(tree.router, events.router),
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
         *(service.router, service.root),
@@ -176,6 +182,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.service.watch.close()
+        self._app.state.service.tail.close()
         await super().shutdown(sockets)
 
 

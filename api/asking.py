@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 
 from api.expected import Medians
+from api.listening import Tail
 from api.problems import field_errors
 from api.rows import Rows
 from api.watch import Watch
@@ -56,6 +57,7 @@ class Service:
 
     side: WriteSide
     watch: Watch
+    tail: Tail
     medians: Medians = field(default_factory=Medians)
 
 
