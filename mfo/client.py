@@ -48,9 +48,9 @@ DESCRIBE_WAIT_SECONDS = 20.0
 DOWNLOAD_TIMEOUT_SECONDS = 660.0
 # a report that waits for others to be made
 BUSY_PATIENCE_SECONDS = 60.0
-# a service that is being restarted, or whose database is, answers again after a moment
 # comments come every 15 seconds
 LISTENING_TIMEOUT = httpx.Timeout(10.0, read=40.0)
+# a service that is being restarted, or whose database is, answers again after a moment
 RETRY_AFTER_SECONDS = (0.2, 0.6, 1.5)
 
 

@@ -30,7 +30,7 @@ from projections.comparing import Editions, counted, differences, differing
 from projections.histories import Range, Some, Which, histories, ranges
 from projections.parked import park
 from projections.projection import ROW_ERRORS, Applied, Projection, about
-from projections.shadows import ensure, exists, former_of, indexed, make, serving, shadow_of, swap
+from projections.shadows import ensure, exists, former_of, indexed, make, serving, shadow_of, swap, there
 from projections.told import Told, from_store
 
 Json = dict[str, Any]
@@ -183,6 +183,7 @@ async def roll_back(config: ServiceConfig, name: str, *, said: Said = print) -> 
     began = monotonic()
     async with _working(config, name, said) as work:
         shadow, former = shadow_of(work.shard, name), former_of(work.shard, name)
+        await _returned(work)
         if not await exists(work.connection, former):
             raise NothingKept(f"no former tables of {name} are kept; a rebuild keeps those that it replaces")
         kept = sql.SQL("select version from {}.projections where name = %s").format(sql.Identifier(former))
@@ -243,9 +244,21 @@ async def _served_version(work: Work) -> int:
     return int(row[0]) if row is not None else work.projection.version
 
 
+async def _returned(work: Work) -> None:
+    """Give former tables their name back that a step back, broken off before its swap, has left as a shadow."""
+    shadow, former = shadow_of(work.shard, work.name), former_of(work.shard, work.name)
+    if await exists(work.connection, former) or not await exists(work.connection, shadow):
+        return
+    if not await there(work.connection, shadow, ["rebuild_parts"]):
+        await work.connection.execute(
+            sql.SQL("alter schema {} rename to {}").format(sql.Identifier(shadow), sql.Identifier(former))
+        )
+
+
 async def _prepared(work: Work, *, fresh: bool) -> bool:
     """Have a shadow to fill; True where it is one that was begun before."""
     schema = shadow_of(work.shard, work.name)
+    await _returned(work)
     if not fresh and await exists(work.connection, schema):
         kept = sql.SQL("select version, to_regclass(%s) is not null from {}.projections where name = %s").format(
             sql.Identifier(schema)

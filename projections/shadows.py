@@ -235,9 +235,9 @@ async def _viewed(connection: Connection, view: str, text: str, *, new: bool) ->
         await connection.execute(
             sql.SQL("create or replace view {} as {}").format(sql.Identifier(view), sql.SQL(text.rstrip("; \n")))
         )
-    except psycopg.errors.InvalidTableDefinition as error:
+    except (psycopg.errors.InvalidTableDefinition, psycopg.errors.UndefinedColumn) as error:
         raise RebuildImpossible(
-            f"the view {view} cannot become the new one, only further columns at its end can: {error}".strip()
+            f"the view {view} cannot become the new one, it may only get further columns at its end; drop it first: {error}".strip()
         ) from error
     if new:
         await _readable(connection, [view])

@@ -14,13 +14,15 @@ import psycopg
 import pytest
 
 from domain.commands import FailPhase
-from domain.errors import SettingsError
+from domain.errors import RebuildImpossible, SettingsError
 from eventstore.database import Connection
 from mfo.cli import run
 from projections.app import read_side
 from projections.consumer import Runner
 from projections.parked import retry
+from projections.rebuild import rebuild, roll_back
 from projections.shadows import ensure
+from projections.verifying import verify
 from tests.projections.conftest import House, config_for, house_of
 from tests.projections.test_flows import apply
 
@@ -151,3 +153,50 @@ async def test_a_name_that_is_taken_is_refused(
     with pytest.raises(SettingsError, match="inventory"):
         async with read_side(config_for(database_url, projection_modules=("taken_name",))):
             pass
+
+
+VERSIONED = """
+from projections.table import TableProjection
+
+PROJECTIONS = [
+    TableProjection(
+        "names", version={version},
+        table="create table names (flow_id uuid primary key, n int not null{more}); create view shown_names as select * from names;",
+        rows=lambda history: [{{"n": len(history), "name": history[0].fact.flow_name}}],
+    )
+]
+"""
+
+
+async def test_a_new_version_has_tables_of_its_own_shape(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, house: House, connection: Connection
+) -> None:
+    for version, more in ((1, ""), (2, ", name text not null")):
+        (tmp_path / f"names_{version}.py").write_text(VERSIONED.format(version=version, more=more))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    old, new = (config_for(database_url, projection_modules=(f"names_{version}",)) for version in (1, 2))
+    await house.begin("Berlin")
+    first = await rebuild(old, "names", said=str)
+    assert (first["state"], first["compared"]["unsettled"]) == ("done", 1)
+    await connection.execute("create role names_reader")
+    try:
+        await connection.execute("grant select on shown_names to names_reader")
+        report = await rebuild(new, "names", said=str)
+        assert (report["state"], report["version"], "compared" in report) == ("done", 2, False)
+        assert await house.all("select n, name from shown_names") == [(2, "Berlin")]
+        assert await house.one("select has_table_privilege('names_reader', 'shown_names', 'select')")
+        # the old program neither writes nor verifies, and puts its own tables back
+        with pytest.raises(RebuildImpossible, match="version 2"):
+            await verify(old, "names", said=str)
+        with pytest.raises(RebuildImpossible, match="version 1"):
+            await roll_back(new, "names", said=str)
+        await house.begin("Paris")
+        with pytest.raises(RebuildImpossible, match="columns at its end"):
+            await roll_back(old, "names", said=str)
+        await connection.execute("drop view shown_names")
+        assert (await roll_back(old, "names", said=str))["state"] == "done"
+        assert await house.one("select count(*) from names") == 2
+        assert (await verify(old, "names", said=str))["equal"]
+    finally:
+        await connection.execute("drop view if exists shown_names")
+        await connection.execute("drop role names_reader")
