@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 
 from api import (
     back,
+    diff,
     dlq,
     events,
     flow_types,
@@ -96,7 +97,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     routers = (
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
-        *(tree.router, events.router),
+        *(tree.router, events.router, diff.router),
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
         *(service.router, service.root),

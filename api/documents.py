@@ -348,7 +348,7 @@ class FlowSummary(Document):
     current_phase: str | None
     phases_completed: list[str]
     progress_percentage: float
-    next_action: NextAction
+    next_action: NextAction | None = Field(description="None in a list as of another time.")
     draining: bool
     parent_flow_id: UUID | None
     iteration_number: int
@@ -371,6 +371,7 @@ class FlowList(Document):
 class FlowDetail(FlowSummary):
     """Everything about a flow: its row in the read model. A value moved to an artifact is `{"$artifact", "size_bytes"}`."""
 
+    next_action: NextAction
     client_account_id: UUID
     engagement_id: UUID
     user_id: str

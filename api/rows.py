@@ -27,6 +27,7 @@ Row = dict[str, Any]
 
 STREAM_ROWS = 2000
 FLOWS = "crewai_flow_state_extensions"
+FLOW_INTERVALS = "flow_intervals"
 SUMMARY = (
     *("flow_id", "flow_type", "flow_version", "flow_name", "flow_description", "flow_tags", "flow_status"),
     *("current_phase", "phases_completed", "progress_percentage", "next_action", "draining", "parent_flow_id"),
@@ -144,23 +145,31 @@ class Rows:
 
         The plan is made anew each time: what is rare and what is common are found in different ways.
         """
+        return await self._listed(sql.Identifier(FLOWS), wanted, sort, limit, after)
+
+    async def _listed(
+        self,
+        flows: sql.Composable,
+        wanted: FlowFilter,
+        sort: str,
+        limit: int,
+        after: Cursor | None,
+        *,
+        at: datetime | None = None,
+    ) -> FlowPage:
         if wanted.search is not None:
             wanted = replace(wanted, search=await self._words(wanted.search))
         where, values = _flow_conditions(wanted)
+        values["at"] = at
         column = sql.Identifier(SORTS[sort.removeprefix("-")])
         order, beyond = (sql.SQL("desc"), sql.SQL("<")) if sort.startswith("-") else (sql.SQL("asc"), sql.SQL(">"))
-        total, is_estimate = await self._total(where, values)
+        total, is_estimate = await self._total(flows, where, values)
         page = where
         if after is not None:
             page = sql.SQL("{} and ({}, flow_id) {} (%(key)s, %(last)s)").format(where, column, beyond)
             values = {**values, "key": after.key, "last": after.id}
         statement = sql.SQL("select {} from {} where {} order by {} {}, flow_id {} limit %(limit)s").format(
-            sql.SQL(", ").join(sql.Identifier(name) for name in SUMMARY),
-            sql.Identifier(FLOWS),
-            page,
-            column,
-            order,
-            order,
+            sql.SQL(", ").join(sql.Identifier(name) for name in SUMMARY), flows, page, column, order, order
         )
         rows = await self._all(statement, {**values, "limit": limit + 1}, prepare=False)
         return FlowPage(rows, total, is_estimate)
@@ -170,9 +179,8 @@ class Rows:
         found = await self._one(TSQUERY, {"text": text})
         return str(found["words"] or "") if found else ""
 
-    async def _total(self, where: sql.Composable, values: Row) -> tuple[int, bool]:
+    async def _total(self, flows: sql.Composable, where: sql.Composable, values: Row) -> tuple[int, bool]:
         """How many flows there are, counted up to 10,000 and estimated beyond; and whether it is an estimate."""
-        flows = sql.Identifier(FLOWS)
         counting = sql.SQL("select count(*) as n from (select 1 from {} where {} limit {}) counted")
         found = await self._one(counting.format(flows, where, MOST_COUNTED + 1), values, prepare=False)
         total = int(found["n"]) if found else 0
@@ -183,6 +191,13 @@ class Rows:
         )
         expected = planned["QUERY PLAN"][0]["Plan"]["Plan Rows"] if planned else 0
         return max(int(expected), total), True
+
+    async def flows_then(
+        self, wanted: FlowFilter, at: datetime, sort: str, limit: int, after: Cursor | None
+    ) -> FlowPage:
+        """As `flows`, as of a time; `version`, `updated_at` and `updated_by` are those of the last change that a list shows,
+        `next_action` is none."""
+        return await self._listed(FLOWS_THEN, wanted, sort, limit, after, at=at)
 
     async def page(
         self,
@@ -332,6 +347,19 @@ class Rows:
 
 OF_TENANT_TEXT = "client_account_id = %(client)s and engagement_id = %(engagement)s"
 OF_TENANT = sql.SQL(OF_TENANT_TEXT)
+
+# a flow's name, words and family never change; the tenant stands in the inner conditions for the sake of the index
+FLOWS_THEN = sql.SQL(
+    """(
+    select i.flow_id, i.client_account_id, i.engagement_id, i.flow_type, i.flow_version, f.flow_name, f.flow_description,
+           f.flow_tags, i.flow_status, i.current_phase, i.phases_completed, i.progress_percentage, null as next_action,
+           i.draining, f.parent_flow_id, i.iteration_number, i.created_at, i.valid_from as updated_at, f.created_by,
+           i.updated_by, i.version, f.search_words
+    from {intervals} i join {flows} f on f.flow_id = i.flow_id
+    where i.client_account_id = %(client)s and i.engagement_id = %(engagement)s
+      and i.created_at <= %(at)s and i.valid_from <= %(at)s and i.valid_to > %(at)s
+    ) as flows_then"""
+).format(intervals=sql.Identifier(FLOW_INTERVALS), flows=sql.Identifier(FLOWS))
 
 # put together once: this is the statement that is run most
 ONE_FLOW = sql.SQL("select {} from {} where flow_id = %(flow_id)s and {}").format(

@@ -31,6 +31,7 @@ from eventstore.health import Parts, health_door
 from eventstore.service import ServiceConfig
 from projections.consumer import Runner
 from projections.field_mappings import FieldMappings
+from projections.flow_intervals import FlowIntervals
 from projections.flows import Flows
 from projections.inventory import Inventory
 from projections.metrics import ACTIVE, LAG_EVENTS, LAG_SECONDS, PARKED, RATE
@@ -71,6 +72,7 @@ def projections(
         Flows(types, partial(remember, connections, types)),
         Inventory(ArtifactStore(connections)),
         FieldMappings(ArtifactStore(connections)),
+        FlowIntervals(),
         *(each for module in extra for each in getattr(module, "PROJECTIONS", ())),
     )
     names = Counter(each.name for each in every)
