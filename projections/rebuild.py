@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,11 +27,11 @@ from eventstore.service import ServiceConfig
 from eventstore.store import tail
 from projections.app import read_side
 from projections.comparing import Editions, counted, differences, differing
-from projections.histories import Range, Some, Which, histories, ranges
-from projections.parked import park
-from projections.projection import ROW_ERRORS, Applied, Projection, about
+from projections.filling import fill, fill_here, retold
+from projections.histories import Some, Which, ranges
+from projections.projection import Applied, Projection, about
 from projections.shadows import ensure, exists, former_of, indexed, make, serving, shadow_of, swap, there
-from projections.told import Told, from_store
+from projections.told import from_store
 
 Json = dict[str, Any]
 Said = Callable[[str], None]
@@ -54,8 +54,6 @@ create table {schema}.rebuild_parts (
     n int primary key, first uuid not null, "end" uuid, flows int not null, events bigint, done_at timestamptz
 )
 """
-CLAIM = 'select n, first, "end" from rebuild_parts where done_at is null order by n limit 1 for update skip locked'
-FILLED = "update rebuild_parts set done_at = mfo_now(), events = %s where n = %s"
 HOW_FAR = """
 select coalesce(sum(flows), 0)::bigint, coalesce(sum(flows) filter (where done_at is not null), 0)::bigint,
        coalesce(sum(events), 0)::bigint, count(*) filter (where done_at is null)
@@ -334,65 +332,29 @@ async def _how_far(work: Work) -> int:
     return int(row[3])
 
 
-def fill_here(config: ServiceConfig, name: str, parent: int) -> None:
-    """Fill parts in a process of its own, for as long as the one that began it lives."""
-    asyncio.run(fill(config, name, alive=lambda: os.getppid() == parent))
-
-
-async def fill(config: ServiceConfig, name: str, *, alive: Callable[[], bool] = lambda: True) -> None:
-    """Tell part after part to the shadow until none is left; each with its note in one transaction."""
-    async with read_side(config) as (_, known):
-        projection = known[name]
-        path = f"{shadow_of(config.shard, name)},{config.shard}"
-        # a crash of the server forgets whole parts, with their notes
-        connection = await connect(config.database_url, path, synchronous_commit="off")
-        try:
-            while alive() and await _part(connection, projection):
-                pass
-        finally:
-            await connection.close()
-
-
-async def _part(connection: Connection, projection: Projection) -> bool:
-    async with connection.transaction():
-        row = await (await connection.execute(CLAIM)).fetchone()
-        if row is None:
-            return False
-        events = 0
-        async for batch in histories(connection, Range(row[1], row[2]), projection):
-            await retold(connection, projection, batch)
-            events += len(batch)
-        await connection.execute(FILLED, (events, row[0]))
-    return True
-
-
-async def retold(connection: Connection, projection: Projection, batch: Sequence[Told]) -> Applied:
-    """Tell a batch, in savepoints of the caller's transaction; flows that cannot be told are noted as set aside."""
-    applied = await told_once(connection, projection, batch)
-    if applied.parked:
-        await park(connection, projection.name, applied.parked)
-    return applied
-
-
-async def told_once(connection: Connection, projection: Projection, batch: Sequence[Told]) -> Applied:
-    """Tell a batch, in savepoints of the caller's transaction; flows that cannot be told are in the answer."""
-    try:
-        async with connection.transaction():
-            return await projection.apply(connection, batch)
-    except ROW_ERRORS:
-        projection.forget()
-    async with connection.transaction():
-        return await projection.apply(connection, batch, singly=True)
-
-
 async def _catch_up(work: Work) -> None:
     """Tell the log from where the shadow is until there is hardly anything left."""
-    while await _told(work) >= NEARLY:
-        pass
+    began, told = monotonic(), 0
+    while (count := await _told(work)) >= NEARLY:
+        told += count
+        left = await _left(work)
+        rate = told / max(monotonic() - began, 0.001)
+        if monotonic() - began > SAY_SECONDS:
+            text = f"{work.name}: {left} events are left to be told, {rate:.0f}/s"
+            await work.tell("catching_up", left / rate, text=text)
+
+
+async def _left(work: Work) -> int:
+    """How many events lie between the shadow and the end of the log."""
+    left = "select (select coalesce(max(notification_id), 0) from stored_events) - position from projections where name = %s"
+    row = await (await work.shadow.execute(left, (work.name,))).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def _told(work: Work, *, swapping: bool = False) -> int:
-    """Tell the next stretch of the log; answers how many events it had. `swapping`: all of it, in the caller's transaction."""
+    """Tell the next stretch of the log; answers how many events it had. `swapping`: all there is now, in the caller's
+    transaction; what comes later finds the new tables."""
     count = 0
     try:
         async with work.shadow.transaction():
@@ -401,7 +363,8 @@ async def _told(work: Work, *, swapping: bool = False) -> int:
             ).fetchone()
             assert row is not None
             position = int(row[0])
-            while events := await tail(work.shadow, position, TAIL_EVENTS):
+            end = position + await _left(work)
+            while position < end and (events := await tail(work.shadow, position, TAIL_EVENTS)):
                 told = [from_store(event) for event in events if about(work.projection, event.topic)]
                 applied = await retold(work.shadow, work.projection, told) if told else Applied()
                 count += len(events)

@@ -24,9 +24,10 @@ from eventstore.database import Connection, connect
 from eventstore.service import ServiceConfig
 from projections.app import read_side
 from projections.comparing import Difference, Editions, counted, differences, differing
+from projections.filling import told_once
 from projections.histories import Some, Which, histories, ranges
 from projections.projection import Projection, about
-from projections.rebuild import LAST, known_as, told_once
+from projections.rebuild import LAST, known_as
 from projections.shadows import ensure
 
 Json = dict[str, Any]
