@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 
 from api import (
     back,
+    deprecated,
     diff,
     dlq,
     events,
@@ -30,6 +31,7 @@ from api import (
     parked,
     pauses,
     problems,
+    repairs,
     report,
     schedules,
     service,
@@ -95,11 +97,14 @@ def create_app(config: ServiceConfig) -> FastAPI:
     )
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
     routers = (
+        # /flows/orphans stands before /flows/{flow_id}
+        repairs.router,
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
         *(tree.router, events.router, diff.router),
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
+        deprecated.router,
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}
