@@ -75,7 +75,7 @@ update projection_rebuilds set state = %s, report = %s, ended_at = mfo_now(), up
 where projection = %s
 """
 LAST = """
-select originator_id, notification_id, topic from stored_events
+select distinct originator_id, topic from stored_events
 where originator_id = any(%s) and notification_id > %s
 """
 
@@ -383,7 +383,11 @@ async def _told(work: Work, *, swapping: bool = False) -> int:
 async def _compare(work: Work) -> Comparison:
     """Hold the shadow against what serves, range by range, and again for those flows that were on their way."""
     editions = Editions(shadow_of(work.shard, work.name), work.shard, work.projection.tables)
-    found = Comparison()
+    found = Comparison(flows=work.filled[0])
+    if not await _mark(work):
+        # nothing has ever served
+        found.unsettled = found.flows
+        return found
     left = [part for part, _ in await ranges(work.connection, COMPARED_FLOWS)]
     suspects: set[UUID] = set()
 
@@ -399,7 +403,6 @@ async def _compare(work: Work) -> Comparison:
         await asyncio.gather(look(work.connection), look(other))
     finally:
         await other.close()
-    found.flows = work.filled[0]
     began = monotonic()
     while suspects:
         mark = await _mark(work)
@@ -432,7 +435,7 @@ async def _mark(work: Work) -> int:
 async def _told_after(work: Work, flow_ids: set[UUID], mark: int) -> set[UUID]:
     """Those of the flows to which something has happened that what serves may not have taken yet."""
     rows = await (await work.connection.execute(LAST, (list(flow_ids), mark))).fetchall()
-    return {row[0] for row in rows if about(work.projection, row[2])}
+    return {row[0] for row in rows if about(work.projection, row[1])}
 
 
 def _compared(comparison: Comparison) -> Json:

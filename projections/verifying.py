@@ -180,7 +180,7 @@ async def _part(connection: Connection, shard: str, projection: Projection, part
         later = {
             row[0]
             for row in await (await connection.execute(LAST, (list(suspects | untold.keys()), mark))).fetchall()
-            if about(projection, row[2])
+            if about(projection, row[1])
         }
         found.parked = (suspects | untold.keys()) & aside
         found.behind = (suspects & later) - aside
