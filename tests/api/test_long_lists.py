@@ -24,7 +24,7 @@ LOAD = """
 insert into flow_state_extensions_v1 (
     flow_id, flow_type, client_account_id, engagement_id, user_id, flow_name, flow_tags, flow_status, flow_configuration,
     flow_state, parent_flow_id, created_at, updated_at, created_by, updated_by, next_action, version, log_position)
-select uuid_in(md5(n::text)::cstring), case when n % 400 = 0 then 'finops' else 'discovery' end,
+select uuid_in(md5(n::text)::cstring), case when n % 401 = 0 then 'finops' else 'discovery' end,
        case when n % 4 = 0 then %(other)s else %(mine)s end, %(mine)s, 'u', 'flow ' || n,
        case when n % 301 = 0 then '["rare"]' else '["common"]' end::jsonb,
        case when n % 501 = 0 then 'failed' else 'completed' end, '{}', '{}',
