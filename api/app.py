@@ -15,7 +15,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api import (
+    audit,
     back,
+    compliance,
     deprecated,
     diff,
     dlq,
@@ -49,6 +51,7 @@ from api.listening import Tail
 from api.service import KafkaCheck
 from api.watch import Watch
 from domain.errors import SettingsError
+from eventstore.audit.notes import Notes
 from eventstore.database import connect
 from eventstore.service import ServiceConfig, write_side
 
@@ -77,7 +80,9 @@ def create_app(config: ServiceConfig) -> FastAPI:
             watch = Watch(side.pool, partial(connect, config.database_url, config.shard))
             tail = Tail(side.pool, config.shard)
             watch.on_event = tail.wake
-            app.state.service = Service(side, watch, tail)
+            notes = Notes(side.pool)
+            app.state.service = Service(side, watch, tail, notes)
+            notes.start()
             await watch.start()
             tail.start()
             try:
@@ -85,6 +90,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
             finally:
                 await tail.stop()
                 await watch.stop()
+                await notes.stop()
 
     app = FastAPI(
         title=TITLE,
@@ -105,6 +111,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
         deprecated.router,
+        *(audit.router, compliance.router),
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}

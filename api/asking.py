@@ -42,6 +42,7 @@ from domain.commands import (
     tenant_from,
 )
 from domain.errors import BodyInvalid, BodyNotJson, BodyTooLarge, FieldError, FlowNotFound, ParameterInvalid
+from eventstore.audit.notes import Notes
 from eventstore.committer import Answer
 from eventstore.service import WriteSide
 
@@ -58,6 +59,7 @@ class Service:
     side: WriteSide
     watch: Watch
     tail: Tail
+    notes: Notes
     medians: Medians = field(default_factory=Medians)
 
 
@@ -99,7 +101,7 @@ async def caller(request: Request) -> Caller:
     request.state.tenant = tenant
     service: Service = request.app.state.service
     agent = headers.get("user-agent")
-    return Caller(
+    asking = request.state.caller = Caller(
         tenant,
         request.state.correlation_id,
         request.client.host if request.client else None,
@@ -107,6 +109,7 @@ async def caller(request: Request) -> Caller:
         service,
         Rows(service.side, tenant),
     )
+    return asking
 
 
 def _text(headers: Headers, name: str) -> str | None:
