@@ -164,13 +164,14 @@ class Rows:
         values["at"] = at
         column = sql.Identifier(SORTS[sort.removeprefix("-")])
         order, beyond = (sql.SQL("desc"), sql.SQL("<")) if sort.startswith("-") else (sql.SQL("asc"), sql.SQL(">"))
-        total, is_estimate = await self._total(flows, where, values)
+        total, is_estimate, few = await self._total(flows, where, values)
         if total == 0:
             return FlowPage([], 0, is_estimate=False)
         page = where
-        if total <= FEW:
-            # the planner takes few for many, and walks the whole tenant in order: it is told to find them first
-            page = sql.SQL("flow_id = any(array(select flow_id from {} where {}))").format(flows, where)
+        if few is not None:
+            # the planner takes few for many, and walks the whole tenant in order; they are found already
+            page = sql.SQL("{} and flow_id = any(%(few)s)").format(where)
+            values = {**values, "few": few}
         if after is not None:
             page = sql.SQL("{} and ({}, flow_id) {} (%(key)s, %(last)s)").format(page, column, beyond)
             values = {**values, "key": after.key, "last": after.id}
@@ -185,19 +186,26 @@ class Rows:
         found = await self._one(TSQUERY, {"text": text})
         return str(found["words"] or "") if found else ""
 
-    async def _total(self, flows: sql.Composable, where: sql.Composable, values: Row) -> tuple[int, bool]:
-        """How many flows there are, counted up to 10,000 and estimated beyond; and whether it is an estimate."""
-        counting = sql.SQL("select count(*) as n from (select 1 from {} where {} limit {}) counted")
-        found = await self._one(counting.format(flows, where, MOST_COUNTED + 1), values, prepare=False)
-        total = int(found["n"]) if found else 0
+    async def _total(
+        self, flows: sql.Composable, where: sql.Composable, values: Row
+    ) -> tuple[int, bool, list[UUID] | None]:
+        """How many flows there are, counted up to 10,000 and estimated beyond; whether it is an estimate; and which, where
+        they are few."""
+        counting = sql.SQL(
+            "select count(*) as n, case when count(*) <= {} then array_agg(flow_id) end as few"
+            " from (select flow_id from {} where {} limit {}) counted"
+        ).format(FEW, flows, where, MOST_COUNTED + 1)
+        found = await self._one(counting, values, prepare=False)
+        assert found is not None
+        total = int(found["n"])
         if total <= MOST_COUNTED:
-            return total, False
+            return total, False, found["few"]
         planning = sql.SQL("explain (format json) select 1 from {} where {}").format(flows, where)
         # PostgreSQL knows how common a word is, but not how common a beginning
         for given in (values, {**values, "search": values.get("search", "").replace(":*", "")}):
             planned = await self._one(planning, given, prepare=False)
             total = max(int(planned["QUERY PLAN"][0]["Plan"]["Plan Rows"]) if planned else 0, total)
-        return total, True
+        return total, True, None
 
     async def flows_then(
         self, wanted: FlowFilter, at: datetime, sort: str, limit: int, after: Cursor | None
