@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from consumers.metrics import PAUSE_RULES_TRIPPED
@@ -17,6 +17,7 @@ from domain.events import TOPICS, FlowCreated, PhaseCompleted, PhaseFailed
 from domain.fleet.commands import TripPauseRule
 from domain.fleet.rules import trips
 from domain.fleet.subjects import PauseRule
+from domain.measures import tokens
 from domain.words import SYSTEM_USER
 from eventstore.codec import decode
 from eventstore.database import Connection
@@ -139,16 +140,6 @@ def _figures(event: Happened) -> dict[str, int]:
             return {"ended": 1, "tokens_used": tokens(used)}
         case _:
             return {}
-
-
-def tokens(used: Any) -> int:
-    """The sum of all `total_tokens` in a phase's resource usage, at any depth of objects."""
-    if not isinstance(used, dict):
-        return 0
-    own = used.get("total_tokens")
-    if isinstance(own, int) and not isinstance(own, bool):
-        return max(own, 0)
-    return sum(tokens(inner) for inner in used.values())
 
 
 def _envelope(rule: PauseRule) -> Envelope:

@@ -27,6 +27,7 @@ from eventstore.doctor import examine
 from eventstore.doctor.metrics import shown
 from eventstore.health import Parts, health_door
 from eventstore.service import ServiceConfig
+from projections.analytics import Analytics
 from projections.consumer import Runner
 from projections.field_mappings import FieldMappings
 from projections.flows import Flows
@@ -59,6 +60,7 @@ def projections(connections: AsyncConnectionPool[Connection], types: FlowTypes) 
         Flows(types, partial(remember, connections, types)),
         Inventory(ArtifactStore(connections)),
         FieldMappings(ArtifactStore(connections)),
+        Analytics(),
     )
     return {each.name: each for each in every}
 

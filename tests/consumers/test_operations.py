@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from consumers.operations import CHUNK, Pace, Runner
-from consumers.pause_rules import Watch, tokens
+from consumers.pause_rules import Watch
 from domain.commands import CreateOptions, PauseFlow, ResumeFlow
 from domain.fleet.commands import (
     ArmPauseRule,
@@ -459,11 +459,3 @@ async def test_a_quota_trips_with_the_flow_that_reaches_it_and_forgets_what_left
     assert (rule.state, rule.figures and rule.figures["flows_begun"]) == ("tripped", 3)
     await yard.house.side.operations.forget()
     assert await yard.house.one("select count(*) from pause_rule_counts") == 0
-
-
-def test_tokens_are_summed_wherever_they_stand() -> None:
-    assert (
-        tokens({"cpu_seconds": 1.5, "agents": {"total_tokens": 40, "calls": 2}, "total": {"x": {"total_tokens": 2}}})
-        == 42
-    )
-    assert tokens({"total_tokens": None, "inner": {"total_tokens": True}}) == 0
