@@ -102,7 +102,7 @@ async def list_flows(
     """The tenant's flows of every status but deleted, which show only with `status=deleted`."""
     wanted = FlowFilter(
         flow_types=known_types(asking, words(flow_type)),
-        statuses=_statuses(words(status)),
+        statuses=statuses_of(words(status)),
         created_after=aware(created_after),
         created_before=aware(created_before),
         parent_flow_id=parent_flow_id,
@@ -136,7 +136,8 @@ def known_types(asking: Caller, names: list[str] | None) -> list[str] | None:
     return found
 
 
-def _statuses(names: list[str] | None) -> list[str] | None:
+def statuses_of(names: list[str] | None) -> list[str] | None:
+    """The statuses that a list asks for, as they are called; raises ParameterInvalid for one that there is not."""
     if names is None:
         return None
     try:

@@ -60,3 +60,19 @@ create table analytics_sums_v1 (
     peaks numeric not null,
     primary key (client_account_id, engagement_id, span, kind, at, flow_type, flow_status, name)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+
+create view analytics_flows as select * from analytics_flows_v1;
+create view analytics_stays as select * from analytics_stays_v1;
+create view analytics_sums as select * from analytics_sums_v1;
+comment on view analytics_stays is 'From when to when each flow had which status; to_at is empty for the one that it has now';
+comment on view analytics_sums is 'What the flows made in each month, day and hour (UTC) add up to, by type, status and name';
+
+do $reader$
+begin
+    if exists (select from pg_roles where rolname = 'mfo_reader') then
+        grant select on analytics_flows, analytics_stays, analytics_sums to mfo_reader;
+    end if;
+exception when insufficient_privilege then
+    raise notice 'mfo_reader was given no rights: %', sqlerrm;
+end
+$reader$;
