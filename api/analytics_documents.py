@@ -195,3 +195,65 @@ class FlowPerformance(Document):
     learning_patterns_count: int
     iteration_number: int
     phases: list[PhasePerformance]
+
+
+class Gate(Document):
+    """What a flow cannot go on without: another flow, an answer, somebody who resumes it, or a start."""
+
+    flow_id: UUID
+    kind: Literal["dependency", "input", "pause", "start"]
+    other_flow_id: UUID | None = Field(description="The flow that it waits for.")
+    other_status: str | None = Field(description="How that one came to rest; null while it is under way.")
+    blocked: bool = Field(description="It does not open by itself: what it waits for came to another end.")
+    since: datetime | None
+    message: str
+
+
+class PortfolioFlow(Document):
+    """A flow that is not over, and when it should be."""
+
+    flow_id: UUID
+    flow_name: str
+    flow_type: str
+    status: FlowStatus
+    current_phase: str | None
+    progress_percentage: float
+    parent_flow_id: UUID | None
+    depends_on: list[UUID]
+    remaining_seconds: float = Field(description="Of its own phases, as they usually take.")
+    basis: Literal["history", "expected", "mixed"] = Field(
+        description="Medians of flows of the type that completed, or what the type says where there are fewer than five."
+    )
+    forecast_finish_at: datetime = Field(description="If every gate that waits for a person opened now.")
+    critical: bool
+
+
+class ForecastError(Document):
+    """How far forecasts of past flows of a type were off. Each of the last 50 that completed is forecast by the medians of the
+    (at most 100) flows that had ended when it began, at least five, and held against what it took."""
+
+    flow_type: str
+    past_flows: int = Field(description="How many completed flows the medians of now are of; 200 at most.")
+    tested_flows: int
+    median_error: float | None = Field(description="As a part of what a flow took; null: too few to test.")
+    p90_error: float | None
+    bias: float | None = Field(description="Above 0: flows took longer than was said.")
+
+
+class CriticalPath(Document):
+    """The flows, first to last, that decide when the last of all is done."""
+
+    flow_ids: list[UUID]
+    seconds: float
+    finish_at: datetime
+
+
+class Portfolio(Document):
+    """All flows of the tenant that are not over: what they wait for, and when they should be done."""
+
+    generated_at: datetime
+    flows: list[PortfolioFlow]
+    gates: list[Gate]
+    critical_path: CriticalPath | None
+    forecast_error: list[ForecastError]
+    truncated: bool = Field(description="There are more flows than `limit`; the oldest are shown.")

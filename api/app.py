@@ -28,6 +28,7 @@ from api import (
     operations,
     parked,
     pauses,
+    portfolio,
     problems,
     report,
     schedules,
@@ -90,7 +91,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
     routers = (
         # its /flows/analytics is not the id of a flow
-        *(analytics.router,),
+        *(analytics.router, portfolio.router),
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
         *(tree.router,),
