@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -68,8 +69,7 @@ async def flow_analytics(
     shown = {"window": _shown(window), "at": moment, "generated_at": asking.side.committer.now()}
     if moment is not None:
         return Json(shown | _stood(await told.stood(moment, window)))
-    rows = await told.figures(window)
-    step, days = await told.trend(window)
+    rows, (step, days) = await gather(told.figures(window), told.trend(window))
     return Json(shown | _whole(rows) | {"trend_step": step, "performance_trends": sums.trends(days)})
 
 
@@ -96,8 +96,7 @@ async def type_performance(
     window = Window(*_within(since, until), [found])
     await list_is_due(asking, ANALYTICS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
     told = Sums(asking.side, asking.tenant)
-    rows = await told.figures(window)
-    step, days = await told.trend(window)
+    rows, (step, days) = await gather(told.figures(window), told.trend(window))
     flows = sums.grouped(rows, "flow", lambda _: found).get(found, Figure())
     times = sums.durations(flows)
     return Json(

@@ -14,7 +14,7 @@ from psycopg.rows import dict_row
 
 from api.answers import in_utc
 from domain.commands import Tenant
-from domain.measures import Stretch, counted, cover, quantile
+from domain.measures import Stretch, cover, quantile, spread
 from domain.words import Status
 from eventstore.database import Connection
 from eventstore.service import WriteSide
@@ -31,13 +31,14 @@ SUMMED = ", ".join(
     f"sum({name})::text as {name}" if name in {"times", "peaks"} else f"sum({name})::bigint as {name}"
     for name in NUMBERS
 )
+COUNTED = ", ".join(f"(sum(n) filter (where flow_status = '{status}'))::bigint as {status}" for status in ENDED)
 SHARE = ", ".join(f"(x.s ->> {n})::numeric" for n in range(2, 2 + len(NUMBERS)))
 OF_TENANT = "client_account_id = %(client)s and engagement_id = %(engagement)s"
 NARROWED = (
     "(%(types)s::text[] is null or flow_type = any(%(types)s)) and"
     " (%(statuses)s::text[] is null or flow_status = any(%(statuses)s))"
 )
-# whole hours, days and months from the sums, what is left at both ends from the flows themselves
+# whole hours and longer stretches from the sums, what is left at both ends from the flows themselves
 FIGURES = f"""
 with parts as (
     select s.at, s.kind, s.flow_type, s.flow_status, s.name, {", ".join(f"s.{name}" for name in NUMBERS)}
@@ -53,7 +54,16 @@ with parts as (
         where {OF_TENANT} and created_at >= w.since and created_at < w.until and {NARROWED}) f
     cross join lateral jsonb_array_elements(f.shares) as x (s) where x.s ->> 0 = any(%(wanted)s)
 )
-select {{key}} kind, flow_type, flow_status, name, {SUMMED} from parts group by {{group}} kind, flow_type, flow_status, name
+"""
+# the status matters where flows are counted, and nowhere else
+BY_NAME = f"""
+{FIGURES}
+select kind, flow_type, case when kind in ('flow', 'error') then flow_status else '' end as flow_status, name, {SUMMED}
+from parts group by 1, 2, 3, 4
+"""
+BY_DATE = f"""
+{FIGURES}
+select date_trunc(%(step)s, at, 'UTC') as begin, flow_type, {SUMMED}, {COUNTED} from parts group by 1, 2 order by 1, 2
 """
 # how the flows stood at a time: what came to each status before, less what left it
 STOOD = f"""
@@ -123,11 +133,10 @@ class Sums:
 
     async def figures(self, window: Window, kinds: Sequence[str] = KINDS) -> list[Row]:
         """The figures of the flows in a window by kind, type, status and name."""
-        statement = FIGURES.format(key="", group="")
-        return await self._all(statement, _asked(window, cover(window.since, window.until), kinds))
+        return await self._all(BY_NAME, _asked(window, cover(window.since, window.until), kinds))
 
     async def trend(self, window: Window) -> tuple[str, list[Row]]:
-        """The step, `day` or `month` (for windows of more than 366 days), and the flows' figures by `begin` of each."""
+        """The step, `day` or `month` (for windows of more than 366 days), and the flows' figures by `begin` of each and type."""
         since, until = window.since, window.until
         # where nobody says since when, there may be very many days: as many as there are between the flows
         if since is None or until is None:
@@ -136,12 +145,9 @@ class Sums:
                 return "day", []
             since, until = since or first[0]["created_at"], until or last[0]["created_at"] + timedelta(microseconds=1)
         step = "day" if until - since <= timedelta(days=MOST_DAYS) else "month"
-        spans = ("day", "hour") if step == "day" else ("month", "day", "hour")
-        key = f"date_trunc('{step}', at, 'UTC')"
-        statement = FIGURES.format(key=f"{key} as begin,", group=f"{key},")
+        spans = ("day", "6 hours", "hour") if step == "day" else ("month", "day", "6 hours", "hour")
         stretches = cover(since, until, spans) if since < until else []
-        rows = await self._all(statement, _asked(window, stretches, ("flow",)))
-        return step, rows
+        return step, await self._all(BY_DATE, _asked(window, stretches, ("flow",)) | {"step": step})
 
     async def stood(self, at: datetime, window: Window) -> list[Row]:
         """How many flows had which type and status at a time."""
@@ -204,23 +210,24 @@ def rates(statuses: dict[str, int]) -> Row:
 
 def durations(figure: Figure) -> Row:
     """Seconds from begin to completion of the flows that completed."""
-    done = counted(figure.times)
+    done, (p50, p95) = spread(figure.times, 0.5, 0.95)
     return {
         "completed": done,
         "mean_seconds": seconds(figure.elapsed_ms / done) if done else None,
-        "p50_seconds": seconds(quantile(figure.times, 0.5)),
-        "p95_seconds": seconds(quantile(figure.times, 0.95)),
+        "p50_seconds": seconds(p50),
+        "p95_seconds": seconds(p95),
     }
 
 
 def resources(figure: Figure) -> Row:
     """What runs took: processor time, the peak of memory of a run, tokens of models."""
+    p50, p95, most = spread(figure.peaks, 0.5, 0.95, 1.0).values
     return {
         "cpu_seconds": round(figure.cpu_ms / 1000, 3),
         "cpu_seconds_per_flow": round(figure.cpu_ms / 1000 / figure.n, 3) if figure.n else None,
-        "p50_peak_memory_mb": _mb(quantile(figure.peaks, 0.5)),
-        "p95_peak_memory_mb": _mb(quantile(figure.peaks, 0.95)),
-        "max_peak_memory_mb": _mb(quantile(figure.peaks, 1.0)),
+        "p50_peak_memory_mb": _mb(p50),
+        "p95_peak_memory_mb": _mb(p95),
+        "max_peak_memory_mb": _mb(most),
         "tokens": figure.tokens,
     }
 
@@ -240,15 +247,15 @@ def phases(rows: Iterable[Row]) -> list[Row]:
 
 
 def _phase(flow_type: str, name: str, figure: Figure, whole_ms: int) -> Row:
-    done = figure.n
+    done, (p50, p95) = figure.n, spread(figure.times, 0.5, 0.95).values
     return {
         "flow_type": flow_type,
         "phase_name": name,
         "completed": done,
         "failed_attempts": figure.failed,
         "mean_work_seconds": seconds(figure.work_ms / done) if done else None,
-        "p50_work_seconds": seconds(quantile(figure.times, 0.5)),
-        "p95_work_seconds": seconds(quantile(figure.times, 0.95)),
+        "p50_work_seconds": seconds(p50),
+        "p95_work_seconds": seconds(p95),
         "mean_elapsed_seconds": seconds(figure.elapsed_ms / done) if done else None,
         "mean_waiting_seconds": seconds(max(figure.elapsed_ms - figure.work_ms, 0) / done) if done else None,
         "elapsed_seconds": round(figure.elapsed_ms / 1000, 3),
@@ -291,19 +298,21 @@ def transitions(rows: Iterable[Row]) -> list[Row]:
 
 def trends(rows: Iterable[Row]) -> list[Row]:
     """The figures of the flows made on each day (or in each month), oldest first."""
-    found = grouped(rows, "flow", lambda row: (row["begin"], row["flow_type"]))
-    return [
-        {
-            "date": begin.astimezone(UTC).date(),
-            "flow_type": flow_type,
-            "total_flows": figure.n,
-            "completed": figure.statuses.get(Status.COMPLETED, 0),
-            "failed": figure.statuses.get(Status.FAILED, 0),
-            "success_rate": rates(figure.statuses)["success_rate"],
-            "average_duration_seconds": durations(figure)["mean_seconds"],
-            "p95_duration_seconds": durations(figure)["p95_seconds"],
-            "cpu_seconds": round(figure.cpu_ms / 1000, 3),
-            "p95_peak_memory_mb": _mb(quantile(figure.peaks, 0.95)),
-        }
-        for (begin, flow_type), figure in sorted(found.items())
-    ]
+    return [_trend(row) for row in rows]
+
+
+def _trend(row: Row) -> Row:
+    statuses = {status: row[status] or 0 for status in map(str, ENDED)}
+    done, (p95,) = spread(row["times"], 0.95)
+    return {
+        "date": row["begin"].astimezone(UTC).date(),
+        "flow_type": row["flow_type"],
+        "total_flows": row["n"],
+        "completed": statuses[Status.COMPLETED],
+        "failed": statuses[Status.FAILED],
+        "success_rate": rates(statuses)["success_rate"],
+        "average_duration_seconds": seconds(row["elapsed_ms"] / done) if done else None,
+        "p95_duration_seconds": seconds(p95),
+        "cpu_seconds": round(row["cpu_ms"] / 1000, 3),
+        "p95_peak_memory_mb": _mb(quantile(row["peaks"], 0.95)),
+    }

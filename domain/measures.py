@@ -19,7 +19,18 @@ LAST_SLOT = 160
 ERROR = 2 ** (1 / (2 * SLOTS_PER_DOUBLING)) - 1
 """How far a value that is read back may be off, as a part of it; values below 1 are read back as 0."""
 
-SPANS = ("month", "day", "hour")
+EMPTY = "0" * DIGITS
+
+LENGTHS = {
+    "30 days": timedelta(days=30),
+    "5 days": timedelta(days=5),
+    "day": timedelta(days=1),
+    "6 hours": timedelta(hours=6),
+    "hour": timedelta(hours=1),
+}
+"""How long the stretches are that sums are kept for, each a whole number of times the next one, counted from 1970 (UTC)."""
+SPANS = ("month", *LENGTHS)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def held(value: float) -> int:
@@ -28,30 +39,48 @@ def held(value: float) -> int:
     return int(10 ** (DIGITS * slot))
 
 
-def slots(histogram: int) -> Iterator[tuple[int, int]]:
-    """The slots that hold something, the lowest first, and how much."""
-    slot, whole = 0, 10**DIGITS
-    while histogram:
-        histogram, count = divmod(histogram, whole)
-        if count:
-            yield slot, count
-        slot += 1
+def slots(histogram: int | str) -> Iterator[tuple[int, int]]:
+    """The slots that hold something, the lowest first, and how much; a histogram may be given by its decimal digits."""
+    text = str(histogram)
+    # most of them are empty, those below the smallest value all of them
+    first = (len(text) - len(text.rstrip("0"))) // DIGITS
+    for slot in range(first, -(-len(text) // DIGITS)):
+        end = len(text) - slot * DIGITS
+        count = text[max(end - DIGITS, 0) : end]
+        if count not in {EMPTY, "0"}:
+            yield slot, int(count)
 
 
-def counted(histogram: int) -> int:
-    """How many values it holds."""
-    return sum(count for _, count in slots(histogram))
+class Spread(NamedTuple):
+    """How many values a histogram holds, and the values that the wanted parts (0 to 1) of them do not exceed, to within ERROR;
+    none of an empty histogram."""
+
+    held: int
+    values: tuple[float | None, ...]
 
 
-def quantile(histogram: int, part: float) -> float | None:
-    """The value that `part` (0 to 1) of the values do not exceed, to within ERROR; none of an empty histogram."""
+def spread(histogram: int | str, *parts: float) -> Spread:
+    """What a histogram holds, read in one go; `parts` in rising order."""
     filled = list(slots(histogram))
-    left = ceil(part * sum(count for _, count in filled))
-    for slot, count in filled:
-        left -= count
-        if left <= 0:
-            return 0.0 if slot == 0 else 2 ** ((slot - 0.5) / SLOTS_PER_DOUBLING)
-    return None
+    count = sum(n for _, n in filled)
+    wanted = [ceil(part * count) for part in parts]
+    values: list[float | None] = []
+    reached = 0
+    for slot, n in filled:
+        reached += n
+        while len(values) < len(wanted) and reached >= wanted[len(values)]:
+            values.append(0.0 if slot == 0 else 2 ** ((slot - 0.5) / SLOTS_PER_DOUBLING))
+    return Spread(count, tuple(values) if filled else (None,) * len(parts))
+
+
+def quantile(histogram: int | str, part: float) -> float | None:
+    """The value that `part` (0 to 1) of the values do not exceed; see Spread."""
+    return spread(histogram, part).values[0]
+
+
+def counted(histogram: int | str) -> int:
+    """How many values it holds."""
+    return spread(histogram).held
 
 
 def tokens(used: Any) -> int:
@@ -65,7 +94,7 @@ def tokens(used: Any) -> int:
 
 
 class Stretch(NamedTuple):
-    """A part of a window, its end not included. `span` says whose sums hold it; none: it is less than an hour of its own."""
+    """A part of a window, its end not included. `span` says whose sums hold it; none: it is less than an hour."""
 
     span: str | None
     since: datetime | None
@@ -73,25 +102,26 @@ class Stretch(NamedTuple):
 
 
 def begin_of(at: datetime, span: str) -> datetime:
-    """When the month, day or hour (UTC) began in which this is."""
-    at = at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    if span != "hour":
-        at = at.replace(hour=0)
-    return at.replace(day=1) if span == "month" else at
+    """When the stretch began in which this is."""
+    if span == "month":
+        return at.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    length = LENGTHS[span]
+    return EPOCH + (at - EPOCH) // length * length
 
 
 def end_of(at: datetime, span: str) -> datetime:
-    """The first begin of a month, day or hour that is not before this."""
+    """The first begin of a stretch that is not before this."""
     begin = begin_of(at, span)
     if begin == at:
         return begin
-    if span == "month":
-        return begin_of(begin + timedelta(days=31), span)
-    return begin + (timedelta(hours=1) if span == "hour" else timedelta(days=1))
+    return begin_of(begin + timedelta(days=31), span) if span == "month" else begin + LENGTHS[span]
 
 
-def cover(since: datetime | None, until: datetime | None, spans: tuple[str, ...] = SPANS) -> list[Stretch]:
-    """The stretches that a window is made of, as few as there can be; without an end it goes on for ever."""
+def cover(since: datetime | None, until: datetime | None, spans: tuple[str, ...] = tuple(LENGTHS)) -> list[Stretch]:
+    """The stretches that a window is made of, as few as there can be; without an end it goes on for ever.
+
+    Each of `spans` must be made of whole ones of the next.
+    """
     if not spans:
         return [Stretch(None, since, until)]
     span, *finer = spans

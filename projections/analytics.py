@@ -1,4 +1,4 @@
-"""What flows add up to: a contribution for each flow, and the sums of them by month, day and hour, type and status.
+"""What flows add up to: a contribution for each flow, and the sums of them by stretch of time, type and status.
 
 What a flow contributes is a row of its own, guarded by version; sums change by the difference between what it contributed and
 what it does now. So an event that comes again changes nothing, and a history told anew changes only what is different.
@@ -12,14 +12,14 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import structlog
 
-from domain.measures import SPANS, begin_of
+from domain.measures import EPOCH, SPANS, begin_of
 from eventstore.codec import decode
 from eventstore.database import Connection
 from eventstore.store import LOAD
@@ -34,7 +34,6 @@ NAME = "analytics"
 VERSION = 1
 LOAD_AT_ONCE = 200
 LOCK_CLASS = 5
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NET = "net"
 ONE: Numbers = [1, *[0] * (len(NUMBERS) - 1)]
 

@@ -1,4 +1,4 @@
--- Analytics: what each flow contributes to the figures of its tenant, and the sums of that by month, day and hour.
+-- Analytics: what each flow contributes to the figures of its tenant, and the sums of that over stretches of time.
 
 -- one row a flow; `shares` is what it adds to the sums of the time at which it was made, `stays` since when it had which status
 create table analytics_flows_v1 (
@@ -39,12 +39,12 @@ create index analytics_stays_v1_from_idx on analytics_stays_v1 (client_account_i
 create index analytics_stays_v1_to_idx on analytics_stays_v1 (client_account_id, engagement_id, to_at)
     where to_at is not null;
 
--- sums of `shares` over the flows made in a month, day or hour (UTC) that begins at `at`; of the kind `net`: how many more flows
+-- sums of `shares` over the flows made in the stretch of time (UTC) that begins at `at`; of the kind `net`: how many more flows
 -- came to the status than left it then. `times` and `peaks` are histograms: 10^(12 x slot) for each measured value, summed.
 create table analytics_sums_v1 (
     client_account_id uuid not null,
     engagement_id uuid not null,
-    span text not null check (span in ('month', 'day', 'hour')),
+    span text not null check (span in ('month', '30 days', '5 days', 'day', '6 hours', 'hour')),
     kind text not null,
     at timestamptz not null,
     flow_type text not null,
@@ -65,7 +65,7 @@ create view analytics_flows as select * from analytics_flows_v1;
 create view analytics_stays as select * from analytics_stays_v1;
 create view analytics_sums as select * from analytics_sums_v1;
 comment on view analytics_stays is 'From when to when each flow had which status; to_at is empty for the one that it has now';
-comment on view analytics_sums is 'What the flows made in each month, day and hour (UTC) add up to, by type, status and name';
+comment on view analytics_sums is 'What the flows made in each hour, 6 hours, day, 5 days, 30 days and month (UTC) add up to, by type, status and name';
 
 do $reader$
 begin

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.measures import ERROR, Stretch, begin_of, counted, cover, end_of, held, quantile, slots, tokens
+from domain.measures import ERROR, Stretch, begin_of, counted, cover, end_of, held, quantile, slots, spread, tokens
 
 
 def at(text: str) -> datetime:
@@ -24,12 +24,13 @@ def test_a_quantile_is_off_by_no_more_than_the_error(values: list[int], part: fl
     found = quantile(histogram, part)
     assert found is not None
     assert abs(found - exact) <= exact * ERROR * 1.0001
-    assert counted(histogram) == len(values)
+    assert counted(histogram) == counted(str(histogram)) == len(values)
 
 
 def test_histograms_are_taken_from_each_other_as_they_are_added() -> None:
     assert list(slots(held(1) + 2 * held(700) + held(9) - held(9))) == [(1, 1), (38, 2)]
     assert quantile(0, 0.5) is None
+    assert spread(held(1) + 99 * held(0), 0.5, 0.99, 1.0) == (100, (0.0, 0.0, quantile(held(1), 1.0)))
     assert quantile(held(0.2) + held(0), 0.95) == 0.0
     assert held(2**90) == held(2**41)
 
@@ -45,29 +46,35 @@ def test_tokens_are_summed_wherever_they_stand() -> None:
     ("span", "begin", "end"),
     [
         ("hour", "2026-01-31T13:00", "2026-01-31T14:00"),
+        ("6 hours", "2026-01-31T12:00", "2026-01-31T18:00"),
         ("day", "2026-01-31T00:00", "2026-02-01T00:00"),
+        ("5 days", "2026-01-27T00:00", "2026-02-01T00:00"),
+        ("30 days", "2026-01-07T00:00", "2026-02-06T00:00"),
         ("month", "2026-01-01T00:00", "2026-02-01T00:00"),
     ],
 )
-def test_a_time_lies_in_an_hour_a_day_and_a_month(span: str, begin: str, end: str) -> None:
+def test_a_time_lies_in_stretches_of_each_length(span: str, begin: str, end: str) -> None:
     moment = at("2026-01-31T13:05:06").astimezone(timezone(timedelta(hours=5)))
     assert (begin_of(moment, span), end_of(moment, span)) == (at(begin), at(end))
     assert end_of(at(begin), span) == at(begin)
 
 
 def test_a_window_is_covered_by_as_few_stretches_as_there_can_be() -> None:
-    assert cover(at("2026-01-30T22:30"), at("2026-04-02T01:15")) == [
-        Stretch(None, at("2026-01-30T22:30"), at("2026-01-30T23:00")),
-        Stretch("hour", at("2026-01-30T23:00"), at("2026-01-31T00:00")),
-        Stretch("day", at("2026-01-31T00:00"), at("2026-02-01T00:00")),
-        Stretch("month", at("2026-02-01T00:00"), at("2026-04-01T00:00")),
-        Stretch("day", at("2026-04-01T00:00"), at("2026-04-02T00:00")),
-        Stretch("hour", at("2026-04-02T00:00"), at("2026-04-02T01:00")),
-        Stretch(None, at("2026-04-02T01:00"), at("2026-04-02T01:15")),
-    ]
-    assert cover(None, None) == [Stretch("month", None, None)]
-    assert cover(at("2026-01-30T22:10"), at("2026-01-30T22:30")) == [
-        Stretch(None, at("2026-01-30T22:10"), at("2026-01-30T22:30"))
+    found = cover(at("2026-01-30T22:30"), at("2026-04-04T07:15"))
+    coarse = ["day", "5 days", "30 days", "5 days", "day"]
+    assert [each.span for each in found] == [None, "hour", *coarse, "6 hours", "hour", None]
+    assert found[0] == Stretch(None, at("2026-01-30T22:30"), at("2026-01-30T23:00"))
+    assert found[4] == Stretch("30 days", at("2026-02-06T00:00"), at("2026-03-08T00:00"))
+    assert found[-1] == Stretch(None, at("2026-04-04T07:00"), at("2026-04-04T07:15"))
+    assert cover(None, None) == [Stretch("30 days", None, None)]
+    within = Stretch(None, at("2026-01-30T22:10"), at("2026-01-30T22:30"))
+    assert cover(within.since, within.until) == [within]
+
+
+def test_months_are_made_of_days() -> None:
+    assert cover(at("2026-01-30T00:00"), at("2026-03-01T00:00"), ("month", "day")) == [
+        Stretch("day", at("2026-01-30T00:00"), at("2026-02-01T00:00")),
+        Stretch("month", at("2026-02-01T00:00"), at("2026-03-01T00:00")),
     ]
 
 

@@ -30,10 +30,13 @@ SUMS = (
 )
 # the sums as they follow from the rows of the flows
 FROM_FLOWS = """
-select s.span, x.s ->> 0, date_trunc(s.span, f.created_at, 'UTC'), f.flow_type, f.flow_status, x.s ->> 1,
+select s.span, x.s ->> 0, case when s.length is null then date_trunc('month', f.created_at, 'UTC')
+       else date_bin(s.length, f.created_at, 'epoch') end, f.flow_type, f.flow_status, x.s ->> 1,
        sum((x.s ->> 2)::bigint), sum((x.s ->> 3)::bigint), sum((x.s ->> 4)::bigint), sum((x.s ->> 5)::bigint),
        sum((x.s ->> 6)::bigint), sum((x.s ->> 7)::bigint), sum((x.s ->> 8)::numeric), sum((x.s ->> 9)::numeric)
-from analytics_flows_v1 f, jsonb_array_elements(f.shares) as x (s), unnest(array['month', 'day', 'hour']) as s (span)
+from analytics_flows_v1 f, jsonb_array_elements(f.shares) as x (s),
+     unnest(array['month', '30 days', '5 days', 'day', '6 hours', 'hour'],
+            array[null, '30 days', '5 days', '1 day', '6 hours', '1 hour']::interval[]) as s (span, length)
 group by 1, 2, 3, 4, 5, 6 order by 1, 2, 3, 4, 5, 6
 """
 STANDING = """
