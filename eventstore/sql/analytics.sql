@@ -61,6 +61,9 @@ create table analytics_sums_v1 (
     primary key (client_account_id, engagement_id, span, kind, at, flow_type, flow_status, name)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 
+-- what rules count that watch how long runs take
+alter table pause_rule_counts add column slow_runs int not null default 0;
+
 create view analytics_flows as select * from analytics_flows_v1;
 create view analytics_stays as select * from analytics_stays_v1;
 create view analytics_sums as select * from analytics_sums_v1;
