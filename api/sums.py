@@ -38,7 +38,8 @@ NARROWED = (
     "(%(types)s::text[] is null or flow_type = any(%(types)s)) and"
     " (%(statuses)s::text[] is null or flow_status = any(%(statuses)s))"
 )
-# whole hours and longer stretches from the sums, what is left at both ends from the flows themselves
+# whole hours and longer stretches from the sums, what is left at both ends from the flows themselves;
+# `offset 0` keeps each stretch a search of its own, where one join over all of them would read the whole table
 FIGURES = f"""
 with parts as (
     select s.at, s.kind, s.flow_type, s.flow_status, s.name, {", ".join(f"s.{name}" for name in NUMBERS)}
@@ -46,12 +47,12 @@ with parts as (
          as w (span, kind, since, until)
     cross join lateral (select * from analytics_sums
         where {OF_TENANT} and span = w.span and kind = w.kind
-          and at >= coalesce(w.since, '-infinity') and at < coalesce(w.until, 'infinity') and {NARROWED}) s
+          and at >= coalesce(w.since, '-infinity') and at < coalesce(w.until, 'infinity') and {NARROWED} offset 0) s
     union all
     select f.created_at, x.s ->> 0, f.flow_type, f.flow_status, x.s ->> 1, {SHARE}
     from unnest(%(from_ends)s::timestamptz[], %(to_ends)s::timestamptz[]) as w (since, until)
     cross join lateral (select * from analytics_flows
-        where {OF_TENANT} and created_at >= w.since and created_at < w.until and {NARROWED}) f
+        where {OF_TENANT} and created_at >= w.since and created_at < w.until and {NARROWED} offset 0) f
     cross join lateral jsonb_array_elements(f.shares) as x (s) where x.s ->> 0 = any(%(wanted)s)
 )
 """
@@ -72,7 +73,7 @@ with parts as (
     from unnest(%(spans)s::text[], %(since)s::timestamptz[], %(until)s::timestamptz[]) as w (span, since, until)
     cross join lateral (select * from analytics_sums
         where {OF_TENANT} and span = w.span and kind = 'net'
-          and at >= coalesce(w.since, '-infinity') and at < w.until and {NARROWED}) s
+          and at >= coalesce(w.since, '-infinity') and at < w.until and {NARROWED} offset 0) s
     union all
     select s.flow_type, s.flow_status, s.n
     from unnest(%(from_ends)s::timestamptz[], %(to_ends)s::timestamptz[]) as w (since, until)
@@ -82,6 +83,7 @@ with parts as (
         union all
         select flow_type, flow_status, -1 from analytics_stays
         where {OF_TENANT} and to_at >= w.since and to_at < w.until and {NARROWED}
+        offset 0
     ) s
 )
 select flow_type, flow_status, sum(n)::bigint as n from parts group by 1, 2 having sum(n) <> 0
