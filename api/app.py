@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from api import (
     analytics,
     back,
+    diff,
     dlq,
     flow_types,
     flows,
@@ -94,7 +95,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
         *(analytics.router, portfolio.router),
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
-        *(tree.router,),
+        *(tree.router, diff.router),
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
         *(service.router, service.root),

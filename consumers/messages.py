@@ -22,7 +22,7 @@ MAX_ID = 255
 MAX_FIELD = 200
 ATTRIBUTES = (
     *("specversion", "id", "source", "type", "subject", "clientaccountid", "engagementid", "userid"),
-    *("correlationid", "causationid", "expectedversion", "replyto"),
+    *("correlationid", "causationid", "expectedversion", "replyto", "traceparent"),
 )
 
 AnyCommand = Command | ScheduleCommand | FleetCommand
@@ -113,6 +113,7 @@ def read(
         causation_id=attributes.get("causationid"),
         source="kafka",
         expected_version=_expected_version(attributes.get("expectedversion")),
+        traceparent=attributes.get("traceparent"),
     )
     return Incoming(command, envelope, _reply_topic(attributes.get("replyto"), reply_topic, allowed_reply_topics))
 

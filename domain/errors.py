@@ -29,7 +29,7 @@ MfoError
 │   └── UploadInvalid · UploadTooLarge · ImportOptionsInvalid
 ├── NotHere                 there is nothing under that name for this tenant
 │   ├── ImportNotFound · ArtifactNotFound · IterationNotFound · RouteNotFound
-│   ├── ImportNotFound · ArtifactNotFound · CheckpointNotFound · RouteNotFound
+│   ├── ImportNotFound · ArtifactNotFound · CheckpointNotFound · RouteNotFound · FlowNotBegun
 ├── MethodNotAllowed · OperatorOnly
 ├── Unavailable             not now; try again
 │   ├── StoreUnavailable · StoreBusy · Overloaded · ReadModelBehind
@@ -577,6 +577,12 @@ class ImportNotFound(NotHere):
     """There is no import with this id."""
 
     code = "import_not_found"
+
+
+class FlowNotBegun(NotHere):
+    """The flow had not begun then; ask for a later time."""
+
+    code = "flow_not_begun"
 
 
 class IterationNotFound(NotHere):

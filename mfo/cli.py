@@ -30,7 +30,9 @@ from mfo.commands import (
     notifications,
     operations,
     parked,
+    past,
     pauses,
+    replay,
     reports,
     schedules,
     services,
@@ -65,7 +67,7 @@ app.command()(data.sample)
 app.add_typer(flow_types.app, name="flow-types")
 app.add_typer(targets.app, name="target")
 flow_types.app.command("performance")(analytics.type_performance)
-for verb in (*reports.VERBS, *back.VERBS, *analytics.VERBS):
+for verb in (*reports.VERBS, *back.VERBS, *past.VERBS, *analytics.VERBS):
     flows.app.command()(verb)
 app.add_typer(flows.app, name="flow")
 app.command()(analytics.portfolio)
@@ -73,6 +75,7 @@ app.add_typer(inputs.app, name="inputs")
 app.add_typer(parked.app, name="parked")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(audit.app, name="audit")
+app.command()(replay.replay)
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(notifications.app, name="notifications")

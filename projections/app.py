@@ -30,6 +30,7 @@ from eventstore.service import ServiceConfig
 from projections.analytics import Analytics
 from projections.consumer import Runner
 from projections.field_mappings import FieldMappings
+from projections.flow_intervals import FlowIntervals
 from projections.flows import Flows
 from projections.inventory import Inventory
 from projections.metrics import ACTIVE, LAG_EVENTS, LAG_SECONDS, PARKED, RATE
@@ -61,6 +62,7 @@ def projections(connections: AsyncConnectionPool[Connection], types: FlowTypes) 
         Inventory(ArtifactStore(connections)),
         FieldMappings(ArtifactStore(connections)),
         Analytics(),
+        FlowIntervals(),
     )
     return {each.name: each for each in every}
 
