@@ -7,8 +7,9 @@ a value read back is at most 9.1 % off.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from math import ceil, floor, log2
 from typing import Any, NamedTuple
 
@@ -18,8 +19,6 @@ LAST_SLOT = 160
 """2^40: milliseconds of 34 years."""
 ERROR = 2 ** (1 / (2 * SLOTS_PER_DOUBLING)) - 1
 """How far a value that is read back may be off, as a part of it; values below 1 are read back as 0."""
-
-EMPTY = "0" * DIGITS
 
 LENGTHS = {
     "30 days": timedelta(days=30),
@@ -39,18 +38,6 @@ def held(value: float) -> int:
     return int(10 ** (DIGITS * slot))
 
 
-def slots(histogram: int | str) -> Iterator[tuple[int, int]]:
-    """The slots that hold something, the lowest first, and how much; a histogram may be given by its decimal digits."""
-    text = str(histogram)
-    # most of them are empty, those below the smallest value all of them
-    first = (len(text) - len(text.rstrip("0"))) // DIGITS
-    for slot in range(first, -(-len(text) // DIGITS)):
-        end = len(text) - slot * DIGITS
-        count = text[max(end - DIGITS, 0) : end]
-        if count not in {EMPTY, "0"}:
-            yield slot, int(count)
-
-
 class Spread(NamedTuple):
     """How many values a histogram holds, and the values that the wanted parts (0 to 1) of them do not exceed, to within ERROR;
     none of an empty histogram."""
@@ -60,17 +47,21 @@ class Spread(NamedTuple):
 
 
 def spread(histogram: int | str, *parts: float) -> Spread:
-    """What a histogram holds, read in one go; `parts` in rising order."""
-    filled = list(slots(histogram))
-    count = sum(n for _, n in filled)
-    wanted = [ceil(part * count) for part in parts]
-    values: list[float | None] = []
-    reached = 0
-    for slot, n in filled:
-        reached += n
-        while len(values) < len(wanted) and reached >= wanted[len(values)]:
-            values.append(0.0 if slot == 0 else 2 ** ((slot - 0.5) / SLOTS_PER_DOUBLING))
-    return Spread(count, tuple(values) if filled else (None,) * len(parts))
+    """What a histogram holds, read in one go; it may be given by its decimal digits."""
+    text = str(histogram)
+    # the slots below the smallest value are empty
+    first = (len(text) - len(text.rstrip("0"))) // DIGITS
+    last = -(-len(text) // DIGITS)
+    text = text.zfill(last * DIGITS)
+    held_up_to = list(accumulate(int(text[(last - n - 1) * DIGITS : (last - n) * DIGITS]) for n in range(first, last)))
+    count = held_up_to[-1] if held_up_to else 0
+    if not count:
+        return Spread(0, (None,) * len(parts))
+    return Spread(count, tuple(_value(first + bisect_left(held_up_to, ceil(part * count))) for part in parts))
+
+
+def _value(slot: int) -> float:
+    return 0.0 if slot == 0 else 2 ** ((slot - 0.5) / SLOTS_PER_DOUBLING)
 
 
 def quantile(histogram: int | str, part: float) -> float | None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.measures import ERROR, Stretch, begin_of, counted, cover, end_of, held, quantile, slots, spread, tokens
+from domain.measures import DIGITS, ERROR, Stretch, begin_of, counted, cover, end_of, held, quantile, spread, tokens
 
 
 def at(text: str) -> datetime:
@@ -28,7 +28,7 @@ def test_a_quantile_is_off_by_no_more_than_the_error(values: list[int], part: fl
 
 
 def test_histograms_are_taken_from_each_other_as_they_are_added() -> None:
-    assert list(slots(held(1) + 2 * held(700) + held(9) - held(9))) == [(1, 1), (38, 2)]
+    assert held(1) + 2 * held(700) + held(9) - held(9) == 10**DIGITS + 2 * 10 ** (38 * DIGITS)
     assert quantile(0, 0.5) is None
     assert spread(held(1) + 99 * held(0), 0.5, 0.99, 1.0) == (100, (0.0, 0.0, quantile(held(1), 1.0)))
     assert quantile(held(0.2) + held(0), 0.95) == 0.0
