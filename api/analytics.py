@@ -14,7 +14,7 @@ from api import sums
 from api.analytics_documents import FlowAnalytics, FlowPerformance, TypePerformance
 from api.answers import Json, etag, not_modified
 from api.asking import DOOR, Asking, OfFlow
-from api.flows import known_types, statuses_of
+from api.flows import statuses_of, types_asked
 from api.openapi import answers
 from api.problems import FlowTypeNotFound
 from api.reading import Consistency, MinPosition, MinVersion, WaitMs, aware, flow_row, list_is_due, words
@@ -59,7 +59,7 @@ async def flow_analytics(
 ) -> Response:
     """Counts, rates, durations, errors, trends, resources, phases and the ways between them, of the tenant's flows of every
     status that were made in the window. `consistency=strong` waits until the figures hold all that has happened."""
-    window = Window(*_within(since, until), known_types(asking, words(flow_type)), statuses_of(words(status)))
+    window = Window(*_within(since, until), await types_asked(asking, words(flow_type)), statuses_of(words(status)))
     moment = _in_range("at", at)
     if moment is not None and (since is not None or until is not None):
         message = "does not go with from and to: it counts all flows as they stood then"

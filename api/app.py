@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from api import (
     analytics,
     back,
+    deprecated,
     diff,
     dlq,
     flow_types,
@@ -31,6 +32,7 @@ from api import (
     pauses,
     portfolio,
     problems,
+    repairs,
     report,
     schedules,
     service,
@@ -91,13 +93,15 @@ def create_app(config: ServiceConfig) -> FastAPI:
     )
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
     routers = (
-        # its /flows/analytics is not the id of a flow
+        # /flows/analytics and /flows/orphans stand before /flows/{flow_id}
         *(analytics.router, portfolio.router),
+        repairs.router,
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
         *(tree.router, diff.router),
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
+        deprecated.router,
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}

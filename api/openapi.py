@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
 from api.documents import CheckFlowType, DeadLetterReplay, DiscardParked, Problem
+from api.repair_documents import Repair
 from domain.commands import PUBLIC, Command
 from domain.fleet.commands import PUBLIC_FLEET, FleetCommand
 from domain.import_options import ImportOptions
@@ -251,6 +252,7 @@ def document(app: FastAPI) -> Json:
     models: tuple[type[BaseModel], ...] = (
         *(Problem, ImportOptions, DiscardParked, DeadLetterReplay, CheckFlowType),
         *(*PUBLIC.values(), *PUBLIC_SCHEDULE.values(), *PUBLIC_FLEET.values()),
+        Repair,
         *(CreateSubscription, UpdateSubscription, RotateSubscriptionSecret),
     )
     for model in models:

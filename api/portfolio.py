@@ -13,7 +13,7 @@ from starlette.responses import Response
 from api.analytics_documents import Portfolio
 from api.answers import Json
 from api.asking import DOOR, Asking, Caller
-from api.flows import known_types
+from api.flows import types_asked
 from api.openapi import answers
 from api.reading import Consistency, MinPosition, WaitMs, list_is_due, words
 from api.rows import FLOWS, Row
@@ -68,7 +68,7 @@ async def portfolio(
 ) -> Response:
     """Dependencies between flows, what each waits for, the critical path, and a forecast of the finish with its error on past
     flows."""
-    types = known_types(asking, words(flow_type))
+    types = await types_asked(asking, words(flow_type))
     for projection in (ANALYTICS, FLOWS):
         await list_is_due(asking, projection, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
     told = Sums(asking.side, asking.tenant)

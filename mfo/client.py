@@ -525,6 +525,37 @@ class Client:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise Unreachable(f"the service at {self.url} broke off: {error or type(error).__name__}") from None
 
+    async def orphans(self, *, limit: int = 50) -> AsyncIterator[Json]:
+        """What does not fit the history of flows: `{flow_id, kind, method, confidence, repair, data_sources, ...}`."""
+        async for found in self.pages("/flows/orphans", "orphans", params={"limit": limit}):
+            yield found
+
+    async def repair_options(self, flow_id: str) -> Json:
+        """What can be repaired of a flow: `{available_repairs, recommended_action, confidence}`."""
+        return await self.request("GET", f"/flows/{flow_id}/repair-options")
+
+    async def repair(
+        self, flow_id: str, repair_type: str | None = None, *, reason: str | None = None, key: str | None = None
+    ) -> Json:
+        """Set right what does not fit, as recommended where nothing is named; `{items_repaired, status, version, ...}`."""
+        body = {"repair_type": repair_type, "reason": reason}
+        given = {name: value for name, value in body.items() if value is not None}
+        return await self.request("POST", f"/flows/{flow_id}/repair", body=given, key=key)
+
+    async def reconciliation(self, *, limit: int = 200) -> Json:
+        """All of the tenant's flows held against their histories: `{total_flows, checked, reconciled_flows, inconsistencies,
+        healthy}`."""
+        told: Json = {"total_flows": 0, "checked": 0, "reconciled_flows": 0, "inconsistencies": [], "healthy": True}
+        cursor: str | None = None
+        while True:
+            page = await self.request("GET", "/reconciliation", params={"limit": limit, "cursor": cursor})
+            told["total_flows"] = page["total_flows"]
+            for name in ("checked", "reconciled_flows", "inconsistencies"):
+                told[name] += page[name]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return told | {"healthy": not told["inconsistencies"]}
+
     async def pages(self, path: str, name: str, *, params: Mapping[str, Any] | None = None) -> AsyncIterator[Json]:
         """Every row of a paged list, from the first page to the last; `name` is the list's field, such as `assets`."""
         given = dict(params or {})

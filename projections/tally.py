@@ -25,6 +25,7 @@ from domain.events import (
     FlowCreated,
     FlowEvent,
     FlowFailed,
+    FlowImported,
     FlowRolledBack,
     HookCompleted,
     HookFailed,
@@ -67,13 +68,14 @@ DROPPED: dict[type[FlowEvent], Json] = {
     InputProvided: {"values": {}},
     IterationStarted: {"inputs": {}},
     RecoveryStarted: {"inputs": {}, "options": {}, "reason": {}},
+    FlowImported: {"initial_data": {}, "flow_description": None, "flow_tags": (), "ancestors": (), "former": {}},
     FlowFailed: {"chain": ()},
 }
 IGNORED = frozenset(
     f"mfo.flow.{name}.v1"
     for name in (
         *("CheckpointCreated", "SignalReceived", "FlowRetried", "InputAnswered", "InputReminded", "FlowDrained"),
-        *("ChildStarted", "ChildEnded", "RunReassigned"),
+        *("ChildStarted", "ChildEnded", "RunReassigned", "FlowRepaired"),
     )
 )
 """The names of events that change nothing here."""
@@ -103,8 +105,10 @@ class Tally(msgspec.Struct, kw_only=True):
 
     @property
     def ended_us(self) -> int | None:
-        """Since when the flow is over; none while it is not."""
+        """Since when the flow is over; none while it is not. One that was imported may have been so before it came here."""
         status, since = self.stays[-1]
+        if status == Status.COMPLETED and self.flow.completed_at is not None:
+            return microseconds(self.flow.completed_at)
         return since if status in OVER else None
 
     def tell(self, recorded: Recorded) -> None:
@@ -113,6 +117,8 @@ class Tally(msgspec.Struct, kw_only=True):
         if isinstance(fact, FlowCreated):
             self.going = Going(flow=Flow(id=recorded.flow_id), begun=meta.at, ready=meta.at)
             self._share(FLOW)[N] = 1
+        elif isinstance(fact, FlowImported):
+            self._import(recorded, fact)
         before = self.going
         assert before is not None
         self._count(before, fact, meta)
@@ -120,6 +126,39 @@ class Tally(msgspec.Struct, kw_only=True):
         before.flow = replace(flow, transitions=(), errors=())
         self._after(before, fact, meta)
         self._stay(before.flow.status, meta.at)
+
+    def _import(self, recorded: Recorded, fact: FlowImported) -> None:
+        """Begin where the flow stood when it was taken over, which may be a second time: with the phases whose time is known."""
+        done = [phase for phase in fact.phases if PhaseStatus(phase.status) is PhaseStatus.COMPLETED]
+        last = done[-1].name if done else ""
+        self.going = Going(flow=Flow(id=recorded.flow_id), begun=fact.created_at, ready=recorded.meta.at, last=last)
+        self.shares = {}
+        share = self._share(FLOW)
+        share[N] = 1
+        for phase in done:
+            work = phase.execution_time_ms
+            elapsed = work
+            if phase.started_at is not None and phase.completed_at is not None:
+                elapsed = milliseconds(phase.started_at, phase.completed_at)
+            if elapsed or work:
+                share[WORK] += work
+                self._took(phase.name, work, elapsed)
+        if fact.status == Status.COMPLETED and fact.completed_at is not None:
+            self._completed(milliseconds(fact.created_at, fact.completed_at))
+        if fact.status == Status.FAILED:
+            self._failed(fact.error or {})
+
+    def _took(self, name: str, work: int, elapsed: int) -> None:
+        share = self._share(("phase", name))
+        share[N] += 1
+        share[WORK] += work
+        share[ELAPSED] += elapsed
+        share[TIMES] += held(work)
+
+    def _completed(self, elapsed: int) -> None:
+        share = self._share(FLOW)
+        share[ELAPSED] += elapsed
+        share[TIMES] += held(elapsed)
 
     def _share(self, key: Key) -> Numbers:
         return self.shares.setdefault((key[0], key[1][:MAX_NAME]), [0] * len(NUMBERS))
@@ -158,10 +197,7 @@ class Tally(msgspec.Struct, kw_only=True):
             case FlowCancelled():
                 self._ended(going, Status.CANCELLED)
             case FlowCompleted():
-                elapsed = milliseconds(going.begun, meta.at)
-                share = self._share(FLOW)
-                share[ELAPSED] += elapsed
-                share[TIMES] += held(elapsed)
+                self._completed(milliseconds(going.begun, meta.at))
                 self._ended(going, Status.COMPLETED)
             case PhaseCompleted(phase_name=name, resource_usage=used):
                 self._used(used, FLOW, ("phase", name))
@@ -174,12 +210,8 @@ class Tally(msgspec.Struct, kw_only=True):
         """What follows from the event for the flow as it is now."""
         match fact:
             case PhaseCompleted(phase_name=name):
-                share = self._share(("phase", name))
-                took = going.flow.phase(name).execution_time_ms
-                share[N] += 1
-                share[WORK] += took
-                share[ELAPSED] += milliseconds(going.ready, meta.at)
-                share[TIMES] += held(took)
+                work = going.flow.phase(name).execution_time_ms
+                self._took(name, work, milliseconds(going.ready, meta.at))
                 going.ready = meta.at
             case PhaseSkipped():
                 going.ready = meta.at
@@ -212,6 +244,8 @@ class Tally(msgspec.Struct, kw_only=True):
 def _light(fact: FlowEvent) -> FlowEvent:
     if isinstance(fact, StepsCompleted):
         return replace(fact, results=dict.fromkeys(fact.results))
+    if isinstance(fact, FlowImported):
+        fact = replace(fact, phases=tuple(replace(phase, outputs={}) for phase in fact.phases))
     dropped = DROPPED.get(type(fact))
     return replace(fact, **dropped) if dropped else fact
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
 from domain.commands import (
     CancelFlow,
     DeleteFlow,
     FailPhase,
+    ImportFlow,
     PauseFlow,
     ProvideInput,
+    RepairFlow,
     RequestInput,
     ResumeFlow,
     RollbackFlow,
@@ -21,6 +25,7 @@ from domain.measures import counted
 from eventstore.database import Connection
 from projections.analytics import Analytics
 from projections.told import Told
+from tests.examples import IMPORTED
 from tests.projections.conftest import House
 
 Json = dict[str, Any]
@@ -168,6 +173,47 @@ async def test_an_error_is_counted_and_so_is_each_flow_that_met_it(
     assert [tuple(row) for row in rows] == [("failed", "permanent/file_broken", 1, 1)]
     shares = await house.one("select shares from analytics_flows_v1 where flow_id = %s", flows["failed"])
     assert [share[2:4] for share in shares if share[0] == "flow"] == [[1, 1]]
+
+
+async def test_a_flow_that_was_taken_over_brings_the_times_that_are_known(
+    house: House, connection: Connection, projection: Analytics
+) -> None:
+    phases = (
+        msgspec.structs.replace(IMPORTED.phases[0], started_at=IMPORTED.created_at),
+        msgspec.structs.replace(IMPORTED.phases[0], name="second", completed_at=None, execution_time_ms=0),
+    )
+    done = {"phases": phases, "status": "completed", "completed_at": IMPORTED.created_at + timedelta(hours=1)}
+    flow_id = uuid4()
+    told = msgspec.to_builtins(msgspec.structs.replace(IMPORTED, **done))
+    await house.ask(ImportFlow(flow_id=flow_id, told=told))
+    await house.ask(RepairFlow(flow_id=flow_id, kind="link_assets", method="name", confidence=1.0))
+    for each in await house.told():
+        await apply(projection, connection, [each])
+    assert await agrees(house, connection)
+    [(shares, made, ended)] = await house.all("select shares, created_at, ended_at from analytics_flows_v1")
+    assert (made, ended) == (IMPORTED.created_at, done["completed_at"])
+    found = {(kind, name): numbers for kind, name, *numbers in shares}
+    assert set(found) == {("flow", ""), ("phase", "first")}
+    assert found["flow", ""][:4] == [1, 0, 1500, 3_600_000]
+    assert found["phase", "first"][:4] == [1, 0, 1500, 1_800_000]
+    await house.ask(DeleteFlow(flow_id=flow_id))
+    await house.ask(ImportFlow(flow_id=flow_id, told=told, again=True))
+    await apply(projection, connection, await house.told())
+    assert await agrees(house, connection)
+    assert (await house.one("select shares from analytics_flows_v1")) == shares
+
+
+async def test_a_flow_that_was_taken_over_failed_says_why(
+    house: House, connection: Connection, projection: Analytics
+) -> None:
+    failed = {"status": "failed", "error": {"class": "network", "code": "io_failed", "message": "cut"}}
+    told = msgspec.to_builtins(msgspec.structs.replace(IMPORTED, **failed))
+    await house.ask(ImportFlow(flow_id=uuid4(), told=told))
+    await apply(projection, connection, await house.told())
+    assert await agrees(house, connection)
+    assert await house.one("select name from analytics_sums_v1 where kind = 'error' and span = 'day'") == (
+        "network/io_failed"
+    )
 
 
 async def test_a_flow_that_cannot_be_folded_is_set_aside_alone(
