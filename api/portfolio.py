@@ -45,14 +45,13 @@ select flow_id, flow_name, flow_type, flow_version, flow_status, current_phase, 
 from {FLOWS} where {OF_TENANT} and flow_id = any(%(ids)s) order by created_at, flow_id
 """
 PAST = f"""
-select f.flow_type, f.created_at, f.ended_at,
-       jsonb_object_agg(x.s ->> 1, (x.s ->> 5)::float8 / (x.s ->> 2)::float8 / 1000) as phases
+select f.flow_type, f.created_at, f.ended_at, p.phases
 from unnest(%(types)s::text[]) as t (name)
 cross join lateral (select * from analytics_flows where {OF_TENANT} and flow_type = t.name and flow_status = 'completed'
                     order by ended_at desc limit %(past)s) f
-cross join lateral jsonb_array_elements(f.shares) as x (s)
-where x.s ->> 0 = 'phase' and (x.s ->> 2)::int > 0
-group by f.flow_id, f.flow_type, f.created_at, f.ended_at
+cross join lateral (select jsonb_object_agg(x.s ->> 1, (x.s ->> 5)::float8 / (x.s ->> 2)::float8 / 1000) as phases
+                    from jsonb_array_elements(f.shares) as x (s) where x.s ->> 0 = 'phase' and (x.s ->> 2)::int > 0) p
+where p.phases is not null
 """
 
 
