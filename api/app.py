@@ -16,7 +16,9 @@ from fastapi.routing import APIRoute
 
 from api import (
     analytics,
+    audit,
     back,
+    compliance,
     deprecated,
     diff,
     dlq,
@@ -49,6 +51,7 @@ from api.hurry import hurried
 from api.service import KafkaCheck
 from api.watch import Watch
 from domain.errors import SettingsError
+from eventstore.audit.notes import Notes
 from eventstore.database import connect
 from eventstore.service import ServiceConfig, write_side
 
@@ -75,12 +78,15 @@ def create_app(config: ServiceConfig) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with write_side(config) as side:
             watch = Watch(side.pool, partial(connect, config.database_url, config.shard))
-            app.state.service = Service(side, watch)
+            notes = Notes(side.pool)
+            app.state.service = Service(side, watch, notes)
+            notes.start()
             await watch.start()
             try:
                 yield
             finally:
                 await watch.stop()
+                await notes.stop()
 
     app = FastAPI(
         title=TITLE,
@@ -102,6 +108,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
         deprecated.router,
+        *(audit.router, compliance.router),
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}
