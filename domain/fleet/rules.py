@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from domain.fleet.subjects import PauseRule
+from domain.words import counted as counting
 
 Json = dict[str, Any]
 
@@ -48,5 +49,5 @@ def message_of(rule: PauseRule, figures: Json) -> str:
         return f"{figures['tokens_used']} tokens were used {within} (limit {rule.limit:g})"
     if rule.measure == "slow_runs":
         slow = f"longer than {figures['slower_than_seconds']:g} s"
-        return f"{figures['slow_runs']} runs took {slow} {within} (limit {rule.limit:g})"
+        return f"{counting(figures['slow_runs'], 'run')} took {slow} {within} (limit {rule.limit:g})"
     return f"{figures['flows_begun']} flows were begun {within} (limit {rule.limit:g})"

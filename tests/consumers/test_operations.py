@@ -471,6 +471,6 @@ async def test_a_rule_that_only_alerts_is_an_event_and_pauses_nothing(yard: Yard
     rule = await rule_of(yard, rule_id)
     assert (rule.state, rule.standing_pause_id) == ("tripped", None)
     assert rule.message is not None
-    assert rule.message.startswith("1 runs took longer than 0.5 s")
+    assert rule.message.startswith("1 run took longer than 0.5 s")
     await yard.look()
     assert (await yard.house.begin()).paused is None

@@ -361,7 +361,7 @@ def test_a_rule_is_armed_again_by_hand_and_deleted() -> None:
         ("tokens", 1000.0, {"tokens_used": 1001}, True, "limit 1000"),
         ("flows_begun", 3.0, {"flows_begun": 2}, False, "2 flows were begun"),
         ("flows_begun", 3.0, {"flows_begun": 3}, True, "limit 3"),
-        ("slow_runs", 2.0, {"slow_runs": 1}, False, "1 runs took longer than 90 s"),
+        ("slow_runs", 2.0, {"slow_runs": 1}, False, "1 run took longer than 90 s"),
         ("slow_runs", 2.0, {"slow_runs": 2}, True, "limit 2"),
     ],
 )
