@@ -27,8 +27,9 @@ from projections.analytics import Analytics
 from projections.rebuild import rebuild
 from projections.told import Told
 from projections.verifying import verify
-from tests.examples import IMPORTED, TYPES
+from tests.examples import IMPORTED
 from tests.projections.conftest import House
+from tests.spec import TYPES
 
 Json = dict[str, Any]
 NUMBERS = "n, failed, work_ms, elapsed_ms, cpu_ms, tokens, times, peaks"
