@@ -27,7 +27,7 @@ from eventstore.service import ServiceConfig
 from eventstore.store import tail
 from projections.app import read_side
 from projections.comparing import Editions, counted, differences, differing
-from projections.filling import fill, fill_here, retold
+from projections.filling import end_with_parent, fill, fill_here, retold
 from projections.histories import Some, Which, ranges
 from projections.projection import Applied, Projection, about, compared
 from projections.shadows import ensure, exists, former_of, indexed, make, serving, shadow_of, swap, there
@@ -302,8 +302,8 @@ async def _fill(work: Work, jobs: int) -> int:
         await _how_far(work)
         return before
     loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        tasks = [loop.run_in_executor(pool, fill_here, work.config, work.name, os.getpid()) for _ in range(jobs)]
+    with ProcessPoolExecutor(jobs, get_context("spawn"), end_with_parent) as pool:
+        tasks = [loop.run_in_executor(pool, fill_here, work.config, work.name) for _ in range(jobs)]
         waiting: set[asyncio.Future[None]] = set(tasks)
         while waiting:
             done, waiting = await asyncio.wait(waiting, timeout=0.5, return_when=asyncio.FIRST_EXCEPTION)
