@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
@@ -24,6 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # settings of the reader's shell must not reach the tests
     for name in [name for name in os.environ if name.startswith("MFO_") and not name.startswith("MFO_TEST_")]:
         del os.environ[name]
+    # a hundred services, children and commands are started: each compiles all of our modules where bytecode is not kept
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     config.stash[STACK] = session_stack(dict(os.environ))
     config.stash[TOLD] = []
 
