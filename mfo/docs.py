@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from eventstore.service import ServiceConfig
+from eventstore.config import ServiceConfig
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
