@@ -16,7 +16,10 @@ from tests.stack import Stack, session_stack
 STACK = pytest.StashKey[Stack]()
 TOLD = pytest.StashKey[list[str]]()
 TOGETHER = ("chaos",)
-LONGEST = ("chaos", "faults", "e2e", "cli", "crews", "consumers")
+# what follows needs no service and no waiting: it fills the end, so that no process is busy alone
+LONGEST = (
+    *("chaos", "faults", "e2e", "cli", "crews", "consumers", "tests", "projections", "audit", "eventstore", "api"),
+)
 # what waits most of its time, for leases, restarts and services
 PATIENT = ("chaos", "faults", "e2e", "embedded")
 
