@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from eventstore.database import Connection, connect
-from eventstore.service import ServiceConfig
+from eventstore.config import ServiceConfig
 from projections.app import read_side
 from projections.histories import Range, histories
 from projections.parked import park

@@ -21,7 +21,7 @@ from psycopg import sql
 
 from domain.errors import RebuildImpossible
 from eventstore.database import Connection, connect
-from eventstore.service import ServiceConfig
+from eventstore.config import ServiceConfig
 from projections.app import read_side
 from projections.comparing import Difference, Editions, counted, differences, differing
 from projections.filling import told_once
