@@ -6,8 +6,8 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 
-from eventstore.database import Connection, connect
 from eventstore.config import ServiceConfig
+from eventstore.database import Connection, connect
 from projections.app import read_side
 from projections.histories import Range, histories
 from projections.parked import park
