@@ -120,9 +120,11 @@ def create_app(config: ServiceConfig) -> FastAPI:
     methods: dict[str, list[str]] = {}
     # in each router /flows itself stands before /flows/{flow_id}
     for router in routers:
-        app.include_router(router)
+        # as they are: included, each would be built a second time, which costs the first caller half a second
+        app.router.routes.extend(router.routes)
         for route in router.routes:
             if isinstance(route, APIRoute):
+                route.unique_id = route.operation_id or _operation_id(route)
                 methods[route.path] = sorted({*methods.get(route.path, ()), *(route.methods or ())})
     app.state.methods = methods
     problems.install(app)

@@ -23,12 +23,12 @@ from domain.errors import SettingsError, StoreUnavailable
 from domain.flow_types import FlowTypes
 from eventstore.artifacts import ArtifactStore
 from eventstore.codec import split
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, pool
 from eventstore.definitions import flow_types, modules, remember
 from eventstore.doctor import examine
 from eventstore.doctor.metrics import shown
 from eventstore.health import Parts, health_door
-from eventstore.service import ServiceConfig
 from projections.analytics import Analytics
 from projections.audit_trail import Keeping
 from projections.consumer import Runner

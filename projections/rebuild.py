@@ -22,8 +22,8 @@ from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from domain.errors import NothingKept, ProjectionUnknown, ReadModelInUse, RebuildImpossible, RebuildRunning
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
-from eventstore.service import ServiceConfig
 from eventstore.store import tail
 from projections.app import read_side
 from projections.comparing import Editions, counted, differences, differing

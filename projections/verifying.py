@@ -20,8 +20,8 @@ import psycopg
 from psycopg import sql
 
 from domain.errors import RebuildImpossible
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
-from eventstore.service import ServiceConfig
 from projections.app import read_side
 from projections.comparing import Difference, Editions, counted, differences, differing
 from projections.filling import end_with_parent, told_once
