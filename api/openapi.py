@@ -96,6 +96,7 @@ TENANT = ("ClientAccount", "Engagement", "User")
 
 EVENTS = "text/event-stream"
 NDJSON: dict[int, Json] = {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}
+EVENT_STREAM: dict[int, Json] = {200: {"content": {EVENTS: {"schema": {"type": "string"}}}}}
 FILE: Json = {"schema": {"type": "string", "format": "binary"}}
 REPORT: dict[int, Json] = {
     200: {
@@ -310,6 +311,8 @@ def _complete(path: str, method: str, operation: Json) -> None:
         {"$ref": f"#/components/parameters/{name}"} for name in (*headers, "Correlation")
     )
     for status, response in operation["responses"].items():
+        # a title made of the path says nothing that the description does not
+        response.get("content", {}).get("application/json", {}).get("schema", {}).pop("title", None)
         response.setdefault("headers", {}).update(
             {
                 name: {"$ref": f"#/components/headers/{told}"}

@@ -72,7 +72,7 @@ Data = Annotated[Json, AfterValidator(_clean_json)]
 class Command(BaseModel):
     """A request about one flow. The flow may refuse it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     flow_id: UUID = Field(description="The flow that is asked.")
 
@@ -80,7 +80,7 @@ class Command(BaseModel):
 class ExecutionOptions(BaseModel):
     """How phases run. What is left out falls back: this call, the phase, the flow type, the default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     timeout_seconds: float | None = Field(
         default=None, gt=0, le=86_400, strict=True, description="Deadline of one attempt in seconds (default 300)."
@@ -182,7 +182,10 @@ class CreateFlow(Command):
 class ExecutePhase(Command):
     """Run the next phase, or the one named."""
 
-    phase_name: Name | None = Field(default=None, description="Left out: the next phase.")
+    phase_name: Name | None = Field(
+        default=None,
+        description="Left out: the next phase; where phases run at the same time, all that are next.",
+    )
     inputs: Data = Field(default_factory=dict)
     options: ExecutionOptions = ExecutionOptions()
 
@@ -229,9 +232,13 @@ class DeleteFlow(TreeVerb):
 
 
 class ProvideInput(Verb):
-    """Answer what the flow asked for: every field but `flow_id` and `reason` is one of the values."""
+    """Answer what the flow asked for: every field but `flow_id` and `reason` is one of the values.
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    Where several phases ask at the same time, `phase_name` beside them says which question is meant, unless one of the phases
+    asks for a field of that name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     @model_validator(mode="after")
     def _values_are_clean(self) -> ProvideInput:
@@ -257,7 +264,9 @@ class SignalFlow(Command):
 class SkipPhase(Verb):
     """Leave the next phase out, also one that is running, waits, or has failed."""
 
-    phase_name: Name | None = Field(default=None, description="Left out: the next phase; no other can be left out.")
+    phase_name: Name | None = Field(
+        default=None, description="Left out: the next phase. Where several are next, it names one of them."
+    )
     outputs: Data | None = Field(
         default=None, description="What stands in for the phase's outputs; it fits the phase's schema."
     )
