@@ -30,7 +30,7 @@ from api.csv_lines import csv_lines
 from api.cursors import Cursor
 from api.dlq import holds_token, operator
 from api.openapi import CSV, answers, body_of
-from api.reading import aware, words
+from api.reading import IsoTime, aware, words
 from domain.auditing.trail import Category, Level
 from domain.errors import FieldError, FlowNotFound, ParameterInvalid
 from eventstore.audit.notes import Note
@@ -73,8 +73,8 @@ async def filters(
     actor: Annotated[str | None, Query(max_length=255)] = None,
     outcome: Annotated[str | None, Query(max_length=1000, description="Comma list of outcomes.")] = None,
     correlation_id: Annotated[str | None, Query(max_length=255)] = None,
-    since: Annotated[datetime | None, Query(alias="from", description="Not before.")] = None,
-    until: Annotated[datetime | None, Query(alias="to", description="Before.")] = None,
+    since: Annotated[IsoTime | None, Query(alias="from", description="Not before.")] = None,
+    until: Annotated[IsoTime | None, Query(alias="to", description="Before.")] = None,
 ) -> AuditFilter:
     """The filters of a list; raises ParameterInvalid."""
     return AuditFilter(
@@ -195,7 +195,7 @@ async def _as_json(rows: AuditRows, wanted: AuditFilter) -> AsyncIterator[bytes]
     async for some in _batches(rows, wanted):
         yield before + b",".join(msgspec.json.encode(row) for row in some)
         before = b","
-    yield (b"" if before == b"," else before) + b'],"next_cursor":null}'
+    yield (b"" if before == b"," else before) + b'],"total":null,"next_cursor":null}'
 
 
 async def _as_csv(rows: AuditRows, wanted: AuditFilter) -> AsyncIterator[bytes]:

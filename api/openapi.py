@@ -208,6 +208,17 @@ def answers(
     return found
 
 
+def flow_of_type() -> Json:
+    """The `openapi_extra` of a route that makes a flow of the type that its path names."""
+    return {
+        "x-mfo-headers": ["IdempotencyKey"],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"{REF}CreateFlowOfType"}}},
+        },
+    }
+
+
 def takes(
     command: type[Command] | type[ScheduleCommand] | type[FleetCommand],
     *,
@@ -262,6 +273,8 @@ def document(app: FastAPI) -> Json:
     )
     for model in models:
         schemas.update(_schemas(model))
+    of_type = {**schemas["CreateFlow"], "title": "CreateFlowOfType", "required": ["flow_name"]}
+    schemas["CreateFlowOfType"] = of_type | {"description": "As CreateFlow; the path names the type."}
     components["parameters"] = PARAMETERS
     components["headers"] = {
         "Correlation": {"description": "As sent, or made.", "schema": {"type": "string"}},

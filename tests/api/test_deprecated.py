@@ -69,6 +69,6 @@ def test_they_are_marked_in_the_document(api_document: Json) -> None:
 
 
 async def test_what_the_path_holds_stands_quoted_in_the_link(api: Api) -> None:
-    refused = await api.post("/discovery/flows/a%0D%0AX-Other: b%C2%85/execute")
+    refused = await api.post("/discovery/flows/a%20b%C2%85/execute")
     problem(refused, 422, "parameter_invalid")
-    said(refused, "/flows/a%0D%0AX-Other%3A%20b%C2%85/execute")
+    said(refused, "/flows/a%20b%C2%85/execute")
