@@ -182,6 +182,7 @@ def _uuid(value: Any) -> UUID | None:
         return None
 
 
+@pytest.mark.timeout(900)
 def test_every_route_answers_as_the_document_says(schema: Any, service: Served) -> None:
     findings = Findings()
     with requests.Session() as session:
