@@ -12,7 +12,7 @@ import pytest
 
 from consumers.operations import CHUNK, Pace, Runner
 from consumers.pause_rules import Watch, tokens
-from domain.commands import CreateOptions, PauseFlow, ResumeFlow
+from domain.commands import CreateOptions, ExecutePhase, PauseFlow, ResumeFlow
 from domain.fleet.commands import (
     ArmPauseRule,
     CancelOperation,
@@ -34,7 +34,7 @@ from eventstore.followers import following
 from eventstore.service import ServiceConfig
 from tests.consumers.conftest import body_of, client_of, headers_of, serving
 from tests.eventstore.conftest import EMPTY
-from tests.eventstore.house import House, create, open_house
+from tests.eventstore.house import House, create, imported, open_house
 from tests.projecting import project
 from tests.stack import Stack
 from tests.waiting import until
@@ -441,6 +441,15 @@ async def test_a_rule_that_passes_its_limit_pauses_new_flows_and_those_that_are_
     await yard.ask(ArmPauseRule(pause_rule_id=rule_id))
     await yard.count()
     assert (await rule_of(yard, rule_id)).state == "armed"
+
+
+async def test_a_rule_for_a_type_counts_flows_that_were_taken_over_too(yard: Yard) -> None:
+    rule_id = await ruled(yard, flow_type="inline", at_least=1)
+    flow_id = (await yard.house.ask(imported())).flow_id
+    await yard.house.ask(ExecutePhase(flow_id=flow_id))
+    await yard.house.fail(flow_id, retryable=False)
+    await yard.count()
+    assert (await rule_of(yard, rule_id)).state == "tripped"
 
 
 async def test_a_quota_trips_with_the_flow_that_reaches_it_and_forgets_what_left_the_window(yard: Yard) -> None:
