@@ -237,7 +237,7 @@ class RollbackPreview(Document):
 
 
 class RunBegun(Document):
-    """An attempt of a phase that has begun; without one the phase asks particular people first."""
+    """An attempt of a phase that has begun; without one the phase asks particular people first, or nothing was left to do."""
 
     flow_id: UUID
     phase_name: str

@@ -64,7 +64,8 @@ async def execute_phase(
     if answer.outcome == WAITS:
         return waits(answer)
     flow = answer.flow
-    if answer.error is not None or flow is None or (flow.run is None and flow.waiting is None):
+    # where conditions leave out all that is left, the flow completes and nothing begins
+    if answer.error is not None or flow is None:
         return problem(request, answer.error or {"code": "refused", "detail": "the phase did not begin"})
     if wait and flow.run is not None and flow.run.hook != Moment.COMPENSATE:
         ended = await _ended(asking, flow, flow.run, wait_ms / 1000 - (monotonic() - began))

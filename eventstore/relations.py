@@ -35,13 +35,13 @@ where e.notification_id < coalesce(%b::bigint, e.notification_id + 1) order by b
 """
 
 
-# a child has its place in the log from its first event on
+# a child has its place in the log from its first event on; one that was taken over was there before
 BEGUN_SINCE = """
 select l.flow_id from flow_links l
 join stored_events e on e.originator_id = l.flow_id and e.originator_version = 1
 where l.kind = 'child' and l.other_id = %b and e.notification_id > (
     select notification_id from stored_events where originator_id = %b and originator_version = %b
-) and e.notification_id < %b
+) and e.notification_id < %b and e.topic <> 'mfo.flow.FlowImported.v1'
 order by e.notification_id
 """
 

@@ -131,6 +131,7 @@ def execute(story: Story, command: ExecutePhase) -> None:
     leave_out(story)
     flow = story.flow
     if story.facts and flow.next_phase is None:
+        leave_error_hooks(story)
         go_on(story)
         return
     if flow.suspended is not None:

@@ -20,7 +20,7 @@ from domain.words import Status
 from eventstore.service import ServiceConfig
 from eventstore.tasks import end_all
 from tests.consumers.conftest import client_of, serving
-from tests.eventstore.house import House, create, open_house
+from tests.eventstore.house import House, create, imported, open_house
 from tests.waiting import until
 
 
@@ -144,10 +144,11 @@ async def test_a_child_made_while_its_tree_was_paused_or_cancelled_does_not_get_
 
 
 async def test_a_verb_reaches_only_the_flows_that_were_there_when_it_was_said(database_url: str) -> None:
-    async with open_house(database_url, flow_type_modules=("tests.consumers.undone",)) as house:
+    async with open_house(database_url, flow_type_modules=("tests.consumers.flows", "tests.consumers.undone")) as house:
         root = (await house.begin(flow_type="journey")).id
         await house.complete(root)
         former = (await house.begin(flow_type="journey", parent_flow_id=root)).id
+        taken_over = (await house.ask(imported(parent_flow_id=root, ancestors=(root,)))).flow_id
         await house.fail(root, retryable=False)
         back = await house.ask(RollbackFlow(flow_id=root, phase_name="pay", compensate=False))
         assert back.outcome == "accepted", back.error
@@ -159,6 +160,7 @@ async def test_a_verb_reaches_only_the_flows_that_were_there_when_it_was_said(da
             await have(house, [former], Status.CANCELLED)
             await caught_up(house)
         assert await house.facts(following_on) == ["FlowCreated", "PhaseStarted"]
+        assert "FlowCancelled" not in await house.facts(taken_over)
 
 
 async def test_a_child_made_under_a_pause_that_was_over_by_then_goes_on(house: House) -> None:
