@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.commands import StartIteration
-from domain.deciding.starting import go_on, leave_error_hooks, phase_asked
+from domain.deciding.starting import check_given, go_on, leave_error_hooks, phase_asked
 from domain.deciding.story import Story, allowed, not_over
 from domain.errors import (
     FlowPausedNow,
@@ -29,6 +29,7 @@ def iterate(story: Story, command: StartIteration) -> None:
             f"phase {named} comes later; a round begins at {following.name} or before it",
             allowed=names[: names.index(following.name) + 1],
         )
+    check_given(story.type.phases, "inputs", command.inputs)
     leave_error_hooks(story)
     story.tell(
         IterationStarted(

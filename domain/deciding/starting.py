@@ -54,7 +54,7 @@ def create(
         raise FlowExists
     kin = kinship_of(story.meta, command, others)
     config = story.types.get(command.flow_type)
-    _check_given(config.phases, "initial_data", command.initial_data)
+    check_given(config.phases, "initial_data", command.initial_data)
     given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute"})
     if not given["notification_emails"]:
         del given["notification_emails"]
@@ -144,7 +144,7 @@ def execute(story: Story, command: ExecutePhase) -> None:
             f"phase {flow.current_phase} waits for the answer of particular people; give it as input",
             allowed=allowed(flow, story.types),
         )
-    _check_given(story.type.phases, "inputs", command.inputs)
+    check_given(story.type.phases, "inputs", command.inputs)
     if flow.undoing is not None:
         _execute_compensation(story, command, flow.undoing)
         return
@@ -362,7 +362,7 @@ def reserved(config: FlowTypeConfig) -> dict[str, Question]:
     }
 
 
-def _check_given(phases: Iterable[PhaseConfig], place: str, given: Json) -> None:
+def check_given(phases: Iterable[PhaseConfig], place: str, given: Json) -> None:
     """Raises InputInvalid for inputs that only an answer can bring, or that do not fit what the phase's question says."""
     for phase in phases:
         question = phase.question
