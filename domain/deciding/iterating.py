@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.commands import StartIteration
-from domain.deciding.starting import check_given, go_on, leave_error_hooks, phase_asked
+from domain.deciding.starting import check_given, go_on, leave_error_hooks, phase_asked, reserved
 from domain.deciding.story import Story, allowed, not_over
 from domain.errors import (
     FlowPausedNow,
@@ -31,9 +31,14 @@ def iterate(story: Story, command: StartIteration) -> None:
         )
     check_given(story.type.phases, "inputs", command.inputs)
     leave_error_hooks(story)
+    again = {name for phase in story.type.phases[names.index(named) :] for name in phase.required_inputs}
     story.tell(
         IterationStarted(
-            number=flow.iteration_number + 1, from_phase=named, inputs=command.inputs, reason=command.reason
+            number=flow.iteration_number + 1,
+            from_phase=named,
+            inputs=command.inputs,
+            reason=command.reason,
+            asked_anew=tuple(sorted(again & set(reserved(story.type)) & set(flow.inputs))),
         )
     )
     if flow.auto_execute:
