@@ -211,14 +211,15 @@ def _overtaken(above: Sequence[Flow], born: Flow) -> FollowParent | None:
                 return _told(flow_id, verb, flow.id)
     for flow in above:
         if flow.paused is not None and flow.paused.tree:
-            return _told(flow_id, "pause", flow.paused.by_flow_id or flow.id, flow.paused.reason)
+            above_all = flow.paused.by_flow_id or flow.id
+            return _told(flow_id, "pause", above_all, reason=flow.paused.reason, timers=flow.paused.timers)
         if held is not None and held.by_flow_id == flow.id:
             return _told(flow_id, "resume", flow.id)
     return None
 
 
-def _told(flow_id: UUID, verb: Any, by: UUID, reason: str | None = None) -> FollowParent:
-    return FollowParent(flow_id=flow_id, verb=verb, by_flow_id=by, paused_by=(by,), reason=reason)
+def _told(flow_id: UUID, verb: Any, by: UUID, **more: Any) -> FollowParent:
+    return FollowParent(flow_id=flow_id, verb=verb, by_flow_id=by, paused_by=(by,), **more)
 
 
 def _handed_up(flow: Flow) -> dict[str, Any]:

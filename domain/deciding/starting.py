@@ -96,7 +96,7 @@ def _settle_in(story: Story, kin: Kinship) -> None:
     """A new flow under a tree that is paused is paused with it, and hears which of those it waits for are at rest."""
     if kin.paused is not None:
         held_by, paused = kin.paused
-        story.tell(FlowPaused(reason=paused.reason, by_flow_id=held_by))
+        story.tell(FlowPaused(reason=paused.reason, timers=paused.timers, by_flow_id=held_by))
     for flow_id, status in kin.at_rest:
         dependency_ended(story, flow_id, status)
 
