@@ -418,12 +418,16 @@ class FlowFailed(Event, frozen=True, kw_only=True):
 
 
 class IterationStarted(Event, frozen=True, kw_only=True):
-    """Round `number` began: the phases from `from_phase` on are to be done again; what they brought stays in the history."""
+    """Round `number` began: the phases from `from_phase` on are to be done again; what they brought stays in the history.
+
+    `asked_anew` are the inputs that particular people gave for one of them, and are to give again.
+    """
 
     number: int
     from_phase: str
     inputs: Json = {}
     reason: str | None = None
+    asked_anew: tuple[str, ...] = ()
 
 
 class RecoveryStarted(Event, frozen=True, kw_only=True):

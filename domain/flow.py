@@ -1139,7 +1139,10 @@ def _iterated(flow: Flow, fact: IterationStarted, meta: Meta) -> Flow:
         iteration_number=fact.number,
         rounds=(*known[:-1], ended, begun),
         # who agreed to something has not seen what comes now
-        inputs={**{name: value for name, value in flow.inputs.items() if name != APPROVAL}, **fact.inputs},
+        inputs={
+            **{name: value for name, value in flow.inputs.items() if name not in (APPROVAL, *fact.asked_anew)},
+            **fact.inputs,
+        },
         start=None,
         deadline=_deadline_of(flow.options, flow.version, meta.at),
         recovery=None,

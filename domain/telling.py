@@ -14,6 +14,7 @@ from domain.events import (
     FlowCreated,
     FlowEvent,
     FlowFailed,
+    FlowImported,
     FlowPaused,
     InputReminded,
     InputRequested,
@@ -68,7 +69,7 @@ def _by_rule(recorded: Recorded) -> bool:
     return recorded.meta.source == RULE
 
 
-def told(recorded: Recorded, news: News, created: FlowCreated) -> Json:
+def told(recorded: Recorded, news: News, created: FlowCreated | FlowImported) -> Json:
     """What is said of an event, as a webhook carries it: `{type, timestamp, data{...}}`.
 
     `created` is how the flow began. Of an error its class and code are said and what follows from its class, never its own

@@ -621,7 +621,9 @@ FAILED = FlowFailed(
         },
     ),
 )
-ITERATED = IterationStarted(number=2, from_phase="second", inputs={"hint": "again"}, reason="new figures")
+ITERATED = IterationStarted(
+    number=2, from_phase="second", inputs={"hint": "again"}, reason="new figures", asked_anew=("go_live",)
+)
 RECOVERING = RecoveryStarted(
     phase_name="second",
     action="restart_from_phase",
