@@ -59,7 +59,8 @@ select a.source, a.place from audit_events_v1 a left join rules r on r.category 
 where a.client_account_id = %(account)s
   and a.at < mfo_now() - make_interval(days => (select min(keep_days) from rules))
 group by a.source, a.place
-having bool_and(coalesce(a.at < mfo_now() - make_interval(days => r.keep_days), false))
+-- what says what was removed stays: without it a removal is none of retention's
+having not bool_or(a.operation = 'apply_audit_retention') and bool_and(coalesce(a.at < mfo_now() - make_interval(days => r.keep_days), false))
    and not bool_or(exists (
         select from audit_holds h where h.client_account_id = a.client_account_id and h.engagement_id = a.engagement_id
         and h.released_at is null and (h.flow_id is null or h.flow_id = a.flow_id)))
@@ -177,9 +178,11 @@ async def _remove(connection: Connection, account: UUID) -> list[Removed]:
     statement = ENTRIES.format(columns=", ".join(f"a.{name}" for name in Entry._fields))
     entries = await (await connection.execute(statement.encode(), which, binary=True)).fetchall()
     engagements: dict[UUID, Counter[str]] = {}
+    places: dict[UUID, dict[str, set[int]]] = {}
     for row in entries:
         entry = Entry(*row[:-1])
         engagements.setdefault(entry.engagement_id, Counter())[entry.category] += 1
+        places.setdefault(entry.engagement_id, {}).setdefault(f"{entry.source}s", set()).add(entry.place)
     of_events = [row for row in entries if row[0] == Source.EVENT]
     await connection.execute(
         LEAVE_ENTRIES,
@@ -198,11 +201,10 @@ async def _remove(connection: Connection, account: UUID) -> list[Removed]:
             source="retention",
         )
         reason = "older than what is to be kept"
-        await note(
-            connection,
-            envelope,
-            Note("ApplyAuditRetention", None, {"removed": dict(counts), "keep_days": days, "reason": reason}),
-        )
+        said: Json = {"removed": dict(counts), "keep_days": days, "reason": reason}
+        # verification holds what is gone against these
+        said |= {name: sorted(some) for name, some in places[engagement].items()}
+        await note(connection, envelope, Note("ApplyAuditRetention", None, said))
     return [Removed(account, engagement, counts) for engagement, counts in engagements.items()]
 
 
