@@ -21,6 +21,7 @@ from api import (
     deprecated,
     diff,
     dlq,
+    events,
     flow_types,
     flows,
     found,
@@ -46,6 +47,7 @@ from api.asking import Service
 from api.crowd import Crowd
 from api.door import Door
 from api.hurry import hurried
+from api.listening import Tail
 from api.service import KafkaCheck
 from api.watch import Watch
 from domain.errors import SettingsError
@@ -76,13 +78,17 @@ def create_app(config: ServiceConfig) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with write_side(config) as side:
             watch = Watch(side.pool, partial(connect, config.database_url, config.shard))
+            tail = Tail(side.pool, config.shard)
+            watch.on_event = tail.wake
             notes = Notes(side.pool)
-            app.state.service = Service(side, watch, notes)
+            app.state.service = Service(side, watch, tail, notes)
             notes.start()
             await watch.start()
+            tail.start()
             try:
                 yield
             finally:
+                await tail.stop()
                 await watch.stop()
                 await notes.stop()
 
@@ -101,7 +107,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
         repairs.router,
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
-        *(tree.router, diff.router),
+        *(tree.router, events.router, diff.router),
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
         deprecated.router,
@@ -189,6 +195,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.service.watch.close()
+        self._app.state.service.tail.close()
         await super().shutdown(sockets)
 
 

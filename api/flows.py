@@ -17,6 +17,7 @@ from api.asking import DOOR, NO_BODY, Asking, Caller, OfFlow, build, command_id,
 from api.csv_lines import csv_lines
 from api.cursors import Cursor
 from api.documents import CommandParked, FlowDetail, FlowList, FlowMade, FlowStatusAnswer, History
+from api.expected import estimated_completion
 from api.openapi import DELETE_FLOW, NDJSON_OR_CSV, answers, takes
 from api.parked import waits
 from api.past import At, AtTime, intervals_are_due, past_time, row_then
@@ -104,7 +105,12 @@ async def list_flows(
     parent_flow_id: UUID | None = None,
     tag: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
     search: Annotated[
-        str | None, Query(min_length=1, max_length=255, description="Text in the name or description, or a whole tag.")
+        str | None,
+        Query(
+            min_length=1,
+            max_length=255,
+            description="Words, each of which begins a word of the name, the description or a tag.",
+        ),
     ] = None,
     sort: Annotated[Sort, Query(description="`-`: descending.")] = "-created_at",
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -129,19 +135,19 @@ async def list_flows(
     )
     after = cursors.read(cursor, sort, datetime if sort.endswith("_at") else str)
     await list_is_due(asking, FLOWS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
-    total: int | None
     if at is None:
-        rows, total = await asking.rows.flows(wanted, sort, limit, after)
+        rows, total, is_estimate = await asking.rows.flows(wanted, sort, limit, after)
     else:
         then = await past_time(asking, at, "at")
         await intervals_are_due(asking, then, wait_ms)
-        rows, total = await asking.rows.flows_then(wanted, then, sort, limit, after)
+        rows, total, is_estimate = await asking.rows.flows_then(wanted, then, sort, limit, after)
     column = {"status": "flow_status"}.get(sort.removeprefix("-"), sort.removeprefix("-"))
     last = rows[limit - 1] if len(rows) > limit else None
     return Json(
         {
             "flows": [{**row, "status": row["flow_status"]} for row in rows[:limit]],
             "total": total,
+            "total_is_estimate": is_estimate,
             "next_cursor": cursors.write(sort, Cursor(last[column], last["flow_id"])) if last else None,
         }
     )
@@ -215,6 +221,7 @@ async def get_flow(
         "outputs": row["flow_state"].get("outputs", {}),
         "errors": row["error_log"],
         "allowed": row["flow_metadata"].get("allowed", []),
+        "active_phases": row["flow_metadata"].get("active_phases", []),
         "position": position,
     }
     return Json({**row, **extra}, headers={"ETag": etag(row["version"])})
@@ -279,15 +286,31 @@ async def flow_status(
     return Json(await _status(asking, row), headers={"ETag": etag(row["version"])})
 
 
+async def _with_suggestions(asking: Caller, row: Row, asked: Row | None) -> Row | None:
+    """A question, with suggestions that were moved to an artifact."""
+    if not asked or not asked.get("suggestions"):
+        return asked
+    found = await asking.side.artifacts.unspill(row["client_account_id"], asked["suggestions"])
+    return {**asked, "suggestions": found}
+
+
+async def _lane_shown(asking: Caller, row: Row, lane: Row, *, then: bool) -> Row:
+    """What is in hand of one phase, with what the store knows of its run; of one that was, only what the flow says."""
+    return {
+        **{name: lane[name] for name in ("phase_name", "state", "suspended", "attempts")},
+        "run": await run_shown(None if then else asking.rows, lane["run"]),
+        "waiting": None if then else await waiting(asking, row, lane),
+        "input_request": await _with_suggestions(asking, row, lane["input_request"]),
+    }
+
+
 async def _status(asking: Caller, row: Row, *, then: bool = False) -> dict[str, Any]:
     done = row["phases_completed"]
-    asked = row["input_request"]
-    suggestions: list[Any] = []
-    if asked and asked.get("suggestions"):
-        artifacts = asking.side.artifacts
-        asked = {**asked, "suggestions": await artifacts.unspill(row["client_account_id"], asked["suggestions"])}
-        suggestions = asked["suggestions"].get(SUGGESTIONS, [])
+    asked = await _with_suggestions(asking, row, row["input_request"])
+    suggestions: list[Any] = asked["suggestions"].get(SUGGESTIONS, []) if asked and asked.get("suggestions") else []
     performance, metadata = row["performance_metrics"], row["flow_metadata"]
+    lanes = [await _lane_shown(asking, row, lane, then=then) for lane in metadata.get("lanes", [])]
+    held = next((lane["waiting"] for lane in lanes if lane["waiting"]), None)
     paused = metadata.get("paused")
     if paused:
         # a row may be older than these
@@ -299,11 +322,13 @@ async def _status(asking: Caller, row: Row, *, then: bool = False) -> dict[str, 
         "flow_name": row["flow_name"],
         "status": row["flow_status"],
         "current_phase": row["current_phase"],
+        "active_phases": metadata.get("active_phases", []),
+        "lanes": lanes,
         "progress": {
             "percentage": row["progress_percentage"],
             "phases_completed": done,
             "phases_remaining": [phase["name"] for phase in row["phases"] if phase["name"] not in done],
-            "estimated_completion": metadata.get("estimated_completion"),
+            "estimated_completion": await estimated_completion(asking, row),
         },
         "performance": {
             "total_execution_time_ms": performance.get("total_execution_time_ms", 0),
@@ -311,7 +336,7 @@ async def _status(asking: Caller, row: Row, *, then: bool = False) -> dict[str, 
         },
         "next_action": row["next_action"],
         "run": await run_shown(None if then else asking.rows, metadata.get("run")),
-        "waiting": None if then else await waiting(asking, row),
+        "waiting": held if lanes or then else await waiting(asking, row, metadata),
         "phases": row["phases"],
         "paused": paused,
         "draining": row["draining"],

@@ -94,6 +94,7 @@ PARAMETERS: dict[str, Json] = {
 TENANT = ("ClientAccount", "Engagement", "User")
 
 NDJSON: dict[int, Json] = {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}
+EVENT_STREAM: dict[int, Json] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 FILE: Json = {"schema": {"type": "string", "format": "binary"}}
 REPORT: dict[int, Json] = {
     200: {

@@ -103,6 +103,7 @@ class ServiceConfig:
     topic_prefix: str = "mfo"
     kafka_fetch_wait_ms: int = 250
     flow_type_modules: tuple[str, ...] = ()
+    projection_modules: tuple[str, ...] = ()
     reply_topics: tuple[str, ...] = ()
     http_host: str = "127.0.0.1"
     http_port: int = 8080

@@ -32,6 +32,7 @@ from mfo.commands import (
     parked,
     past,
     pauses,
+    read_models,
     replay,
     reports,
     schedules,
@@ -57,6 +58,8 @@ app.command()(services.dev)
 app.command()(services.env)
 app.command()(services.api)
 app.command()(services.consumers)
+for step in (read_models.rebuild, read_models.rollback, read_models.verify):
+    services.projections.command()(step)
 app.add_typer(services.projections, name="projections")
 app.command()(services.migrate)
 app.command()(doctor.doctor)

@@ -174,6 +174,9 @@ class Settings(BaseSettings):
     flow_types: Modules = Field(
         (), description="Python modules, with commas between, that register flow types and handlers of your own."
     )
+    projections: Modules = Field(
+        (), description="Python modules, with commas between, that bring read models of your own."
+    )
     artifacts: Literal["postgres"] = Field(
         "postgres", description="Where uploads and large outputs are kept; so far in PostgreSQL only."
     )
@@ -556,6 +559,7 @@ class Settings(BaseSettings):
             topic_prefix=self.topic_prefix,
             kafka_fetch_wait_ms=self.kafka_fetch_wait_ms,
             flow_type_modules=self.flow_types,
+            projection_modules=self.projections,
             reply_topics=self.reply_topics,
             http_host=self.http_host,
             http_port=self.http_port,

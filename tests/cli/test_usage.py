@@ -47,7 +47,8 @@ def test_an_unknown_command_is_wrong_usage(word: str, capsys: pytest.CaptureFixt
         ["flow", "list", "--limit", "0", "--json"],
         ["import", "/no/such/file", "--json"],
         ["sample", "--format", "pdf", "--json"],
-        ["projections", "rebuild", "assets", "--json"],
+        ["projections", "rebuild", "--json"],
+        ["projections", "verify", "inventory", "--all", "--sample", "3", "--json"],
         ["dev", "--port", "70000", "--json"],
     ],
 )
