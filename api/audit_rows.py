@@ -71,18 +71,21 @@ class AuditRows:
         return rows, total if total <= COUNTED else None
 
     async def every(self, wanted: AuditFilter) -> AsyncGenerator[Row, None]:
-        """All entries that match, the newest first, as of one moment."""
+        """All entries that match, the newest first, some at a time: whoever reads slowly keeps no connection."""
         where, values = self._where(wanted)
-        statement = sql.SQL("select {} from audit_events where {} order by at desc, id desc").format(SELECT, where)
-        async with (
-            self._side.pool.connection() as connection,
-            connection.transaction(),
-            connection.cursor("audit", row_factory=dict_row) as cursor,
-        ):
-            cursor.itersize = STREAM_ROWS
-            await cursor.execute(statement, {**values, **self._who})
-            async for row in cursor:
-                yield in_utc(row)
+        first = sql.SQL("select {} from audit_events where {} order by at desc, id desc limit {}").format(
+            SELECT, where, sql.Literal(STREAM_ROWS)
+        )
+        beyond = sql.SQL("{} and (at, id) < (%(key)s, %(last)s)").format(where)
+        further = sql.SQL("select {} from audit_events where {} order by at desc, id desc limit {}").format(
+            SELECT, beyond, sql.Literal(STREAM_ROWS)
+        )
+        rows = await self._all(first, values)
+        while rows:
+            for row in rows:
+                yield row
+            after = {"key": rows[-1]["at"], "last": rows[-1]["audit_event_id"]}
+            rows = await self._all(further, {**values, **after}) if len(rows) == STREAM_ROWS else []
 
     async def figures(self, wanted: AuditFilter) -> Row:
         """`{total, compliance, violations, security, alerts, at}` of the entries that match."""
