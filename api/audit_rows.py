@@ -40,6 +40,9 @@ class AuditFilter:
     actor: str | None = None
     outcome: Sequence[str] | None = None
     correlation_id: str | None = None
+    causation_id: str | None = None
+    ip_address: str | None = None
+    user_agent: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -116,7 +119,7 @@ class AuditRows:
             if words is not None:
                 conditions.append(sql.SQL("{} = any({})").format(sql.Identifier(name), sql.Placeholder(name)))
                 values[name] = list(words)
-        for name in ("flow_id", "actor", "correlation_id"):
+        for name in ("flow_id", "actor", "correlation_id", "causation_id", "ip_address", "user_agent"):
             value = getattr(wanted, name)
             if value is not None:
                 conditions.append(sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)))

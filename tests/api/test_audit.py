@@ -73,13 +73,20 @@ async def test_a_flows_trail_tells_every_command_the_newest_first(api: Api) -> N
 
 async def test_each_filter_narrows_it(api: Api) -> None:
     flow_id = await a_day(api)
-    begin = (await listed(api))[-1]["at"]
+    first = (await listed(api, operation="create"))[-1]
+    begin, agent, address = first["at"], first["user_agent"], first["ip_address"]
+    assert agent
+    assert address
     for params, operations in (
         ({"operation": "delete,create"}, {"delete", "create"}),
         ({"category": "compliance_event"}, {"compliance_violation"}),
         ({"level": "warning", "outcome": "refused"}, {"resume"}),
         ({"correlation_id": flow_id}, {"resume"}),
         ({"actor": "nobody"}, set()),
+        ({"causation_id": "c-7"}, set()),
+        ({"ip_address": "10.9.8.7"}, set()),
+        ({"user_agent": "curl/8"}, set()),
+        ({"user_agent": agent, "ip_address": address, "operation": "create"}, {"create"}),
         ({"flow_id": flow_id, "outcome": "accepted"}, {"create", "delete"}),
         ({"to": begin}, set()),
         ({"from": begin, "operation": "create"}, {"create"}),
