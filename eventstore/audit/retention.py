@@ -47,6 +47,7 @@ HOLDS = """
 select id as hold_id, flow_id, reason, placed_by, placed_at, released_by, released_at from audit_holds
 where client_account_id = %s and engagement_id = %s and (%s::uuid is null or id = %s) order by placed_at desc, id
 """
+EVER_HELD = "select count(*) from audit_holds where client_account_id = %s"
 ACCOUNTS = "select distinct client_account_id from audit_retention"
 DUE = """
 with rules as (select category, keep_days from audit_retention where client_account_id = %(account)s),
@@ -91,6 +92,10 @@ class HoldNotFound(NotHere):
     """There is no such hold, or it was released."""
 
     code = "hold_not_found"
+
+
+class _HeldMeanwhile(Exception):
+    """A hold was placed while entries were being removed."""
 
 
 class Removed(NamedTuple):
@@ -162,8 +167,11 @@ async def apply(connection: Connection) -> list[Removed]:
     removed: list[Removed] = []
     for (account,) in await (await connection.execute(ACCOUNTS)).fetchall():
         while True:
-            async with connection.transaction():
-                some = await _remove(connection, account)
+            try:
+                async with connection.transaction():
+                    some = await _remove(connection, account)
+            except _HeldMeanwhile:
+                continue
             removed += some
             if not some:
                 break
@@ -171,6 +179,7 @@ async def apply(connection: Connection) -> list[Removed]:
 
 
 async def _remove(connection: Connection, account: UUID) -> list[Removed]:
+    held = await (await connection.execute(EVER_HELD, (account,))).fetchone()
     due = await (await connection.execute(DUE, {"account": account, "limit": BATCH})).fetchall()
     if not due:
         return []
@@ -205,6 +214,9 @@ async def _remove(connection: Connection, account: UUID) -> list[Removed]:
         # verification holds what is gone against these
         said |= {name: sorted(some) for name, some in places[engagement].items()}
         await note(connection, envelope, Note("ApplyAuditRetention", None, said))
+    # the notes hold the store's lock, under which holds are placed: what is not seen now comes after this is committed
+    if await (await connection.execute(EVER_HELD, (account,))).fetchone() != held:
+        raise _HeldMeanwhile
     return [Removed(account, engagement, counts) for engagement, counts in engagements.items()]
 
 

@@ -12,7 +12,7 @@ from domain.auditing.redaction import FILTERED, Policy
 from domain.auditing.trail import Category
 from domain.commands import DeleteFlow, PauseFlow, ResumeFlow
 from domain.errors import KeyReused, OperatorOnly
-from eventstore.audit import trail
+from eventstore.audit import retention, trail
 from eventstore.audit.notes import Note, Notes
 from eventstore.audit.retention import HoldNotFound, Retention, apply
 from projections.audit_trail import Trail
@@ -305,6 +305,23 @@ async def test_what_is_not_signed_yet_is_not_removed(archive: Archive) -> None:
     await archive.grow()
     await archive.house.shift_clock(5 * 86_400)
     assert await removed(archive) == {"flow_lifecycle": 2}
+
+
+async def test_a_hold_that_is_placed_while_entries_are_removed_keeps_them(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeping = await kept_for(archive, 90, Category.FLOW_LIFECYCLE)
+    await aged(archive, 91)
+    remove = retention._remove_commands
+
+    async def held_first(*asked: Any) -> None:
+        monkeypatch.undo()
+        await keeping.place(archive.house.envelope(), archive.flows[3], "in court")
+        await remove(*asked)
+
+    monkeypatch.setattr(retention, "_remove_commands", held_first)
+    assert await removed(archive) == {}
+    assert len(await entries(archive, f"flow_id = '{archive.flows[3]}' and category = 'flow_lifecycle'")) == 2
 
 
 async def test_a_legal_hold_keeps_what_it_names(archive: Archive) -> None:
