@@ -32,7 +32,7 @@ from eventstore.committer import REFUSED, Answer
 from eventstore.database import Connection
 from eventstore.followers import Happened
 from eventstore.kin import Kin
-from eventstore.relations import Concerned, begun_since, below, concerned, link, with_children
+from eventstore.relations import Concerned, begun_between, below, concerned, link, with_children
 from eventstore.service import WriteSide
 
 log = structlog.get_logger()
@@ -132,7 +132,8 @@ class Relations:
         """Pass a verb on to every flow under the one it was said of, each of which decides for itself."""
         fact, root = recorded.fact, recorded.flow_id
         if isinstance(fact, FlowRolledBack):
-            undone = await begun_since(connection, root, fact.to_version)
+            # what it goes on with may have begun others already
+            undone = await begun_between(connection, root, fact.to_version, recorded.version)
             told = {"verb": "cancel", "by_flow_id": root, "compensate": fact.compensate, "reason": fact.reason}
             return [
                 self._ask(FollowParent.model_validate({"flow_id": flow_id, **told}), recorded, "undone")

@@ -32,14 +32,14 @@ with recursive below (flow_id, depth) as (
 select flow_id from below order by depth, flow_id
 """
 
-
 # a child has its place in the log from its first event on
-BEGUN_SINCE = """
+BEGUN_BETWEEN = """
 select l.flow_id from flow_links l
 join stored_events e on e.originator_id = l.flow_id and e.originator_version = 1
-where l.kind = 'child' and l.other_id = %b and e.notification_id > (
-    select notification_id from stored_events where originator_id = %b and originator_version = %b
-)
+join stored_events since on since.originator_id = l.other_id and since.originator_version = %b
+join stored_events until on until.originator_id = l.other_id and until.originator_version = %b
+where l.kind = 'child' and l.other_id = %b
+  and e.notification_id > since.notification_id and e.notification_id < until.notification_id
 order by e.notification_id
 """
 
@@ -80,9 +80,9 @@ async def below(connection: Connection, flow_id: UUID) -> list[UUID]:
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def begun_since(connection: Connection, flow_id: UUID, version: int) -> list[UUID]:
-    """The children of a flow that were begun after it stood at that version, and all flows under them."""
-    cursor = await connection.execute(BEGUN_SINCE, (flow_id, flow_id, version), binary=True)
+async def begun_between(connection: Connection, flow_id: UUID, since: int, until: int) -> list[UUID]:
+    """The children of a flow that were begun between these two versions of it, and all flows under them."""
+    cursor = await connection.execute(BEGUN_BETWEEN, (since, until, flow_id), binary=True)
     children = [row[0] for row in await cursor.fetchall()]
     found = dict.fromkeys(children)
     for child in children:
