@@ -10,7 +10,7 @@ import msgspec
 
 from domain.deciding.targets import can_go_back
 from domain.errors import FlowIsOver, RunNotCurrent
-from domain.events import FlowEvent, FlowFailed
+from domain.events import CheckpointCreated, FlowEvent, FlowFailed
 from domain.flow import DONE, Flow, Meta, Recorded, evolve
 from domain.flow_types import FlowTypeConfig, FlowTypes
 from domain.rounds import can_iterate
@@ -51,6 +51,18 @@ class Story:
     def derived_id(self, what: str) -> UUID:
         """An id that follows from the flow and the version of the next fact."""
         return uuid5(self.flow.id, f"{what}:{self.flow.version + 1}")
+
+
+def keep_point(story: Story, phase_name: str, options: Json) -> None:
+    """Record a checkpoint after a phase, unless its options say otherwise."""
+    if options.get("save_checkpoints", True):
+        story.tell(
+            CheckpointCreated(
+                checkpoint_id=story.derived_id("checkpoint"),
+                phase_name=phase_name,
+                state_sha256=state_sha256(story.flow),
+            )
+        )
 
 
 def current_run(story: Story, run_id: UUID, token: int) -> None:
@@ -99,7 +111,7 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
     following = flow.next_phase if flow.undoing is None else None
     if following is not None and types.version(flow.flow_type, flow.flow_version).phase(following.name).can_skip:
         verbs.append("skip")
-    return [*verbs, *again, *_back(flow, types), "cancel", "delete"]
+    return [*verbs, *again, *_back(flow, types), *_moves(flow, types), "cancel", "delete"]
 
 
 def _may_execute(flow: Flow) -> bool:
@@ -123,6 +135,12 @@ def _back(flow: Flow, types: FlowTypes) -> list[str]:
     still = flow.run is None or flow.run.hook == Moment.ERROR
     back = ["rollback"] if still and can_go_back(flow, config) else []
     return back if flow.status is Status.COMPLETED else [*back, "checkpoint"]
+
+
+def _moves(flow: Flow, types: FlowTypes) -> list[str]:
+    """`migrate`, where another version of the type is known; a hook that runs has to end first."""
+    there = len(types.versions_of(flow.flow_type)) > 1 and flow.undoing is None
+    return ["migrate"] if there and (flow.run is None or flow.run.hook is None) else []
 
 
 def _can_pause(flow: Flow, types: FlowTypes) -> bool:

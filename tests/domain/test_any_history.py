@@ -181,6 +181,9 @@ VERBS: dict[str, type[Command]] = {
     "iterate": StartIteration,
 }
 
+FITTING = {"colour": "red"}
+"""What a question's schema takes for an answer, where it says."""
+
 
 def told(start: str, asked: list[Word]) -> Iterator[tuple[str, Flow, Story]]:
     """What a flow says yes to: the kind of the command, the flow before it, and the decision."""
@@ -323,7 +326,8 @@ def test_a_flow_takes_what_it_says_it_takes_and_nothing_else(start: str, asked: 
         takes = allowed(story.flow, TYPES)
         for verb, kind in VERBS.items():
             waiting = story.flow.waiting
-            values = dict.fromkeys(waiting.fields, True) if verb == "input" and waiting else {}
+            fields = waiting.fields if verb == "input" and waiting else ()
+            values = {field: FITTING.get(field, True) for field in fields}
             answer = Given(story.flow).when(kind.model_validate({"flow_id": FLOW_ID, **values}), asked=meta("boris"))
             if answer.error is None:
                 # silence is for what has been done already

@@ -80,7 +80,7 @@ def test_the_end_hooks_run_too_when_the_last_phase_is_passed_over() -> None:
     first = after(HOOKS)
     second = then(first.when(complete(first.flow)))
     lost = fail(second.flow, kind="permanent", retryable=False)
-    passed = second.when(lost).then(PhaseFailed, PhaseSkipped, HookStarted)
+    passed = second.when(lost).then(PhaseFailed, PhaseSkipped, CheckpointCreated, HookStarted)
     then(passed).when(complete(passed.flow)).then(HookCompleted, FlowCompleted)
 
 
