@@ -29,6 +29,7 @@ from domain.commands import (
     RecordSteps,
     ReportChild,
     ReportDependency,
+    ReportLoss,
     RequestInput,
     ResumeFlow,
     RetryFlow,
@@ -41,6 +42,7 @@ from domain.commands import (
 from domain.deciding.answering import provide_input
 from domain.deciding.back import create_checkpoint, roll_back
 from domain.deciding.iterating import iterate
+from domain.deciding.losing import lose_outputs
 from domain.deciding.migrating import migrate
 from domain.deciding.relating import follow_parent, report_child, report_dependency
 from domain.deciding.retrying import retry
@@ -98,6 +100,7 @@ def decide(
 ANSWERS: dict[type[Command], Callable[[Story, Any], None]] = {
     RollbackFlow: roll_back,
     CreateCheckpoint: create_checkpoint,
+    ReportLoss: lose_outputs,
 }
 
 

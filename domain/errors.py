@@ -28,8 +28,7 @@ MfoError
 │   ├── MessageUnreadable
 │   └── UploadInvalid · UploadTooLarge · ImportOptionsInvalid
 ├── NotHere                 there is nothing under that name for this tenant
-│   ├── ImportNotFound · ArtifactNotFound · IterationNotFound · RouteNotFound
-│   ├── ImportNotFound · ArtifactNotFound · CheckpointNotFound · RouteNotFound
+│   ├── ImportNotFound · ArtifactNotFound · CheckpointNotFound · IterationNotFound · RouteNotFound
 ├── MethodNotAllowed · OperatorOnly
 ├── Unavailable             not now; try again
 │   ├── StoreUnavailable · StoreBusy · Overloaded · ReadModelBehind

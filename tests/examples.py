@@ -26,6 +26,7 @@ from domain.commands import (
     RecordSteps,
     ReportChild,
     ReportDependency,
+    ReportLoss,
     RequestInput,
     ResumeFlow,
     RetryFlow,
@@ -321,6 +322,7 @@ COMMANDS: tuple[Command, ...] = (
     CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, outputs={"rows": 3}),
     RecordSteps(flow_id=FLOW_ID, run_id=RUN_ID, token=1, results={"fetch": {"rows": 3}}),
     FailPhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, error={"class": "timeout", "retryable": True}),
+    ReportLoss(flow_id=FLOW_ID, run_id=RUN_ID, token=1, artifact="ab" * 32, mendable=True),
     RequestInput(flow_id=FLOW_ID, run_id=RUN_ID, token=1, fields=("answer",), message="please"),
     HandBackRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1, execution_time_ms=4),
     SuspendRun(

@@ -25,10 +25,11 @@ from domain.undoing import begun
 from domain.words import Moment, Status
 
 
-def roll_back(story: Story, command: RollbackFlow) -> None:
+def roll_back(story: Story, command: RollbackFlow, *, run_ended: bool = False) -> None:
+    """Go back; with `run_ended` the run that the flow shows has just come to its end."""
     flow = story.flow
     _goes_back(story)
-    if flow.run is not None and flow.run.hook != Moment.ERROR:
+    if flow.run is not None and flow.run.hook != Moment.ERROR and not run_ended:
         raise PhaseAlreadyRunning(
             f"phase {flow.run.phase_name} is running; pause the flow, and roll it back when it has drained",
             allowed=allowed(flow, story.types),
