@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 
 from api import (
     back,
+    diff,
     dlq,
     flow_types,
     flows,
@@ -90,7 +91,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
     routers = (
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
-        *(tree.router,),
+        *(tree.router, diff.router),
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
         *(service.router, service.root),

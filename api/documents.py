@@ -348,7 +348,7 @@ class FlowSummary(Document):
     current_phase: str | None
     phases_completed: list[str]
     progress_percentage: float
-    next_action: NextAction
+    next_action: NextAction | None = Field(description="None in a list as of another time.")
     draining: bool
     parent_flow_id: UUID | None
     iteration_number: int
@@ -363,13 +363,14 @@ class FlowList(Document):
     """A page of flows."""
 
     flows: list[FlowSummary]
-    total: int
+    total: int | None = Field(description="None for more than 10,000 in a list as of another time.")
     next_cursor: str | None
 
 
 class FlowDetail(FlowSummary):
     """Everything about a flow: its row in the read model. A value moved to an artifact is `{"$artifact", "size_bytes"}`."""
 
+    next_action: NextAction
     client_account_id: UUID
     engagement_id: UUID
     user_id: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from time import perf_counter
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.crowd import Crowd, Place
 from api.problems import problem
 from domain.errors import MfoError, Overloaded
+from eventstore import tracing
 
 log = structlog.get_logger()
 
@@ -64,7 +66,12 @@ class Door:
                 message.setdefault("headers", []).append((b"x-correlation-id", correlation_id.encode()))
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
+        traced = tracing.on() and scope["path"] not in QUIET
+        parent = Headers(scope=scope).get("traceparent") if traced else None
+        with (
+            structlog.contextvars.bound_contextvars(correlation_id=correlation_id),
+            tracing.serving(scope["method"], parent) if traced else nullcontext(dict[str, Any]()) as span,
+        ):
             try:
                 await self.app(scope, receive, answer)
             except ClientDisconnect:
@@ -78,6 +85,8 @@ class Door:
             finally:
                 if place is not None:
                     place.leave()
+                span |= {"http.route": route_of(scope), "http.response.status_code": status or CLIENT_GONE}
+                span |= {"correlation_id": correlation_id}
                 _note(scope, status or CLIENT_GONE, perf_counter() - began)
 
     async def _turn_away(self, scope: Scope, receive: Receive, send: Send, why: Overloaded) -> None:
@@ -100,8 +109,13 @@ def correlation_id_of(given: str | None) -> str:
     return str(uuid4())
 
 
+def route_of(scope: Scope) -> str:
+    """The route that took the request, such as /api/v1/flows/{flow_id}."""
+    return getattr(scope.get("route"), "path", None) or "unknown"
+
+
 def _note(scope: Scope, status: int, seconds: float) -> None:
-    route = getattr(scope.get("route"), "path", None) or "unknown"
+    route = route_of(scope)
     method = scope["method"] if scope["method"] in METHODS else "other"
     REQUESTS.labels(method, route, str(status)).inc()
     SECONDS.labels(method, route).observe(seconds)

@@ -14,10 +14,12 @@ from starlette.responses import Response, StreamingResponse
 from api import cursors
 from api.answers import Json, deleted, etag, not_modified
 from api.asking import DOOR, NO_BODY, Asking, Caller, OfFlow, command_id, command_of, no_body, submit
+from api.csv_lines import csv_lines
 from api.cursors import Cursor
 from api.documents import CommandParked, FlowDetail, FlowList, FlowMade, FlowStatusAnswer, History
-from api.openapi import DELETE_FLOW, NDJSON, answers, takes
+from api.openapi import DELETE_FLOW, NDJSON_OR_CSV, answers, takes
 from api.parked import waits
+from api.past import At, AtTime, intervals_are_due, past_time, row_then
 from api.problems import problem
 from api.reading import Consistency, MinPosition, MinVersion, WaitMs, aware, flow_row, list_is_due, words
 from api.rows import FLOWS, FlowFilter, Row
@@ -36,7 +38,12 @@ router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["flows"])
 
 Sort = Literal["created_at", "-created_at", "updated_at", "-updated_at", "flow_name", "-flow_name", "status", "-status"]
 NO_TIME_IS_SAVED = frozenset({Status.PROCESSING})
-STREAM_BATCH = 500
+# an event's JSON may be 256 KiB
+STREAM_BATCH = 100
+HISTORY_CSV = (
+    *("version", "position", "occurred_at", "type", "phase_name", "actor", "source"),
+    *("command_id", "causation_id", "correlation_id", "data"),
+)
 SUGGESTIONS = "mapping_suggestions"
 
 
@@ -98,8 +105,12 @@ async def list_flows(
     min_position: MinPosition = None,
     wait_ms: WaitMs = 2000,
     consistency: Consistency = None,
+    at: AtTime = None,
 ) -> Response:
-    """The tenant's flows of every status but deleted, which show only with `status=deleted`."""
+    """The tenant's flows of every status but deleted, which show only with `status=deleted`.
+
+    With `at` as they stood then; `version` and `updated_at` are then those of the last change that a list shows.
+    """
     wanted = FlowFilter(
         flow_types=known_types(asking, words(flow_type)),
         statuses=_statuses(words(status)),
@@ -111,7 +122,13 @@ async def list_flows(
     )
     after = cursors.read(cursor, sort, datetime if sort.endswith("_at") else str)
     await list_is_due(asking, FLOWS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
-    rows, total = await asking.rows.flows(wanted, sort, limit, after)
+    total: int | None
+    if at is None:
+        rows, total = await asking.rows.flows(wanted, sort, limit, after)
+    else:
+        then = await past_time(asking, at, "at")
+        await intervals_are_due(asking, then, wait_ms)
+        rows, total = await asking.rows.flows_then(wanted, then, sort, limit, after)
     column = {"status": "flow_status"}.get(sort.removeprefix("-"), sort.removeprefix("-"))
     last = rows[limit - 1] if len(rows) > limit else None
     return Json(
@@ -163,9 +180,13 @@ async def get_flow(
     min_version: MinVersion = None,
     wait_ms: WaitMs = 2000,
     consistency: Consistency = None,
+    at: At = None,
 ) -> Response:
-    """The flow's row of the read model, with its phases, outputs and errors."""
-    row = await flow_row(asking, wanted, min_version=min_version, wait_ms=wait_ms, consistency=consistency)
+    """The flow's row of the read model, with its phases, outputs and errors; with `at` as it was then."""
+    if at is not None:
+        row = await row_then(asking, wanted, at, min_version=min_version)
+    else:
+        row = await flow_row(asking, wanted, min_version=min_version, wait_ms=wait_ms, consistency=consistency)
     same = not_modified(request, row["version"])
     if same is not None:
         return same
@@ -219,8 +240,15 @@ async def flow_status(
     min_version: MinVersion = None,
     wait_ms: WaitMs = 2000,
     consistency: Consistency = None,
+    at: At = None,
 ) -> Response:
-    """Status, progress, times and what comes next. A flow in progress is never answered with 304."""
+    """Status, progress, times and what comes next. A flow in progress is never answered with 304.
+
+    With `at` as its history tells it then: without the progress inside of a run, what it waited for, and the flows under it.
+    """
+    if at is not None:
+        row = await row_then(asking, wanted, at, min_version=min_version)
+        return Json(await _status(asking, row, then=True), headers={"ETag": etag(row["version"])})
     row = await flow_row(asking, wanted, min_version=min_version, wait_ms=wait_ms, consistency=consistency)
     # of the flows under it the version says nothing
     if row["flow_status"] not in NO_TIME_IS_SAVED and not row["child_flow_ids"]:
@@ -230,7 +258,7 @@ async def flow_status(
     return Json(await _status(asking, row), headers={"ETag": etag(row["version"])})
 
 
-async def _status(asking: Caller, row: Row) -> dict[str, Any]:
+async def _status(asking: Caller, row: Row, *, then: bool = False) -> dict[str, Any]:
     done = row["phases_completed"]
     asked = row["input_request"]
     suggestions: list[Any] = []
@@ -261,14 +289,14 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
             "phase_times": performance.get("phase_times", {}),
         },
         "next_action": row["next_action"],
-        "run": await run_shown(asking.rows, metadata.get("run")),
-        "waiting": await waiting(asking, row),
+        "run": await run_shown(None if then else asking.rows, metadata.get("run")),
+        "waiting": None if then else await waiting(asking, row),
         "phases": row["phases"],
         "paused": paused,
         "draining": row["draining"],
         "draining_runs": metadata.get("draining_runs", 0),
         "drained_at": paused.get("drained_at") if paused else None,
-        "tree": tree_counts(await asking.rows.below(row["flow_id"])) if row["child_flow_ids"] else None,
+        "tree": tree_counts(await asking.rows.below(row["flow_id"])) if row["child_flow_ids"] and not then else None,
         "input_request": asked,
         SUGGESTIONS: suggestions,
         "errors": row["error_log"],
@@ -293,7 +321,7 @@ async def _status(asking: Caller, row: Row) -> dict[str, Any]:
 @router.get(
     "/flows/{flow_id}/history",
     summary="What happened to a flow",
-    responses=answers(200, History, 304, 400, 404, 422, 503, 504, extra=NDJSON),
+    responses=answers(200, History, 304, 400, 404, 422, 503, 504, extra=NDJSON_OR_CSV),
 )
 async def flow_history(
     *,
@@ -304,7 +332,11 @@ async def flow_history(
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
     cursor: Annotated[str | None, Query(max_length=30, description="`next_cursor` of the page before.")] = None,
     written_as: Annotated[
-        Literal["json", "ndjson"], Query(alias="format", description="`ndjson` streams all events, one a line.")
+        Literal["json", "ndjson", "csv"],
+        Query(
+            alias="format",
+            description="`ndjson` and `csv` stream all events, one a line; in a csv no text is one that spreadsheets run.",
+        ),
     ] = "json",
     min_version: MinVersion = None,
     wait_ms: WaitMs = 2000,
@@ -322,14 +354,17 @@ async def flow_history(
     headers = {"ETag": etag(version)}
     start = max(after, _history_cursor(cursor))
     if written_as == "ndjson":
-        return StreamingResponse(
-            _lines(asking, wanted.flow_id, start), media_type="application/x-ndjson", headers=headers
-        )
+        lines: AsyncIterator[bytes] = (_json_lines(batch) async for batch in _stream(asking, wanted.flow_id, start))
+        return StreamingResponse(lines, media_type="application/x-ndjson", headers=headers)
+    if written_as == "csv":
+        named = {"Content-Disposition": f'attachment; filename="history-{wanted.flow_id}.csv"'}
+        lines = _csv(_stream(asking, wanted.flow_id, start))
+        return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers | named)
     events = await asking.side.store.history(wanted.flow_id, after=start, limit=limit + 1)
     page = events[:limit]
     return Json(
         {
-            "events": [_event(asking, position, recorded) for position, recorded in page],
+            "events": [event_shown(asking, position, recorded) for position, recorded in page],
             "total": max(version, page[-1][1].version if page else 0),
             "next_cursor": str(page[-1][1].version) if len(events) > limit else None,
         },
@@ -346,14 +381,29 @@ def _history_cursor(text: str | None) -> int:
     return int(text)
 
 
-async def _lines(asking: Caller, flow_id: UUID, after: int) -> AsyncIterator[bytes]:
+async def _stream(asking: Caller, flow_id: UUID, after: int) -> AsyncIterator[list[dict[str, Any]]]:
+    """All events behind a version, some at a time; at most one batch is held."""
     while events := await asking.side.store.history(flow_id, after=after, limit=STREAM_BATCH):
-        lines = [msgspec.json.encode(_event(asking, position, recorded)) for position, recorded in events]
-        yield b"\n".join(lines) + b"\n"
+        yield [event_shown(asking, position, recorded) for position, recorded in events]
         after = events[-1][1].version
 
 
-def _event(asking: Caller, position: int, recorded: Recorded) -> dict[str, Any]:
+def _json_lines(events: list[dict[str, Any]]) -> bytes:
+    return b"\n".join(msgspec.json.encode(event) for event in events) + b"\n"
+
+
+async def _csv(batches: AsyncIterator[list[dict[str, Any]]]) -> AsyncIterator[bytes]:
+    yield csv_lines([HISTORY_CSV])
+    async for events in batches:
+        for event in events:
+            event["phase_name"] = getattr(event["data"], "phase_name", None)
+            event["data"] = msgspec.json.encode(event["data"]).decode()
+            event["occurred_at"] = event["occurred_at"].isoformat()
+        yield csv_lines([event[name] for name in HISTORY_CSV] for event in events)
+
+
+def event_shown(asking: Caller, position: int, recorded: Recorded) -> dict[str, Any]:
+    """An event as histories show it."""
     meta = recorded.meta
     return {
         "version": recorded.version,

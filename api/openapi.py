@@ -102,6 +102,7 @@ REPORT: dict[int, Json] = {
     }
 }
 CSV: dict[int, Json] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
+NDJSON_OR_CSV: dict[int, Json] = {200: {"content": NDJSON[200]["content"] | CSV[200]["content"]}}
 DELETE_FLOW: Json = {"x-mfo-headers": ["IdempotencyKey", "IfMatch"]}
 UPLOAD: Json = {
     "x-mfo-headers": ["IdempotencyKey"],

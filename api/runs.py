@@ -12,11 +12,14 @@ from api.rows import Rows
 Json = dict[str, Any]
 
 
-async def run_shown(rows: Rows, run: Json | None) -> Json | None:
-    """What the flow says of its run, with the deadline and the progress that the store has of it; none without a run."""
+async def run_shown(rows: Rows | None, run: Json | None) -> Json | None:
+    """What the flow says of its run, with the deadline and the progress that the store has of it; none without a run.
+
+    Without `rows`, of a run that was, only what the flow says.
+    """
     if run is None:
         return None
-    known = await rows.run(UUID(str(run["run_id"]))) or {}
+    known = (await rows.run(UUID(str(run["run_id"]))) if rows else None) or {}
     names = ("run_id", "phase_name", "attempt", "max_attempts", "started_at", "timeout_seconds")
     return {
         **{name: run[name] for name in names},

@@ -29,7 +29,7 @@ COMMAND_HEADERS = (
         "ce_engagementid",
         "ce_userid",
     ),
-    *("ce_correlationid", "ce_causationid", "ce_expectedversion", "ce_replyto"),
+    *("ce_correlationid", "ce_causationid", "ce_expectedversion", "ce_replyto", "ce_traceparent"),
 )
 EVENT_HEADERS = (
     *("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", "ce_sequence", "ce_position"),
@@ -41,6 +41,7 @@ EVENT_HEADERS = (
         "ce_causationid",
         "ce_commandid",
         "ce_origin",
+        "ce_traceparent",
     ),
 )
 

@@ -38,6 +38,7 @@ from domain.errors import MfoError, Unavailable
 from domain.fleet.commands import FleetCommand
 from domain.schedules.commands import ScheduleCommand
 from domain.subscriptions import SubscriptionCommand
+from eventstore import tracing
 from eventstore.committer import ACCEPTED, REFUSED, REPEATED, WAITS, Answer, Committer
 from eventstore.fleet import Fleet, FleetAnswer
 from eventstore.parking import LateReply
@@ -165,6 +166,7 @@ class Intake:
         records = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
         outgoing: list[Outgoing] = []
         waiting: list[tuple[Any, Incoming]] = []
+        spans: list[tracing.Span | None] = []
         for record in records:
             try:
                 incoming = read(
@@ -177,9 +179,15 @@ class Intake:
             except MfoError as error:
                 outgoing.extend(self._dead_letter(record, error))
                 continue
+            spans.append(span := _span(incoming))
+            if span is not None:
+                envelope = msgspec.structs.replace(incoming.envelope, traceparent=span.traceparent)
+                incoming = incoming._replace(envelope=envelope)
             waiting.append((record, incoming))
         answers = await self._decide([incoming for _, incoming in waiting], message.consumer)
-        for (record, incoming), answer in zip(waiting, answers, strict=True):
+        for (record, incoming), answer, span in zip(waiting, answers, spans, strict=True):
+            if span is not None:
+                span.end(outcome="unreadable" if isinstance(answer, MfoError) else answer.outcome)
             if isinstance(answer, MfoError):
                 outgoing.extend(self._dead_letter(record, answer))
                 continue
@@ -400,6 +408,16 @@ class Intake:
                 )
             )
         return sent
+
+
+def _span(incoming: Incoming) -> tracing.Span | None:
+    """A span from the reading of a command to its answer, under the sender's."""
+    return tracing.begin(
+        f"take in {type(incoming.command).__name__}",
+        incoming.envelope.traceparent,
+        kind="consumer",
+        attributes={"correlation_id": incoming.envelope.correlation_id},
+    )
 
 
 async def _as_it_came(records: Any, original: Any) -> Any:

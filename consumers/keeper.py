@@ -49,6 +49,7 @@ from domain.errors import MfoError, RunNotCurrent, StoreUnavailable, Unavailable
 from domain.flow import Flow, Run
 from domain.flow_types import FlowTypeConfig, FlowTypes, PhaseConfig
 from domain.words import SYSTEM_USER
+from eventstore import tracing
 from eventstore.claims import Claimed, Claims, Offer, Spent
 from eventstore.committer import WAITS, Answer
 from eventstore.database import connect
@@ -91,7 +92,7 @@ class _Active:
 
     __slots__ = (
         *("after", "asked", "ends", "flow", "lost", "mode", "place", "progress", "run", "seen", "signals"),
-        *("task", "told"),
+        *("span", "task", "told"),
     )
 
     def __init__(self, flow: Flow, run: Run, place: Place) -> None:
@@ -99,6 +100,11 @@ class _Active:
         self.run = run
         self.mode = place.mode
         self.place = place
+        self.span = tracing.begin(
+            f"run {run.phase_name}",
+            flow.traceparent or None,
+            attributes={"flow_id": str(flow.id), "run_id": str(run.run_id), "attempt": run.attempt},
+        )
         self.task: asyncio.Task[None] | None = None
         self.after: asyncio.Task[None] | None = None
         self.lost = False
@@ -336,6 +342,8 @@ class Keeper:
                 del self._active[active.run.run_id]
             RUNS_ACTIVE.set(len(self._active))
             self._leave_place(active)
+            if active.span is not None:
+                active.span.end(lost=active.lost)
 
     def _keep_place(self, active: _Active) -> None:
         """The work is done. The place stays the flow's until the result is committed, so that its next phase can be born into
@@ -563,6 +571,7 @@ class Keeper:
             correlation_id=flow.correlation_id,
             causation_id=str(run.run_id),
             source="worker",
+            traceparent=active.span.traceparent if active.span else None,
         )
 
     async def _ask(
@@ -852,6 +861,7 @@ class Keeper:
             correlation_id=flow.correlation_id,
             causation_id=str(run.run_id),
             source="worker",
+            traceparent=active.span.traceparent if active.span else None,
         )
 
     def _keeping(self, active: _Active) -> Callable[[dict[str, Any]], Awaitable[None]]:

@@ -23,7 +23,7 @@ MAX_ID = 255
 MAX_FIELD = 200
 ATTRIBUTES = (
     *("specversion", "id", "source", "type", "subject", "clientaccountid", "engagementid", "userid"),
-    *("correlationid", "causationid", "expectedversion", "replyto"),
+    *("correlationid", "causationid", "expectedversion", "replyto", "traceparent"),
 )
 
 AnyCommand = Command | ScheduleCommand | FleetCommand | SubscriptionCommand
@@ -117,6 +117,7 @@ def read(
         causation_id=attributes.get("causationid"),
         source="kafka",
         expected_version=expected,
+        traceparent=attributes.get("traceparent"),
     )
     return Incoming(command, envelope, _reply_topic(attributes.get("replyto"), reply_topic, allowed_reply_topics))
 

@@ -477,7 +477,10 @@ INTERNAL: dict[str, type[Command]] = {
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asked, when, and because of what. `at` is ISO 8601 in UTC, set when the command is decided."""
+    """Who asked, when, and because of what. `at` is ISO 8601 in UTC, set when the command is decided.
+
+    `traceparent` names the span (W3C trace context) that the command belongs to.
+    """
 
     command_id: str
     client_account_id: UUID
@@ -489,6 +492,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     expected_version: int | None = None
     ip_address: str | None = None
     user_agent: str | None = None
+    traceparent: str | None = None
 
 
 class Tenant(msgspec.Struct, frozen=True):

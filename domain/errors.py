@@ -28,7 +28,7 @@ MfoError
 │   ├── MessageUnreadable
 │   └── UploadInvalid · UploadTooLarge · ImportOptionsInvalid
 ├── NotHere                 there is nothing under that name for this tenant
-│   ├── ImportNotFound · ArtifactNotFound · CheckpointNotFound · IterationNotFound · RouteNotFound
+│   ├── ImportNotFound · ArtifactNotFound · CheckpointNotFound · IterationNotFound · RouteNotFound · FlowNotBegun
 ├── MethodNotAllowed · OperatorOnly
 ├── Unavailable             not now; try again
 │   ├── StoreUnavailable · StoreBusy · Overloaded · ReadModelBehind
@@ -576,6 +576,12 @@ class ImportNotFound(NotHere):
     """There is no import with this id."""
 
     code = "import_not_found"
+
+
+class FlowNotBegun(NotHere):
+    """The flow had not begun then; ask for a later time."""
+
+    code = "flow_not_begun"
 
 
 class IterationNotFound(NotHere):

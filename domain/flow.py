@@ -62,7 +62,10 @@ Json = dict[str, Any]
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
-    """Who caused a fact, when, and because of what: kept inside every stored event."""
+    """Who caused a fact, when, and because of what: kept inside every stored event.
+
+    `traceparent` is the span that decided it; without one it is not written.
+    """
 
     at: datetime
     client_account_id: UUID
@@ -72,6 +75,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     correlation_id: str
     causation_id: str | None = None
     source: str = "http"
+    traceparent: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -346,6 +350,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     created_by: str = ""
     updated_by: str = ""
     correlation_id: str = ""
+    traceparent: str = ""
     created_at: datetime | None = None
     updated_at: datetime | None = None
     auto_execute: bool = False
@@ -536,6 +541,7 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
             # work goes on in the name of the person who asked for it, also after a timer or a takeover
             updated_by=flow.updated_by if meta.user_id == SYSTEM_USER else meta.user_id,
             correlation_id=meta.correlation_id,
+            traceparent=meta.traceparent or flow.traceparent,
         )
     match fact:
         case FlowCreated():
@@ -697,6 +703,7 @@ def _created(flow: Flow, recorded: Recorded, fact: FlowCreated) -> Flow:
         engagement_id=meta.engagement_id,
         created_by=meta.user_id,
         updated_by=meta.user_id,
+        traceparent=meta.traceparent or "",
         correlation_id=meta.correlation_id,
         created_at=meta.at,
         updated_at=meta.at,

@@ -53,6 +53,7 @@ class MetaText(msgspec.Struct, frozen=True):
     correlation_id: str
     causation_id: str | None = None
     source: str = "http"
+    traceparent: str | None = None
 
 
 class _Passed(msgspec.Struct, frozen=True):

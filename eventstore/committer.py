@@ -46,6 +46,7 @@ from domain.deciding.story import OVER, Story
 from domain.errors import FlowNotFound, KeyReused, MfoError, StoreBusy, StoreUnavailable, Unavailable
 from domain.flow import Flow, Meta, Run
 from domain.flow_types import FlowTypes
+from eventstore import tracing
 from eventstore.artifacts import ArtifactStore
 from eventstore.codec import FIRST_HASH, encode, encode_meta
 from eventstore.database import Connection
@@ -280,6 +281,8 @@ class Committer:
         if self._closing:
             raise StoreBusy
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        if tracing.on():
+            envelope = _traced(command, envelope, answer)
         asked = _Asked(command, envelope, body_hash, body, answer, len(body or b"") + 500, reply_to)
         self._waiting.append(asked)
         self._bytes += asked.size
@@ -765,6 +768,7 @@ class Committer:
             correlation_id=envelope.correlation_id,
             causation_id=envelope.causation_id,
             source=envelope.source,
+            traceparent=envelope.traceparent if envelope.traceparent and tracing.on() else msgspec.UNSET,
         )
 
     def _reserve(self, decision: Decision) -> Run | None:
@@ -918,6 +922,24 @@ def _body(command: Command) -> bytes:
 def _resolve(asked: _Asked, answer: Answer) -> None:
     if not asked.answer.done():
         asked.answer.set_result(answer)
+
+
+def _traced(command: Command, envelope: Envelope, answer: asyncio.Future[Answer]) -> Envelope:
+    """The envelope with a span that ends with the answer. What we ask ourselves, and nobody traces, begins no trace."""
+    parent = tracing.parent_of(envelope.traceparent)
+    name = type(command).__name__
+    if parent is None and name in INTERNAL:
+        return envelope
+    span = tracing.begin(f"commit {name}", parent, attributes={"flow_id": str(command.flow_id)})
+    if span is None:
+        return envelope
+
+    def ended(done: asyncio.Future[Answer]) -> None:
+        told = done.result() if not done.cancelled() and done.exception() is None else None
+        span.end(outcome=told.outcome if told else "failed", version=told.version if told else None)
+
+    answer.add_done_callback(ended)
+    return msgspec.structs.replace(envelope, traceparent=span.traceparent)
 
 
 def _reject(asked: _Asked, error: Exception) -> None:

@@ -24,6 +24,7 @@ from prometheus_client import Counter, Gauge
 
 from domain.fleet.events import OPERATION_PREFIX, PAUSE_RULE_PREFIX, STANDING_PAUSE_PREFIX
 from domain.schedules.events import SCHEDULE_PREFIX
+from eventstore import tracing
 from eventstore.codec import split, split_text
 from eventstore.database import Connection, connect, conninfo
 from eventstore.service import ServiceConfig
@@ -63,6 +64,7 @@ SOURCES = {
 }
 
 Headers = list[tuple[str, bytes]]
+TRACEPARENT = "ce_traceparent"
 
 
 def message(event: Stored, shard: str) -> tuple[bytes, bytes, Headers]:
@@ -88,6 +90,8 @@ def message(event: Stored, shard: str) -> tuple[bytes, bytes, Headers]:
     ]
     if meta.causation_id:
         headers.append(("ce_causationid", meta.causation_id.encode()))
+    if meta.traceparent:
+        headers.append((TRACEPARENT, meta.traceparent.encode()))
     return flow_id.encode(), data, headers
 
 
@@ -244,14 +248,18 @@ class Relay:
         """
         topic = self._config.topics.events
         futures = []
+        began, traced = tracing.now(), list[str]()
         for event in events:
             key, value, headers = message(event, self._config.shard)
+            if headers[-1][0] == TRACEPARENT:
+                traced.append(headers[-1][1].decode())
             futures.append(await kafka.send(topic, value, key=key, headers=headers))
         begins_anew = False
         for kept in await asyncio.gather(*futures):
             if kept.offset <= self._offsets.get(kept.partition, -1):
                 begins_anew = True
             self._offsets[kept.partition] = kept.offset
+        tracing.passed("relay", "producer", traced, began)
         if begins_anew:
             log.warning("the topic was made anew; everything is told once more", topic=topic)
             self._offsets.clear()

@@ -29,7 +29,9 @@ from mfo.commands import (
     notifications,
     operations,
     parked,
+    past,
     pauses,
+    replay,
     reports,
     schedules,
     services,
@@ -63,13 +65,14 @@ app.command()(imports.imports)
 app.command()(data.sample)
 app.add_typer(flow_types.app, name="flow-types")
 app.add_typer(targets.app, name="target")
-for verb in (*reports.VERBS, *back.VERBS):
+for verb in (*reports.VERBS, *back.VERBS, *past.VERBS):
     flows.app.command()(verb)
 app.add_typer(flows.app, name="flow")
 app.add_typer(inputs.app, name="inputs")
 app.add_typer(parked.app, name="parked")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(audit.app, name="audit")
+app.command()(replay.replay)
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(notifications.app, name="notifications")

@@ -476,15 +476,54 @@ class Client:
             given["body"] = body if isinstance(body, str) else dict(body)
         return await self.request("POST", f"/dlq/{partition}/{offset}/replay", body=given)
 
-    async def flow(self, flow_id: str, *, min_version: int | None = None) -> Json:
-        """Everything about a flow: the row of the read model."""
-        return await self.request("GET", f"/flows/{flow_id}", params={"min_version": min_version})
+    async def flow(self, flow_id: str, *, min_version: int | None = None, at: str | int | None = None) -> Json:
+        """Everything about a flow: the row of the read model. `at`: as it was at a version, or a time (ISO 8601)."""
+        return await self.request("GET", f"/flows/{flow_id}", params={"min_version": min_version, "at": at})
 
-    async def status(self, flow_id: str, *, min_version: int | None = None, wait_ms: int | None = None) -> Json:
+    async def status(
+        self,
+        flow_id: str,
+        *,
+        min_version: int | None = None,
+        wait_ms: int | None = None,
+        at: str | int | None = None,
+    ) -> Json:
         """Where a flow stands: `{status, current_phase, progress, performance, next_action, run, waiting, timers, attempts,
-        version, phases}`."""
-        params = {"min_version": min_version, "wait_ms": wait_ms}
+        version, phases}`. `at` as in `flow`."""
+        params = {"min_version": min_version, "wait_ms": wait_ms, "at": at}
         return await self.request("GET", f"/flows/{flow_id}/status", params=params)
+
+    async def diff(
+        self,
+        flow_id: str,
+        before: str | int | None = None,
+        after: str | int | None = None,
+        *,
+        other: str | None = None,
+    ) -> Json:
+        """What differs between two versions or times of a flow, or between two flows: `{from, to, fields[], outputs[], events[],
+        events_total, event_counts[]}`."""
+        return await self.request("GET", f"/flows/{flow_id}/diff", params={"from": before, "to": after, "other": other})
+
+    async def history_lines(
+        self, flow_id: str, written_as: Literal["ndjson", "csv"] = "ndjson", *, after: int = 0
+    ) -> AsyncIterator[str]:
+        """A flow's events behind a version, one a line, as they come: any length in little memory. A csv has its header first."""
+        params = {"format": written_as, "after": after}
+        timeout = httpx.Timeout(DOWNLOAD_TIMEOUT_SECONDS, connect=10.0)
+        try:
+            path = f"{API}/flows/{flow_id}/history"
+            async with self._http.stream("GET", path, params=params, timeout=timeout) as answer:
+                if not answer.is_success:
+                    await answer.aread()
+                    raise ServiceError(answer.status_code, _problem(answer))
+                rest = ""
+                async for text in answer.aiter_text():
+                    *lines, rest = (rest + text).split("\n")
+                    for line in lines:
+                        yield line.removesuffix("\r")
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise Unreachable(f"the service at {self.url} broke off: {error or type(error).__name__}") from None
 
     async def pages(self, path: str, name: str, *, params: Mapping[str, Any] | None = None) -> AsyncIterator[Json]:
         """Every row of a paged list, from the first page to the last; `name` is the list's field, such as `assets`."""

@@ -11,6 +11,7 @@ from typing import Literal
 
 import uvloop
 
+from eventstore import tracing
 from eventstore.broken_wires import told_as_broken
 from eventstore.service import ServiceConfig
 from mfo.settings import load_settings
@@ -26,6 +27,8 @@ def run_service(name: Name) -> None:
     """
     settings = load_settings()
     set_up(settings, service=name)
+    if settings.traces_endpoint is not None:
+        tracing.set_up(name, settings.traces_endpoint)
     config = settings.service_config(name)
     run: Callable[[ServiceConfig], Awaitable[None]] = importlib.import_module(f"{name}.app").run
     told_as_broken()

@@ -300,6 +300,12 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or text for people.")
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+",
+        description="Receiver of traces (OpenTelemetry, OTLP over HTTP), such as http://127.0.0.1:4318; the standard variable"
+        " OTEL_EXPORTER_OTLP_ENDPOINT is taken too. Without it: no traces, and nothing is loaded for them.",
+    )
     url: str = Field(
         "http://127.0.0.1:8080",
         pattern=r"^https?://[^\s/]+",
@@ -502,6 +508,11 @@ class Settings(BaseSettings):
             user=self.smtp_user,
             password=password,
         )
+
+    @property
+    def traces_endpoint(self) -> str | None:
+        """Where traces go, by our own variable or OpenTelemetry's; none where they are off."""
+        return self.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
 
     def service_config(self, service: Service = "api") -> ServiceConfig:
         """What a service is started with, secrets read; raises SettingsError where something it needs is missing."""

@@ -29,6 +29,7 @@ from eventstore.health import Parts, health_door
 from eventstore.service import ServiceConfig
 from projections.consumer import Runner
 from projections.field_mappings import FieldMappings
+from projections.flow_intervals import FlowIntervals
 from projections.flows import Flows
 from projections.inventory import Inventory
 from projections.metrics import ACTIVE, LAG_EVENTS, LAG_SECONDS, PARKED, RATE
@@ -59,6 +60,7 @@ def projections(connections: AsyncConnectionPool[Connection], types: FlowTypes) 
         Flows(types, partial(remember, connections, types)),
         Inventory(ArtifactStore(connections)),
         FieldMappings(ArtifactStore(connections)),
+        FlowIntervals(),
     )
     return {each.name: each for each in every}
 

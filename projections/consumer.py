@@ -22,6 +22,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 from psycopg_pool import PoolTimeout
 
+from eventstore import tracing
 from eventstore.database import Connection, connect
 from eventstore.service import ServiceConfig
 from eventstore.store import tail
@@ -297,7 +298,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def apply(self, told: Sequence[Told], moved: dict[TopicPartition, int]) -> None:
         """Write what the events make of the rows, and the offsets, in one transaction; asks again until it is done."""
-        begun = perf_counter()
+        begun, since = perf_counter(), tracing.now()
         singly, pause = False, PAUSES[0]
         while True:
             try:
@@ -332,6 +333,8 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         EVENTS.labels(self.name).inc(len(told))
         if told:
             BATCH_SECONDS.labels(self.name).observe(perf_counter() - begun)
+            if tracing.on():
+                tracing.passed(f"project {self.name}", "consumer", [event.traceparent() for event in told], since)
 
     async def _apply_once(self, told: Sequence[Told], moved: dict[TopicPartition, int], *, singly: bool) -> Applied:
         connection = await self._connect()

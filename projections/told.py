@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from msgspec import UNSET
+
 from domain.errors import MfoError
 from domain.flow import Meta, Recorded
 from eventstore.codec import decode, decode_data, split
@@ -47,6 +49,11 @@ class Told(NamedTuple):
     def data(self) -> bytes:
         """The JSON object of the fact's fields."""
         return self.body if self.headers is not None else split(self.body)[1]
+
+    def traceparent(self) -> str | None:
+        """The span that brought it about, where Kafka told of one."""
+        named = self.headers.get("ce_traceparent") if self.headers is not None else None
+        return named.decode() if named else None
 
     def at(self) -> datetime:
         """When it happened."""
@@ -90,6 +97,7 @@ def meta_of(headers: Mapping[str, bytes]) -> Meta:
             correlation_id=headers["ce_correlationid"].decode(),
             causation_id=cause.decode() if cause else None,
             source=headers["ce_origin"].decode(),
+            traceparent=traced.decode() if (traced := headers.get("ce_traceparent")) else UNSET,
         )
     except (KeyError, ValueError) as error:
         raise MessageStrange(f"a record without a readable {error}") from error

@@ -42,6 +42,7 @@ InputTimeout = Annotated[
 ]
 
 Alone = Annotated[bool, typer.Option("--alone", help="This flow only, not those under it.")]
+At = Annotated[str | None, typer.Option(metavar="VERSION|TIME", help="As of then, such as 12 or 2026-11-20T12:00:00Z.")]
 NoReuse = Annotated[
     bool, typer.Option("--no-reuse", help="Do all work anew, whatever earlier runs with the same inputs brought.")
 ]
@@ -158,11 +159,12 @@ def list_flows(
     search: Annotated[str | None, typer.Option(help="Words of the name or description.")] = None,
     parent: Annotated[str | None, typer.Option(metavar="ID", help="Only the children of this flow.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="As they stood then: 2026-11-20T12:00:00Z.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """The flows of this engagement, the newest first."""
     params = {"flow_type": flow_type, "status": status, "tag": tag, "search": search, "limit": min(limit, 200)}
-    params["parent_flow_id"] = parent
+    params |= {"parent_flow_id": parent, "at": at}
 
     async def converse(client: Client) -> list[Json]:
         return await some(client.pages("/flows", "flows", params=params), limit)
@@ -182,9 +184,9 @@ def list_flows(
 
 
 @app.command()
-def show(flow_id: FlowId, as_json: AsJson = False) -> None:
-    """Everything about a flow."""
-    flow = talk(lambda client: client.flow(flow_id))
+def show(flow_id: FlowId, at: At = None, as_json: AsJson = False) -> None:
+    """Everything about a flow, now or as of then."""
+    flow = talk(lambda client: client.flow(flow_id, at=at))
     give(
         flow,
         facts({name: value for name, value in flow.items() if name != "phases"})
@@ -195,36 +197,10 @@ def show(flow_id: FlowId, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def status(flow_id: FlowId, as_json: AsJson = False) -> None:
-    """Where a flow stands and what it needs next."""
-    found = talk(lambda client: client.status(flow_id))
+def status(flow_id: FlowId, at: At = None, as_json: AsJson = False) -> None:
+    """Where a flow stands and what it needs next, or stood then."""
+    found = talk(lambda client: client.status(flow_id, at=at))
     give(found, _status(found), as_json)
-
-
-@app.command()
-def history(
-    flow_id: FlowId,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many events; left out: all.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Every event of a flow, from the first."""
-
-    async def converse(client: Client) -> list[Json]:
-        size = min(limit or 1000, 1000)
-        return await some(client.pages(f"/flows/{flow_id}/history", "events", params={"limit": size}), limit)
-
-    events = talk(converse)
-    rows = [
-        [
-            event["version"],
-            event["occurred_at"],
-            event["type"],
-            (event.get("data") or {}).get("phase_name"),
-            event.get("actor"),
-        ]
-        for event in events
-    ]
-    give({"events": events}, table(["version", "at", "event", "phase", "actor"], rows), as_json)
 
 
 @app.command()
