@@ -104,7 +104,8 @@ def read(
     except ValidationError as error:
         problems = [FieldError(_place(one), one["msg"]) for one in error.errors()[:50]]
         told = "; ".join(f"{one.field or 'data'}: {one.message}" for one in problems[:5])
-        raise BodyInvalid(f"the data is no {command_class.__name__}: {told}", errors=problems) from None
+        wanted = attributes["type"].removeprefix(TYPE_PREFIX).removesuffix(".v1")
+        raise BodyInvalid(f"the data is no {wanted}: {told}", errors=problems) from None
     expected = _expected_version(attributes.get("expectedversion"))
     if expected is not None and issubclass(command_class, SubscriptionCommand):
         raise CloudEventInvalid("expectedversion does not apply: a subscription has no version")

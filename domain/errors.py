@@ -107,7 +107,7 @@ class FlowIsOver(Refused):
 
 
 class FlowHasFailed(Refused):
-    """The flow has failed; execute it again, cancel it or delete it."""
+    """The flow has failed; retry it, execute it with other inputs, cancel it or delete it."""
 
     code = "flow_has_failed"
 
@@ -177,7 +177,7 @@ class InputsMissing(Refused):
 
 
 class NothingToAnswer(Refused):
-    """The flow waits for no input."""
+    """The flow asks for nothing now; what its next phase needs is given with execute."""
 
     code = "nothing_to_answer"
 

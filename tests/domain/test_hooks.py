@@ -145,7 +145,9 @@ def test_a_failed_flow_is_failed_at_once_and_its_error_hooks_run() -> None:
     assert answer.flow.run is not None
     assert (answer.flow.run.hook, answer.flow.run.phase_name) == ("error", "opening")
     assert allowed(answer.flow, TYPES) == ["execute", "retry", "iterate", "cancel", "delete"]
-    assert next_action(answer.flow, TYPES)["message"].endswith("execute it again or cancel the flow")
+    assert next_action(answer.flow, TYPES)["message"].endswith(
+        "retry it, execute it with other inputs, or cancel the flow"
+    )
 
 
 def test_what_error_hooks_return_is_the_flows_advice() -> None:
