@@ -393,7 +393,8 @@ class Intake:
             body: Json = {
                 "command_id": who.command_id,
                 "outcome": REFUSED,
-                "flow_id": who.subject,
+                "flow_id": None,
+                who.named: who.subject,
                 "version": 0,
                 "position": None,
                 "error": error.as_dict(),

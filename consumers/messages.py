@@ -69,6 +69,8 @@ class Sender(NamedTuple):
     command_id: str | None = None
     subject: str | None = None
     correlation_id: str | None = None
+    # what the subject is the id of, in the words of a reply
+    named: str = "flow_id"
 
 
 def sender(headers: Sequence[tuple[str, bytes]], value: bytes | None) -> Sender:
@@ -77,7 +79,11 @@ def sender(headers: Sequence[tuple[str, bytes]], value: bytes | None) -> Sender:
         attributes, _ = _attributes(headers, value)
     except MfoError:
         return Sender()
-    return Sender(attributes.get("id"), attributes.get("subject"), attributes.get("correlationid"))
+    try:
+        named = id_field(_command_class(attributes))
+    except MfoError:
+        named = "flow_id"
+    return Sender(attributes.get("id"), attributes.get("subject"), attributes.get("correlationid"), named)
 
 
 def read(

@@ -248,3 +248,9 @@ def test_a_new_subscription_is_called_by_us_and_has_no_version() -> None:
     assert "no version" in refused(binary(new, expectedversion="1"), body).detail
     gone = {**ATTRIBUTES, "type": "mfo.command.DeleteSubscription.v1"}
     assert "subscription_id is missing" in refused(binary(gone), b"{}").detail
+
+
+def test_a_refusal_names_the_command_and_what_it_is_about_as_they_were_sent() -> None:
+    headers = binary({**ATTRIBUTES, "type": "mfo.command.UpdateSubscription.v1"}, subject=str(FLOW))
+    assert sender(headers, b"junk").named == "subscription_id"
+    assert refused(headers, b'{"state": "off"}').detail.startswith("the data is no UpdateSubscription: state")
