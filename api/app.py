@@ -15,7 +15,10 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api import (
+    audit,
     back,
+    compliance,
+    deprecated,
     diff,
     dlq,
     flow_types,
@@ -29,6 +32,7 @@ from api import (
     parked,
     pauses,
     problems,
+    repairs,
     report,
     schedules,
     service,
@@ -45,6 +49,7 @@ from api.hurry import hurried
 from api.service import KafkaCheck
 from api.watch import Watch
 from domain.errors import SettingsError
+from eventstore.audit.notes import Notes
 from eventstore.database import connect
 from eventstore.service import ServiceConfig, write_side
 
@@ -71,12 +76,15 @@ def create_app(config: ServiceConfig) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with write_side(config) as side:
             watch = Watch(side.pool, partial(connect, config.database_url, config.shard))
-            app.state.service = Service(side, watch)
+            notes = Notes(side.pool)
+            app.state.service = Service(side, watch, notes)
+            notes.start()
             await watch.start()
             try:
                 yield
             finally:
                 await watch.stop()
+                await notes.stop()
 
     app = FastAPI(
         title=TITLE,
@@ -89,11 +97,15 @@ def create_app(config: ServiceConfig) -> FastAPI:
     )
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
     routers = (
+        # /flows/orphans stands before /flows/{flow_id}
+        repairs.router,
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
         *(tree.router, diff.router),
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
+        deprecated.router,
+        *(audit.router, compliance.router),
         *(service.router, service.root),
     )
     methods: dict[str, list[str]] = {}

@@ -40,6 +40,7 @@ from domain.commands import (
     tenant_from,
 )
 from domain.errors import BodyInvalid, BodyNotJson, BodyTooLarge, FieldError, FlowNotFound, ParameterInvalid
+from eventstore.audit.notes import Notes
 from eventstore.committer import Answer
 from eventstore.service import WriteSide
 
@@ -55,6 +56,7 @@ class Service:
 
     side: WriteSide
     watch: Watch
+    notes: Notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ async def caller(request: Request) -> Caller:
     request.state.tenant = tenant
     service: Service = request.app.state.service
     agent = headers.get("user-agent")
-    return Caller(
+    asking = request.state.caller = Caller(
         tenant,
         request.state.correlation_id,
         request.client.host if request.client else None,
@@ -103,6 +105,7 @@ async def caller(request: Request) -> Caller:
         service,
         Rows(service.side, tenant),
     )
+    return asking
 
 
 def _text(headers: Headers, name: str) -> str | None:

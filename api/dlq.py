@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from api import cursors
 from api.answers import Json
-from api.asking import DOOR, Asking, command_id, json_body
+from api.asking import DOOR, Asking, Caller, command_id, json_body
 from api.cursors import Cursor
 from api.documents import DeadLetter, DeadLetterList, DeadLetterReplay, DeadLetterReplayed
 from api.openapi import OPERATOR, REPLAY, answers
@@ -28,10 +28,15 @@ log = structlog.get_logger()
 
 async def operator(request: Request, asking: Asking) -> None:
     """Whoever asks holds the operator's token; raises OperatorOnly."""
+    if not holds_token(request, asking):
+        raise OperatorOnly
+
+
+def holds_token(request: Request, asking: Caller) -> bool:
+    """Whether whoever asks holds the operator's token."""
     wanted = asking.side.config.operator_token
     given = request.headers.get("x-mfo-operator-token", "")
-    if not wanted or not compare_digest(given.encode(), wanted.encode()):
-        raise OperatorOnly
+    return bool(wanted) and compare_digest(given.encode(), str(wanted).encode())
 
 
 router = APIRouter(prefix="/api/v1", dependencies=[*DOOR, Depends(operator)], tags=["dead letters"])

@@ -64,6 +64,7 @@ class Door:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message.setdefault("headers", []).append((b"x-correlation-id", correlation_id.encode()))
+                message["headers"].extend(state.get("headers", ()))
             await send(message)
 
         traced = tracing.on() and scope["path"] not in QUIET

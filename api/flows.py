@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api import cursors
 from api.answers import Json, deleted, etag, not_modified
-from api.asking import DOOR, NO_BODY, Asking, Caller, OfFlow, command_id, command_of, no_body, submit
+from api.asking import DOOR, NO_BODY, Asking, Caller, OfFlow, build, command_id, json_body, no_body, submit
 from api.csv_lines import csv_lines
 from api.cursors import Cursor
 from api.documents import CommandParked, FlowDetail, FlowList, FlowMade, FlowStatusAnswer, History
@@ -33,6 +33,7 @@ from domain.events import TOPICS
 from domain.flow import FROZEN, Recorded
 from domain.words import Status, status_of
 from eventstore.committer import WAITS
+from eventstore.definitions import remember
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["flows"])
 
@@ -56,12 +57,18 @@ SUGGESTIONS = "mapping_suggestions"
 )
 async def create_flow(request: Request, asking: Asking) -> Response:
     """Begin a flow of a type. Only `flow_type` and `flow_name` are required."""
+    return await begin(request, asking)
+
+
+async def begin(request: Request, asking: Caller, **given: str) -> Response:
+    """A new flow as the body says it; what is `given` stands in for what it leaves out."""
     if "if-match" in request.headers:
         message = "does not apply to a flow that is new"
         raise ParameterInvalid(f"If-Match {message}", errors=[FieldError("If-Match", message)])
     key = command_id(request)
     flow_id = uuid5(asking.tenant.client_account_id, key)
-    command = await command_of(request, asking, CreateFlow, flow_id)
+    body = await json_body(request, asking.side.config.max_body_bytes)
+    command = build(CreateFlow, {**given, **body}, flow_id)
     answer = await submit(request, asking, command, command_id=key)
     if answer.outcome == WAITS:
         return waits(answer)
@@ -112,7 +119,7 @@ async def list_flows(
     With `at` as they stood then; `version` and `updated_at` are then those of the last change that a list shows.
     """
     wanted = FlowFilter(
-        flow_types=known_types(asking, words(flow_type)),
+        flow_types=await _types_asked(asking, words(flow_type)),
         statuses=_statuses(words(status)),
         created_after=aware(created_after),
         created_before=aware(created_before),
@@ -140,13 +147,24 @@ async def list_flows(
     )
 
 
+async def _types_asked(asking: Caller, names: list[str] | None) -> list[str] | None:
+    """As `known_types`; a type that only flows imported by another process have is looked up first."""
+    try:
+        return known_types(asking, names)
+    except ParameterInvalid:
+        await remember(asking.side.pool, asking.side.types)
+        return known_types(asking, names)
+
+
 def known_types(asking: Caller, names: list[str] | None) -> list[str] | None:
     """The flow types that a list asks for, as they are called; raises ParameterInvalid for one that there is not."""
     if names is None:
         return None
     known = asking.side.types.names()
     found = [name.lower().replace("-", "_").replace(" ", "_") for name in names]
-    unknown = [name for name, word in zip(names, found, strict=True) if word not in known]
+    # of others there may be flows that were imported
+    there = {config.name for config in asking.side.types.versions()}
+    unknown = [name for name, word in zip(names, found, strict=True) if word not in there]
     if unknown or not names:
         message = f"{', '.join(unknown) or 'the list'} is no flow type; use {', '.join(known)}"
         raise ParameterInvalid(f"flow_type: {message}", allowed=known, errors=[FieldError("flow_type", message)])
@@ -202,11 +220,14 @@ async def get_flow(
     return Json({**row, **extra}, headers={"ETag": etag(row["version"])})
 
 
+DELETED = answers(204, None, 202, 400, 404, 412, 413, 422, 503, also={202: CommandParked})
+
+
 @router.delete(
     "/flows/{flow_id}",
     status_code=204,
     summary="Delete a flow",
-    responses=answers(204, None, 202, 400, 404, 412, 413, 422, 503, also={202: CommandParked}),
+    responses=DELETED,
     openapi_extra=DELETE_FLOW,
 )
 async def delete_flow(

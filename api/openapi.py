@@ -8,7 +8,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+from api.audit_documents import PlaceHold, SetRetention
 from api.documents import CheckFlowType, DeadLetterReplay, DiscardParked, Problem
+from api.repair_documents import Repair
 from domain.commands import PUBLIC, Command
 from domain.fleet.commands import PUBLIC_FLEET, FleetCommand
 from domain.import_options import ImportOptions
@@ -251,7 +253,9 @@ def document(app: FastAPI) -> Json:
     models: tuple[type[BaseModel], ...] = (
         *(Problem, ImportOptions, DiscardParked, DeadLetterReplay, CheckFlowType),
         *(*PUBLIC.values(), *PUBLIC_SCHEDULE.values(), *PUBLIC_FLEET.values()),
+        Repair,
         *(CreateSubscription, UpdateSubscription, RotateSubscriptionSecret),
+        *(SetRetention, PlaceHold),
     )
     for model in models:
         schemas.update(_schemas(model))
@@ -291,7 +295,8 @@ def _complete(path: str, method: str, operation: Json) -> None:
     for status, response in operation["responses"].items():
         described = response.setdefault("headers", {})
         described["X-Correlation-ID"] = {"$ref": "#/components/headers/Correlation"}
-        if ("/flows/{flow_id}" in path or path.startswith(VERSIONED)) and status in (
+        of_flow = "/flows/{flow_id}" in path and not path.endswith("/audit")
+        if (of_flow or path.startswith(VERSIONED)) and status in (
             "200",
             "202",
             "204",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
@@ -17,15 +18,18 @@ from starlette.responses import Response
 
 from domain.errors import (
     FieldError,
+    FlowNotFound,
     MethodNotAllowed,
     MfoError,
     NotHere,
+    OperatorOnly,
     ParameterInvalid,
     RouteNotFound,
     StoreUnavailable,
     Unavailable,
 )
 from eventstore.acts import RefusedBefore
+from eventstore.audit.notes import Note
 
 log = structlog.get_logger()
 
@@ -131,12 +135,32 @@ def install(app: FastAPI) -> None:
 
 async def _known(request: Request, error: Exception) -> Response:
     assert isinstance(error, MfoError)
+    _note(request, error)
     if isinstance(error, RefusedBefore):
         return problem(request, error.error)
     if error.status == 500:
         log.error("request failed", code=error.code, detail=error.detail, exc_info=error)
         return problem(request, MfoError())
     return problem(request, error)
+
+
+def _note(request: Request, error: MfoError) -> None:
+    """Have the audit trail say who was not let in. Commands for others' flows are kept by themselves."""
+    asked = request.scope.get("state", {}).get("caller")
+    if asked is None or not isinstance(error, OperatorOnly | FlowNotFound):
+        return
+    said = {"method": request.method, "path": request.url.path}
+    if isinstance(error, OperatorOnly):
+        what = Note("AccessRefused", None, said, error)
+    else:
+        flow = request.path_params.get("flow_id") or request.query_params.get("flow_id")
+        try:
+            what = Note("ForeignFlowRead", UUID(str(flow)), said, error)
+        except ValueError:
+            return
+        if request.method != "GET":
+            return
+    asked.service.notes.later(asked.envelope(str(uuid4())), what)
 
 
 async def _parameters(request: Request, error: Exception) -> Response:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Annotated, Any, Literal
 from urllib.parse import quote
+from uuid import uuid4
 
 import msgspec
 import structlog
@@ -24,6 +25,7 @@ from api.problems import problem
 from api.rows import Row
 from domain.errors import MfoError, Unavailable
 from domain.words import PhaseStatus
+from eventstore.audit.notes import Note
 from eventstore.scratch import scratch
 
 log = structlog.get_logger()
@@ -96,7 +98,15 @@ Masked = Annotated[
     responses=answers(200, None, 304, 400, 404, 409, 422, 500, 503, extra=REPORT),
 )
 async def flow_report(
-    request: Request, asking: Asking, wanted: OfFlow, written_as: Format = None, masked: Masked = True
+    *,
+    request: Request,
+    asking: Asking,
+    wanted: OfFlow,
+    written_as: Format = None,
+    masked: Masked = True,
+    reason: Annotated[
+        str | None, Query(max_length=4000, description="Why it is read unmasked; kept in the audit trail.")
+    ] = None,
 ) -> Response:
     """What was found, for people: one page that needs nothing from outside, or a workbook with every row."""
     same = not_modified(request, wanted.version) if written_as is not None else None
@@ -105,6 +115,9 @@ async def flow_report(
     chosen = written_as or _accepted(request.headers.get("accept", ""))
     _, flow = await asking.rows.replayed(wanted.flow_id)
     _ready(flow)
+    if not masked:
+        said = {"format": chosen, "reason": reason}
+        await asking.service.notes.keep(asking.envelope(str(uuid4())), Note("ReadUnmaskedReport", wanted.flow_id, said))
     try:
         async with folder() as place:
             await _gather(asking, flow, place)

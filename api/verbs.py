@@ -38,11 +38,14 @@ from eventstore.committer import WAITS, Answer
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["verbs"])
 
 
+EXECUTED = answers(202, RunBegun | CommandParked, 200, 400, 404, 409, 412, 413, 422, 503, also={200: PhaseResult})
+
+
 @router.post(
     "/flows/{flow_id}/execute",
     status_code=202,
     summary="Run the next phase",
-    responses=answers(202, RunBegun | CommandParked, 200, 400, 404, 409, 412, 413, 422, 503, also={200: PhaseResult}),
+    responses=EXECUTED,
     openapi_extra=takes(ExecutePhase),
 )
 async def execute_phase(

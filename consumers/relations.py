@@ -21,6 +21,7 @@ from domain.events import (
     FlowDeleted,
     FlowEvent,
     FlowFailed,
+    FlowImported,
     FlowPaused,
     FlowResumed,
     FlowRolledBack,
@@ -53,7 +54,9 @@ RESTS: dict[type[FlowEvent], Status] = {
     FlowCancelled: Status.CANCELLED,
     FlowDeleted: Status.DELETED,
 }
-FOLLOWED = tuple(TOPICS[event] for event in (FlowCreated, FlowRolledBack, *dict.fromkeys([*VERBS, *RESTS])))
+FOLLOWED = tuple(
+    TOPICS[event] for event in (FlowCreated, FlowImported, FlowRolledBack, *dict.fromkeys([*VERBS, *RESTS]))
+)
 # results handed up are for readers of the parent's history; whoever works with them reads the child's
 MAX_OUTPUTS_BYTES = 4096
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 2.0
@@ -192,9 +195,9 @@ def _links(events: Sequence[Happened]) -> list[tuple[Literal["child", "waits"], 
     links: list[tuple[Literal["child", "waits"], UUID, UUID]] = []
     for _, recorded in events:
         fact, flow_id = recorded.fact, recorded.flow_id
+        if isinstance(fact, FlowCreated | FlowImported) and fact.parent_flow_id is not None:
+            links.append(("child", fact.parent_flow_id, flow_id))
         if isinstance(fact, FlowCreated):
-            if fact.parent_flow_id is not None:
-                links.append(("child", fact.parent_flow_id, flow_id))
             links.extend(("waits", other, flow_id) for other in fact.dependent_flow_ids)
     return links
 

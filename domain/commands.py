@@ -448,6 +448,24 @@ class FollowParent(Command):
     reason: str | None = None
 
 
+class ImportFlow(Command):
+    """The importer: take the flow over as it stood; `told` is a FlowImported, as JSON. `again`: also where a former import of
+    it was undone."""
+
+    told: Json
+    again: bool = False
+
+
+class RepairFlow(Command):
+    """Set right what belongs to the flow and does not fit its history; see `FlowRepaired`."""
+
+    kind: str
+    method: str
+    confidence: float
+    items: int = 0
+    reason: str | None = None
+
+
 PUBLIC: dict[str, type[Command]] = {
     command.__name__: command
     for command in (
@@ -472,6 +490,7 @@ INTERNAL: dict[str, type[Command]] = {
     for command in (
         *(CompletePhase, RecordSteps, FailPhase, RequestInput, HandBackRun, SuspendRun, ReassignRun, FireTimer),
         *(ReportChild, ReportDependency, FollowParent, ReportLoss),
+        *(ImportFlow, RepairFlow),
     )
 }
 

@@ -22,11 +22,13 @@ from domain.commands import (
     FireTimer,
     FollowParent,
     HandBackRun,
+    ImportFlow,
     MigrateFlow,
     PauseFlow,
     ProvideInput,
     ReassignRun,
     RecordSteps,
+    RepairFlow,
     ReportChild,
     ReportDependency,
     ReportLoss,
@@ -41,6 +43,7 @@ from domain.commands import (
 )
 from domain.deciding.answering import provide_input
 from domain.deciding.back import create_checkpoint, roll_back
+from domain.deciding.importing import import_flow, repair
 from domain.deciding.iterating import iterate
 from domain.deciding.losing import lose_outputs
 from domain.deciding.migrating import migrate
@@ -82,6 +85,9 @@ def decide(
             raise VersionMoved(f"there is no flow yet, and none at version {expected_version}")
         create(story, command, others or {}, standing)
         return story
+    if isinstance(command, ImportFlow):
+        import_flow(story, command)
+        return story
     if not flow.exists or (flow.client_account_id, flow.engagement_id) != (meta.client_account_id, meta.engagement_id):
         raise FlowNotFound
     if expected_version is not None and expected_version != flow.version:
@@ -101,6 +107,7 @@ ANSWERS: dict[type[Command], Callable[[Story, Any], None]] = {
     RollbackFlow: roll_back,
     CreateCheckpoint: create_checkpoint,
     ReportLoss: lose_outputs,
+    RepairFlow: repair,
 }
 
 

@@ -7,6 +7,7 @@ default, so that each event ever written still loads (`tests/history`).
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -44,6 +45,79 @@ class FlowCreated(Event, frozen=True, kw_only=True):
     parent_flow_id: UUID | None = None
     ancestors: tuple[UUID, ...] = ()
     dependent_flow_ids: tuple[UUID, ...] = ()
+
+
+class ImportedPhase(msgspec.Struct, frozen=True, kw_only=True):
+    """A phase as it stood when its flow was taken over; `status` is a PhaseStatus that needs no work in hand."""
+
+    name: str
+    weight: float
+    status: str = "pending"
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    execution_time_ms: int = 0
+    outputs: Json = {}
+    error: Json | None = None
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a flow was taken over from: by which import, the table, the SHA-256 of what was read, and how sure it is that it
+    is this flow (0 to 1), found by `method`."""
+
+    import_id: str
+    table: str
+    sha256: str
+    method: str = "import"
+    confidence: float = 1.0
+
+
+class FlowImported(Event, frozen=True, kw_only=True):
+    """A flow was taken over as it stood: that of an older system, or one whose own history is lost.
+
+    Nothing of it is in hand: `status` is one of `initialized, waiting_for_input, paused, completed, failed, cancelled,
+    deleted`. Times, names and people are those of the flow, not of the import. `former` are values that have no place of their
+    own in a flow; the read model shows them. `children` are `(flow id, status at rest)`. Where phases were done by then there is a
+    checkpoint to go back to, with the hash of that state.
+    """
+
+    flow_type: str
+    flow_version: str
+    flow_name: str
+    phases: tuple[ImportedPhase, ...]
+    status: str
+    origin: Origin
+    created_at: datetime
+    updated_at: datetime
+    created_by: str
+    updated_by: str
+    completed_at: datetime | None = None
+    flow_description: str | None = None
+    flow_tags: tuple[str, ...] = ()
+    initial_data: Json = {}
+    options: Json = {}
+    parent_flow_id: UUID | None = None
+    ancestors: tuple[UUID, ...] = ()
+    children: tuple[tuple[UUID, str | None], ...] = ()
+    iteration_number: int = 1
+    retry_count: int = 0
+    error: Json | None = None
+    errors: tuple[Json, ...] = ()
+    transitions: tuple[Json, ...] = ()
+    deletion: Json | None = None
+    former: Json = {}
+    checkpoint_id: UUID | None = None
+    state_sha256: str = ""
+
+
+class FlowRepaired(Event, frozen=True, kw_only=True):
+    """Somebody had what belongs to the flow, and did not fit its history, set right. `kind` is what was done (`link_assets`,
+    `rewrite_row`), `items` how many rows that concerned; found by `method` with that `confidence` (0 to 1)."""
+
+    kind: str
+    method: str
+    confidence: float
+    items: int = 0
+    reason: str | None = None
 
 
 class PhaseStarted(Event, frozen=True, kw_only=True):
@@ -448,6 +522,8 @@ class DependencyEnded(Event, frozen=True, kw_only=True):
 
 FlowEvent = (
     FlowCreated
+    | FlowImported
+    | FlowRepaired
     | PhaseStarted
     | RunReassigned
     | RunHandedBack
@@ -486,6 +562,8 @@ FlowEvent = (
 
 EVENTS: tuple[type[FlowEvent], ...] = (
     FlowCreated,
+    FlowImported,
+    FlowRepaired,
     PhaseStarted,
     RunReassigned,
     RunHandedBack,

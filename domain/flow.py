@@ -27,8 +27,10 @@ from domain.events import (
     FlowDrained,
     FlowEvent,
     FlowFailed,
+    FlowImported,
     FlowMigrated,
     FlowPaused,
+    FlowRepaired,
     FlowResumed,
     FlowRetried,
     FlowRolledBack,
@@ -40,6 +42,7 @@ from domain.events import (
     InputReminded,
     InputRequested,
     IterationStarted,
+    Origin,
     PhaseCompleted,
     PhaseFailed,
     PhasePostponed,
@@ -325,6 +328,16 @@ class Recovering(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
 
 
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """How the flow came here as it stood: the event's version, who took it over and when; see `FlowImported`."""
+
+    version: int
+    at: datetime
+    by: str
+    origin: Origin
+    former: Json
+
+
 class Flow(msgspec.Struct, frozen=True, kw_only=True):
     """What one flow's history adds up to. A flow that does not exist has version 0.
 
@@ -391,6 +404,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     rollback: Rollback | None = None
     stopping: Timer | None = None
     mended: tuple[UUID, ...] = ()
+    imported: Imported | None = None
 
     @property
     def exists(self) -> bool:
@@ -546,6 +560,10 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
     match fact:
         case FlowCreated():
             return _created(flow, recorded, fact)
+        case FlowImported():
+            return _imported(flow, recorded, fact)
+        case FlowRepaired():
+            return flow
         case PhaseStarted():
             return _started(flow, fact, meta)
         case RunReassigned():
@@ -717,6 +735,77 @@ def _created(flow: Flow, recorded: Recorded, fact: FlowCreated) -> Flow:
         else _deadline_of(fact.options, recorded.version, meta.at),
         ancestors=fact.ancestors,
         dependencies=tuple(Dependency(flow_id=flow_id) for flow_id in fact.dependent_flow_ids),
+    )
+
+
+def _imported(flow: Flow, recorded: Recorded, fact: FlowImported) -> Flow:
+    """The flow as it stood elsewhere; the round it was in is the first that this history knows."""
+    meta, status = recorded.meta, Status(fact.status)
+    paused = Pause(by=fact.updated_by, at=fact.updated_at, reason=None, drained_at=fact.updated_at)
+    round_at_hand = Round(
+        number=fact.iteration_number, first_version=recorded.version, started_at=fact.created_at, by=fact.created_by
+    )
+    phases = tuple(
+        Phase(
+            name=phase.name,
+            weight=phase.weight,
+            status=PhaseStatus(phase.status),
+            started_at=phase.started_at,
+            completed_at=phase.completed_at,
+            execution_time_ms=phase.execution_time_ms,
+            outputs=phase.outputs,
+            error=phase.error,
+        )
+        for phase in fact.phases
+    )
+    done = [phase.name for phase in phases if phase.status in DONE]
+    points: tuple[Checkpoint, ...] = ()
+    if fact.checkpoint_id is not None:
+        point = Checkpoint(
+            checkpoint_id=fact.checkpoint_id,
+            phase_name=done[-1] if done else "",
+            version=recorded.version,
+            state_sha256=fact.state_sha256,
+            created_at=meta.at,
+            created_by=meta.user_id,
+            iteration_number=fact.iteration_number,
+            done=frozenset(done),
+        )
+        points = (point,)
+    return Flow(
+        id=flow.id,
+        version=recorded.version,
+        status=status,
+        flow_type=fact.flow_type,
+        flow_version=fact.flow_version,
+        flow_name=fact.flow_name,
+        flow_description=fact.flow_description,
+        flow_tags=fact.flow_tags,
+        client_account_id=meta.client_account_id,
+        engagement_id=meta.engagement_id,
+        created_by=fact.created_by,
+        updated_by=fact.updated_by,
+        correlation_id=meta.correlation_id,
+        created_at=fact.created_at,
+        updated_at=fact.updated_at,
+        options=fact.options,
+        initial_data=fact.initial_data,
+        phases=phases,
+        paused=paused if status is Status.PAUSED else None,
+        error=fact.error,
+        attempts_failed=fact.retry_count,
+        errors=fact.errors[-KEPT_ERRORS:],
+        transitions=fact.transitions[-KEPT_TRANSITIONS:],
+        checkpoints=points,
+        completed_at=fact.completed_at,
+        deletion=fact.deletion,
+        iteration_number=fact.iteration_number,
+        rounds=(round_at_hand,),
+        ancestors=fact.ancestors,
+        children=tuple(Child(flow_id=flow_id, status=ended) for flow_id, ended in fact.children),
+        imported=Imported(
+            version=recorded.version, at=meta.at, by=meta.user_id, origin=fact.origin, former=fact.former
+        ),
     )
 
 

@@ -18,6 +18,7 @@ Json = dict[str, Any]
 
 # the width of the read model's columns
 MAX_NAME = 50
+PLACEHOLDER = "placeholder"
 ELSEWISE = (Resolve.RETRY, Resolve.FAIL, Resolve.PAUSE, Resolve.CONTINUE)
 """What a phase may do about a failure instead of what the table says; only a handler can ask for input."""
 UNANSWERED = ("fail", "defaults", "skip")
@@ -169,6 +170,11 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
         )
         return tuple(dict.fromkeys((*self.hooks.all, *named)))
 
+    @property
+    def is_placeholder(self) -> bool:
+        """Whether it only says which phases imported flows of a type have that nobody runs here."""
+        return bool(self.metadata.get(PLACEHOLDER))
+
     def before(self, phase: PhaseConfig) -> tuple[str, ...]:
         """The hooks before a phase: the type's, then the phase's own."""
         return tuple(dict.fromkeys((*self.hooks.before_phase, *phase.before)))
@@ -210,6 +216,27 @@ def _as_kept(where: str, config: FlowTypeConfig) -> FlowTypeConfig:
         return msgspec.convert(msgspec.to_builtins(config), FlowTypeConfig)
     except (msgspec.ValidationError, TypeError) as error:
         raise RegistrationError(f"{where} has a value of a wrong kind: {error}") from None
+
+
+def placeholder(name: str, phases: Iterable[str]) -> FlowTypeConfig:
+    """The definition of imported flows whose type is not known here: it says their phases, and runs none of them.
+
+    The same phases give the same version. Such a flow goes on once it is moved to a version that is known.
+    """
+    names = tuple(phases)
+    version = hashlib.sha256(msgspec.json.encode(names)).hexdigest()[:8]
+    return FlowTypeConfig(
+        name=name,
+        display_name=name.replace("_", " ").title(),
+        description="Imported; nobody runs its phases here",
+        version=f"imported-{version}",
+        phases=tuple(
+            PhaseConfig(name=phase, display_name=phase.replace("_", " ").title(), description="Imported")
+            for phase in names
+        ),
+        capabilities=FlowCapabilities(supports_pause_resume=False, supports_iterations=False),
+        metadata={PLACEHOLDER: True},
+    )
 
 
 class FlowTypes:

@@ -55,7 +55,7 @@ def preview(
         "compensations": [{"phase_name": one.phase_name, "handlers": one.handlers} for one in fact.compensations],
         "cost": {
             "execution_time_ms": sum(phase.execution_time_ms for phase in undone),
-            "total_tokens": sum(_tokens(phase.resource_usage) for phase in undone),
+            "total_tokens": sum(tokens_of(phase.resource_usage) for phase in undone),
             "expected_seconds": sum(config.phase(phase.name).expected_seconds for phase in undone),
         },
         "progress": {"before": progress(flow), "after": progress(after)},
@@ -82,11 +82,11 @@ def references(value: Any) -> Iterator[tuple[str, int]]:
             yield from references(inner)
 
 
-def _tokens(usage: Mapping[str, Any]) -> int:
+def tokens_of(usage: Mapping[str, Any]) -> int:
     """The tokens that a run took, of all its agents; what is inside of a sum is in it."""
     if "total_tokens" in usage:
         return int(usage["total_tokens"] or 0)
-    return sum(_tokens(inner) for inner in usage.values() if isinstance(inner, Mapping))
+    return sum(tokens_of(inner) for inner in usage.values() if isinstance(inner, Mapping))
 
 
 def _undone(phase: Phase) -> Json:

@@ -43,7 +43,9 @@ COLUMNS: tuple[str, ...] = (
 def row(flow: Flow, types: FlowTypes) -> Json:
     """One value per name in COLUMNS: ids as UUID, times as datetime, lists and objects as plain JSON values."""
     done = [phase.name for phase in flow.phases if phase.status in DONE]
-    insights = [insight for phase in flow.phases for insight in phase.agent_insights]
+    former = flow.imported.former if flow.imported is not None else {}
+    insights = [*former.get("agent_insights", ()), *_insights(flow)]
+    log = [*former.get("agent_collaboration_log", ()), *_insights(flow)]
     times = {phase.name: phase.execution_time_ms for phase in flow.phases if phase.execution_time_ms}
     return {
         "flow_id": flow.id,
@@ -85,10 +87,10 @@ def row(flow: Flow, types: FlowTypes) -> Json:
         },
         "resource_usage": {p.name: p.resource_usage for p in flow.phases if p.resource_usage},
         "error_log": list(flow.errors),
-        "agent_collaboration_log": insights[-100:],
+        "agent_collaboration_log": log[-100:],
         "agent_insights": insights,
-        "learning_patterns": [],
-        "memory_usage_metrics": _memory(flow),
+        "learning_patterns": former.get("learning_patterns", []),
+        "memory_usage_metrics": {**former.get("memory_usage_metrics", {}), **_memory(flow)},
         "phase_transitions": list(flow.transitions),
         "retry_count": flow.attempts_failed,
         "parent_flow_id": flow.parent_flow_id,
@@ -114,6 +116,7 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "estimated_completion": estimated_completion(flow, types),
             "rounds": msgspec.to_builtins(flow.rounds),
             "recovery": msgspec.to_builtins(flow.recovery),
+            **imported(flow),
         },
         "created_at": flow.created_at,
         "updated_at": flow.updated_at,
@@ -126,6 +129,23 @@ def row(flow: Flow, types: FlowTypes) -> Json:
         "phases": [phase_view(flow, phase, types) for phase in flow.phases],
         "input_request": input_request(flow),
     }
+
+
+SHOWN_APART = frozenset({"agent_insights", "agent_collaboration_log", "learning_patterns", "memory_usage_metrics"})
+"""What a flow was imported with that has a column of its own."""
+
+
+def imported(flow: Flow) -> Json:
+    """Where an imported flow comes from and what else was said of it there, as `imported`; nothing of other flows."""
+    if flow.imported is None:
+        return {}
+    shown: Json = msgspec.to_builtins(flow.imported)
+    former = {name: value for name, value in flow.imported.former.items() if name not in SHOWN_APART}
+    return {"imported": {**shown, "former": former}}
+
+
+def _insights(flow: Flow) -> list[Json]:
+    return [insight for phase in flow.phases for insight in phase.agent_insights]
 
 
 def timers(flow: Flow) -> list[Json]:

@@ -29,6 +29,8 @@ insert into command_log (at, client_account_id, engagement_id, user_id, command_
                          error, correlation_id, causation_id, ip_address, user_agent, body)
 values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0, %s, %s, %s, %s, %s, %s)
 """
+# whoever appends to the command log holds the store's lock, so that its numbers follow the order of commits
+ALONE = "select pg_advisory_xact_lock(hashtext(current_schema()), 1)"
 FRESH_SECONDS = 600.0
 
 
@@ -67,6 +69,7 @@ async def keep(connection: Connection, envelope: Envelope, act: Act, refusal: Mf
     body_hash = hashlib.sha256(msgspec.json.encode([act.name, act.subject]) + body).digest()
     outcome = ACCEPTED if refusal is None else REFUSED
     error = msgspec.json.encode(refusal.as_dict()).decode() if refusal is not None else None
+    await connection.execute(ALONE)
     cursor = await connection.execute(TAKE, (*key, body_hash, outcome, act.subject, error))
     row = await cursor.fetchone()
     if row is None:

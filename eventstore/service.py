@@ -13,6 +13,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain.addresses import Addressing
+from domain.auditing.redaction import SECRETS_ONLY, Policy
 from domain.errors import SettingsError, StoreUnavailable
 from domain.flow_types import FlowTypes
 from eventstore.artifacts import ArtifactStore
@@ -50,11 +51,14 @@ class CrewConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditConfig:
     """What signs the checkpoints of history: the private key's 32 bytes, the public halves of the keys before it, and a file
-    that checkpoints are added to besides."""
+    and a bucket (`s3://bucket/prefix`) that checkpoints are added to besides; and what the audit trail does not show."""
 
     seed: bytes = field(repr=False)
     former: tuple[bytes, ...] = ()
     file: Path | None = None
+    s3: str | None = None
+    s3_endpoint: str | None = None
+    policy: Policy = SECRETS_ONLY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,15 +12,20 @@ from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 
+from domain.commands import Envelope, Tenant
 from domain.errors import MfoError, SchemaBehind, StoreUnavailable
 from eventstore.audit import pack_verifier
+from eventstore.audit.bucket import Bucket
 from eventstore.audit.checkpoints import Checkpoint, from_dict
+from eventstore.audit.notes import Note, note
 from eventstore.audit.pack import Pack, gather, write
 from eventstore.audit.signing import shown
+from eventstore.audit.trail import Range, reached
+from eventstore.audit.trail_verify import compare
 from eventstore.audit.verify import ALL_FLOWS, NO_FLOW, Verdict, checkpoints, histories
 from eventstore.database import connect
 from eventstore.service import ServiceConfig
@@ -64,16 +69,25 @@ def verify(
 ) -> Verdict:
     """Read everything once and hold it against what was signed; raises StoreUnavailable, SchemaBehind.
 
-    The chains are shared out among `jobs` processes by flow id, the checkpoints are one more. Of a single flow only its
-    chain, its head and its commands are looked at.
+    The chains are shared out among `jobs` processes by flow id, the checkpoints are one more, the audit trail is shared out
+    by place. Of a single flow only its chain, its head, its commands and its part of the trail are looked at.
     """
+    where = (config.database_url, config.shard)
     if which.flow is not None:
-        return _histories(config.database_url, config.shard, which.account, (which.flow, which.flow))
+        verdict = _histories(*where, which.account, (which.flow, which.flow))
+        for source, upto in _reached(*where).items():
+            _add(verdict, _trail(*where, source, Range(0, upto, which.account, which.flow)))
+        return verdict
     whole = Verdict()
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         parts = [pool.submit(_checkpoints, config.database_url, config.shard, keys, which)]
         parts += [
             pool.submit(_histories, config.database_url, config.shard, which.account, part) for part in _parts(jobs * 4)
+        ]
+        trail = [
+            pool.submit(_trail, *where, source, part)
+            for source, upto in _reached(*where).items()
+            for part in _stretches(upto, jobs * 2, which.account)
         ]
         for done, part in enumerate(parts):
             found = part.result()
@@ -82,8 +96,45 @@ def verify(
             else:
                 _take(whole, found)
             whole.troubles.extend(found.troubles)
-            said(f"{done + 1} of {len(parts)} parts, {whole.flows} flows, {len(whole.troubles)} findings")
+            said(f"{done + 1} of {len(parts) + len(trail)} parts, {whole.flows} flows, {len(whole.troubles)} findings")
+        for done, part in enumerate(trail, len(parts) + 1):
+            _add(whole, part.result())
+            said(f"{done} of {len(parts) + len(trail)} parts, {whole.audit_events} audit events")
     return whole
+
+
+def _add(whole: Verdict, found: Verdict) -> None:
+    whole.audit_events += found.audit_events
+    whole.troubles.extend(found.troubles)
+
+
+def _stretches(upto: int, number: int, account: UUID | None) -> Iterable[Range]:
+    """The places of a log in so many parts; fewer where there is little."""
+    number = max(1, min(number, upto // 1000))
+    ends = [upto * part // number for part in range(number + 1)]
+    return (Range(first, last, account) for first, last in pairwise(ends))
+
+
+def _reached(url: str, shard: str) -> dict[str, int]:
+    async def look() -> dict[str, int]:
+        connection = await connect(url, shard)
+        try:
+            return await reached(connection)
+        finally:
+            await connection.close()
+
+    return _asked(look)
+
+
+def _trail(url: str, shard: str, source: str, part: Range) -> Verdict:
+    async def look() -> Verdict:
+        connection = await connect(url, shard)
+        try:
+            return await compare(connection, source, part)
+        finally:
+            await connection.close()
+
+    return _asked(look)
 
 
 def _take(whole: Verdict, found: Verdict) -> None:
@@ -130,23 +181,41 @@ def _asked(look: Callable[[], Coroutine[Any, Any, T]]) -> T:
         raise StoreUnavailable(f"PostgreSQL cannot be reached: {error}".strip()) from None
 
 
-def export(
-    config: ServiceConfig, out: Path, *, flow: UUID | None, account: UUID | None, engagement: UUID | None, by: str
-) -> Json:
-    """Write an evidence pack; answers its manifest. Raises FlowNotFound, PackTooLarge, Tampered, PackUnwritable."""
+def export(config: ServiceConfig, out: Path, *, flow: UUID | None, tenant: Tenant, reason: str | None) -> Json:
+    """Write an evidence pack of a flow, or of the tenant's engagement; answers its manifest. The audit trail says so.
+
+    Raises FlowNotFound, PackTooLarge, Tampered, PackUnwritable.
+    """
 
     async def look() -> Pack:
         connection = await connect(config.database_url, config.shard)
         try:
-            return await gather(connection, flow=flow, account=account, engagement=engagement)
+            made = await gather(
+                connection, flow=flow, account=tenant.client_account_id, engagement=tenant.engagement_id
+            )
+            what = Note("ExportEvidence", flow, {"flows": len(made.flows), "reason": reason})
+            await note(connection, _envelope(made, tenant.user_id), what)
+            return made
         finally:
             await connection.close()
 
     pack: Pack = _asked(look)
     try:
-        return write(pack, out, by=by)
+        return write(pack, out, by=tenant.user_id)
     except OSError as error:
         raise PackUnwritable(f"{out} cannot be written: {error.strerror}") from None
+
+
+def _envelope(made: Pack, user_id: str) -> Envelope:
+    command = str(uuid4())
+    return Envelope(
+        command_id=command,
+        client_account_id=made.account,
+        engagement_id=made.engagement,
+        user_id=user_id,
+        correlation_id=command,
+        source="cli",
+    )
 
 
 def verify_pack(file: Path, keys: list[bytes]) -> Json:
@@ -175,10 +244,16 @@ def known_keys(config: ServiceConfig) -> list[Json]:
     return _asked(look)
 
 
-def published_in(where: str, config: ServiceConfig) -> tuple[Checkpoint, ...]:
-    """The checkpoints of a file, a JSON object a line, or of the topic where `where` is `kafka`; raises CopyUnreadable."""
+def published_in(where: str, config: ServiceConfig, s3_endpoint: str | None = None) -> tuple[Checkpoint, ...]:
+    """The checkpoints of a file, a JSON object a line, of a bucket `s3://bucket/prefix`, or of the topic where `where` is
+    `kafka`; raises CopyUnreadable and BucketUnreachable."""
     if where == "kafka":
         return asyncio.run(published_on(config.kafka_bootstrap, config.topics.checkpoints))
+    if where.startswith("s3://"):
+        try:
+            return tuple(Bucket(where, s3_endpoint).all())
+        except (ValueError, KeyError, TypeError):
+            raise CopyUnreadable(f"{where}: what lies there is no checkpoint; nothing was verified") from None
     try:
         lines = Path(where).read_bytes().splitlines()
     except OSError as error:

@@ -26,6 +26,7 @@ from mfo.commands import (
     flows,
     imports,
     inputs,
+    legacy,
     notifications,
     operations,
     parked,
@@ -73,6 +74,7 @@ app.add_typer(parked.app, name="parked")
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(audit.app, name="audit")
 app.command()(replay.replay)
+app.add_typer(legacy.app, name="legacy")
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(notifications.app, name="notifications")

@@ -34,6 +34,7 @@ Found = Literal["assets", "dependencies", "issues", "reviews", "changes"]
 OperationVerb = Literal["pause", "resume", "cancel", "retry", "skip", "delete", "rollback"]
 ScheduleVerb = Literal["pause", "resume", "trigger", "backfill"]
 ReportFormat = Literal["html", "xlsx"]
+AuditFormat = Literal["json", "ndjson", "csv"]
 
 API = "/api/v1"
 OVER = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
@@ -140,7 +141,7 @@ class Client:
     ) -> Json:
         """One call; the JSON object of the answer, `{}` where it has none. `path` is below `/api/v1`; `key` is the idempotency
         key, `if_version` the version that the flow must be at."""
-        headers = {"Idempotency-Key": key or str(uuid4())} if method in {"POST", "PATCH", "DELETE"} else {}
+        headers = {"Idempotency-Key": key or str(uuid4())} if method in {"POST", "PUT", "PATCH", "DELETE"} else {}
         if if_version is not None:
             headers["If-Match"] = f'"{if_version}"'
         answer = await self._send(
@@ -525,6 +526,37 @@ class Client:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise Unreachable(f"the service at {self.url} broke off: {error or type(error).__name__}") from None
 
+    async def orphans(self, *, limit: int = 50) -> AsyncIterator[Json]:
+        """What does not fit the history of flows: `{flow_id, kind, method, confidence, repair, data_sources, ...}`."""
+        async for found in self.pages("/flows/orphans", "orphans", params={"limit": limit}):
+            yield found
+
+    async def repair_options(self, flow_id: str) -> Json:
+        """What can be repaired of a flow: `{available_repairs, recommended_action, confidence}`."""
+        return await self.request("GET", f"/flows/{flow_id}/repair-options")
+
+    async def repair(
+        self, flow_id: str, repair_type: str | None = None, *, reason: str | None = None, key: str | None = None
+    ) -> Json:
+        """Set right what does not fit, as recommended where nothing is named; `{items_repaired, status, version, ...}`."""
+        body = {"repair_type": repair_type, "reason": reason}
+        given = {name: value for name, value in body.items() if value is not None}
+        return await self.request("POST", f"/flows/{flow_id}/repair", body=given, key=key)
+
+    async def reconciliation(self, *, limit: int = 200) -> Json:
+        """All of the tenant's flows held against their histories: `{total_flows, checked, reconciled_flows, inconsistencies,
+        healthy}`."""
+        told: Json = {"total_flows": 0, "checked": 0, "reconciled_flows": 0, "inconsistencies": [], "healthy": True}
+        cursor: str | None = None
+        while True:
+            page = await self.request("GET", "/reconciliation", params={"limit": limit, "cursor": cursor})
+            told["total_flows"] = page["total_flows"]
+            for name in ("checked", "reconciled_flows", "inconsistencies"):
+                told[name] += page[name]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return told | {"healthy": not told["inconsistencies"]}
+
     async def pages(self, path: str, name: str, *, params: Mapping[str, Any] | None = None) -> AsyncIterator[Json]:
         """Every row of a paged list, from the first page to the last; `name` is the list's field, such as `assets`."""
         given = dict(params or {})
@@ -676,6 +708,57 @@ class Client:
     async def delete_pause_rule(self, rule_id: str, reason: str | None = None) -> Json:
         """Let a rule watch no more."""
         return await self.request("DELETE", f"/pause-rules/{rule_id}", params={"reason": reason})
+
+    async def audit_events(self, *, flow_id: str | None = None, **filters: Any) -> AsyncIterator[Json]:
+        """The audit trail, the newest first, of all flows or one; `filters` as `GET /audit` takes them."""
+        path = "/audit" if flow_id is None else f"/flows/{flow_id}/audit"
+        async for event in self.pages(path, "audit_events", params=filters):
+            yield event
+
+    async def export_audit(
+        self,
+        file: Path,
+        written_as: AuditFormat,
+        *,
+        flow_id: str | None = None,
+        reason: str | None = None,
+        **filters: Any,
+    ) -> Json:
+        """Write all of the audit trail that matches to a file; answers as `report` does."""
+        path = "/audit" if flow_id is None else f"/flows/{flow_id}/audit"
+        params = {**filters, "format": written_as, "reason": reason}
+        return {"format": written_as, **await self._download(path, params, file)}
+
+    async def compliance_report(self, **params: Any) -> Json:
+        """Which rules were broken and what touched security; `flow_id`, `scope`, `from` and `to` as the route takes them."""
+        return await self.request("GET", "/compliance/report", params=params)
+
+    async def audit_retention(self) -> list[Json]:
+        """How long each category of the audit trail is kept."""
+        found: list[Json] = (await self.request("GET", "/audit/retention"))["retention"]
+        return found
+
+    async def set_audit_retention(
+        self, category: str, keep_days: int | None, reason: str | None = None, *, key: str | None = None
+    ) -> list[Json]:
+        """Keep a category for so many days, none: for ever; for operators."""
+        body = {"keep_days": keep_days, "reason": reason}
+        path = f"/audit/retention/{quote(category, safe='')}"
+        found: list[Json] = (await self.request("PUT", path, body=body, key=key))["retention"]
+        return found
+
+    async def legal_holds(self) -> list[Json]:
+        """What of the engagement must not be removed, released holds too."""
+        found: list[Json] = (await self.request("GET", "/audit/holds"))["holds"]
+        return found
+
+    async def place_hold(self, reason: str, flow_id: str | None = None, *, key: str | None = None) -> Json:
+        """Hold a flow's entries, or the engagement's; for operators."""
+        return await self.request("POST", "/audit/holds", body={"flow_id": flow_id, "reason": reason}, key=key)
+
+    async def release_hold(self, hold_id: str, reason: str | None = None) -> None:
+        """Let retention remove what was held; for operators."""
+        await self.request("DELETE", f"/audit/holds/{hold_id}", params={"reason": reason})
 
     async def report(self, flow_id: str, written_as: ReportFormat, file: Path, *, masked: bool = True) -> Json:
         """Write a discovery's report to a file; `{path, format, size_bytes, sha256}`. Raises OSError."""

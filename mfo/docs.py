@@ -1,4 +1,4 @@
-"""The documents that are made from the code: the settings, the HTTP interface, the Kafka interface.
+"""The documents that are made from the code: the settings, the HTTP interface, the Kafka interface, the error codes.
 
 `python -m mfo.docs` writes them, `--check` says which are stale.
 """
@@ -18,7 +18,12 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 def documents() -> dict[str, str]:
     """Every made document by file name, as text; the same code gives the same text."""
-    return {"settings.md": settings(), "openapi.json": openapi(), "asyncapi.json": asyncapi()}
+    return {
+        "settings.md": settings(),
+        "openapi.json": openapi(),
+        "asyncapi.json": asyncapi(),
+        "error-codes.md": error_codes(),
+    }
 
 
 def openapi() -> str:
@@ -44,6 +49,32 @@ def settings() -> str:
     from mfo.settings import as_markdown
 
     return as_markdown()
+
+
+def error_codes() -> str:
+    """Every error of the domain with its code, its HTTP status and the older system's code, as Markdown."""
+    from domain.errors import MfoError
+    from domain.older_codes import FAILURES, TABLE, every_error, older
+
+    lines = [
+        "# Error codes",
+        "",
+        "`code` is stable and stands in every problem document (RFC 9457) and reply; the sentence says what to do.",
+        "The last columns are the older system's code, category and severity for the same:",
+        "[leave the old system](how-to/leave-the-old-system.md).",
+        "",
+        "| code | HTTP | what it says | older code | category | severity |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind in every_error():
+        was = older(kind)
+        said = " ".join((kind.__doc__ or "").split("\n\n", maxsplit=1)[0].split()).replace("|", "\\|")
+        lines.append(f"| `{kind.code}` | {kind.status} | {said} | `{was.code}` | {was.category} | {was.severity} |")
+    lines += ["", "## Failures of phases", "", "| class | older code | category | severity |", "|---|---|---|---|"]
+    lines += [f"| `{name}` | `{was.code}` | {was.category} | {was.severity} |" for name, was in FAILURES.items()]
+    other = TABLE[MfoError]
+    lines.append(f"| any other | `{other.code}` | {other.category} | {other.severity} |")
+    return "\n".join(lines) + "\n"
 
 
 def stale(folder: Path = DOCS) -> list[str]:

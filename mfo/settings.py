@@ -24,6 +24,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.addresses import EMAIL, Addressing
+from domain.auditing.redaction import Policy
 from domain.errors import SettingsError
 from eventstore.audit.signing import public_key_from, seed_from
 from eventstore.keys import master_key_from
@@ -54,6 +55,7 @@ Topics = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), _each(r"[A-Za-z0-9._-]{1,249}", "the name of a Kafka topic")
 ]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Personal = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _each(r"email|phone", "`email` or `phone`")]
 Modules = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), _each(r"[A-Za-z_][\w.]*", "a Python module")]
 _host_name = r"(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
 Domains = Annotated[
@@ -122,6 +124,24 @@ class Settings(BaseSettings):
     audit_file: Path | None = Field(
         None,
         description="A file that every checkpoint is added to, best where no administrator of the database can write.",
+    )
+    audit_s3: str | None = Field(
+        None,
+        pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9!_.*'()/-]{0,500})?$",
+        description="Where every checkpoint is written to besides, `s3://bucket/prefix`, one object each; best a bucket with "
+        "object lock. Credentials come from where boto3 looks for them.",
+    )
+    audit_s3_endpoint: str | None = Field(
+        None, pattern=r"^https?://\S+$", description="Address of an S3-compatible store; left out: AWS."
+    )
+    audit_redact: Personal = Field(
+        (),
+        description="What the audit trail keeps from sight besides secrets: `email`, `phone`, with a comma between.",
+    )
+    audit_redact_paths: Words = Field(
+        (),
+        description="Paths whose values the audit trail keeps from sight, with commas between: names with dots between, `*` "
+        "for one name, `**` for any number, such as `body.initial_data.*.iban` or `**.ssn`.",
     )
     http_host: str = Field("127.0.0.1", description="Address on which HTTP is served; `0.0.0.0` for all.")
     http_port: Port = Field(8080, description="Port of the HTTP API.")
@@ -409,7 +429,14 @@ class Settings(BaseSettings):
         if text is None:
             return None
         former = tuple(public_key_from(key) for key in self.audit_former_keys)
-        return AuditConfig(seed=seed_from(text), former=former, file=self.audit_file)
+        return AuditConfig(
+            seed=seed_from(text),
+            former=former,
+            file=self.audit_file,
+            s3=self.audit_s3,
+            s3_endpoint=self.audit_s3_endpoint,
+            policy=Policy("email" in self.audit_redact, "phone" in self.audit_redact, self.audit_redact_paths),
+        )
 
     def crew_config(self) -> CrewConfig | None:
         """The agents' model and limits, None where no model is named; raises SettingsError."""

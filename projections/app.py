@@ -27,6 +27,7 @@ from eventstore.doctor import examine
 from eventstore.doctor.metrics import shown
 from eventstore.health import Parts, health_door
 from eventstore.service import ServiceConfig
+from projections.audit_trail import Keeping
 from projections.consumer import Runner
 from projections.field_mappings import FieldMappings
 from projections.flow_intervals import FlowIntervals
@@ -87,7 +88,7 @@ async def read_side(
 async def run(config: ServiceConfig) -> None:
     """Keep all projections until cancelled or told to stop by SIGTERM or SIGINT; raises StoreUnavailable, SettingsError."""
     stop = asyncio.Event()
-    signing = Signing(config)
+    signing, keeping = Signing(config), Keeping(config)
     async with AsyncExitStack() as stack:
         connections, known = await stack.enter_async_context(read_side(config))
         runners = [Runner(config, projection) for projection in known.values()]
@@ -98,12 +99,13 @@ async def run(config: ServiceConfig) -> None:
         gc.set_threshold(50_000, 20, 100)
         tasks = [asyncio.create_task(runner.run(), name=f"projection {runner.name}") for runner in runners]
         tasks.append(asyncio.create_task(signing.run(), name="checkpoints"))
+        tasks.append(asyncio.create_task(keeping.run(), name="audit trail"))
         tasks.append(asyncio.create_task(_measure(connections, runners), name="projection figures"))
         tasks.append(asyncio.create_task(_examine(connections), name="doctor"))
         stopping = asyncio.create_task(stop.wait(), name="projections stop")
         try:
             await stack.enter_async_context(
-                health_door(config.http_host, config.health_port, partial(_parts, runners, signing))
+                health_door(config.http_host, config.health_port, partial(_parts, runners, signing, keeping))
             )
             # none of them ends by itself; one that does takes the process down, to be started anew
             done, _ = await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -178,10 +180,16 @@ async def active_flows(connections: AsyncConnectionPool[Connection]) -> None:
         ACTIVE.labels(flow_type).set(flows)
 
 
-async def _parts(runners: Sequence[Runner], signing: Signing) -> Parts:
+async def _parts(runners: Sequence[Runner], signing: Signing, keeping: Keeping) -> Parts:
     """A projection is up while it follows, or catches up with, the log."""
     checkpoints = {"state": "down", "reason": signing.reason} if signing.reason else {"state": "up"}
     parts: Parts = {"checkpoints": checkpoints | {"leading": signing.leading}}
+    trail = {"state": "down", "reason": keeping.reason} if keeping.reason else {"state": "up"}
+    parts["audit_events"] = trail | {
+        "leading": keeping.leading,
+        "position": keeping.trail.position,
+        "lag": keeping.trail.lag,
+    }
     for runner in runners:
         up = runner.state in RUNNING
         reason = {} if up else {"reason": runner.reason}

@@ -13,6 +13,7 @@ from domain.events import (
     FlowDeleted,
     FlowEvent,
     FlowFailed,
+    FlowImported,
     PhaseCompleted,
     PhaseFailed,
 )
@@ -47,6 +48,7 @@ STRANGE = Counter(
 
 REACHED: dict[type[FlowEvent], str] = {
     FlowCreated: "created",
+    FlowImported: "imported",
     FlowCompleted: "completed",
     FlowFailed: "failed",
     FlowCancelled: "cancelled",

@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaError
 from prometheus_client import Counter, Gauge
 
 from domain.errors import SettingsError
+from eventstore.audit.bucket import Bucket, BucketUnreachable
 from eventstore.audit.checkpoints import Checkpoint
 from eventstore.audit.signer import Round, Signer, Superseded, note_published, unpublished
 from eventstore.audit.signing import SigningKey, trusted
@@ -48,6 +49,7 @@ class Signing:
             )
         self._config = config
         self._file = config.audit.file
+        self._bucket = Bucket(config.audit.s3, config.audit.s3_endpoint) if config.audit.s3 else None
         self._who = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._signer = Signer(SigningKey(config.audit.seed), trusted(config.audit.former), self._who)
         self.leading = False
@@ -86,15 +88,17 @@ class Signing:
         self.reason = f"nothing is signed any more for {done.refused} client accounts" if done.refused else ""
 
     async def _publish(self, connection: Connection) -> None:
-        """Tell Kafka, and the file that is set, of all that has been signed; what could not be told is told the next time."""
+        """Tell Kafka, and the file and the bucket that are set, of all that has been signed; what could not be told is told the next time."""
         while told := await unpublished(connection, BATCH):
             WAITING.set(len(told))
             checkpoints = [checkpoint for _, _, checkpoint in told]
             try:
                 if self._file is not None:
                     await asyncio.to_thread(append_to, self._file, checkpoints)
+                if self._bucket is not None:
+                    await asyncio.to_thread(self._bucket.put, checkpoints)
                 await self._tell(checkpoints)
-            except (KafkaError, OSError) as error:
+            except (KafkaError, OSError, BucketUnreachable) as error:
                 log.warning("checkpoints could not be published", error=type(error).__name__, detail=str(error)[:200])
                 return
             await note_published(connection, told)

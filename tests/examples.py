@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import UUID
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from domain.commands import (
@@ -19,11 +21,13 @@ from domain.commands import (
     FireTimer,
     FollowParent,
     HandBackRun,
+    ImportFlow,
     MigrateFlow,
     PauseFlow,
     ProvideInput,
     ReassignRun,
     RecordSteps,
+    RepairFlow,
     ReportChild,
     ReportDependency,
     ReportLoss,
@@ -49,19 +53,23 @@ from domain.events import (
     FlowDrained,
     FlowEvent,
     FlowFailed,
+    FlowImported,
     FlowMigrated,
     FlowPaused,
+    FlowRepaired,
     FlowResumed,
     FlowRetried,
     FlowRolledBack,
     HookCompleted,
     HookFailed,
     HookStarted,
+    ImportedPhase,
     InputAnswered,
     InputProvided,
     InputReminded,
     InputRequested,
     IterationStarted,
+    Origin,
     PhaseCompleted,
     PhaseFailed,
     PhasePostponed,
@@ -304,6 +312,40 @@ ANSWER = ProvideInput.model_validate({"flow_id": FLOW_ID, "answer": 42})
 
 ITERATE = StartIteration(flow_id=FLOW_ID, reason="new figures")
 
+IMPORTED = FlowImported(
+    flow_type="two_steps",
+    flow_version="1.0.0",
+    flow_name="Of old",
+    phases=(
+        ImportedPhase(
+            name="first",
+            weight=1.0,
+            status="completed",
+            completed_at=datetime(2025, 7, 1, 9, 30, tzinfo=UTC),
+            execution_time_ms=1500,
+            outputs={"rows": 3},
+        ),
+        ImportedPhase(name="second", weight=3.0),
+    ),
+    status="waiting_for_input",
+    origin=Origin(import_id="import-1", table="crewai_flow_state_extensions", sha256="ab" * 32),
+    created_at=datetime(2025, 7, 1, 9, 0, tzinfo=UTC),
+    updated_at=datetime(2025, 7, 1, 9, 30, tzinfo=UTC),
+    created_by="ann",
+    updated_by="boris",
+    flow_description="From before",
+    flow_tags=("old",),
+    initial_data={"environment": "production"},
+    options={"max_retries": 1},
+    children=((CHILD_ID, "completed"),),
+    retry_count=2,
+    errors=({"code": "io_failed", "message": "the wire was cut"},),
+    transitions=({"phase": "first", "status": "completed", "timestamp": "2025-07-01T09:30:00+00:00"},),
+    former={"flow_status": "active", "learning_patterns": [{"type": "field_mapping"}]},
+    checkpoint_id=CHECKPOINT_ID,
+    state_sha256="ab" * 32,
+)
+
 COMMANDS: tuple[Command, ...] = (
     CREATE,
     EXECUTE,
@@ -339,6 +381,8 @@ COMMANDS: tuple[Command, ...] = (
     ReportChild(flow_id=FLOW_ID, child_flow_id=CHILD_ID, status="completed", outputs={"rows": 3}),
     ReportDependency(flow_id=FLOW_ID, dependency_flow_id=OTHER_ID, status="completed"),
     FollowParent(flow_id=FLOW_ID, verb="pause", by_flow_id=PARENT_ID, reason="lunch"),
+    ImportFlow(flow_id=FLOW_ID, told=to_builtins(IMPORTED)),
+    RepairFlow(flow_id=FLOW_ID, kind="rewrite_row", method="replay", confidence=1.0),
 )
 
 CREATED = FlowCreated(
@@ -351,6 +395,9 @@ CREATED = FlowCreated(
     initial_data={"environment": "production"},
     options={"max_retries": 1},
     auto_execute=True,
+)
+REPAIRED = FlowRepaired(
+    kind="link_assets", method="context", confidence=0.7, items=3, reason="found by the night's check"
 )
 QUIET = replace(CREATED, auto_execute=False)
 STARTED = PhaseStarted(
@@ -533,6 +580,8 @@ DEPENDENCY_ENDED = DependencyEnded(dependency_flow_id=OTHER_ID, status="complete
 
 EVENTS: tuple[FlowEvent, ...] = (
     CREATED,
+    IMPORTED,
+    REPAIRED,
     STARTED,
     REASSIGNED,
     HANDED_BACK,

@@ -9,7 +9,7 @@ import pytest
 from mfo import docs
 
 
-@pytest.mark.parametrize("name", ["settings.md", "openapi.json", "asyncapi.json"])
+@pytest.mark.parametrize("name", ["settings.md", "openapi.json", "asyncapi.json", "error-codes.md"])
 def test_a_made_document_is_not_stale(name: str) -> None:
     assert name not in docs.stale(), f"docs/{name} is stale; run: make docs"
 

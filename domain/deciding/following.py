@@ -7,7 +7,7 @@ from typing import Any
 
 from domain.conditions import told
 from domain.deciding.starting import missing_inputs
-from domain.deciding.story import OVER, THE_END
+from domain.deciding.story import NOBODY_RUNS_IT, OVER, THE_END
 from domain.flow import INPUT_TIMER, RETRY_TIMER, START_TIMER, STOPPING_TIMER, WAIT_TIMER, Flow, Phase
 from domain.flow_types import FlowTypes
 from domain.recovery import Remedy
@@ -36,6 +36,8 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
         cleaning = any(part is not None for part in (flow.run, flow.retry, flow.cleanup))
         message = f"The flow is {flow.status}; it is cleaning up" if cleaning else f"The flow is {flow.status}"
         return _action(Action.NONE, None, [], message, None)
+    if flow.paused is None and types.version(flow.flow_type, flow.flow_version).is_placeholder:
+        return _action(Action.NONE, name, [], NOBODY_RUNS_IT.format(flow_type=flow.flow_type), None)
     if flow.status is Status.FAILED:
         advice = flow.advice.get("message") or _advice(flow)
         return _action(Action.RETRY, name, [], f"{title} failed; {advice}", seconds)

@@ -9,7 +9,7 @@ from uuid import UUID
 from domain.commands import CreateFlow, ExecutePhase
 from domain.conditions import told
 from domain.deciding.kinship import Kinship, kinship_of, not_gated
-from domain.deciding.story import Story, allowed, asks_people, give_up, not_over
+from domain.deciding.story import NOBODY_RUNS_IT, Story, allowed, asks_people, give_up, not_over
 from domain.errors import (
     AnswerWanted,
     FieldError,
@@ -18,6 +18,7 @@ from domain.errors import (
     FlowPausedNow,
     InputInvalid,
     InputsMissing,
+    NotSupported,
     PhaseAlreadyRunning,
     PhaseOutOfOrder,
     PhaseUnknown,
@@ -119,6 +120,8 @@ def execute(story: Story, command: ExecutePhase) -> None:
     not_over(story)
     if flow.paused is not None:
         raise FlowPausedNow(allowed=allowed(flow, story.types))
+    if story.type.is_placeholder:
+        raise NotSupported(NOBODY_RUNS_IT.format(flow_type=flow.flow_type), allowed=allowed(flow, story.types))
     if flow.run is not None and flow.run.hook != Moment.ERROR:
         raise PhaseAlreadyRunning(
             f"phase {flow.run.phase_name} is running; wait for it, pause the flow or cancel it",

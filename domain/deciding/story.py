@@ -22,6 +22,9 @@ OVER = frozenset({Status.COMPLETED, Status.CANCELLED, Status.DELETED})
 
 
 THE_END = "The flow's end"
+NOBODY_RUNS_IT = (
+    "the flow type {flow_type} is not known here; register it (MFO_FLOW_TYPES), then migrate the flow to its version"
+)
 
 
 class Story:
@@ -96,11 +99,12 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
     if flow.status in OVER:
         return [*again, "delete"]
     verbs: list[str] = []
+    runs = not types.version(flow.flow_type, flow.flow_version).is_placeholder
     if flow.paused is not None:
         verbs.append("resume")
-    elif _may_execute(flow):
+    elif runs and _may_execute(flow):
         verbs.append("execute")
-    if flow.paused is None and (flow.status is Status.FAILED or flow.retry is not None):
+    if runs and flow.paused is None and (flow.status is Status.FAILED or flow.retry is not None):
         verbs.append("retry")
     if flow.waiting is not None:
         verbs.append("input")

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from eventstore.audit.leaves import COMMAND_SELECT, command_leaf, event_leaf
+from eventstore.audit.leaves import LEAF_SELECT, event_leaf, leaf_of
 from eventstore.audit.merkle import Tree
 from eventstore.audit.signing import SigningKey
 from eventstore.database import Connection
@@ -30,9 +30,9 @@ where e.notification_id > %s and e.notification_id <= %s
 """
 EVENTS_OF_ALL = EVENTS + " order by e.notification_id"
 EVENTS_OF_ONE = EVENTS + " and h.client_account_id = %s order by e.notification_id"
-COMMANDS_OF_ALL = f"select {COMMAND_SELECT} from command_log where n > %s and n <= %s order by n"
+COMMANDS_OF_ALL = f"select {LEAF_SELECT} from command_leaves where n > %s and n <= %s order by n"
 COMMANDS_OF_ONE = (
-    f"select {COMMAND_SELECT} from command_log where n > %s and n <= %s and client_account_id = %s order by n"
+    f"select {LEAF_SELECT} from command_leaves where n > %s and n <= %s and client_account_id = %s order by n"
 )
 LAST = """
 select distinct on (client_account_id) client_account_id, number, statement, signature, key_id, events_from, commands_from
@@ -155,7 +155,7 @@ async def gather(connection: Connection, events: tuple[int, int], commands: tupl
     async for flow_id, version, digest, account in _rows(connection, EVENTS_OF_ALL, *events):
         of(account).events.add(event_leaf(flow_id, version, bytes(digest)))
     async for row in _rows(connection, COMMANDS_OF_ALL, *commands):
-        of(row[2]).commands.add(command_leaf(row))
+        of(row[2]).commands.add(leaf_of(row))
     return found
 
 
@@ -167,7 +167,7 @@ async def retrace(connection: Connection, said: Statement, begun: Begun | None =
     async for flow_id, version, digest, _ in _rows(connection, EVENTS_OF_ONE, after.events, said.events.upto, account):
         events.add(event_leaf(flow_id, version, bytes(digest)))
     async for row in _rows(connection, COMMANDS_OF_ONE, after.commands, said.commands.upto, account):
-        commands.add(command_leaf(row))
+        commands.add(leaf_of(row))
     return (
         Stretch(said.events.after, said.events.upto, events.size, events.root().hex()),
         Stretch(said.commands.after, said.commands.upto, commands.size, commands.root().hex()),

@@ -17,6 +17,8 @@ COMMAND_COLUMNS = (
 _MICROSECONDS = "(extract(epoch from at) * 1000000)::bigint"
 COMMAND_SELECT = ", ".join(_MICROSECONDS if name == "at" else name for name in COMMAND_COLUMNS)
 """The columns as a leaf wants them: `at` in microseconds since 1970, UTC."""
+LEAF_SELECT = f"{COMMAND_SELECT}, digest"
+"""The columns of `command_leaves`: those of a row that is there, or the digest of one that retention removed."""
 
 
 def event_leaf(flow_id: UUID, version: int, digest: bytes) -> bytes:
@@ -29,11 +31,25 @@ def command_leaf(row: Sequence[Any]) -> bytes:
 
     Texts are UTF-8, ids their 16 bytes, numbers i64 be; a column without a value is the length 0xffffffff alone.
     """
+    return _leaf(row[0], command_digest(row))
+
+
+def command_digest(row: Sequence[Any]) -> bytes:
+    """The SHA-256 in a command's leaf."""
     digest = hashlib.sha256()
     for value in row:
         data = _bytes(value)
         digest.update(b"\xff\xff\xff\xff" if data is None else len(data).to_bytes(4, "big") + data)
-    return b"command" + int(row[0]).to_bytes(8, "big") + digest.digest()
+    return digest.digest()
+
+
+def leaf_of(row: Sequence[Any]) -> bytes:
+    """The leaf of a row of `command_leaves`."""
+    return command_leaf(row[:-1]) if row[-1] is None else _leaf(row[0], bytes(row[-1]))
+
+
+def _leaf(n: int, digest: bytes) -> bytes:
+    return b"command" + int(n).to_bytes(8, "big") + digest
 
 
 def _bytes(value: Any) -> bytes | None:

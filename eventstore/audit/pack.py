@@ -12,18 +12,17 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from domain.errors import FlowNotFound, MfoError
-from domain.flow import Meta
 from eventstore.audit.checkpoints import COMMANDS_OF_ONE, EVENTS_OF_ONE, Checkpoint, Statement
-from eventstore.audit.leaves import COMMAND_COLUMNS, COMMAND_SELECT, command_leaf, event_leaf
+from eventstore.audit.leaves import COMMAND_COLUMNS, COMMAND_SELECT, command_leaf, event_leaf, leaf_of
 from eventstore.audit.merkle import leaf_hash, node_hash
+from eventstore.audit.pack_report import Page, Told, as_html, as_pdf, summary
 from eventstore.codec import split
 from eventstore.database import Connection
 
@@ -42,6 +41,7 @@ COMMANDS = f"select {COMMAND_SELECT} from command_log where flow_id = any(%s) an
 CHECKPOINTS = """
 select statement, signature, key_id from audit_checkpoints where client_account_id = %s order by number
 """
+DEFINITIONS = "select name, version, sha256 from flow_types"
 KEYS = "select key_id, public_key from audit_keys order by first_used_at"
 
 
@@ -95,16 +95,6 @@ class Proofs:
         return place, path[::-1]
 
 
-class Told(NamedTuple):
-    """An event as the report shows it."""
-
-    flow_id: UUID
-    version: int
-    topic: str
-    meta: Meta
-    data: Json
-
-
 @dataclass
 class Pack:
     """What goes into the zip, file by file."""
@@ -117,6 +107,7 @@ class Pack:
     checkpoints: list[Checkpoint] = field(default_factory=list)
     keys: list[Json] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
+    definitions: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def unsigned(self) -> int:
@@ -176,6 +167,7 @@ async def _fill(connection: Connection, pack: Pack) -> None:
     pack.checkpoints = [
         checkpoint for checkpoint, said in zip(signed, statements, strict=True) if used and said.number >= first
     ]
+    pack.definitions = {(row[0], row[1]): row[2] for row in await (await connection.execute(DEFINITIONS)).fetchall()}
     rows = await (await connection.execute(KEYS)).fetchall()
     pack.keys = [{"key_id": row[0], "public_key": b64encode(bytes(row[1])).decode()} for row in rows]
 
@@ -194,7 +186,7 @@ async def _trees(connection: Connection, statements: Sequence[Statement], pack: 
         asked = (stretch.after, stretch.upto, pack.account)
         statement = EVENTS_OF_ONE if kind == "events" else COMMANDS_OF_ONE
         leaves = [
-            event_leaf(row[0], row[1], bytes(row[2])) if kind == "events" else command_leaf(row)
+            event_leaf(row[0], row[1], bytes(row[2])) if kind == "events" else leaf_of(row)
             async for row in _rows(connection, statement, asked)
         ]
         tree = Proofs(leaves)
@@ -233,13 +225,24 @@ async def _rows(connection: Connection, statement: str, asked: tuple[Any, ...]) 
 def write(pack: Pack, out: Path, *, by: str) -> Json:
     """Write the zip; answers its manifest. The file is made whole or not at all; raises OSError."""
     verifier = Path(__file__).with_name("pack_verifier.py").read_bytes()
+    about = summary(pack.told, pack.definitions)
+    page = Page(
+        f"Evidence of client account {pack.account}",
+        f"Engagement {pack.engagement}. {len(pack.flows)} flows, {len(pack.events)} events, {len(pack.commands)} commands,"
+        f" {len(pack.checkpoints)} signed checkpoints; {pack.unsigned} entries are newer than the last one.",
+        about,
+        pack.told,
+        pack.commands,
+    )
     files = {
         "README.txt": README.encode(),
         "events.ndjson": _lines(pack.events),
         "commands.ndjson": _lines(pack.commands),
         "checkpoints.ndjson": _lines([checkpoint.as_dict() for checkpoint in pack.checkpoints]),
         "keys.json": msgspec.json.encode(pack.keys),
-        "report.html": report(pack).encode(),
+        "summary.json": msgspec.json.encode(about, order="sorted"),
+        "report.html": as_html(page).encode(),
+        "report.pdf": as_pdf(page),
         "pack_verifier.py": verifier,
     }
     manifest: Json = {
@@ -272,6 +275,8 @@ def _lines(rows: Iterable[Json]) -> bytes:
 README = """Evidence of the Master Flow Orchestrator.
 
 report.html         what happened, for people; made from the other files, and proves nothing
+report.pdf          the same to print: the first 2,000 events and commands
+summary.json        who approved what, which versions of flow types, code and prompts took part, and what it cost
 events.ndjson       every event of the flows as it is stored: state in base64 (JSON; zlib where it does not begin with {)
 commands.ndjson     every command about them with its answer, the refused ones too
 checkpoints.ndjson  signed statements about the account's history; events and commands name theirs in `proof`
@@ -279,52 +284,3 @@ keys.json           public keys by their names; trust none that you have not got
 manifest.json       SHA-256 of every file
 pack_verifier.py    python pack_verifier.py PACK.zip PUBLIC_KEY   (needs Python 3.11 and the package cryptography)
 """
-
-
-def report(pack: Pack) -> str:
-    """The flows and what happened to them, as one HTML page without anything from elsewhere."""
-    rows = []
-    for told in pack.told:
-        meta = told.meta
-        about = {
-            name: value
-            for name, value in told.data.items()
-            if isinstance(value, str | int | float | bool) and value != ""
-        }
-        rows.append(
-            [
-                str(told.flow_id),
-                str(told.version),
-                meta.at.isoformat(timespec="seconds"),
-                told.topic.split(".")[-2],
-                meta.user_id,
-                meta.source,
-                ", ".join(f"{name} {str(value)[:200]}" for name, value in about.items()),
-            ]
-        )
-    events = _table(["flow", "version", "at", "event", "by", "through", "what"], rows)
-    commands = _table(
-        ["at", "command", "id", "by", "through", "answer", "error"],
-        [
-            [
-                datetime.fromtimestamp(row["at"] / 1e6, UTC).isoformat(timespec="seconds"),
-                *(str(row[name] or "") for name in ("command", "command_id", "user_id", "source", "outcome", "error")),
-            ]
-            for row in pack.commands
-        ],
-    )
-    return (
-        "<!doctype html><html lang='en'><meta charset='utf-8'><title>Evidence</title><style>"
-        "body{font:14px sans-serif;margin:2em}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:2px 6px;"
-        "text-align:left;vertical-align:top;word-break:break-word}</style>"
-        f"<h1>Evidence of client account {escape(str(pack.account))}</h1>"
-        f"<p>Engagement {escape(str(pack.engagement))}. {len(pack.flows)} flows, {len(pack.events)} events,"
-        f" {len(pack.commands)} commands, {len(pack.checkpoints)} signed checkpoints; {pack.unsigned} entries are newer than"
-        f" the last one.</p><h2>Events</h2>{events}<h2>Commands</h2>{commands}</html>"
-    )
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"

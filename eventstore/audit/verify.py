@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 
 from eventstore.audit.checkpoints import FIRST, Checkpoint, Statement, Stretch
-from eventstore.audit.leaves import COMMAND_SELECT, command_leaf, event_leaf
+from eventstore.audit.leaves import LEAF_SELECT, event_leaf, leaf_of
 from eventstore.audit.merkle import Tree
 from eventstore.audit.signing import is_signed
 from eventstore.codec import FIRST_HASH, chain
@@ -60,7 +60,7 @@ from stored_events e join heads h on h.id = e.originator_id
 where %(account)s::uuid is null or h.client_account_id = %(account)s order by e.notification_id
 """
 COMMANDS = f"""
-select {COMMAND_SELECT} from command_log
+select {LEAF_SELECT} from command_leaves
 where %(account)s::uuid is null or client_account_id = %(account)s order by n
 """
 FETCH = 5000
@@ -85,6 +85,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     events: int = 0
     commands: int = 0
     checkpoints: int = 0
+    audit_events: int = 0
     unsigned_events: int = 0
     unsigned_commands: int = 0
     keys: list[str] = []
@@ -200,7 +201,7 @@ async def checkpoints(
         accounts.setdefault(owner, _Account()).add("events", place, event_leaf(flow_id, version, bytes(digest)))
         verdict.events += 1
     async for row in _rows(connection, COMMANDS, which):
-        accounts.setdefault(row[2], _Account()).add("commands", row[0], command_leaf(row))
+        accounts.setdefault(row[2], _Account()).add("commands", row[0], leaf_of(row))
         verdict.commands += 1
     for owner, each in sorted(accounts.items()):
         verdict.unsigned_events += each.unsigned["events"]

@@ -141,6 +141,7 @@ from notifications where state = 'pending' and due_at < mfo_now() - make_interva
 order by due_at limit %s
 """
 START_CONSUMERS = "start `mfo consumers`, or look into the log of the one that runs"
+KEPT_BY_PROJECTIONS = ("checkpoints", "audit_events")
 START_PROJECTIONS = "start `mfo projections`, or look into the log of the one that runs"
 
 Check = Callable[[Connection], Awaitable[list[Finding]]]
@@ -521,7 +522,7 @@ async def _followers(connection: Connection) -> list[Finding]:
                 code="follower_behind",
                 severity="critical" if row["alone"] else "warning",
                 message=f"What follows from events of {age:.0f} s ago has not been done by {row['name']}: {why}.",
-                mend=START_CONSUMERS,
+                mend=START_PROJECTIONS if row["name"] in KEPT_BY_PROJECTIONS else START_CONSUMERS,
                 subjects=({"name": row["name"], "position": row["position"]},),
             )
         )

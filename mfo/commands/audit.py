@@ -12,8 +12,10 @@ from uuid import UUID
 import msgspec
 import typer
 
+from domain.commands import Tenant
 from domain.errors import TenantMissing
 from domain.words import counted
+from mfo.commands import audit_trail
 from mfo.commands.output import AsJson, Code, give, say, table
 
 Json = dict[str, Any]
@@ -39,7 +41,9 @@ def verify(
     ] = None,
     published: Annotated[
         str | None,
-        typer.Option("--published", metavar="FILE|kafka", help="Checkpoints that were published, to compare with."),
+        typer.Option(
+            "--published", metavar="FILE|kafka|s3://...", help="Checkpoints that were published, to compare with."
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes that read side by side.")] = JOBS,
     as_json: AsJson = False,
@@ -52,13 +56,14 @@ def verify(
     from mfo.auditing import verify as read_all
     from mfo.doctoring import settings
 
-    config = settings().service_config()
+    known = settings()
+    config = known.service_config()
     trusts = [public_key_from(text) for text in key or ()]
     if not trusts:
-        trusts = [public_key_from(known["public_key"]) for known in known_keys(config)]
+        trusts = [public_key_from(one["public_key"]) for one in known_keys(config)]
         if flow is None:
             say("no --key: the keys that the store itself names are trusted, which whoever may write there can change")
-    which = Which(account, flow, published_in(published, config) if published else ())
+    which = Which(account, flow, published_in(published, config, known.audit_s3_endpoint) if published else ())
     began = monotonic()
     verdict = read_all(config, trusted(trusts), which, jobs=jobs, said=say)
     seconds = monotonic() - began
@@ -93,6 +98,7 @@ def export(
         bool, typer.Option("--engagement", help="Every flow of the engagement that commands speak for.")
     ] = False,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the zip is written.")] = Path("evidence.zip"),
+    reason: Annotated[str | None, typer.Option(help="Why, and who approved it; kept in the audit trail.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write an evidence pack: events, commands, proofs, checkpoints, and a program that verifies them without us."""
@@ -108,9 +114,8 @@ def export(
         known.service_config(),
         out,
         flow=flow,
-        account=known.client_account_id,
-        engagement=known.engagement_id,
-        by=known.user_id or getpass.getuser(),
+        tenant=Tenant(known.client_account_id, known.engagement_id, known.user_id or getpass.getuser()),
+        reason=reason,
     )
     text = f"{out}: {counted(manifest['flows'], 'flow')}, {counted(manifest['events'], 'event')}"
     text += f", {counted(manifest['commands'], 'command')}, {counted(manifest['checkpoints'], 'checkpoint')}"
@@ -123,6 +128,8 @@ def _text(document: Json) -> str:
     lines = [f"{trouble['code']:<20} {trouble['message']}" for trouble in document["troubles"]]
     seen = f"{counted(document['flows'], 'flow')}, {counted(document['events'], 'event')}"
     seen += f", {counted(document['commands'], 'command')}, {counted(document['checkpoints'], 'checkpoint')}"
+    if document["audit_events"]:
+        seen += f", {counted(document['audit_events'], 'audit event')}"
     if document["published"]:
         seen += f", {document['published']} published"
     lines.append(f"{document['status']}: {seen}, in {document['seconds']} s")
@@ -144,3 +151,11 @@ def keys(as_json: AsJson = False) -> None:
     rows = [[one["key_id"], one["public_key"], one["first_used_at"], one["last_used_at"]] for one in found]
     headings = ["key_id", "public_key", "first_used", "last_used"]
     give({"keys": found}, table(headings, rows) if rows else "nothing has been signed yet", as_json)
+
+
+app.command("list")(audit_trail.list_events)
+app.command()(audit_trail.report)
+app.command()(audit_trail.retention)
+app.command()(audit_trail.holds)
+app.command()(audit_trail.hold)
+app.command()(audit_trail.release)

@@ -108,6 +108,11 @@ async def test_a_page_and_a_workbook_are_made(api: Api) -> None:
     assert names == [asset["name"] for asset in ASSETS]
     assert [row[1].value for row in sheets["Issues"].iter_rows(min_row=2)] == ["duplicate"] * 3
     assert "ann@corp.example" in [cell.value for row in sheets["Assets"] for cell in row]
+    async with api.side.pool.connection() as connection:
+        noted = await connection.execute(
+            "select command from command_log where flow_id = %s and command like 'Read%%'", (UUID(flow["flow_id"]),)
+        )
+        assert await noted.fetchall() == [("ReadUnmaskedReport",)]
     assert folders() == before
 
 

@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from domain.auditing.redaction import SECRETS_ONLY, Policy
 from eventstore.audit.checkpoints import Checkpoint
 from eventstore.audit.signer import Round, Signer, note_published, unpublished
 from eventstore.audit.signing import SigningKey, trusted
-from eventstore.audit.verify import Verdict, checkpoints, histories
+from eventstore.audit.trail import Range, reached
+from eventstore.audit.trail_verify import compare
+from eventstore.audit.verify import Trouble, Verdict, checkpoints, histories
 from eventstore.codec import FIRST_HASH, chain
+from projections.audit_trail import Trail
 from tests.eventstore.house import House
 
 KEY = SigningKey(bytes(range(32)))
@@ -35,10 +39,29 @@ class Archive:
         assert done is not None
         return done
 
+    async def grow(self, policy: Policy = SECRETS_ONLY) -> int:
+        """Bring the audit trail up to the end of both logs; answers how many entries were made."""
+        trail, made = Trail(policy, "first"), 0
+        async with self.house.side.pool.connection() as connection:
+            while done := await trail.round(connection):
+                made += done.entries
+                if not done.more:
+                    return made
+        raise AssertionError("somebody else keeps the trail")
+
+    async def compared(self, account: UUID | None = None, flow: UUID | None = None) -> list[Trouble]:
+        """What is wrong with the audit trail."""
+        found = []
+        async with self.house.side.pool.connection() as connection:
+            for source, upto in (await reached(connection)).items():
+                found += (await compare(connection, source, Range(0, upto, account, flow))).troubles
+        return found
+
     async def verify(self, keys: dict[str, bytes] = KEYS, *, published: bool = False) -> Verdict:
         async with self.house.side.pool.connection() as connection:
             chains = await histories(connection)
             signed = await checkpoints(connection, keys, published=self.published if published else ())
+        signed.troubles += await self.compared()
         signed.flows = chains.flows
         signed.troubles += chains.troubles
         return signed

@@ -53,6 +53,8 @@ async def test_the_program_inside_verifies_it_with_nothing_but_a_key(archive: Ar
     with zipfile.ZipFile(file) as pack:
         pack.extract("pack_verifier.py", tmp_path)
         page = pack.read("report.html").decode()
+        printed = pack.read("report.pdf")
+        told = json.loads(pack.read("summary.json"))
     done = run_alone(tmp_path / "pack_verifier.py", file, KEY.public_key)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout.removeprefix("holds: ")) == {
@@ -64,6 +66,9 @@ async def test_the_program_inside_verifies_it_with_nothing_but_a_key(archive: Ar
     }
     assert "FlowPaused" in page
     assert "lunch" in page
+    assert printed.startswith(b"%PDF-")
+    [flow_type] = told["flow_types"]
+    assert (flow_type["flow_type"], len(flow_type["definition_sha256"])) == ("inline", 64)
 
 
 async def test_a_pack_of_an_engagement_holds_all_its_flows_and_says_what_is_not_signed_yet(

@@ -35,6 +35,28 @@ def test_history_is_signed_verified_and_given_to_an_auditor(environment: dict[st
     assert "not one of yours" in stranger.out
 
 
+def test_the_trail_is_listed_and_reported(environment: dict[str, str], tmp_path: Path) -> None:
+    made = mfo("flow", "create", "discovery", "--name", "Listed", "--json", environment=environment).document
+    flow_id = made["flow_id"]
+
+    def entered() -> bool:
+        found = mfo("audit", "list", "--flow", flow_id, "--json", environment=environment).document
+        return bool(found["audit_events"])
+
+    assert wait_until(entered, 30, every=0.5)
+    listed = mfo("audit", "list", "--operation", "create", "--flow", flow_id, environment=environment)
+    assert "accepted" in listed.out
+    file = tmp_path / "audit.csv"
+    words = ("--flow", flow_id, "--format", "csv", "-o", str(file), "--reason", "for the auditor")
+    assert mfo("audit", "list", *words, environment=environment).code == 0
+    assert file.read_text().startswith("audit_event_id,at,category,")
+    said = mfo("audit", "report", "--flow", flow_id, environment=environment)
+    assert "flow_approval" in said.out
+    assert mfo("audit", "retention", "user_action", environment=environment).code == 2
+    refused = mfo("audit", "hold", "--reason", "in court", environment=environment)
+    assert (refused.code, "operator_only" in refused.err) == (1, True)
+
+
 def test_wrong_words_are_refused(environment: dict[str, str], tmp_path: Path) -> None:
     assert mfo("audit", "export", environment=environment).code == 2
     assert mfo("audit", "verify", str(tmp_path / "none.zip"), environment=environment).code == 2

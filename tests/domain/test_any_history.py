@@ -181,8 +181,8 @@ VERBS: dict[str, type[Command]] = {
     "iterate": StartIteration,
 }
 
+# what fits a question that does not take just anything
 FITTING = {"colour": "red"}
-"""What a question's schema takes for an answer, where it says."""
 
 
 def told(start: str, asked: list[Word]) -> Iterator[tuple[str, Flow, Story]]:
@@ -326,8 +326,7 @@ def test_a_flow_takes_what_it_says_it_takes_and_nothing_else(start: str, asked: 
         takes = allowed(story.flow, TYPES)
         for verb, kind in VERBS.items():
             waiting = story.flow.waiting
-            fields = waiting.fields if verb == "input" and waiting else ()
-            values = {field: FITTING.get(field, True) for field in fields}
+            values = {name: FITTING.get(name, True) for name in waiting.fields} if verb == "input" and waiting else {}
             answer = Given(story.flow).when(kind.model_validate({"flow_id": FLOW_ID, **values}), asked=meta("boris"))
             if answer.error is None:
                 # silence is for what has been done already

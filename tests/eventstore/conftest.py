@@ -14,7 +14,8 @@ EMPTY = """
 set search_path = mfo;
 truncate stored_events, heads, command_ids, command_log, runs, timers, relay, tenant_keys, artifacts, artifact_parts,
     imports, flow_types, queues, shares, keepers, parked_commands, late_replies, schedules,
-    operations, standing_pauses, pause_rules, operation_progress, operation_flows, pause_rule_counts restart identity;
+    operations, standing_pauses, pause_rules, operation_progress, operation_flows, pause_rule_counts,
+    legacy_imports, legacy_import_flows restart identity;
 update standing set number = number + 1;
 update clock set shift = '0 s';
 """

@@ -1,0 +1,152 @@
+"""What an audit entry never shows: found by path, by the whole words of a name, and by the shape of a text.
+
+`max_tokens: 4000` is a number and stays, `primaryKey` is no key to anything; a flow's name is always shown as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+from domain.words import SEALED
+
+FILTERED = "***FILTERED***"
+NEVER = frozenset({"flow_name", "flowName"})
+LONGEST_TEXT, LONGEST_LIST, DEEPEST = 2000, 100, 20
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_ALONE = frozenset(
+    {
+        *("password", "passwords", "passwd", "pwd", "passphrase", "passcode", "secret", "secrets", "token", "tokens"),
+        *("credential", "credentials", "creds", "authorization", "bearer", "cookie", "dsn", "apikey", "apikeys"),
+        *("accesskey", "privatekey", "secretkey", "connectionstring", "jwt", "otp"),
+    }
+)
+_BEFORE_KEY = frozenset(
+    {
+        *(
+            "api",
+            "access",
+            "private",
+            "secret",
+            "ssh",
+            "encryption",
+            "signing",
+            "master",
+            "account",
+            "shared",
+            "license",
+        ),
+        *("licence", "wrapping", "session", "storage", "ssl", "tls", "pgp", "gpg", "host"),
+    }
+)
+_PAIRS = frozenset({("connection", "string"), ("connection", "strings"), ("database", "url"), ("conn", "str")})
+
+_SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL), FILTERED),
+    # a password may hold @ and /: the last @ before a blank ends it
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,30}://[^\s:/@]*):[^\s]+@"), rf"\1:{FILTERED}@"),
+    (
+        re.compile(
+            r"(?i)\b((?:pass(?:word|wd|phrase)|pwd|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|client[_-]?secret)"
+            r"\s*[=:]\s*)(?:\"[^\"]*\"|'[^']*'|[^\s;,&}\"']+)"
+        ),
+        rf"\1{FILTERED}",
+    ),
+    (re.compile(r"(?i)\b(bearer|basic)\s+(?=\S*[0-9=])[a-z0-9._~+/=-]{8,}"), rf"\1 {FILTERED}"),
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*"), FILTERED),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), FILTERED),
+    (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|sk-[\w-]{16,})"), FILTERED),
+)
+_EMAIL = re.compile(r"\b[\w.%+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b")
+# a plus or a nought before, and seven figures at least: numbers of rows and versions are no telephone numbers
+_PHONE = re.compile(r"(?<![\w.:/-])(?:\+|00|0|\(0)[0-9][0-9 ()/.-]{5,}[0-9](?![\w:-]|\.[0-9])")
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What is kept from sight besides secrets: e-mail addresses, telephone numbers, and values at paths of the details.
+
+    A path is names with dots between; `*` stands for one name, `**` for any number of them.
+    """
+
+    email: bool = False
+    phone: bool = False
+    paths: tuple[str, ...] = ()
+
+
+SECRETS_ONLY = Policy()
+
+
+def redacted(value: Any, policy: Policy = SECRETS_ONLY, *, path: tuple[str, ...] = ()) -> Any:
+    """A JSON value as it may be shown; long texts and lists are cut, and say by how much."""
+    if isinstance(value, dict):
+        if len(path) > DEEPEST:
+            return FILTERED
+        if SEALED in value:
+            return FILTERED
+        members = list(value.items())[:LONGEST_LIST]
+        rest = {"...": f"{len(value) - len(members)} more"} if len(value) > len(members) else {}
+        return {_no_nul(name): _member(name, inner, policy, (*path, name)) for name, inner in members} | rest
+    if isinstance(value, list | tuple):
+        shown = [redacted(inner, policy, path=path) for inner in value[:LONGEST_LIST]]
+        return shown if len(shown) == len(value) else [*shown, f"... {len(value) - len(shown)} more"]
+    return text(value, policy) if isinstance(value, str) else value
+
+
+def text(value: str, policy: Policy = SECRETS_ONLY) -> str:
+    """A text without what looks like a secret in it."""
+    shown = _no_nul(value)
+    for shape, instead in _SHAPES:
+        shown = shape.sub(instead, shown)
+    if policy.email:
+        shown = _EMAIL.sub(FILTERED, shown)
+    if policy.phone:
+        shown = _PHONE.sub(FILTERED, shown)
+    return shown if len(shown) <= LONGEST_TEXT else f"{shown[:LONGEST_TEXT]}... {len(shown) - LONGEST_TEXT} more"
+
+
+def _no_nul(value: str) -> str:
+    """PostgreSQL's jsonb cannot hold NUL."""
+    return value.replace("\x00", "\\0")
+
+
+def _member(name: str, value: Any, policy: Policy, path: tuple[str, ...]) -> Any:
+    if name in NEVER:
+        return value
+    if value is None or value == "":
+        return value
+    if is_secret(name) and not isinstance(value, bool | int | float):
+        return FILTERED
+    if any(_fits(pattern, path) for pattern in policy.paths):
+        return FILTERED
+    return redacted(value, policy, path=path)
+
+
+@lru_cache(maxsize=8192)
+def is_secret(name: str) -> bool:
+    """Whether what stands under a name opens something, by the whole words of the name."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    pairs = list(pairwise(words))
+    return (
+        not _ALONE.isdisjoint(words)
+        or not _PAIRS.isdisjoint(pairs)
+        or any(before in _BEFORE_KEY and key in {"key", "keys"} for before, key in pairs)
+    )
+
+
+def _fits(pattern: str, path: tuple[str, ...]) -> bool:
+    return _expression(pattern).fullmatch(".".join(path)) is not None
+
+
+@lru_cache(maxsize=256)
+def _expression(pattern: str) -> re.Pattern[str]:
+    parts = [
+        r"(?:[^.]+\.)*" if part == "**" else (r"[^.]+\." if part == "*" else re.escape(part) + r"\.")
+        for part in pattern.split(".")
+    ]
+    whole = "".join(parts).removesuffix(r"\.")
+    return re.compile(whole if not pattern.endswith("**") else f"{whole}[^.]+")

@@ -1,0 +1,218 @@
+"""The audit trail in the store: entries made of the command log and of history, written down, and made again to compare."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from psycopg import sql
+
+from domain.auditing.compliance import violations
+from domain.auditing.redaction import Policy
+from domain.auditing.trail import EVENTS, Entry, Happened, Said, Source, of_command, of_event
+from eventstore.codec import split
+from eventstore.database import Connection
+
+Json = dict[str, Any]
+
+NAME = "audit_events"
+TABLE = "audit_events_v1"
+CHUNK = 500
+COLUMNS = (*Entry._fields, "policy")
+TOPICS = list(EVENTS)
+
+PROGRESS = """
+select f.position, p.commands_upto, (select coalesce(max(notification_id), 0) from stored_events)
+from followers f, audit_progress p where f.name = 'audit_events'
+"""
+COMMANDS_END = "select coalesce(max(n), %s) from command_log where n > %s"
+SAID = ", ".join(Said._fields)
+COMMANDS = f"""
+select {SAID} from command_log
+where n > %(after)s and n <= %(upto)s and (%(account)s::uuid is null or client_account_id = %(account)s)
+  and (%(flow)s::uuid is null or flow_id = %(flow)s)
+order by n
+"""
+HISTORY = """
+select notification_id, originator_id, originator_version, topic, state from stored_events
+where notification_id > %(after)s and notification_id <= %(upto)s and topic = any(%(topics)s)
+  and (%(flow)s::uuid is null or originator_id = %(flow)s)
+order by notification_id
+"""
+# whose flows these are, and what they begin with: when that was says whether they were there already
+FOREIGN = """
+select h.id, h.client_account_id, h.engagement_id, e.state
+from heads h join stored_events e on e.originator_id = h.id and e.originator_version = 1 where h.id = any(%s)
+"""
+POLICIES = "select id, document from audit_policies"
+NEW_POLICY = """
+insert into audit_policies (document, first_used_at) values (%s, mfo_now()) on conflict do nothing
+"""
+NOT_FOUND = '"flow_not_found"'
+
+
+class Range(NamedTuple):
+    """A part of either log: after one place up to another; of one account or flow, where they are named."""
+
+    after: int
+    upto: int
+    account: UUID | None = None
+    flow: UUID | None = None
+
+    def values(self) -> Json:
+        return {**self._asdict(), "topics": TOPICS}
+
+
+class Made(NamedTuple):
+    """The entries of one origin."""
+
+    place: int
+    entries: list[Entry]
+
+
+async def reached(connection: Connection) -> dict[str, int]:
+    """The place in each log up to which there are entries, by the source that entries name."""
+    row = await (await connection.execute(PROGRESS)).fetchone()
+    assert row is not None
+    return {Source.COMMAND: int(row[1]), Source.EVENT: int(row[0])}
+
+
+async def policies(connection: Connection) -> dict[int, Policy]:
+    """What entries were ever made under, by number."""
+    rows = await (await connection.execute(POLICIES)).fetchall()
+    return {number: msgspec.json.decode(document, type=Policy) for number, document in rows}
+
+
+async def number_of(connection: Connection, policy: Policy) -> int:
+    """The number of a policy, a new one where nothing was made under it before."""
+    for _ in range(2):
+        for number, known in (await policies(connection)).items():
+            if known == policy:
+                return number
+        await connection.execute(NEW_POLICY, (msgspec.json.encode(policy, order="sorted").decode(),))
+    raise AssertionError("a policy that was just written is not there")
+
+
+async def said(connection: Connection, part: Range) -> AsyncIterator[tuple[Said, bool]]:
+    """The rows of the command log, each with whether it was for another tenant's flow; inside of a transaction."""
+    async for rows in _chunks(connection, "said", COMMANDS, part):
+        found = [Said(*row) for row in rows]
+        foreign = await _foreign(connection, found)
+        for one in found:
+            yield one, one.n in foreign
+
+
+async def happened(connection: Connection, part: Range) -> AsyncIterator[Happened]:
+    """The events that have entries of their own; inside of a transaction."""
+    async for rows in _chunks(connection, "happened", HISTORY, part):
+        for position, flow_id, version, topic, state in rows:
+            meta, data = split(bytes(state))
+            if part.account is not None and meta.client_account_id != part.account:
+                continue
+            yield Happened(
+                position=position,
+                flow_id=flow_id,
+                version=version,
+                topic=topic,
+                at=meta.at,
+                client_account_id=meta.client_account_id,
+                engagement_id=meta.engagement_id,
+                user_id=meta.user_id,
+                command_id=meta.command_id,
+                correlation_id=meta.correlation_id,
+                causation_id=meta.causation_id,
+                source=meta.source,
+                data=_picked(topic, data),
+            )
+
+
+def entries_of(origin: Said | Happened, policy: Policy, *, foreign: bool = False) -> list[Entry]:
+    """All entries of one origin, its violations of the rules among them."""
+    made = of_command(origin, policy, foreign=foreign) if isinstance(origin, Said) else of_event(origin, policy)
+    return made + violations(made)
+
+
+async def write(connection: Connection, entries: Iterable[Entry], policy: int) -> int:
+    """Keep entries; answers how many."""
+    statement = sql.SQL("copy {} ({}) from stdin").format(
+        sql.Identifier(TABLE), sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+    )
+    count = 0
+    async with connection.cursor().copy(statement) as copy:
+        for entry in entries:
+            await copy.write_row(
+                (*entry._replace(details=msgspec.json.encode(entry.details).decode()), policy)  # type: ignore[arg-type]
+            )
+            count += 1
+    return count
+
+
+async def project(connection: Connection, policy: Policy, number: int, *, commands: Range, events: Range) -> int:
+    """Make and keep the entries of both parts, in a transaction of the caller's; answers how many."""
+    count = 0
+    waiting: list[Entry] = []
+    async for one, foreign in said(connection, commands):
+        waiting += entries_of(one, policy, foreign=foreign)
+        if len(waiting) >= CHUNK:
+            count += await write(connection, waiting, number)
+            waiting.clear()
+    async for each in happened(connection, events):
+        waiting += entries_of(each, policy)
+        if len(waiting) >= CHUNK:
+            count += await write(connection, waiting, number)
+            waiting.clear()
+    return count + await write(connection, waiting, number)
+
+
+def digest(entry: Sequence[Any]) -> bytes:
+    """SHA-256 over what an entry says, its columns in the order of `Entry`."""
+    return hashlib.sha256(msgspec.json.encode(comparable(entry), order="sorted")).digest()
+
+
+def comparable(entry: Sequence[Any]) -> list[Any]:
+    """An entry's columns as JSON values, the same whether it was just made or comes from the store."""
+    return [_plain(value) for value in entry]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        value = value.astimezone(UTC)
+    # through JSON and back, as PostgreSQL does: tuples become lists, words their texts
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def _picked(topic: str, data: bytes) -> Json:
+    """The fields of an event that its entry shows; outputs may be large, and are not read."""
+    raw = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    wanted = {*EVENTS[topic][1], "error", "reason", "final"}
+    return {name: msgspec.json.decode(value) for name, value in raw.items() if name in wanted}
+
+
+async def _foreign(connection: Connection, rows: Sequence[Said]) -> set[int]:
+    """The places of those that asked for a flow that was another tenant's."""
+    asked = [one for one in rows if one.outcome == "refused" and NOT_FOUND in (one.error or "")]
+    if not asked:
+        return set()
+    cursor = await connection.execute(FOREIGN, ([one.flow_id for one in asked],), binary=True)
+    owners = {row[0]: ((row[1], row[2]), split(bytes(row[3]))[0].at) for row in await cursor.fetchall()}
+    return {
+        one.n
+        for one in asked
+        if one.command != "ForeignFlowRead"
+        and one.flow_id in owners
+        and owners[one.flow_id][0] != (one.client_account_id, one.engagement_id)
+        and owners[one.flow_id][1] <= one.at
+    }
+
+
+async def _chunks(
+    connection: Connection, name: str, statement: str, part: Range
+) -> AsyncIterator[list[tuple[Any, ...]]]:
+    async with connection.cursor(name, binary=True) as cursor:
+        await cursor.execute(statement, part.values())
+        while rows := await cursor.fetchmany(CHUNK):
+            yield rows

@@ -1,0 +1,177 @@
+"""Whether the audit trail says what the command log and history say: its entries made again, and held against those kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from domain.auditing.redaction import Policy
+from domain.auditing.trail import Entry, Happened, Said, Source
+from eventstore.audit.trail import (
+    CHUNK,
+    COLUMNS,
+    Range,
+    comparable,
+    digest,
+    entries_of,
+    happened,
+    policies,
+    reached,
+    said,
+)
+from eventstore.audit.verify import Trouble, Verdict
+from eventstore.database import Connection
+
+CHANGED, MISSING, INSERTED = "audit_event_changed", "audit_event_missing", "audit_event_inserted"
+
+KEPT = f"""
+select {", ".join(COLUMNS)} from audit_events_v1
+where source = %(source)s and place > %(after)s and place <= %(upto)s
+  and (%(account)s::uuid is null or client_account_id = %(account)s) and (%(flow)s::uuid is null or flow_id = %(flow)s)
+order by place, part
+"""
+REMOVED = """
+select part, policy, hash from audit_events_removed where source = %s and place = %s order by part
+"""
+# in one statement: what is made meanwhile moves the progress with it
+BEYOND = """
+select a.source, a.place, a.id, a.client_account_id, a.flow_id from audit_events_v1 a, audit_progress p, followers f
+where f.name = 'audit_events' and a.source = %s
+  and a.place > case a.source when 'command' then p.commands_upto else f.position end limit 100
+"""
+
+Origin = Said | Happened
+Row = tuple[Any, ...]
+
+
+async def compare(connection: Connection, source: str, part: Range) -> Verdict:
+    """The entries of a part of one log, as far as the trail has come. What retention removed must have been what it was."""
+    verdict = Verdict()
+    async with connection.transaction():
+        await connection.execute("set transaction isolation level repeatable read read only")
+        known = await policies(connection)
+        upto = min(part.upto, (await reached(connection))[source])
+        after = part.after
+        async for origins in _origins(connection, source, part._replace(upto=upto)):
+            last = _place(origins[-1][0])
+            await _hold(
+                connection, source, part._replace(after=after, upto=last), origins, known=known, verdict=verdict
+            )
+            after = last
+        await _hold(connection, source, part._replace(after=after, upto=upto), [], known=known, verdict=verdict)
+        if part.after == 0:
+            for _, place, entry, account, flow in await (await connection.execute(BEYOND, (source,))).fetchall():
+                message = f"audit event {entry}: it names {source} {place}, up to which the trail has not come"
+                _add(verdict, INSERTED, message, account, flow)
+    return verdict
+
+
+async def _origins(connection: Connection, source: str, part: Range) -> AsyncIterator[list[tuple[Origin, bool]]]:
+    chunk: list[tuple[Origin, bool]] = []
+    if source == Source.COMMAND:
+        async for one, foreign in said(connection, part):
+            chunk.append((one, foreign))
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+    else:
+        async for each in happened(connection, part):
+            chunk.append((each, False))
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+    if chunk:
+        yield chunk
+
+
+async def _hold(
+    connection: Connection,
+    source: str,
+    part: Range,
+    origins: Sequence[tuple[Origin, bool]],
+    *,
+    known: Mapping[int, Policy],
+    verdict: Verdict,
+) -> None:
+    """Hold the entries kept of a stretch against those that follow from its origins."""
+    cursor = await connection.execute(KEPT, {**part._asdict(), "source": source}, binary=True)
+    kept: dict[int, dict[int, Row]] = {}
+    for row in await cursor.fetchall():
+        kept.setdefault(row[1], {})[row[2]] = row
+        verdict.audit_events += 1
+    for origin, foreign in origins:
+        there = kept.pop(_place(origin), {})
+        if there:
+            policy = known.get(next(iter(there.values()))[-1])
+            made = {one.part: one for one in entries_of(origin, policy or Policy(), foreign=foreign)}
+            _differ(source, made, there, verdict)
+        else:
+            await _gone(connection, origin, known, verdict, foreign=foreign)
+    for rows in kept.values():
+        for row in rows.values():
+            _inserted(source, row, verdict)
+
+
+def _differ(source: str, made: Mapping[int, Entry], there: Mapping[int, Row], verdict: Verdict) -> None:
+    for number in sorted(made.keys() | there.keys()):
+        if number not in there:
+            _missing(made[number], verdict)
+        elif number not in made:
+            _inserted(source, there[number], verdict)
+        else:
+            entry, row = made[number], there[number]
+            if tuple(entry) == row[:-1]:
+                continue
+            wanted, got = comparable(entry), comparable(row[:-1])
+            names = [name for name, one, other in zip(Entry._fields, wanted, got, strict=True) if one != other]
+            if names:
+                message = (
+                    f"audit event {entry.id} ({entry.operation}, {entry.at.isoformat()}): changed in {', '.join(names)}"
+                )
+                _add(verdict, CHANGED, message, entry.client_account_id, entry.flow_id, version=entry.version)
+
+
+async def _gone(
+    connection: Connection, origin: Origin, known: Mapping[int, Policy], verdict: Verdict, *, foreign: bool
+) -> None:
+    """There is no entry of this: either nothing is said of it, or retention removed what was, and its hash fits."""
+    made = entries_of(origin, Policy(), foreign=foreign)
+    if not made:
+        return
+    cursor = await connection.execute(REMOVED, (made[0].source, made[0].place))
+    left = {row[0]: (row[1], bytes(row[2])) for row in await cursor.fetchall()}
+    if not left:
+        for entry in made:
+            _missing(entry, verdict)
+        return
+    policy = known.get(next(iter(left.values()))[0]) or Policy()
+    for entry in entries_of(origin, policy, foreign=foreign):
+        if entry.part not in left:
+            _missing(entry, verdict)
+        elif left[entry.part][1] != digest(entry):
+            message = f"audit event {entry.id} ({entry.operation}), removed by retention: its hash is another"
+            _add(verdict, CHANGED, message, entry.client_account_id, entry.flow_id, version=entry.version)
+
+
+def _missing(entry: Entry, verdict: Verdict) -> None:
+    message = f"audit event {entry.id}: missing, though {entry.source} {entry.place} ({entry.operation}) is there"
+    _add(verdict, MISSING, message, entry.client_account_id, entry.flow_id, version=entry.version)
+
+
+def _inserted(source: str, row: Row, verdict: Verdict) -> None:
+    entry = Entry(*row[:-1])
+    message = f"audit event {entry.id} ({entry.operation}): nothing in the store brought it about; it names {source} {entry.place}"
+    _add(verdict, INSERTED, message, entry.client_account_id, entry.flow_id, version=entry.version)
+
+
+def _add(
+    verdict: Verdict, code: str, message: str, account: UUID, flow: UUID | None, *, version: int | None = None
+) -> None:
+    verdict.troubles.append(
+        Trouble(code=code, message=message, client_account_id=account, flow_id=flow, version=version)
+    )
+
+
+def _place(origin: Origin) -> int:
+    return origin.n if isinstance(origin, Said) else origin.position
