@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from uuid import UUID
 
 from domain.commands import CreateCheckpoint, RollbackFlow
 from domain.deciding.starting import go_on, leave_error_hooks
 from domain.deciding.story import OVER, Story, allowed, not_over, state_sha256
-from domain.deciding.targets import Target, irreversible, phases_to_go_back_to, targets, undone_by
+from domain.deciding.targets import Target, irreversible, next_in, phases_to_go_back_to, targets, undone_by
 from domain.errors import (
     CheckpointBroken,
     CheckpointUnknown,
@@ -25,13 +26,14 @@ from domain.undoing import begun
 from domain.words import Moment, Status
 
 
-def roll_back(story: Story, command: RollbackFlow, *, run_ended: bool = False) -> None:
-    """Go back; with `run_ended` the run that the flow shows has just come to its end."""
+def roll_back(story: Story, command: RollbackFlow, *, ended: UUID | None = None) -> None:
+    """Go back; the run `ended`, where it is named, is at its end and does not stand in the way."""
     flow = story.flow
     _goes_back(story)
-    if flow.run is not None and flow.run.hook != Moment.ERROR and not run_ended:
+    running = [run.phase_name for run in flow.runs if run.hook != Moment.ERROR and run.run_id != ended]
+    if running:
         raise PhaseAlreadyRunning(
-            f"phase {flow.run.phase_name} is running; pause the flow, and roll it back when it has drained",
+            f"phase {', '.join(running)} is running; pause the flow, and roll it back when it has drained",
             allowed=allowed(flow, story.types),
         )
     target = _target(story, command)
@@ -121,15 +123,15 @@ def _target(story: Story, command: RollbackFlow) -> Target:
 def _before(story: Story, name: str) -> Target:
     """The newest state in which the phase is the next one and all that was done before it still is."""
     flow = story.flow
-    before = flow.phases[: [phase.name for phase in flow.phases].index(name)]
+    names = flow.up_to(name) - {name}
+    before = [phase for phase in flow.phases if phase.name in names]
     waiting = [phase.name for phase in before if phase.status not in DONE]
     if waiting:
         raise NothingToUndo(
             f"phase {name} has not been reached; next is {waiting[0]}", allowed=allowed(flow, story.types)
         )
-    done = frozenset(phase.name for phase in before)
     for target in targets(flow):
-        if target.done == done:
+        if name in next_in(flow, target):
             return target
     known = phases_to_go_back_to(flow)
     raise CheckpointUnknown(

@@ -54,7 +54,8 @@ def lose_outputs(story: Story, command: ReportLoss) -> None:
         )
     )
     if obstacle is None:
-        roll_back(story, back, run_ended=True)
+        story.whole()
+        roll_back(story, back, ended=command.run_id)
     else:
         give_up(story, run.phase_name, error)
 
@@ -67,7 +68,9 @@ def _obstacle(story: Story, command: ReportLoss, back: RollbackFlow) -> str | No
     if not command.mendable or (command.checkpoint_id or story.flow.id) in story.flow.mended:
         return f"there is no checkpoint left whose state is whole: {restore}, or begin another flow"
     try:
-        roll_back(Story(story.flow, story.meta, story.types), back, run_ended=True)
+        trial = Story(story.flow, story.meta, story.types)
+        trial.whole()
+        roll_back(trial, back, ended=command.run_id)
     except Refused as refusal:
         return f"it does not go back by itself, because {refusal.detail}: {restore}"
     return None

@@ -9,6 +9,7 @@ from domain.errors import RunNotCurrent
 from domain.events import FlowDrained, FlowFailed, FlowRolledBack, HookStarted, PhaseFailed, PhaseStarted
 from domain.flow import Flow
 from domain.words import SYSTEM_USER
+from tests.domain.test_forks import WITH_CHECKPOINTS, forked, run_of
 from tests.domain.test_rolling_back import by_word, doing, outcome, then
 from tests.examples import CREATE_AUTO, EXECUTE, FLOW_ID, PAUSE
 from tests.spec import Given, Then, after, complete, meta
@@ -115,3 +116,19 @@ def test_a_phase_without_compensations_begins_again_at_once() -> None:
     assert lost.flow.run is not None
     assert (lost.flow.run.phase_name, lost.flow.phase("note").anew) == ("note", 1)
     assert isinstance(lose(flow, **whole(flow.flow, 0)).facts[-1], PhaseStarted)
+
+
+def test_beside_a_phase_that_runs_it_fails_as_any_phase_does() -> None:
+    flow = forked(WITH_CHECKPOINTS)
+    lost = ReportLoss(**run_of(flow, "left"), artifact=GONE, mendable=True)
+    answer = Given(flow).when(lost, asked=meta(SYSTEM_USER))
+    assert "because phase right is running" in reason_of(answer)
+
+
+def test_the_last_phase_in_hand_of_several_goes_back() -> None:
+    flow = forked(WITH_CHECKPOINTS)
+    flow = Given(flow).when(complete(flow.on("right"))).flow
+    lost = ReportLoss(**run_of(flow, "left"), artifact=GONE, mendable=True)
+    answer = Given(flow).when(lost, asked=meta(SYSTEM_USER))
+    assert [type(fact) for fact in answer.facts[:2]] == [PhaseFailed, FlowRolledBack]
+    assert set(outcome(answer.flow).values()) <= {"running", "pending"}
