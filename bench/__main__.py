@@ -1,5 +1,5 @@
-"""`python -m bench [flows|estate|timers|queue|overload|operations] [--json] [--flows N] [--only NAME] [--seconds N]`: measure, and
-print what it ran on."""
+"""`python -m bench [flows|estate|timers|queue|overload|operations|rebuild|listeners|analytics] [--json] [--flows N] [--only NAME]
+[--seconds N]`: measure, and print what it ran on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from bench import estate, flows, operations, overload, queue, timers
+from bench import analytics, estate, flows, listeners, operations, overload, queue, rebuild, timers
 
 
 def main() -> int:
@@ -23,10 +23,13 @@ def main() -> int:
     measured = {
         "flows": lambda: flows.run(given.flows or flows.FLOWS),
         "operations": lambda: operations.run(given.flows or operations.FLOWS),
+        "analytics": lambda: analytics.run(given.flows or analytics.FLOWS),
         "estate": lambda: estate.run(given.only),
         "timers": timers.run,
         "queue": queue.run,
         "overload": lambda: overload.run(given.seconds),
+        "rebuild": lambda: rebuild.run(given.flows or rebuild.FLOWS),
+        "listeners": listeners.run,
     }
     result = measured[given.name]()
     if given.json:
@@ -120,6 +123,51 @@ def _show_operations(result: dict[str, Any]) -> None:
     )
 
 
+def _show_rebuild(result: dict[str, Any]) -> None:
+    print(result["what"])
+    for figures in result["runs"]:
+        for name in ("first", "compared", "while written"):
+            each = figures[name]
+            print(
+                f"  {name:14} {each['seconds']:7.1f} s, {each['events_per_second']:,} events/s in all,"
+                f" {each['fill_events_per_second']:,} while filling; {each['rows_compared']:,} rows compared,"
+                f" {each['different']} flows differ; the swap held readers up for {each['held_ms']} ms"
+            )
+        beside = figures["while written"]
+        print(
+            f"  meanwhile {beside['commands']:,} commands, {beside['commands_per_second']}/s; {beside['missing']} lost"
+        )
+        seen = figures["verify"]
+        print(
+            f"  verified       {seen['seconds']:7.1f} s, {seen['rows_per_second']:,} rows/s, {seen['events_per_second']:,} events/s"
+        )
+    print(
+        f"  on {result['cores']} cores (load before {result['load_before']}), Python {result['python']},"
+        f" PostgreSQL {result['postgresql']}"
+    )
+
+
+def _show_listeners(result: dict[str, Any]) -> None:
+    print(result["what"])
+    for figures in result["runs"]:
+        for name, value in figures.items():
+            print(f"  {name.replace('_', ' '):24} {value}")
+
+
+def _show_analytics(result: dict[str, Any]) -> None:
+    print(result["what"])
+    for figures in result["runs"]:
+        print(f"  loaded in {figures['load_seconds']} s: {figures['flows']:,} flows, {figures['sums']:,} sums")
+        for name, spread in figures["latencies"].items():
+            print(
+                f"  {name:32} p50 {spread['p50_ms']:8.1f} ms, p99 {spread['p99_ms']:8.1f} ms, max {spread['max_ms']:8.1f} ms"
+            )
+        print(
+            f"  {figures['requests']} of each, one after the other, on {figures['cores']} cores (load {figures['load']}),"
+            f" Python {figures['python']}, PostgreSQL {figures['postgresql']}"
+        )
+
+
 SHOWN = {
     "flows": _show,
     "estate": _show_estates,
@@ -127,6 +175,9 @@ SHOWN = {
     "queue": _show_queue,
     "overload": _show_overload,
     "operations": _show_operations,
+    "rebuild": _show_rebuild,
+    "listeners": _show_listeners,
+    "analytics": _show_analytics,
 }
 
 

@@ -40,10 +40,10 @@ from domain.schedules.commands import ScheduleCommand
 from domain.subscriptions import SubscriptionCommand
 from eventstore import tracing
 from eventstore.committer import ACCEPTED, REFUSED, REPEATED, WAITS, Answer, Committer
+from eventstore.config import ServiceConfig
 from eventstore.fleet import Fleet, FleetAnswer
 from eventstore.parking import LateReply
 from eventstore.schedules import ScheduleAnswer, Schedules
-from eventstore.service import ServiceConfig
 
 log = structlog.get_logger()
 
