@@ -360,7 +360,8 @@ class SignalReceived(Event, frozen=True, kw_only=True):
 
 class FlowPaused(Event, frozen=True, kw_only=True):
     """`timers`: they stand still meanwhile (`frozen`), or go on (`running`). `tree`: with all flows under it, where there are
-    any. `by_flow_id`: a verb on that flow, above it, reached it. `standing_pause_id`: it began so, under that one."""
+    any. `by_flow_id`: a verb on that flow, above it, reached it. `standing_pause_id`: it began so, under that one, which
+    the rule `pause_rule_id` set where that is given."""
 
     reason: str | None = None
     draining: bool = False
@@ -368,6 +369,7 @@ class FlowPaused(Event, frozen=True, kw_only=True):
     tree: bool = True
     by_flow_id: UUID | None = None
     standing_pause_id: UUID | None = None
+    pause_rule_id: UUID | None = None
 
 
 class FlowDrained(Event, frozen=True, kw_only=True):

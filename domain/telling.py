@@ -66,7 +66,9 @@ def news_of(recorded: Recorded) -> News | None:
 
 
 def _by_rule(recorded: Recorded) -> bool:
-    return recorded.meta.source == RULE
+    """Whether a rule paused the flow under way, or had set the standing pause under which it began."""
+    fact = recorded.fact
+    return recorded.meta.source == RULE or (isinstance(fact, FlowPaused) and fact.pause_rule_id is not None)
 
 
 def told(recorded: Recorded, news: News, created: FlowCreated | FlowImported) -> Json:

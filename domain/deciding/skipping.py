@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from domain.commands import SkipPhase
-from domain.deciding.starting import leave_error_hooks, move_on, next_asked, one_of_ready, reserved
-from domain.deciding.story import Story, allowed, not_over
+from domain.deciding.starting import leave_error_hooks, move_on, next_asked, one_of_ready, options_for, reserved
+from domain.deciding.story import Story, allowed, keep_point, not_over
 from domain.errors import FieldError, OutputsInvalid, PhaseNotSkippable, PhaseOutOfOrder
 from domain.events import PhaseSkipped
 from domain.schemas import misfits
@@ -48,4 +48,5 @@ def skip(story: Story, command: SkipPhase) -> None:
             raise OutputsInvalid(f"what is to stand in for {config.name} does not fit: {told}", errors=errors)
     leave_error_hooks(story)
     story.tell(PhaseSkipped(phase_name=config.name, reason=command.reason, outputs=command.outputs or {}))
+    keep_point(story, config.name, flow.phase(config.name).options or options_for(story, config, {}))
     move_on(story)

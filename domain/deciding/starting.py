@@ -81,7 +81,7 @@ def create(
     _settle_in(story, kin)
     held = next((pause for pause in standing if pause.holds(config.name, command.flow_tags)), None)
     if held is not None and story.flow.paused is None and story.flow.status is not Status.FAILED:
-        story.tell(FlowPaused(reason=held.said, standing_pause_id=held.id))
+        story.tell(FlowPaused(reason=held.said, standing_pause_id=held.id, pause_rule_id=held.pause_rule_id))
     if story.flow.gates or story.flow.status in (Status.PAUSED, Status.FAILED):
         return
     start = story.flow.start

@@ -124,6 +124,35 @@ async def test_a_verb_for_one_flow_alone_reaches_no_other(house: House) -> None:
     assert {(await flow_of(house, flow_id)).status for flow_id in below} == {Status.PROCESSING}
 
 
+async def test_a_rollback_cancels_what_was_begun_since_on_every_level_and_nothing_else(house: House) -> None:
+    root = (await house.begin(flow_type="discovery", initial_data={"import_file_id": str(uuid4())})).id
+    before = [(await house.begin(parent_flow_id=root)).id]
+    await house.complete(root)
+    flow = await flow_of(house, root)
+    assert flow.run is not None
+    since = (await house.begin(parent_flow_id=root)).id
+    below = (await house.begin(parent_flow_id=since)).id
+    # begun later, but under a flow that stays
+    stays = (await house.begin(parent_flow_id=before[0])).id
+    ended = (await house.begin(parent_flow_id=root)).id
+    await house.ask(DeleteFlow(flow_id=ended))
+    await house.ask(PauseFlow(flow_id=root, tree=False))
+    await house.complete(root)
+    answer = await house.ask(RollbackFlow(flow_id=root, phase_name=flow.run.phase_name, reason="wrong sites"))
+    assert answer.outcome == "accepted", answer
+    after = (await house.begin(parent_flow_id=root)).id
+    async with following(house):
+        await have(house, [since, below], Status.CANCELLED)
+        await caught_up(house)
+    for flow_id in (since, below):
+        _, told = (await house.side.store.history(flow_id))[-1]
+        assert (told.fact.by_flow_id, told.fact.reason) == (root, "wrong sites")  # type: ignore[union-attr]
+        assert told.meta.causation_id == f"{root}:{answer.version}"
+    assert [(await flow_of(house, each)).status for each in (before[0], stays, after, ended)] == [
+        *(Status.PROCESSING, Status.PROCESSING, Status.PROCESSING, Status.DELETED)
+    ]
+
+
 async def test_a_child_made_while_its_tree_was_paused_or_cancelled_does_not_get_away(house: House) -> None:
     root, _ = await family(house, children=1, each=0)
     # as another process sees it that read the parent a moment before
