@@ -24,7 +24,7 @@ Severity = Literal["critical", "high", "medium", "low", "info"]
 class Document(BaseModel):
     """One answer."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class FieldProblem(Document):

@@ -294,6 +294,8 @@ def _complete(path: str, method: str, operation: Json) -> None:
         {"$ref": f"#/components/parameters/{name}"} for name in (*headers, "Correlation")
     )
     for status, response in operation["responses"].items():
+        # a title made of the path says nothing that the description does not
+        response.get("content", {}).get("application/json", {}).get("schema", {}).pop("title", None)
         described = response.setdefault("headers", {})
         described["X-Correlation-ID"] = {"$ref": "#/components/headers/Correlation"}
         of_flow = "/flows/{flow_id}" in path and not path.endswith("/audit")

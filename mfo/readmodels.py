@@ -8,7 +8,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from domain.errors import SchemaBehind, StoreUnavailable
-from eventstore.database import DEFAULT_SHARD, conninfo
+from eventstore.config import DEFAULT_SHARD
+from eventstore.database import conninfo
 from eventstore.readmodels import STANDINGS, standing
 
 

@@ -23,8 +23,8 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from psycopg_pool import PoolTimeout
 
 from eventstore import tracing
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
-from eventstore.service import ServiceConfig
 from eventstore.store import tail
 from projections.metrics import BATCH_SECONDS, EVENTS, POSITION, ROWS, STRANGE
 from projections.parked import park, parked, retry, still_parked

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from multiprocessing import parent_process
 from threading import Thread
 
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
-from eventstore.service import ServiceConfig
 from projections.app import read_side
 from projections.histories import Range, histories
 from projections.parked import park

@@ -22,14 +22,14 @@ from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from domain.errors import NothingKept, ProjectionUnknown, ReadModelInUse, RebuildImpossible, RebuildRunning
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
-from eventstore.service import ServiceConfig
 from eventstore.store import tail
 from projections.app import read_side
 from projections.comparing import Editions, counted, differences, differing
 from projections.filling import end_with_parent, fill, fill_here, retold
 from projections.histories import Some, Which, ranges
-from projections.projection import Applied, Projection, about
+from projections.projection import Applied, Projection, about, compared
 from projections.shadows import ensure, exists, former_of, indexed, make, serving, shadow_of, swap, there
 from projections.told import from_store
 
@@ -382,7 +382,7 @@ async def _told(work: Work, *, swapping: bool = False) -> int:
 
 async def _compare(work: Work) -> Comparison:
     """Hold the shadow against what serves, range by range, and again for those flows that were on their way."""
-    editions = Editions(shadow_of(work.shard, work.name), work.shard, work.projection.tables)
+    editions = Editions(shadow_of(work.shard, work.name), work.shard, compared(work.projection))
     found = Comparison(flows=work.filled[0])
     if not await _mark(work):
         # nothing has ever served

@@ -20,13 +20,13 @@ import psycopg
 from psycopg import sql
 
 from domain.errors import RebuildImpossible
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
-from eventstore.service import ServiceConfig
 from projections.app import read_side
 from projections.comparing import Difference, Editions, counted, differences, differing
 from projections.filling import end_with_parent, told_once
 from projections.histories import Some, Which, histories, ranges
-from projections.projection import Projection, about
+from projections.projection import Projection, about, compared
 from projections.rebuild import LAST, known_as
 from projections.shadows import ensure
 
@@ -163,7 +163,7 @@ async def _look(connection: Connection, shard: str, projection: Projection, part
 
 async def _part(connection: Connection, shard: str, projection: Projection, part: Which) -> Verdict:
     found = Verdict()
-    editions = Editions(TEMPORARY, shard, projection.tables)
+    editions = Editions(TEMPORARY, shard, compared(projection))
     async with connection.transaction():
         await connection.execute("set transaction isolation level repeatable read")
         row = await (

@@ -131,6 +131,8 @@ class PauseRule(Subject, frozen=True, kw_only=True):
     at_least: int = 1
     flow_type: str | None = None
     pause_running: bool = False
+    alert_only: bool = False
+    slower_than_seconds: float | None = None
     armed: int = 0
     since: datetime | None = None
     tripped_at: datetime | None = None
@@ -148,7 +150,9 @@ def owes(subject: AnySubject) -> bool:
     """Whether something is still to be done about it by the service."""
     if isinstance(subject, StandingPause):
         return subject.state is State.REMOVED and subject.operation_id is not None
-    return subject.state in (State.RUNNING, State.TRIPPED)
+    if isinstance(subject, PauseRule):
+        return subject.state is State.TRIPPED and not subject.alert_only
+    return subject.state is State.RUNNING
 
 
 def follow_up_id(subject: Subject, what: str) -> UUID:

@@ -6,7 +6,6 @@ import asyncio
 import os
 from typing import Annotated, Any
 
-import psycopg
 import typer
 
 from domain.errors import SchemaBehind, StoreUnavailable
@@ -91,6 +90,8 @@ def _differences(report: Json) -> list[str]:
 
 
 def _asked(work: Any) -> Json:
+    import psycopg
+
     from mfo.doctoring import settings
 
     config = settings().service_config()
