@@ -67,7 +67,10 @@ class NextAction(Document):
 class WaitedFor(Document):
     """Something that happens to a flow when its time has come."""
 
-    name: Literal["start", "retry", "input", "remind", "wait", "deadline", "stopping"]
+    name: str = Field(
+        pattern="^(start|retry|input|remind|wait|deadline|stopping|cleanup)(:.+)?$",
+        description="Where phases run at the same time, a timer of one of them has its name after it: `retry:<phase>`.",
+    )
     due_at: datetime | None = Field(description="Empty while the flow is paused, but for a start at a given time.")
     remaining_seconds: float | None = Field(description="While the flow is paused: what is left of it.")
 
@@ -237,11 +240,15 @@ class RollbackPreview(Document):
 
 
 class RunBegun(Document):
-    """An attempt of a phase that has begun; without one the phase asks particular people first."""
+    """An attempt of a phase that has begun; without one the phase asks particular people first.
+
+    Where several phases began, it is the first of them.
+    """
 
     flow_id: UUID
     phase_name: str
     run_id: UUID | None
+    active_phases: list[str] = Field(description="The phases in hand, in their order.")
     status: FlowStatus
     version: int
     position: str | None
@@ -393,6 +400,7 @@ class FlowDetail(FlowSummary):
     child_flow_ids: list[UUID]
     flow_metadata: Json
     deletion_metadata: Json | None
+    active_phases: list[str] = Field(description="The phases in hand, in their order; several where the type says so.")
     phases: list[PhaseView]
     input_request: Json | None
     outputs: Json = Field(description="Outputs of the phases that have some, by phase.")
@@ -535,6 +543,20 @@ class DependencyShown(Document):
     status: FlowStatus | None = Field(description="How it came to rest; null before that.")
 
 
+class LaneShown(Document):
+    """What is in hand of one phase, while others are in hand too."""
+
+    phase_name: str
+    state: Literal["running", "retrying", "waiting_for_input", "suspended"]
+    run: RunShown | None
+    waiting: WaitingFor | None = Field(
+        description="Why its attempt that is due has not begun; null where one is in hand."
+    )
+    input_request: Json | None
+    suspended: SuspendedRun | None
+    attempts: list[FailedAttempt] = Field(description="How its attempts ended that did not work, oldest first.")
+
+
 class FlowStatusAnswer(Document):
     """Where a flow stands."""
 
@@ -543,7 +565,12 @@ class FlowStatusAnswer(Document):
     flow_version: str
     flow_name: str
     status: FlowStatus
-    current_phase: str | None
+    current_phase: str | None = Field(description="The first of the phases in hand or, between phases, the next one.")
+    active_phases: list[str] = Field(description="The phases in hand, in their order; several where the type says so.")
+    lanes: list[LaneShown] = Field(
+        description="What is in hand of each phase, in flows whose type runs phases at the same time; `run`, `waiting`,"
+        " `input_request` and `suspended` show the first that has one."
+    )
     progress: Progress
     performance: Performance
     next_action: NextAction

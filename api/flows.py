@@ -216,6 +216,7 @@ async def get_flow(
         "outputs": row["flow_state"].get("outputs", {}),
         "errors": row["error_log"],
         "allowed": row["flow_metadata"].get("allowed", []),
+        "active_phases": row["flow_metadata"].get("active_phases", []),
         "position": position,
     }
     return Json({**row, **extra}, headers={"ETag": etag(row["version"])})
@@ -280,15 +281,31 @@ async def flow_status(
     return Json(await _status(asking, row), headers={"ETag": etag(row["version"])})
 
 
+async def _with_suggestions(asking: Caller, row: Row, asked: Row | None) -> Row | None:
+    """A question, with suggestions that were moved to an artifact."""
+    if not asked or not asked.get("suggestions"):
+        return asked
+    found = await asking.side.artifacts.unspill(row["client_account_id"], asked["suggestions"])
+    return {**asked, "suggestions": found}
+
+
+async def _lane_shown(asking: Caller, row: Row, lane: Row, *, then: bool) -> Row:
+    """What is in hand of one phase, with what the store knows of its run; of one that was, only what the flow says."""
+    return {
+        **{name: lane[name] for name in ("phase_name", "state", "suspended", "attempts")},
+        "run": await run_shown(None if then else asking.rows, lane["run"]),
+        "waiting": None if then else await waiting(asking, row, lane),
+        "input_request": await _with_suggestions(asking, row, lane["input_request"]),
+    }
+
+
 async def _status(asking: Caller, row: Row, *, then: bool = False) -> dict[str, Any]:
     done = row["phases_completed"]
-    asked = row["input_request"]
-    suggestions: list[Any] = []
-    if asked and asked.get("suggestions"):
-        artifacts = asking.side.artifacts
-        asked = {**asked, "suggestions": await artifacts.unspill(row["client_account_id"], asked["suggestions"])}
-        suggestions = asked["suggestions"].get(SUGGESTIONS, [])
+    asked = await _with_suggestions(asking, row, row["input_request"])
+    suggestions: list[Any] = asked["suggestions"].get(SUGGESTIONS, []) if asked and asked.get("suggestions") else []
     performance, metadata = row["performance_metrics"], row["flow_metadata"]
+    lanes = [await _lane_shown(asking, row, lane, then=then) for lane in metadata.get("lanes", [])]
+    held = next((lane["waiting"] for lane in lanes if lane["waiting"]), None)
     paused = metadata.get("paused")
     if paused:
         # a row may be older than these
@@ -300,6 +317,8 @@ async def _status(asking: Caller, row: Row, *, then: bool = False) -> dict[str, 
         "flow_name": row["flow_name"],
         "status": row["flow_status"],
         "current_phase": row["current_phase"],
+        "active_phases": metadata.get("active_phases", []),
+        "lanes": lanes,
         "progress": {
             "percentage": row["progress_percentage"],
             "phases_completed": done,
@@ -312,7 +331,7 @@ async def _status(asking: Caller, row: Row, *, then: bool = False) -> dict[str, 
         },
         "next_action": row["next_action"],
         "run": await run_shown(None if then else asking.rows, metadata.get("run")),
-        "waiting": None if then else await waiting(asking, row),
+        "waiting": held if lanes or then else await waiting(asking, row, metadata),
         "phases": row["phases"],
         "paused": paused,
         "draining": row["draining"],

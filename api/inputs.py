@@ -20,13 +20,26 @@ from api.documents import Document, FlowStatus
 from api.flows import known_types
 from api.openapi import answers
 from api.reading import Consistency, MinPosition, WaitMs, list_is_due, words
-from api.rows import FLOWS, OF_TENANT, Row
+from api.rows import FLOWS, OF_TENANT, Part, Row
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["inputs"])
 
 ORDER = "requested_at"
 
-REQUESTED_AT = sql.SQL("(input_request ->> 'requested_at') collate \"C\"")
+# the first question of each flow, and those that its other phases ask, which come after it where they are as old
+FIRST = Part(
+    sql.SQL("(select * from {flows} where input_request is not null) asking").format(flows=sql.Identifier(FLOWS)),
+    sql.SQL("(input_request ->> 'requested_at') collate \"C\""),
+)
+OTHERS = Part(
+    sql.SQL(
+        "(select flow_id, flow_name, flow_type, flow_status, client_account_id, engagement_id, version,"
+        " asked as input_request"
+        " from {flows}, jsonb_path_query(flow_metadata, '$.lanes.input_request') asked"
+        " where input_request ? 'also_asking' and input_request -> 'also_asking' ? (asked ->> 'phase_name')) asking"
+    ).format(flows=sql.Identifier(FLOWS)),
+    sql.SQL("((input_request ->> 'requested_at') || ' ' || (input_request ->> 'phase_name')) collate \"C\""),
+)
 USERS = "coalesce(input_request #> '{assignees,users}', '[]')"
 OPEN = sql.SQL(f"{USERS} = '[]'")
 # to answer now: named, or everybody's, and not answered by the same person before
@@ -40,9 +53,9 @@ OVERDUE = sql.SQL(
     " or coalesce((input_request ->> 'reminder_at')::timestamptz <= mfo_now(), false))"
 )
 COLUMNS = sql.SQL(
-    "select flow_id, flow_name, flow_type, flow_status, input_request, version, {overdue} as overdue,"
-    " coalesce({mine}, false) as may_answer from {flows} where {where} order by {at}, flow_id limit %(limit)s"
-)
+    "flow_id, flow_name, flow_type, flow_status, input_request, version, {overdue} as overdue,"
+    " coalesce({mine}, false) as may_answer"
+).format(overdue=OVERDUE, mine=MINE)
 
 
 class Assigned(Document):
@@ -105,7 +118,7 @@ class Filter:
 
     def conditions(self, values: Row) -> sql.Composable:
         """The questions as SQL; what it needs is put into `values`."""
-        found: list[sql.Composable] = [OF_TENANT, sql.SQL("input_request is not null")]
+        found: list[sql.Composable] = [OF_TENANT]
         if self.flow_types is not None:
             found.append(sql.SQL("flow_type = any(%(types)s)"))
             values["types"] = self.flow_types
@@ -141,15 +154,13 @@ async def list_inputs(
     await list_is_due(asking, FLOWS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
     values: Row = {"user": asking.tenant.user_id, "limit": limit + 1}
     where = wanted.conditions(values)
-    rows, total = await asking.rows.page(COLUMNS, where, values, after, at=REQUESTED_AT, overdue=OVERDUE, mine=MINE)
+    rows, total = await asking.rows.page((FIRST, OTHERS), COLUMNS, where, values, after)
     last = rows[limit - 1] if len(rows) > limit else None
     return Json(
         {
             "inputs": [_shown(row) for row in rows[:limit]],
             "total": total,
-            "next_cursor": cursors.write(ORDER, Cursor(last["input_request"][ORDER], last["flow_id"]))
-            if last
-            else None,
+            "next_cursor": cursors.write(ORDER, Cursor(last["place"], last["flow_id"])) if last else None,
         }
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -61,6 +61,13 @@ class FoundFilter:
     columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     noise: bool | None = None
     name: str | None = None
+
+
+class Part(NamedTuple):
+    """Rows of which a list is made, as SQL, and what they are ordered by."""
+
+    rows: sql.Composable
+    place: sql.SQL
 
 
 class Rows:
@@ -176,24 +183,31 @@ class Rows:
         return rows, int(total["n"]) if total and total["n"] <= MAX_COUNTED else None
 
     async def page(
-        self,
-        statement: sql.SQL,
-        where: sql.Composable,
-        values: Row,
-        after: Cursor | None,
-        *,
-        at: sql.SQL,
-        **parts: sql.SQL,
+        self, parts: Sequence[Part], columns: sql.Composable, where: sql.Composable, values: Row, after: Cursor | None
     ) -> tuple[list[Row], int]:
-        """One page of the tenant's flows in the order of `at` and id, by a statement with the places `where`, `at`, `flows`
-        and those of `parts`; and how many there are in all."""
-        flows = sql.Identifier(FLOWS)
-        total = await self._one(sql.SQL("select count(*) as n from {} where {}").format(flows, where), values)
+        """One page of the rows of all parts, in the order of their places and ids, and how many there are in all. A row has
+        the `columns` and its `place`."""
+        total = sql.SQL(" + ").join(
+            sql.SQL("(select count(*) from {} where {})").format(part.rows, where) for part in parts
+        )
+        found = await self._one(sql.SQL("select {} as n").format(total), values)
+        beyond = sql.SQL("")
         if after is not None:
-            where = sql.SQL("{} and ({}, flow_id) > (%(key)s, %(last)s)").format(where, at)
+            beyond = sql.SQL(" and ({place}, flow_id) > (%(key)s, %(last)s)")
             values = {**values, "key": after.key, "last": after.id}
-        rows = await self._all(statement.format(flows=flows, where=where, at=at, **parts), values)
-        return rows, int(total["n"]) if total else 0
+        page = sql.SQL(
+            "(select {columns}, {place} as place from {rows} where {where}{beyond}"
+            " order by {place}, flow_id limit %(limit)s)"
+        )
+        # each part by its own index
+        pages = sql.SQL(" union all ").join(
+            page.format(
+                columns=columns, place=part.place, rows=part.rows, where=where, beyond=beyond.format(place=part.place)
+            )
+            for part in parts
+        )
+        statement = sql.SQL("select * from ({}) found order by place, flow_id limit %(limit)s").format(pages)
+        return await self._all(statement, values), int(found["n"]) if found else 0
 
     async def below(self, flow_id: UUID) -> list[Row]:
         """The rows of the flows under a flow, level by level, each level in the order of their making: 5,001 at most."""

@@ -64,6 +64,8 @@ async def execute_phase(
     if answer.outcome == WAITS:
         return waits(answer)
     flow = answer.flow
+    if flow is not None:
+        flow = _begun(asking, flow, command.phase_name)
     if answer.error is not None or flow is None or (flow.run is None and flow.waiting is None):
         return problem(request, answer.error or {"code": "refused", "detail": "the phase did not begin"})
     if wait and flow.run is not None and flow.run.hook != Moment.COMPENSATE:
@@ -74,11 +76,19 @@ async def execute_phase(
         "flow_id": flow.id,
         "phase_name": flow.current_phase,
         "run_id": flow.run.run_id if flow.run is not None else None,
+        "active_phases": list(flow.lanes),
         "status": flow.status,
         "version": answer.version,
         "position": answer.position,
     }
     return Json(body, 202, {"ETag": etag(answer.version)})
+
+
+def _begun(asking: Caller, flow: Flow, phase_name: str | None) -> Flow:
+    """The flow, seen from the phase that was asked for or, where none was, from the first one that runs."""
+    if phase_name is None or not flow.follows:
+        return flow.seeing("run")
+    return flow.on(asking.side.types.version(flow.flow_type, flow.flow_version).phase(phase_name).name)
 
 
 async def _ended(asking: Caller, flow: Flow, run: Run, seconds: float) -> Response | None:
@@ -89,10 +99,11 @@ async def _ended(asking: Caller, flow: Flow, run: Run, seconds: float) -> Respon
             return None
         flow = await store.flow(flow.id)
         phase = flow.phase(run.phase_name)
+        seen = flow.on(phase.name)
         # hooks that run after the phase change nothing about its result
         going_on = any(
-            part is not None and part.phase_name == phase.name and part.hook is None for part in (flow.run, flow.retry)
-        ) or (flow.suspended is not None)
+            part is not None and part.phase_name == phase.name and part.hook is None for part in (seen.run, seen.retry)
+        ) or (seen.suspended is not None)
         if not going_on:
             place = await asking.rows.place(flow.id, flow.version)
             body = {

@@ -12,12 +12,12 @@ from domain.words import Status
 from eventstore.waiting import for_place, for_retry
 
 
-async def waiting(asking: Caller, row: Row) -> dict[str, Any] | None:
-    """What holds the flow's next attempt; none where one is in hand, or where none is wanted."""
+async def waiting(asking: Caller, row: Row, part: Row) -> dict[str, Any] | None:
+    """What holds the next attempt of the flow, or of one of its phases, whose `run` or `retry` is in `part`; none where one is
+    in hand, or where none is wanted."""
     if row["flow_status"] != Status.PROCESSING and not row["draining"]:
         return None
-    pool, metadata = asking.side.pool, row["flow_metadata"]
-    run, retry = metadata.get("run"), metadata.get("retry")
+    pool, run, retry = asking.side.pool, part.get("run"), part.get("retry")
     found = None
     if run:
         found = await for_place(pool, UUID(str(run["run_id"])))

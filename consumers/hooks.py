@@ -53,7 +53,9 @@ def work_of(config: FlowTypeConfig, flow: Flow, run: Run) -> Json:
 
 def seen_by(flow: Flow, run: Run) -> Json:
     """What a run sees of its flow, as the fields of a Job; a compensation sees what there was when its phase was undone."""
-    outputs = {phase.name: phase.outputs for phase in flow.phases if phase.outputs}
+    # what runs beside it may have ended or not, which a result must not depend on
+    before = flow.up_to(run.phase_name) if flow.follows and run.hook is None else None
+    outputs = {p.name: p.outputs for p in flow.phases if p.outputs and (before is None or p.name in before)}
     undone = flow.undoing
     if run.hook == Moment.COMPENSATE and undone is not None and flow.rollback is not None:
         outputs = {**outputs, undone.phase_name: undone.outputs}

@@ -254,10 +254,12 @@ class Keeper:
             return False
         mode = self._mode(flow, run)
         kept = self._kept.get(flow.id)
+        # where phases run at the same time one of them goes on in the place, the others need places of their own
+        kept = None if kept is not None and kept.passed_on else kept
         if not self._may_begin(flow, mode, kept):
             self._queued = True
             return False
-        if kept is not None and not kept.passed_on and kept.exclusive == (mode == "exclusive"):
+        if kept is not None and kept.exclusive == (mode == "exclusive"):
             kept.passed_on = True
             self._reserved[run.run_id] = Place(flow, mode, kept)
             return True
@@ -699,10 +701,10 @@ class Keeper:
             raise StoreUnavailable
         if not self._types.knows(flow.flow_type, flow.flow_version):
             await remember(self._side.pool, self._types)
-        run = flow.run
-        if run is None or (run.run_id, run.token) != (row.run_id, row.token):
-            raise RunNotCurrent
-        return flow, run
+        for run in flow.runs:
+            if (run.run_id, run.token) == (row.run_id, row.token):
+                return flow, run
+        raise RunNotCurrent
 
     async def _leases(self) -> None:
         assert self._side is not None

@@ -182,7 +182,10 @@ class CreateFlow(Command):
 class ExecutePhase(Command):
     """Run the next phase, or the one named."""
 
-    phase_name: Name | None = Field(default=None, description="Left out: the next phase.")
+    phase_name: Name | None = Field(
+        default=None,
+        description="Left out: the next phase; where phases run at the same time, all that are next.",
+    )
     inputs: Data = Field(default_factory=dict)
     options: ExecutionOptions = ExecutionOptions()
 
@@ -229,7 +232,11 @@ class DeleteFlow(TreeVerb):
 
 
 class ProvideInput(Verb):
-    """Answer what the flow asked for: every field but `flow_id` and `reason` is one of the values."""
+    """Answer what the flow asked for: every field but `flow_id` and `reason` is one of the values.
+
+    Where several phases ask at the same time, `phase_name` beside them says which question is meant, unless one of the phases
+    asks for a field of that name.
+    """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -257,7 +264,9 @@ class SignalFlow(Command):
 class SkipPhase(Verb):
     """Leave the next phase out, also one that is running, waits, or has failed."""
 
-    phase_name: Name | None = Field(default=None, description="Left out: the next phase; no other can be left out.")
+    phase_name: Name | None = Field(
+        default=None, description="Left out: the next phase. Where several are next, it names one of them."
+    )
     outputs: Data | None = Field(
         default=None, description="What stands in for the phase's outputs; it fits the phase's schema."
     )

@@ -94,7 +94,8 @@ def decide(
             allowed=allowed(flow, types),
         )
     ANSWERS.get(type(command), _answer)(story, command)
-    if flow.draining and story.flow.paused is not None and story.flow.run is None:
+    story.whole()
+    if flow.draining and story.flow.paused is not None and not story.flow.runs:
         story.tell(FlowDrained())
     if story.flow.status is Status.FAILED and flow.status is not Status.FAILED and story.type.hooks.error:
         start_hook(story, Moment.ERROR)

@@ -5,7 +5,7 @@ MfoError
 │   ├── FlowNotFound
 │   ├── FlowExists
 │   ├── FlowIsOver · FlowHasFailed
-│   ├── PhaseUnknown · PhaseOutOfOrder · PhaseAlreadyRunning · PhaseNotPausable · PhaseNotSkippable
+│   ├── PhaseUnknown · PhaseOutOfOrder · PhaseNotNamed · PhaseAlreadyRunning · PhaseNotPausable · PhaseNotSkippable
 │   ├── InputsMissing · NothingToAnswer · InputInvalid · AlreadyAnswered · AnswersDiffer · AnswerWanted · NotAnAssignee
 │   ├── OutputsInvalid · NothingToRetry
 │   ├── FlowPausedNow · FlowNotPaused · FlowDoesNotPause
@@ -124,6 +124,12 @@ class PhaseOutOfOrder(Refused):
     """An earlier phase has not been completed."""
 
     code = "phase_out_of_order"
+
+
+class PhaseNotNamed(Refused):
+    """Several phases could be meant; say which one in phase_name."""
+
+    code = "phase_not_named"
 
 
 class SignalTooLarge(Refused):

@@ -31,7 +31,8 @@ class PlannedPhase(msgspec.Struct, frozen=True, array_like=True):
 
 class FlowCreated(Event, frozen=True, kw_only=True):
     """A flow began. `ancestors` are the flows above it, the root first, its parent last; `dependent_flow_ids` are those
-    that must complete before its first phase begins."""
+    that must complete before its first phase begins. `follows` says which phases each comes after, where phases run at the same
+    time; it is empty where one comes after the other, in the order of `phases`."""
 
     flow_type: str
     flow_version: str
@@ -45,6 +46,7 @@ class FlowCreated(Event, frozen=True, kw_only=True):
     parent_flow_id: UUID | None = None
     ancestors: tuple[UUID, ...] = ()
     dependent_flow_ids: tuple[UUID, ...] = ()
+    follows: dict[str, tuple[str, ...]] = {}
 
 
 class ImportedPhase(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +79,7 @@ class FlowImported(Event, frozen=True, kw_only=True):
     Nothing of it is in hand: `status` is one of `initialized, waiting_for_input, paused, completed, failed, cancelled,
     deleted`. Times, names and people are those of the flow, not of the import. `former` are values that have no place of their
     own in a flow; the read model shows them. `children` are `(flow id, status at rest)`. Where phases were done by then there is a
-    checkpoint to go back to, with the hash of that state.
+    checkpoint to go back to, with the hash of that state. `follows` as in FlowCreated.
     """
 
     flow_type: str
@@ -107,6 +109,7 @@ class FlowImported(Event, frozen=True, kw_only=True):
     former: Json = {}
     checkpoint_id: UUID | None = None
     state_sha256: str = ""
+    follows: dict[str, tuple[str, ...]] = {}
 
 
 class FlowRepaired(Event, frozen=True, kw_only=True):
@@ -385,6 +388,7 @@ class FlowMigrated(Event, frozen=True, kw_only=True):
 
     `mapping` says what each phase of before is called in it (null: left behind). `back`: the move before this one is undone;
     then `restored` are phases that it had left behind. A run that was in hand has ended, and its phase stands as handed back.
+    `follows` as in FlowCreated.
     """
 
     from_version: str
@@ -394,6 +398,7 @@ class FlowMigrated(Event, frozen=True, kw_only=True):
     restored: tuple[str, ...] = ()
     back: bool = False
     reason: str | None = None
+    follows: dict[str, tuple[str, ...]] = {}
 
 
 class FlowCompleted(Event, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import reduce
-from typing import Any, assert_never
+from typing import Any, Literal, assert_never
 from uuid import UUID
 
 import msgspec
@@ -243,6 +243,18 @@ class Suspended(msgspec.Struct, frozen=True, kw_only=True):
     timer: Timer | None = None
 
 
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in hand of one phase, while others are in hand too; one of the four at most."""
+
+    run: Run | None = None
+    waiting: Waiting | None = None
+    retry: Retry | None = None
+    suspended: Suspended | None = None
+
+
+NO_LANE = Lane()
+
+
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """Word from outside that nobody has waited for yet; `size_bytes` is that of its payload's JSON."""
 
@@ -347,6 +359,10 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     `rollback` is the last time it went back, and what is left to do of that; `stopping` fires when work that was cancelled has
     stopped for certain, and compensations may begin. `ancestors` are the flows above it, the root first, its parent last;
     `ended_with_tree`: it was cancelled or deleted with all flows under it.
+
+    `follows` says which phases each comes after, where phases run at the same time; it is empty where one comes after the
+    other. Then `run`, `waiting`, `retry` and `suspended` are those of the phase `focus`, the first one in hand unless somebody
+    looks at another (`on`), and `beside` are those of the others.
     """
 
     id: UUID
@@ -403,6 +419,9 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     rollback: Rollback | None = None
     stopping: Timer | None = None
     imported: Imported | None = None
+    follows: dict[str, tuple[str, ...]] = {}
+    focus: str | None = None
+    beside: dict[str, Lane] = {}
 
     @property
     def exists(self) -> bool:
@@ -411,12 +430,91 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def draining(self) -> bool:
         """Paused, but work that had begun has not stopped yet."""
-        return self.paused is not None and self.run is not None
+        return self.paused is not None and bool(self.runs)
+
+    @property
+    def lanes(self) -> dict[str, Lane]:
+        """What is in hand, by phase, in the order of the phases: at most one where one phase comes after the other."""
+        part = self.run or self.waiting or self.retry or self.suspended
+        found = dict(self.beside)
+        if part is not None:
+            found[part.phase_name] = Lane(
+                run=self.run, waiting=self.waiting, retry=self.retry, suspended=self.suspended
+            )
+        return {phase.name: found[phase.name] for phase in self.phases if phase.name in found} if found else {}
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs that are under way."""
+        if not self.beside:
+            return () if self.run is None else (self.run,)
+        return tuple(lane.run for lane in self.lanes.values() if lane.run is not None)
 
     @property
     def running(self) -> int:
         """How many runs are under way."""
-        return 0 if self.run is None else 1
+        return len(self.runs)
+
+    def on(self, name: str | None) -> Flow:
+        """The flow seen from one of its phases; the same flow where one phase comes after the other."""
+        if not self.follows or name == self.focus:
+            return self
+        lanes = self.lanes
+        mine = lanes.pop(name, NO_LANE) if name is not None else NO_LANE
+        return replace(
+            self,
+            focus=name,
+            run=mine.run,
+            waiting=mine.waiting,
+            retry=mine.retry,
+            suspended=mine.suspended,
+            beside=lanes,
+        )
+
+    @property
+    def each(self) -> tuple[Flow, ...]:
+        """The flow seen from each phase in hand, in their order; once, as it is, where one phase comes after the other."""
+        return tuple(self.on(name) for name in self.lanes) if self.follows else (self,)
+
+    def seeing(self, part: Literal["run", "waiting", "retry", "suspended"]) -> Flow:
+        """The flow seen from the first phase that has this in hand; as it is where none has."""
+        if getattr(self, part) is not None:
+            return self
+        return next((view for view in self.each if getattr(view, part) is not None), self)
+
+    def called(self, timer: str) -> str:
+        """What a timer of the phase at hand is called: each has its own where phases run at the same time."""
+        return f"{timer}:{self.focus}" if self.follows else timer
+
+    @property
+    def ready(self) -> tuple[Phase, ...]:
+        """The phases that are not done and come after none that is not; where one comes after the other, the next one."""
+        if not self.follows:
+            return () if (following := self.next_phase) is None else (following,)
+        done = {phase.name for phase in self.phases if phase.status in DONE}
+        return tuple(
+            phase for phase in self.phases if phase.name not in done and done.issuperset(self.follows[phase.name])
+        )
+
+    def from_on(self, name: str) -> frozenset[str]:
+        """The phase and all that come after it."""
+        found, past = {name}, False
+        for phase in self.phases:
+            past = past or phase.name == name
+            if past if not self.follows else found.intersection(self.follows[phase.name]):
+                found.add(phase.name)
+        return frozenset(found)
+
+    def up_to(self, name: str) -> frozenset[str]:
+        """The phase and all that come before it."""
+        if not self.follows:
+            names = [phase.name for phase in self.phases]
+            return frozenset(names[: names.index(name) + 1])
+        found = {name}
+        for phase in reversed(self.phases):
+            if phase.name in found:
+                found.update(self.follows[phase.name])
+        return frozenset(found)
 
     @property
     def timers(self) -> dict[str, Timer]:
@@ -426,18 +524,20 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def alarms(self) -> dict[str, Timer]:
         """The timers that are set, or would be if the flow were not paused."""
-        retry, waiting, suspended = self.retry, self.waiting, self.suspended
-        set_now = {
-            START_TIMER: self.start if not self.gates else None,
-            RETRY_TIMER: retry.as_timer if retry is not None else None,
-            INPUT_TIMER: waiting.timer if waiting is not None else None,
-            REMIND_TIMER: waiting.reminder if waiting is not None else None,
-            WAIT_TIMER: suspended.timer if suspended is not None else None,
-            DEADLINE_TIMER: self.deadline,
-            STOPPING_TIMER: self.stopping,
-            CLEANUP_TIMER: self.cleanup,
-        }
-        return {name: timer for name, timer in set_now.items() if timer is not None}
+        found: dict[str, Timer] = {}
+        if self.start is not None and not self.gates:
+            found[START_TIMER] = self.start
+        for view in self.each:
+            if view.retry is not None:
+                found[view.called(RETRY_TIMER)] = view.retry.as_timer
+            if view.waiting is not None and view.waiting.timer is not None:
+                found[view.called(INPUT_TIMER)] = view.waiting.timer
+            if view.waiting is not None and view.waiting.reminder is not None:
+                found[view.called(REMIND_TIMER)] = view.waiting.reminder
+            if view.suspended is not None and view.suspended.timer is not None:
+                found[view.called(WAIT_TIMER)] = view.suspended.timer
+        of_flow = ((DEADLINE_TIMER, self.deadline), (STOPPING_TIMER, self.stopping), (CLEANUP_TIMER, self.cleanup))
+        return found | {name: timer for name, timer in of_flow if timer is not None}
 
     @property
     def undoing(self) -> Undone | None:
@@ -467,7 +567,9 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def next_phase(self) -> Phase | None:
-        """The first phase that is neither completed nor skipped."""
+        """The first phase that is neither completed nor skipped; the one at hand where there are several."""
+        if self.focus is not None and (mine := self.phase(self.focus)).status not in DONE:
+            return mine
         for phase in self.phases:
             if phase.status not in DONE:
                 return phase
@@ -520,6 +622,7 @@ ASIDE = frozenset({Moment.ERROR, Moment.CANCEL})
 """The moments whose hooks run beside the flow: how they end changes nothing about where it stands."""
 IN_HAND = frozenset({PhaseStatus.RUNNING, PhaseStatus.WAITING})
 DONE = frozenset({PhaseStatus.COMPLETED, PhaseStatus.SKIPPED})
+UNDER_WAY = frozenset({Status.INITIALIZED, Status.PROCESSING, Status.WAITING_FOR_INPUT})
 
 
 def progress(flow: Flow) -> float:
@@ -544,6 +647,26 @@ def fold(flow: Flow, history: Iterable[Recorded]) -> Flow:
 
 def evolve(flow: Flow, recorded: Recorded) -> Flow:
     """The flow after one more fact."""
+    fact = recorded.fact
+    about = getattr(fact, "phase_name", None) if flow.follows and type(fact) is not CheckpointCreated else None
+    after = _evolved(flow.on(about) if about else flow, recorded)
+    return settled(after) if after.follows else after
+
+
+def settled(flow: Flow) -> Flow:
+    """The flow seen as a whole: from the first phase in hand or, where none is, from the one at which it failed."""
+    lanes = flow.lanes
+    if not lanes:
+        failed = flow.status is Status.FAILED and flow.undoing is None
+        return flow if failed else flow.on(None)
+    flow = flow.on(next(iter(lanes)))
+    if flow.status in UNDER_WAY:
+        asks = all(lane.waiting is not None for lane in lanes.values())
+        return replace(flow, status=Status.WAITING_FOR_INPUT if asks else Status.PROCESSING)
+    return flow
+
+
+def _evolved(flow: Flow, recorded: Recorded) -> Flow:
     fact, meta = recorded.fact, recorded.meta
     if type(fact) is not FlowCreated:
         flow = replace(
@@ -662,7 +785,7 @@ def evolve(flow: Flow, recorded: Recorded) -> Flow:
         case InputReminded():
             return _reminded(flow, fact, meta)
         case FlowPaused():
-            drained_at = meta.at if flow.run is None else None
+            drained_at = None if flow.runs else meta.at
             pause = Pause(
                 by=meta.user_id,
                 at=meta.at,
@@ -732,6 +855,7 @@ def _created(flow: Flow, recorded: Recorded, fact: FlowCreated) -> Flow:
         if start is not None or fact.dependent_flow_ids
         else _deadline_of(fact.options, recorded.version, meta.at),
         ancestors=fact.ancestors,
+        follows=fact.follows,
         dependencies=tuple(Dependency(flow_id=flow_id) for flow_id in fact.dependent_flow_ids),
     )
 
@@ -757,6 +881,7 @@ def _imported(flow: Flow, recorded: Recorded, fact: FlowImported) -> Flow:
         for phase in fact.phases
     )
     done = [phase.name for phase in phases if phase.status in DONE]
+    failed_at = next((phase.name for phase in phases if phase.status is PhaseStatus.FAILED), None)
     points: tuple[Checkpoint, ...] = ()
     if fact.checkpoint_id is not None:
         point = Checkpoint(
@@ -801,6 +926,8 @@ def _imported(flow: Flow, recorded: Recorded, fact: FlowImported) -> Flow:
         rounds=(round_at_hand,),
         ancestors=fact.ancestors,
         children=tuple(Child(flow_id=flow_id, status=ended) for flow_id, ended in fact.children),
+        follows=fact.follows,
+        focus=failed_at if fact.follows else None,
         imported=Imported(
             version=recorded.version, at=meta.at, by=meta.user_id, origin=fact.origin, former=fact.former
         ),
@@ -935,8 +1062,12 @@ def _failed(flow: Flow, fact: FlowFailed, meta: Meta) -> Flow:
         entry = {"timestamp": meta.at.isoformat(), "phase": phase.name, "attempt": phase.attempt, **fact.error}
         lost = replace(phase, status=PhaseStatus.FAILED, error=fact.error)
         flow = replace(_moved(flow, lost, meta), errors=(*flow.errors, entry)[-KEPT_ERRORS:])
+    for name in flow.beside:
+        # what ran beside it is given up, and begins again with it
+        flow = _moved(flow, replace(flow.phase(name), status=PhaseStatus.PENDING, error=None), meta)
     return replace(
         flow,
+        beside={},
         status=Status.FAILED,
         error=fact.error,
         paused=None,
@@ -960,12 +1091,14 @@ def again_from(flow: Flow, name: str, meta: Meta) -> Flow:
     the history alone."""
     names = [phase.name for phase in flow.phases]
     place = names.index(name)
-    again = frozenset(names[place:])
-    for phase in flow.phases[place:]:
-        fresh = Phase(name=phase.name, weight=phase.weight, anew=phase.anew + 1)
-        flow = _with(flow, fresh) if phase.status is PhaseStatus.PENDING else _moved(flow, fresh, meta)
+    flow, again = flow.on(name), flow.from_on(name)
+    for phase in flow.phases:
+        if phase.name in again:
+            fresh = Phase(name=phase.name, weight=phase.weight, anew=phase.anew + 1)
+            flow = _with(flow, fresh) if phase.status is PhaseStatus.PENDING else _moved(flow, fresh, meta)
     return replace(
         flow,
+        beside={other: lane for other, lane in flow.beside.items() if other not in again},
         run=None,
         waiting=None,
         suspended=None,
@@ -1266,15 +1399,18 @@ def _wound(flow: Flow, at: datetime) -> Flow:
     """
     stopped_at = flow.paused.at if flow.paused is not None and flow.paused.timers == FROZEN else at
     again = {name: timer.again(flow.version, stopped_at, at) for name, timer in flow.alarms.items()}
-    retry, waiting, suspended = flow.retry, flow.waiting, flow.suspended
-    if retry is not None:
-        timer = again[RETRY_TIMER]
-        retry = replace(retry, timer_token=timer.token, delay_seconds=timer.delay_seconds, scheduled_at=at)
-    if waiting is not None:
-        waiting = replace(waiting, timer=again.get(INPUT_TIMER), reminder=again.get(REMIND_TIMER))
-    if suspended is not None:
-        suspended = replace(suspended, timer=again.get(WAIT_TIMER))
-    flow = replace(flow, retry=retry, waiting=waiting, suspended=suspended)
+    for view in flow.each:
+        flow = flow.on(view.focus)
+        retry, waiting, suspended = flow.retry, flow.waiting, flow.suspended
+        if retry is not None:
+            timer = again[flow.called(RETRY_TIMER)]
+            retry = replace(retry, timer_token=timer.token, delay_seconds=timer.delay_seconds, scheduled_at=at)
+        if waiting is not None:
+            timers = again.get(flow.called(INPUT_TIMER)), again.get(flow.called(REMIND_TIMER))
+            waiting = replace(waiting, timer=timers[0], reminder=timers[1])
+        if suspended is not None:
+            suspended = replace(suspended, timer=again.get(flow.called(WAIT_TIMER)))
+        flow = replace(flow, retry=retry, waiting=waiting, suspended=suspended)
     return replace(flow, start=again.get(START_TIMER, flow.start), deadline=again.get(DEADLINE_TIMER))
 
 
@@ -1289,9 +1425,9 @@ def _resumed(flow: Flow) -> Flow:
 
 
 def _migrated(flow: Flow, fact: FlowMigrated, meta: Meta) -> Flow:
-    if flow.run is not None and flow.run.hook is None:
-        begun = replace(flow.phase(flow.run.phase_name), status=PhaseStatus.PENDING)
-        flow = replace(_moved(flow, begun, meta), run=None)
+    for run in [run for run in flow.runs if run.hook is None]:
+        begun = replace(flow.phase(run.phase_name), status=PhaseStatus.PENDING)
+        flow = replace(_moved(flow.on(run.phase_name), begun, meta), run=None)
     known = {fact.mapping.get(phase.name) or "": phase for phase in flow.phases}
     if fact.back and flow.moves:
         known |= {phase.name: phase for phase in flow.moves[-1].left if phase.name in fact.restored}
@@ -1310,18 +1446,28 @@ def _migrated(flow: Flow, fact: FlowMigrated, meta: Meta) -> Flow:
         by=meta.user_id,
         reason=fact.reason,
     )
-    retry, waiting, suspended, recovery = flow.retry, flow.waiting, flow.suspended, flow.recovery
+    recovery = flow.recovery
 
     def called(name: str) -> str:
         return fact.mapping.get(name) or name
 
+    lanes = {
+        called(name): _renamed(lane, called(name), parallel=bool(fact.follows)) for name, lane in flow.lanes.items()
+    }
+    first = next((phase.name for phase in phases if phase.name in lanes), next(iter(lanes), None))
+    mine = lanes.pop(first) if first is not None else NO_LANE
     return replace(
         flow,
         flow_version=fact.to_version,
         phases=phases,
-        retry=replace(retry, phase_name=called(retry.phase_name)) if retry is not None else None,
-        waiting=replace(waiting, phase_name=called(waiting.phase_name)) if waiting is not None else None,
-        suspended=replace(suspended, phase_name=called(suspended.phase_name)) if suspended is not None else None,
+        follows=fact.follows,
+        # where it failed, a flow is seen from there
+        focus=(first or (called(flow.focus) if flow.focus else flow.current_phase)) if fact.follows else None,
+        run=mine.run,
+        retry=mine.retry,
+        waiting=mine.waiting,
+        suspended=mine.suspended,
+        beside=lanes,
         recovery=replace(recovery, phase_name=called(recovery.phase_name)) if recovery is not None else None,
         recovered={},
         # the state of one with phases of other names has another hash
@@ -1329,6 +1475,19 @@ def _migrated(flow: Flow, fact: FlowMigrated, meta: Meta) -> Flow:
             point for point in flow.checkpoints if all(fact.mapping.get(name) == name for name in point.done)
         ),
         moves=flow.moves[:-1] if fact.back else (*flow.moves, move),
+    )
+
+
+def _renamed(lane: Lane, name: str, *, parallel: bool) -> Lane:
+    """What is in hand of a phase that is called otherwise from now on."""
+    run, waiting, retry, suspended = lane.run, lane.waiting, lane.retry, lane.suspended
+    return Lane(
+        run=run,
+        waiting=replace(waiting, phase_name=name) if waiting is not None else None,
+        retry=replace(retry, phase_name=name, timer=f"{RETRY_TIMER}:{name}" if parallel else RETRY_TIMER)
+        if retry is not None
+        else None,
+        suspended=replace(suspended, phase_name=name) if suspended is not None else None,
     )
 
 
@@ -1360,6 +1519,7 @@ def _ended(flow: Flow, status: Status, meta: Meta) -> Flow:
             flow = _moved(flow, replace(phase, status=PhaseStatus.FAILED, error=error), meta)
     flow = replace(flow, suspended=None, signals=())
     ended = replace(flow, status=status, run=None, waiting=None, retry=None, paused=None, start=None, deadline=None)
+    ended = replace(ended, beside={}) if flow.beside else ended
     given_up = replace(flow.rollback, left=()) if flow.rollback is not None else None
     return replace(ended, rollback=given_up, stopping=None, cleanup=None)
 
@@ -1380,7 +1540,7 @@ def _cancelled(flow: Flow, fact: FlowCancelled, meta: Meta) -> Flow:
         inputs={**before, **flow.known_inputs},
         cancelled=True,
     )
-    waits = flow.run is not None and ended.cleanup is None
+    waits = bool(flow.runs) and ended.cleanup is None
     stopping = Timer(token=ended.version, delay_seconds=STOPPING_SECONDS, since=meta.at) if waits else None
     return replace(ended, rollback=rollback, stopping=stopping)
 
@@ -1408,6 +1568,7 @@ def _rolled_back(flow: Flow, fact: FlowRolledBack, meta: Meta) -> Flow:
         flow,
         inputs=inputs.get(fact.checkpoint_id, {}) if fact.checkpoint_id else {},
         checkpoints=tuple(point for point in flow.checkpoints if point.version <= fact.to_version),
+        beside={},
         run=None,
         waiting=None,
         suspended=None,

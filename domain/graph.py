@@ -1,4 +1,4 @@
-"""Which phases of a flow are gone through: branches by conditions on outputs, and where they join.
+"""Which phases of a flow are gone through: branches by conditions on outputs, what runs at the same time, and where they join.
 
 A condition is data: `{"phase": ..., "output": "a.b", "op": ..., "value": ...}`, a path in the outputs of a phase compared with
 a value by `eq`, `ne`, `gt`, `lt` or `in`, or only asked for by `exists`. Outputs are compared as history holds them: small,
@@ -29,9 +29,9 @@ def left_out(flow: Flow, config: PhaseConfig) -> str | None:
     Its conditions must all hold; and of the phases that it follows at least one must have been gone through.
     """
     phases = {phase.name: phase for phase in flow.phases}
-    followed = [phases[name] for name in config.follows or ()]
+    followed = [phases[name] for name in flow.follows.get(config.name, config.follows or ())]
     if followed and all(phase.status is PhaseStatus.SKIPPED and phase.not_taken for phase in followed):
-        return f"none of the phases that it follows was gone through: {', '.join(config.follows or ())}"
+        return f"none of the phases that it follows was gone through: {', '.join(phase.name for phase in followed)}"
     for condition in config.when:
         if not holds(phases[condition["phase"]].outputs, condition):
             return f"the condition does not hold: {told(condition)}"
@@ -77,18 +77,26 @@ COMPARED: dict[str, Callable[[Any, Any], bool]] = {
 OPS = (*COMPARED, "exists")
 
 
-def check(where: str, config: FlowTypeConfig) -> None:
-    """Raises RegistrationError for a graph of phases that could not be gone through, naming a circle where there is one."""
-    if config.capabilities.parallel_phases:
-        raise RegistrationError(
-            f"{where}: phases that run at the same time are not supported yet; start child flows instead"
-        )
+def follows_of(config: FlowTypeConfig) -> dict[str, tuple[str, ...]]:
+    """Which phases each comes right after."""
     names = [phase.name for phase in config.phases]
-    follows = {
+    return {
         phase.name: tuple(names[max(place - 1, 0) : place]) if phase.follows is None else phase.follows
         for place, phase in enumerate(config.phases)
     }
-    branching = [phase.name for phase in config.phases if phase.follows is not None or phase.when]
+
+
+def at_once(config: FlowTypeConfig) -> dict[str, tuple[str, ...]]:
+    """Which phases each comes right after, where phases run at the same time; empty where one comes after the other."""
+    return follows_of(config) if config.capabilities.parallel_phases else {}
+
+
+def check(where: str, config: FlowTypeConfig) -> None:
+    """Raises RegistrationError for a graph of phases that could not be gone through, naming a circle where there is one."""
+    names = [phase.name for phase in config.phases]
+    follows = follows_of(config)
+    parallel = config.capabilities.parallel_phases
+    branching = [phase.name for phase in config.phases if (phase.follows is not None and not parallel) or phase.when]
     if branching and not config.capabilities.supports_branching:
         raise RegistrationError(f"{where}: phase {branching[0]!r} branches; say supports_branching in its capabilities")
     for place, name in enumerate(names):
@@ -104,6 +112,13 @@ def check(where: str, config: FlowTypeConfig) -> None:
     for phase in config.phases:
         for condition in phase.when:
             _check_condition(f"{where}, phase {phase.name!r}", phase.name, condition, follows)
+    first = [name for name in names if not follows[name]]
+    # it must be certain which run they are part of
+    if parallel and config.hooks.start and (len(first) > 1 or config.phases[0].can_skip):
+        raise RegistrationError(
+            f"{where}: start hooks need one first phase that cannot be skipped, not {', '.join(first)};"
+            " let the others follow it"
+        )
 
 
 def _way(start: str, end: str, follows: Mapping[str, Iterable[str]]) -> list[str]:

@@ -14,6 +14,7 @@ from domain.errors import FieldError
 from domain.events import PlannedPhase
 from domain.flow import DONE, IN_HAND, Flow, Move, Phase, progress
 from domain.flow_types import FlowTypeConfig, PhaseConfig
+from domain.graph import at_once
 from domain.schemas import misfits
 from domain.words import PhaseStatus, Status
 
@@ -131,10 +132,10 @@ def obstacles(
     """
     given = mapping or {}
     found = plan(flow, new, given, restored)
-    moved = replace(flow, phases=found.phases)
+    moved = replace(flow, phases=found.phases, focus=None)
     return [
         *_lost(flow, new, found, given),
-        *_out_of_order(flow, found),
+        *_out_of_order(flow, new, found),
         *_unsatisfied(moved, old, new, found),
         *_capabilities(flow, new),
         *_outputs(moved, old, new, found),
@@ -143,19 +144,17 @@ def obstacles(
     ]
 
 
-def in_hand(flow: Flow) -> str | None:
-    """The phase that has begun and has not ended: it runs, waits, is to be tried again, or was handed back."""
-    for part in (flow.run, flow.waiting, flow.retry):
-        if part is not None:
-            return part.phase_name
-    return next((phase.name for phase in flow.phases if phase.interrupted or phase.status in IN_HAND), None)
+def in_hand(flow: Flow) -> set[str]:
+    """The phases that have begun and have not ended: they run, wait, are to be tried again, or were handed back."""
+    begun = {phase.name for phase in flow.phases if phase.interrupted or phase.status in IN_HAND}
+    return begun | set(flow.lanes) if flow.follows else set(flow.lanes) or begun
 
 
 def _lost(flow: Flow, new: FlowTypeConfig, found: Plan, given: Names) -> Iterator[Obstacle]:
     for phase in flow.phases:
         if found.mapping[phase.name] is not None:
             continue
-        if phase.name == in_hand(flow):
+        if phase.name in in_hand(flow):
             yield Obstacle(
                 code="phase_vanished",
                 phase=phase.name,
@@ -172,13 +171,14 @@ def _lost(flow: Flow, new: FlowTypeConfig, found: Plan, given: Names) -> Iterato
             )
 
 
-def _out_of_order(flow: Flow, found: Plan) -> Iterator[Obstacle]:
-    held = in_hand(flow)
-    begun = found.mapping.get(held) if held is not None else None
-    for place, phase in enumerate(found.phases):
+def _out_of_order(flow: Flow, new: FlowTypeConfig, found: Plan) -> Iterator[Obstacle]:
+    begun = {found.mapping.get(name) for name in in_hand(flow)}
+    moved = replace(flow, phases=found.phases, follows=at_once(new))
+    for phase in found.phases:
         if phase.status in DONE:
             continue
-        later = [one.name for one in found.phases[place + 1 :] if one.status in DONE or one.name == begun]
+        after = moved.from_on(phase.name) - {phase.name}
+        later = [one.name for one in found.phases if one.name in after and (one.status in DONE or one.name in begun)]
         if later:
             yield Obstacle(
                 code="phase_out_of_order",

@@ -10,8 +10,10 @@ from domain.words import Moment, PhaseStatus, Status
 def at_work(flow: Flow) -> bool:
     """Whether a phase or the flow's end is in hand, waits for its next attempt, or for something outside; hooks after a failure
     do not count."""
-    return flow.suspended is not None or any(
-        part is not None and part.hook != Moment.ERROR for part in (flow.run, flow.retry)
+    return any(
+        view.suspended is not None
+        or any(part is not None and part.hook != Moment.ERROR for part in (view.run, view.retry))
+        for view in flow.each
     )
 
 

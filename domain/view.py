@@ -28,6 +28,7 @@ RESULT_STATUS = {
     PhaseStatus.SKIPPED: "skipped",
 }
 
+STATES = {"run": "running", "retry": "retrying", "waiting": "waiting_for_input", "suspended": "suspended"}
 # in the order of the table; `log_position` is added by whoever knows the log
 COLUMNS: tuple[str, ...] = (
     *("flow_id", "flow_type", "flow_version", "client_account_id", "engagement_id", "user_id", "flow_name"),
@@ -105,8 +106,10 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "draining_runs": flow.running if flow.draining else 0,
             "error": flow.error,
             "advice": flow.advice or None,
-            "run": msgspec.to_builtins(flow.run),
-            "retry": msgspec.to_builtins(flow.retry),
+            "run": msgspec.to_builtins(flow.seeing("run").run),
+            "retry": msgspec.to_builtins(flow.seeing("retry").retry),
+            "active_phases": list(flow.lanes),
+            "lanes": lanes(flow) if flow.follows else [],
             "suspended": suspended(flow),
             "signals": signals(flow),
             "dependencies": msgspec.to_builtins(flow.dependencies),
@@ -127,8 +130,32 @@ def row(flow: Flow, types: FlowTypes) -> Json:
         "draining": flow.draining,
         "next_action": next_action(flow, types),
         "phases": [phase_view(flow, phase, types) for phase in flow.phases],
-        "input_request": input_request(flow),
+        "input_request": asked(flow),
     }
+
+
+def asked(flow: Flow) -> Json | None:
+    """What the flow asks for; `also_asking` names the other phases that ask something, where there are any."""
+    request = input_request(flow)
+    others = [view.focus for view in flow.each if view.waiting is not None][1:]
+    return {**request, "also_asking": others} if request is not None and others else request
+
+
+def lanes(flow: Flow) -> list[Json]:
+    """What is in hand of each phase where phases run at the same time: `{phase_name, state, run, retry, input_request,
+    suspended, attempts}`, `state` being `running`, `retrying`, `waiting_for_input` or `suspended`."""
+    return [
+        {
+            "phase_name": view.focus,
+            "state": next(state for part, state in STATES.items() if getattr(view, part) is not None),
+            "run": msgspec.to_builtins(view.run),
+            "retry": msgspec.to_builtins(view.retry),
+            "input_request": input_request(view) if view.waiting is not None else None,
+            "suspended": suspended(view) if view.suspended is not None else None,
+            "attempts": attempts(view),
+        }
+        for view in flow.each
+    ]
 
 
 SHOWN_APART = frozenset({"agent_insights", "agent_collaboration_log", "learning_patterns", "memory_usage_metrics"})
@@ -169,11 +196,12 @@ def timers(flow: Flow) -> list[Json]:
 def suspended(flow: Flow) -> Json | None:
     """What the phase in hand waits for, none where it waits for nothing: `{phase_name, name, until, message, since,
     expires_at, ...}`; `expires_at` is empty while the flow is paused."""
+    flow = flow.seeing("suspended")
     if flow.suspended is None:
         return None
     shown: Json = msgspec.to_builtins(flow.suspended)
     shown.pop("timer")
-    running = flow.timers.get(WAIT_TIMER)
+    running = flow.timers.get(flow.called(WAIT_TIMER))
     return shown | {"message": told(flow.suspended.until), "expires_at": _iso(running.fires_at) if running else None}
 
 
@@ -235,11 +263,12 @@ def attempts(flow: Flow) -> list[Json]:
 def input_request(flow: Flow) -> Json | None:
     """What the flow asks for: fields and schema, who may answer (no users: everybody) and who has so far, and the times that
     are set, empty while the flow is paused."""
+    flow = flow.seeing("waiting")
     if flow.waiting is None:
         return None
     waiting = flow.waiting
     question = waiting.question or Question()
-    expires, reminds = flow.timers.get(INPUT_TIMER), flow.timers.get(REMIND_TIMER)
+    expires, reminds = (flow.timers.get(flow.called(name)) for name in (INPUT_TIMER, REMIND_TIMER))
     return {
         "phase_name": waiting.phase_name,
         "fields": waiting.fields,
@@ -303,7 +332,14 @@ def estimated_seconds(flow: Flow, types: FlowTypes) -> float | None:
     if flow.status is not Status.PROCESSING:
         return None
     definition = types.version(flow.flow_type, flow.flow_version)
-    return sum(definition.phase(phase.name).expected_seconds for phase in flow.phases if phase.status not in DONE)
+    left = {p.name: 0 if p.status in DONE else definition.phase(p.name).expected_seconds for p in flow.phases}
+    if not flow.follows:
+        return sum(left.values())
+    # the longest way through what is left
+    ends: dict[str, float] = {}
+    for name, seconds in left.items():
+        ends[name] = seconds + max((ends[before] for before in flow.follows[name]), default=0)
+    return max(ends.values())
 
 
 def estimated_completion(flow: Flow, types: FlowTypes) -> str | None:

@@ -127,7 +127,7 @@ class Question:
             version=flow.version,
             from_version=flow.flow_version,
             phase=flow.current_phase,
-            running=flow.run is not None,
+            running=bool(flow.runs),
             paused_for=flow.paused.reason if flow.paused is not None else None,
             outcome=outcome,
             obstacles=against,

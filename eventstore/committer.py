@@ -433,7 +433,7 @@ class Committer:
             self._standing = await standing(connection)
         decided: list[_Decided] = []
         held: list[_Decided] = []
-        slots: list[Run | None] = []
+        slots: list[list[Run]] = []
         began = perf_counter()
         try:
             for flow_group in flows.values():
@@ -451,8 +451,8 @@ class Committer:
                 else:
                     winners, now = await append(connection, decisions)
         except BaseException:
-            for slot in slots:
-                self._release(slot)
+            for runs in slots:
+                self._release(runs)
             raise
         if decided:
             COMMIT_SECONDS.observe(perf_counter() - began)
@@ -470,24 +470,24 @@ class Committer:
     def _settle(
         self,
         decided: list[_Decided],
-        slots: list[Run | None],
+        slots: list[list[Run]],
         winners: dict[int, dict[int, int]],
         flows: dict[UUID, _FlowGroup],
     ) -> list[_Decided]:
         """Answer those that won, queue those that lost again; gives those of which a part is left to be held."""
         lost: list[_Asked] = []
         held: list[_Decided] = []
-        for n, (one, slot) in enumerate(zip(decided, slots, strict=True)):
+        for n, (one, runs) in enumerate(zip(decided, slots, strict=True)):
             positions = winners.get(n)
             flow_id = one.decision.after.id
             if positions is None:
-                self._release(slot)
+                self._release(runs)
                 self._cache.pop(flow_id, None)
                 lost.extend(asked for asked, _ in one.answers)
                 lost.extend(one.held)
                 continue
             self._appended += 1
-            self._won(one.decision, one.answers, positions, flows[flow_id].loaded.position, slot)
+            self._won(one.decision, one.answers, positions, flows[flow_id].loaded.position, runs)
             if one.held:
                 held.append(one)
         again: list[_Asked] = []
@@ -771,17 +771,17 @@ class Committer:
             traceparent=envelope.traceparent if envelope.traceparent and tracing.on() else msgspec.UNSET,
         )
 
-    def _reserve(self, decision: Decision) -> Run | None:
-        run = decision.after.run
-        is_new = run is not None and (decision.before.run is None or decision.before.run != run)
-        if run is not None and is_new and self._slots is not None and self._slots.take(decision.after, run):
-            decision.owner = self._slots.owner
-            return run
-        return None
+    def _reserve(self, decision: Decision) -> list[Run]:
+        """The runs that the decision begins for which there is a place in this process."""
+        taken = [run for run in decision.begun if self._slots is not None and self._slots.take(decision.after, run)]
+        if taken and self._slots is not None:
+            decision.owners.update((run.run_id, self._slots.owner) for run in taken)
+        return taken
 
-    def _release(self, slot: Run | None) -> None:
-        if slot is not None and self._slots is not None:
-            self._slots.give_back(slot)
+    def _release(self, runs: list[Run]) -> None:
+        for run in runs:
+            if self._slots is not None:
+                self._slots.give_back(run)
 
     def _won(
         self,
@@ -789,7 +789,7 @@ class Committer:
         answers: list[tuple[_Asked, Answer]],
         positions: dict[int, int],
         last_position: int,
-        slot: Run | None,
+        runs: list[Run],
     ) -> None:
         flow = decision.after
         position = max(positions.values(), default=last_position)
@@ -798,8 +798,9 @@ class Committer:
             self._cache[flow.id] = Loaded(flow, decision.hash, position)
             if len(self._cache) > CACHED_FLOWS:
                 self._cache.popitem(last=False)
-        if slot is not None and self._slots is not None:
-            self._slots.hand_over(flow, slot)
+        for run in runs:
+            if self._slots is not None:
+                self._slots.hand_over(flow, run)
         for asked, answer in answers:
             COMMANDS.labels(type(asked.command).__name__, answer.outcome).inc()
             at = positions.get(answer.version, last_position) if answer.version else None

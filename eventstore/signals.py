@@ -17,9 +17,8 @@ OF_WORKERS = frozenset(command.__name__ for command in (CompletePhase, FailPhase
 
 def concerns_work(decision: Decision) -> bool:
     """Whether somebody else than its worker has ended a run, or has paused or resumed the flow around it."""
-    before, after = decision.before, decision.after
-    if before.run is None:
-        return False
-    if after.run is None or after.run.run_id != before.run.run_id:
-        return not any(row.name in OF_WORKERS and row.error is None for row in decision.commands)
-    return (before.paused is None) != (after.paused is None)
+    before, after, ended = decision.before, decision.after, decision.ended
+    # what a worker says ends its own run alone
+    if len(ended) > sum(row.name in OF_WORKERS and row.error is None for row in decision.commands):
+        return True
+    return len(ended) < len(before.runs) and (before.paused is None) != (after.paused is None)

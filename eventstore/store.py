@@ -14,7 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from domain.commands import Envelope
 from domain.events import FLOW_PREFIX
-from domain.flow import Flow, Recorded, fold
+from domain.flow import Flow, Recorded, Run, fold
 from eventstore.codec import FIRST_HASH, Row, decode
 from eventstore.database import DEFAULT_SHARD, Connection
 
@@ -122,7 +122,20 @@ class Decision:
     engagement_id: UUID
     rows: list[Row] = field(default_factory=list)
     commands: list[CommandRow] = field(default_factory=list)
-    owner: str | None = None
+    # who has a place for those of the runs that it begins
+    owners: dict[UUID, str] = field(default_factory=dict)
+
+    @property
+    def begun(self) -> list[Run]:
+        """The runs whose rows are to be written: new ones, and known ones under a new token."""
+        known = {(run.run_id, run.token) for run in self.before.runs}
+        return [run for run in self.after.runs if (run.run_id, run.token) not in known]
+
+    @property
+    def ended(self) -> list[Run]:
+        """The runs that are over with it."""
+        left = {run.run_id for run in self.after.runs}
+        return [run for run in self.before.runs if run.run_id not in left]
 
 
 class Stored(NamedTuple):
@@ -296,8 +309,8 @@ async def append(
     numbered = list(enumerate(decisions, 1))
     events = [(n, row) for n, decision in numbered for row in decision.rows]
     commands = [(n, row) for n, decision in numbered for row in decision.commands]
-    begun = [(n, d) for n, d in numbered if _begins_run(d)]
-    ended = [(n, d.before.run) for n, d in numbered if d.before.run is not None and _ends_run(d)]
+    begun = [(n, d, run) for n, d in numbered for run in d.begun]
+    ended = [(n, run) for n, d in numbered for run in d.ended]
     timers = [(n, d.before.timers, d.after.timers) for n, d in numbered if d.before.timers or d.after.timers]
     timed = [(n, name, one) for n, before, after in timers for name, one in after.items() if one != before.get(name)]
     untimed = [(n, name) for n, before, after in timers for name in before if name not in after]
@@ -331,16 +344,16 @@ async def append(
         [row.envelope.ip_address for _, row in commands],
         [row.envelope.user_agent for _, row in commands],
         [row.body for _, row in commands],
-        [n for n, _ in begun],
-        [d.after.run.run_id for _, d in begun if d.after.run],
-        [d.after.flow_type for _, d in begun],
-        [d.after.flow_version for _, d in begun],
-        [d.after.run.phase_name for _, d in begun if d.after.run],
-        [d.after.run.attempt for _, d in begun if d.after.run],
-        [d.after.run.token for _, d in begun if d.after.run],
-        [d.owner for _, d in begun],
-        [d.after.run.timeout_seconds for _, d in begun if d.after.run],
-        [d.after.priority for _, d in begun],
+        [n for n, _, _ in begun],
+        [run.run_id for _, _, run in begun],
+        [d.after.flow_type for _, d, _ in begun],
+        [d.after.flow_version for _, d, _ in begun],
+        [run.phase_name for _, _, run in begun],
+        [run.attempt for _, _, run in begun],
+        [run.token for _, _, run in begun],
+        [d.owners.get(run.run_id) for _, d, run in begun],
+        [run.timeout_seconds for _, _, run in begun],
+        [d.after.priority for _, d, _ in begun],
         [n for n, _ in ended],
         [run.run_id for _, run in ended],
         [n for n, _name, _timer in timed],
@@ -361,14 +374,3 @@ async def append(
         if version is not None:
             positions[version] = position
     return winners, now
-
-
-def _begins_run(decision: Decision) -> bool:
-    """Whether a run row is to be written: a new run, or a known one under a new token."""
-    before, after = decision.before.run, decision.after.run
-    return after is not None and (before is None or (before.run_id, before.token) != (after.run_id, after.token))
-
-
-def _ends_run(decision: Decision) -> bool:
-    before, after = decision.before.run, decision.after.run
-    return before is not None and (after is None or after.run_id != before.run_id)

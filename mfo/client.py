@@ -244,7 +244,7 @@ class Client:
         options: Mapping[str, Any] | None = None,
         priority: int | None = None,
     ) -> Json:
-        """Run the next phase, or the one named; `{flow_id, phase_name, run_id, status, version, position}`.
+        """Run the next phase, or the one named; `{flow_id, phase_name, run_id, active_phases, status, version, position}`.
 
         `priority` holds for this phase and those that follow.
         """
@@ -302,11 +302,18 @@ class Client:
             yield question
 
     async def answer(
-        self, flow_id: str, values: Mapping[str, Any], *, reason: str | None = None, key: str | None = None
+        self,
+        flow_id: str,
+        values: Mapping[str, Any],
+        *,
+        phase_name: str | None = None,
+        reason: str | None = None,
+        key: str | None = None,
     ) -> Json:
         """Answer what a flow asks; `{flow_id, status, version, position}`. Of two people who must, the first leaves the flow
-        waiting."""
-        body = {**values, **({"reason": reason} if reason is not None else {})}
+        waiting. `phase_name` says which question is meant, where several phases ask at the same time."""
+        beside = {"phase_name": phase_name, "reason": reason}
+        body = {**values, **{name: value for name, value in beside.items() if value is not None}}
         return await self.request("POST", f"/flows/{flow_id}/input", body=body, key=key)
 
     async def migrate(

@@ -294,8 +294,83 @@ BRANCHING = FlowTypeConfig(
     ),
     capabilities=FlowCapabilities(supports_branching=True),
 )
+FORKED = FlowTypeConfig(
+    name="forked",
+    display_name="Forked",
+    description="Prepares, does two or three things at the same time, one of them in two steps, and joins them",
+    phases=(
+        _phase("prepare"),
+        _phase("left", follows=("prepare",), can_skip=True, on_failure={"permanent": "continue"}),
+        _phase("left_too", follows=("left",), can_skip=True),
+        _phase(
+            "right",
+            follows=("prepare",),
+            compensations=("undo_right",),
+            on_failure={"permission": "pause"},
+            recovery=(
+                Recovery(action="restart_from_phase", from_phase="prepare", when=("crew",), delay_seconds=9.0),
+                Recovery(action="restart_from_phase", from_phase="left", when=("crew",)),
+                Recovery(action="retry_with_backoff", when=("rate_limited",), delay_seconds=5.0),
+            ),
+        ),
+        _phase(
+            "far",
+            follows=("prepare",),
+            when=({"phase": "prepare", "output": "rows", "op": "gt", "value": 5},),
+            can_pause=False,
+        ),
+        _phase(
+            "join",
+            follows=("left_too", "right", "far"),
+            recovery=(Recovery(action="restart_from_last_checkpoint", when=("database",)),),
+        ),
+    ),
+    retry_config=RetryConfig(max_attempts=2, jitter=False),
+    flow_timeout_seconds=86_400.0,
+    capabilities=FlowCapabilities(supports_branching=True, supports_rollback=True, parallel_phases=True),
+    hooks=Hooks(start=("look",), end=("sum_up",), error=("advise",), cancel=("put_away",)),
+)
+FORKED_LATER = (
+    replace(
+        FORKED,
+        version="2.0.0",
+        phases=(
+            FORKED.phases[0],
+            replace(FORKED.phases[1], name="west"),
+            _phase("near", follows=("prepare",)),
+            replace(FORKED.phases[2], follows=("west",)),
+            *FORKED.phases[3:],
+        ),
+        phase_aliases={"left": "west"},
+    ),
+    replace(
+        FORKED,
+        version="3.0.0",
+        phases=tuple(replace(phase, follows=None, when=()) for phase in FORKED.phases),
+        capabilities=FlowCapabilities(supports_rollback=True),
+    ),
+)
+TWINS = FlowTypeConfig(
+    name="twins",
+    display_name="Twins",
+    description="Two phases that begin at the same time, each with a question of its own, and a third one",
+    phases=(
+        _phase("colour", follows=(), required_inputs=("colour",), optional_inputs=("note",)),
+        _phase(
+            "depth",
+            follows=(),
+            required_inputs=("depth",),
+            optional_inputs=("note",),
+            input_timeout_seconds=60.0,
+            on_input_timeout="defaults",
+            input_defaults={"depth": 3},
+        ),
+        _phase("paint", follows=("colour", "depth")),
+    ),
+    capabilities=FlowCapabilities(parallel_phases=True),
+)
 FLOW_TYPES = (
-    *(SIGNED, TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED, STUBBORN, ONE_ROUND),
+    *(FORKED, TWINS, SIGNED, TWO_STEPS, FORGIVING, PATIENT, STEADY, ASKING, WHIM, HOOKED, STUBBORN, ONE_ROUND),
     *(BACK, TIDY, BRANCHING, PAINTED),
 )
 

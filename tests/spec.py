@@ -26,7 +26,7 @@ MIDDAY = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 def types() -> FlowTypes:
     """The types that come with the service, and the small ones of the tests."""
     known = FlowTypes()
-    for config in moving.VERSIONS.values():
+    for config in (*moving.VERSIONS.values(), *examples.FORKED_LATER):
         known.remember(config)
     for config in (*FLOW_TYPES, *examples.FLOW_TYPES, moving.OLD):
         known.register(

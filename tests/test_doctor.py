@@ -163,6 +163,22 @@ async def test_a_flow_with_nothing_under_way_is_found_and_goes_on(
     assert "flow_stuck" not in await found(house)
 
 
+async def test_a_branch_whose_run_is_gone_is_found_beside_one_that_goes_on(database_url: str) -> None:
+    async with open_house(database_url, flow_type_modules=("tests.consumers.forked",)) as house:
+        flow = await house.begin(flow_type="working", initial_data={"folder": "/tmp"})
+        await house.complete(flow.id)
+        await followed(house)
+        await house.shift_clock(3600)
+        assert "flow_stuck" not in await found(house)
+        await house.rows("delete from runs where phase_name = 'right'")
+        trouble = (await found(house))["flow_stuck"]
+        assert [(one["phase_name"], one["lacks"]) for one in trouble.subjects] == [("right", "run")]
+        await mended(house, trouble)
+        assert (await house.facts(flow.id))[-1] == "RunReassigned"
+        assert await house.one("select token from runs where phase_name = 'right'") == 2
+        assert await found(house, deep=True) == {}
+
+
 async def test_who_is_silent_is_named(house: House) -> None:
     await house.begin()
     await served(house)

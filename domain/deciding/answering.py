@@ -5,9 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from domain.commands import ProvideInput
-from domain.deciding.starting import go_on, reserved
+from domain.deciding.starting import after_answer, reserved
 from domain.deciding.story import Story, allowed, not_over
-from domain.errors import AlreadyAnswered, AnswersDiffer, FieldError, InputInvalid, NotAnAssignee, NothingToAnswer
+from domain.errors import (
+    AlreadyAnswered,
+    AnswersDiffer,
+    FieldError,
+    InputInvalid,
+    NotAnAssignee,
+    NothingToAnswer,
+    PhaseNotNamed,
+)
 from domain.events import InputAnswered, InputProvided, InputReminded
 from domain.flow import FirstAnswer, Waiting
 from domain.questions import Question, may_answer
@@ -20,9 +28,11 @@ Json = dict[str, Any]
 def provide_input(story: Story, command: ProvideInput) -> None:
     """Take an answer that fits the question from somebody who may give it; the first valid one counts."""
     values = command.values
-    waiting = story.flow.waiting
-    _not_answered(story, waiting, values)
+    _not_answered(story, values)
     not_over(story)
+    if story.flow.follows:
+        values = _addressed(story, values)
+    waiting = story.flow.waiting
     if waiting is None:
         raise NothingToAnswer(allowed=allowed(story.flow, story.types))
     user = story.meta.user_id
@@ -39,7 +49,7 @@ def provide_input(story: Story, command: ProvideInput) -> None:
             errors = [FieldError(name, "is not seen here, so that two people cannot give the same") for name in secrets]
             raise InputInvalid("two people must give the same answer", errors=errors)
         if waiting.first is None or waiting.first.by == user:
-            _answer_first(story, waiting, command)
+            _answer_first(story, waiting, values, command.reason)
             return
         _same(waiting.first, values)
     first = () if waiting.first is None else (waiting.first.by,)
@@ -48,15 +58,35 @@ def provide_input(story: Story, command: ProvideInput) -> None:
     )
     story.tell(told)
     if story.flow.paused is None:
-        go_on(story)
+        after_answer(story)
 
 
-def _not_answered(story: Story, waiting: Waiting | None, values: Json) -> None:
+def _addressed(story: Story, values: Json) -> Json:
+    """See the flow from the phase that is answered, the one that `phase_name` names or that alone asks for these fields; gives
+    the answer without that name. Raises PhaseNotNamed where it could be meant for several."""
+    asked = {view.focus or "": _wanted(story, view.waiting) for view in story.flow.each if view.waiting is not None}
+    named = None if any("phase_name" in wanted for wanted in asked.values()) else values.get("phase_name")
+    if named is not None:
+        values = {name: value for name, value in values.items() if name != "phase_name"}
+        found = [name for name in asked if name == named]
+    else:
+        fitting = [name for name, wanted in asked.items() if set(values) <= wanted]
+        found = fitting if values and len(fitting) == 1 else list(asked)
+    if len(found) == 1:
+        story.on(found[0])
+    elif asked:
+        raise PhaseNotNamed(
+            f"say in phase_name which question is answered; {', '.join(asked)} ask", allowed=sorted(asked)
+        )
+    return values
+
+
+def _not_answered(story: Story, values: Json) -> None:
     """Refuse what answers a question that has its answer, telling whose; raises AlreadyAnswered."""
     answered = story.flow.answered
     if answered is None or not values or story.flow.status in {Status.CANCELLED, Status.DELETED}:
         return
-    wanted = _wanted(story, waiting) if waiting is not None else set()
+    wanted = {name for view in story.flow.each if view.waiting is not None for name in _wanted(story, view.waiting)}
     if set(values) <= set(answered.fields) and not set(values) & wanted:
         people = " and ".join(answered.by) or "the time that was up"
         raise AlreadyAnswered(
@@ -89,15 +119,15 @@ def _fits(story: Story, waiting: Waiting, values: Json) -> None:
         raise InputInvalid(f"phase {waiting.phase_name} asks for {', '.join(waiting.fields)}", errors=errors)
 
 
-def _answer_first(story: Story, waiting: Waiting, command: ProvideInput) -> None:
+def _answer_first(story: Story, waiting: Waiting, values: Json, reason: str | None) -> None:
     """The first of two, who may think again, but cannot be the second one too."""
-    first, values = waiting.first, command.values
+    first = waiting.first
     if first is not None and first.values == values:
         raise AlreadyAnswered(
             f"{first.by} has answered that already; the same answer of another person is wanted",
             details={"answered_by": [first.by], "answered_at": first.at.isoformat()},
         )
-    story.tell(InputAnswered(phase_name=waiting.phase_name, values=values, reason=command.reason))
+    story.tell(InputAnswered(phase_name=waiting.phase_name, values=values, reason=reason))
 
 
 def _same(first: FirstAnswer, values: Json) -> None:

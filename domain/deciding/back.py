@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from domain.commands import CreateCheckpoint, RollbackFlow
 from domain.deciding.starting import go_on, leave_error_hooks
 from domain.deciding.story import OVER, Story, allowed, not_over, state_sha256
-from domain.deciding.targets import Target, irreversible, phases_to_go_back_to, targets, undone_by
+from domain.deciding.targets import Target, irreversible, next_in, phases_to_go_back_to, targets, undone_by
 from domain.errors import (
     CheckpointBroken,
     CheckpointUnknown,
@@ -28,9 +28,10 @@ from domain.words import Moment, Status
 def roll_back(story: Story, command: RollbackFlow) -> None:
     flow = story.flow
     _goes_back(story)
-    if flow.run is not None and flow.run.hook != Moment.ERROR:
+    running = [run.phase_name for run in flow.runs if run.hook != Moment.ERROR]
+    if running:
         raise PhaseAlreadyRunning(
-            f"phase {flow.run.phase_name} is running; pause the flow, and roll it back when it has drained",
+            f"phase {', '.join(running)} is running; pause the flow, and roll it back when it has drained",
             allowed=allowed(flow, story.types),
         )
     target = _target(story, command)
@@ -120,15 +121,15 @@ def _target(story: Story, command: RollbackFlow) -> Target:
 def _before(story: Story, name: str) -> Target:
     """The newest state in which the phase is the next one and all that was done before it still is."""
     flow = story.flow
-    before = flow.phases[: [phase.name for phase in flow.phases].index(name)]
+    names = flow.up_to(name) - {name}
+    before = [phase for phase in flow.phases if phase.name in names]
     waiting = [phase.name for phase in before if phase.status not in DONE]
     if waiting:
         raise NothingToUndo(
             f"phase {name} has not been reached; next is {waiting[0]}", allowed=allowed(flow, story.types)
         )
-    done = frozenset(phase.name for phase in before)
     for target in targets(flow):
-        if target.done == done:
+        if name in next_in(flow, target):
             return target
     known = phases_to_go_back_to(flow)
     raise CheckpointUnknown(

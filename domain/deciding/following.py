@@ -24,6 +24,8 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
 
     `until` (ISO 8601) is when the flow goes on by itself: the start, the next attempt, the end of the time for an answer.
     """
+    # what a person can do goes before what goes on by itself
+    flow = flow.seeing("waiting")
     phase: Phase | None = flow.next_phase
     config = types.version(flow.flow_type, flow.flow_version).phase(phase.name) if phase is not None else None
     title = config.display_name if config else THE_END
@@ -50,18 +52,18 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
         return _action(Action.RESUME, name, [], message, None)
     if flow.waiting is not None:
         kind = Action.APPROVE if APPROVAL in flow.waiting.fields else Action.PROVIDE_INPUT
-        wanted, until = list(flow.waiting.fields), _until(flow, INPUT_TIMER)
+        wanted, until = list(flow.waiting.fields), _until(flow, flow.called(INPUT_TIMER))
         return _action(kind, flow.waiting.phase_name, wanted, flow.waiting.message, None, until=until)
     if flow.retry is not None:
         why = flow.retry.reason
         message = f"{title} waits: {why.get('message', '')}" if why else f"{title} will be tried again"
-        until = _until(flow, RETRY_TIMER)
+        until = _until(flow, flow.called(RETRY_TIMER))
         return _action(Action.WAIT, name, [], message, flow.retry.delay_seconds, until=until)
     if flow.gates:
         return _action(Action.WAIT, name, [], _gated(flow, title), seconds)
     if flow.suspended is not None:
         message = f"{title} waits for {told(flow.suspended.until)}"
-        return _action(Action.WAIT, name, [], message, None, until=_until(flow, WAIT_TIMER))
+        return _action(Action.WAIT, name, [], message, None, until=_until(flow, flow.called(WAIT_TIMER)))
     if flow.start is not None:
         return _action(Action.WAIT, name, [], f"{title} will be started", seconds, until=_until(flow, START_TIMER))
     if flow.run is not None:
@@ -85,7 +87,7 @@ def _undoing(flow: Flow, types: FlowTypes) -> Json:
         advice = flow.advice.get("message") or f"execute the flow to go on with {config.phase(name).display_name}"
         why = (flow.error or {}).get("message", "")
         return _action(Action.RETRY, name, [], f"{why}; left to undo: {titles}; {advice}", None)
-    timer = RETRY_TIMER if flow.retry is not None else STOPPING_TIMER
+    timer = flow.called(RETRY_TIMER) if flow.retry is not None else STOPPING_TIMER
     return _action(Action.WAIT, name, [], f"Undoing {titles}", None, until=_until(flow, timer))
 
 

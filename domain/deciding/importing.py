@@ -10,6 +10,7 @@ from domain.deciding.story import Story, state_sha256
 from domain.errors import FlowExists
 from domain.events import FlowImported, FlowRepaired
 from domain.flow import DONE, Recorded, evolve
+from domain.graph import at_once
 from domain.words import Status
 
 
@@ -28,6 +29,7 @@ def import_flow(story: Story, command: ImportFlow) -> None:
             return
         if flow.imported is None or not command.again or flow.status is not Status.DELETED:
             raise FlowExists("the flow has a history of its own; it is not imported over it")
+    fact = replace(fact, follows=at_once(story.types.version(fact.flow_type, fact.flow_version)))
     point = story.derived_id("checkpoint")
     taken = evolve(flow, Recorded(flow.id, flow.version + 1, meta, fact))
     if any(phase.status in DONE for phase in taken.phases):

@@ -14,6 +14,7 @@ from domain.errors import (
     PhaseOutOfOrder,
 )
 from domain.events import IterationStarted
+from domain.flow import DONE
 from domain.rounds import at_work, begun
 from domain.words import Status, counted
 
@@ -23,11 +24,13 @@ def iterate(story: Story, command: StartIteration) -> None:
     flow = story.flow
     names = [phase.name for phase in flow.phases]
     named = phase_asked(story, command.phase_name).name if command.phase_name else names[0]
-    following = flow.next_phase
-    if following is not None and names.index(named) > names.index(following.name):
+    reached = {name for phase in flow.ready for name in flow.up_to(phase.name)}
+    reached |= {phase.name for phase in flow.phases if phase.status in DONE}
+    if named not in reached:
+        following = ", ".join(phase.name for phase in flow.ready)
         raise PhaseOutOfOrder(
-            f"phase {named} comes later; a round begins at {following.name} or before it",
-            allowed=names[: names.index(following.name) + 1],
+            f"phase {named} comes later; a round begins at {following} or before it",
+            allowed=[name for name in names if name in reached],
         )
     leave_error_hooks(story)
     story.tell(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from domain.commands import MigrateFlow
-from domain.deciding.starting import go_on, start_phase
+from domain.deciding.starting import go_on, move_on, start_phase
 from domain.deciding.story import Story, allowed, not_over
 from domain.errors import FieldError, NothingToUndo, NotMigratable, PhaseOutOfOrder, PhaseRunning, TypeVersionUnknown
 from domain.events import FlowMigrated
 from domain.flow import Phase
 from domain.flow_types import FlowTypeConfig
+from domain.graph import at_once
 from domain.migration import Names, obstacles, plan, undone, wrong_names
 from domain.words import Status
 
@@ -35,8 +36,8 @@ def migrate(story: Story, command: MigrateFlow) -> None:
             allowed=allowed(flow, story.types),
             errors=[FieldError(f"phases.{one.phase}" if one.phase else "flow", one.message) for one in found],
         )
-    run = flow.run
-    if run is not None and (run.hook is not None or not command.restart_run):
+    runs = flow.runs
+    if any(run.hook is not None or not command.restart_run for run in runs):
         raise PhaseRunning(allowed=allowed(flow, story.types))
     moved = plan(flow, new, mapping, restored)
     story.tell(
@@ -48,10 +49,11 @@ def migrate(story: Story, command: MigrateFlow) -> None:
             restored=tuple(restored),
             back=command.back,
             reason=command.reason,
+            follows=at_once(new),
         )
     )
     story.config = None
-    _carry_on(story, moved.mapping[run.phase_name] if run is not None else None)
+    _carry_on(story, [moved.mapping[run.phase_name] or run.phase_name for run in runs])
 
 
 def _asked(story: Story, command: MigrateFlow) -> tuple[str, Names, dict[str, Phase]]:
@@ -81,13 +83,15 @@ def _known(story: Story, version: str) -> FlowTypeConfig:
     return story.types.version(name, version)
 
 
-def _carry_on(story: Story, interrupted: str | None) -> None:
+def _carry_on(story: Story, interrupted: list[str]) -> None:
     """Begin anew what was under way; a flow that has nothing left to do ends."""
     flow = story.flow
     if flow.paused is not None or flow.status is Status.FAILED:
         return
-    if interrupted is not None:
-        phase = flow.phase(interrupted)
-        start_phase(story, story.type.phase(interrupted), {}, phase.options, attempt=phase.attempt)
-    elif flow.next_phase is None and flow.retry is None:
+    for name in interrupted:
+        phase = flow.phase(name)
+        start_phase(story, story.type.phase(name), {}, phase.options, attempt=phase.attempt)
+    if story.flow.follows and story.flow.ready:
+        move_on(story)
+    elif not interrupted and flow.next_phase is None and flow.retry is None:
         go_on(story)

@@ -57,8 +57,7 @@ def _rule(story: Story, run: Run, error: Json) -> tuple[int, Recovery, int] | No
 
 
 def _comes_later(story: Story, name: str | None, than: str) -> bool:
-    names = [phase.name for phase in story.flow.phases]
-    return name is not None and names.index(name) > names.index(than)
+    return name is not None and name not in story.flow.up_to(than)
 
 
 def _once_more(story: Story, run: Run, after_seconds: float) -> None:
@@ -69,7 +68,7 @@ def _once_more(story: Story, run: Run, after_seconds: float) -> None:
         PhaseRetryScheduled(
             phase_name=run.phase_name,
             attempt=1,
-            timer=RETRY_TIMER,
+            timer=story.flow.called(RETRY_TIMER),
             timer_token=timer_token,
             delay_seconds=round(after_seconds * (1 + spread / 4), 3),
             max_attempts=run.max_attempts,
@@ -89,25 +88,26 @@ def _restart(story: Story, run: Run, rule: Recovery, told: Json) -> None:
             **told,
             from_phase=name,
             delay_seconds=rule.delay_seconds,
-            timer=RETRY_TIMER,
+            timer=story.flow.on(name).called(RETRY_TIMER),
             timer_token=story.flow.version + 1,
             timeout_seconds=float(options.pop("timeout_seconds")),
             max_attempts=int(options.pop("max_attempts")),
             options=options,
         )
     )
+    story.on(name)
     if not rule.delay_seconds and story.flow.paused is None:
         try_again(story)
 
 
 def _after_checkpoint(story: Story, failed: str) -> str:
-    """The phase after the last one that has a checkpoint of what it brought; the first where none has."""
-    flow = story.flow
-    names = [phase.name for phase in flow.phases]
+    """The phase after the last one before it that has a checkpoint of what it brought; the first where none has."""
+    flow, before = story.flow, story.flow.up_to(failed)
+    passed = PhaseStatus.SKIPPED if flow.follows else None
+    phases = [phase for phase in flow.phases if phase.name in before and phase.status is not passed]
+    names = [phase.name for phase in phases]
     start = names[0]
-    for phase, following in zip(flow.phases, names[1:], strict=False):
-        if phase.name == failed:
-            break
+    for phase, following in zip(phases, names[1:], strict=False):
         if phase.status is PhaseStatus.COMPLETED and any(
             point.phase_name == phase.name and phase.completed_at and point.created_at >= phase.completed_at
             for point in flow.checkpoints

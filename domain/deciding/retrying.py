@@ -16,11 +16,14 @@ def retry(story: Story, command: RetryFlow) -> None:
     flow = story.flow
     if flow.paused is not None:
         raise FlowPausedNow(allowed=allowed(flow, story.types))
-    if flow.status is not Status.FAILED and flow.retry is None:
+    waiting = [view for view in flow.each if view.retry is not None]
+    if flow.status is not Status.FAILED and not waiting:
         raise NothingToRetry(allowed=allowed(flow, story.types))
-    phase = flow.undoing.phase_name if flow.undoing is not None else flow.current_phase or ""
-    story.tell(FlowRetried(phase_name=phase, reason=command.reason))
+    for view in waiting or [flow]:
+        phase = flow.undoing.phase_name if flow.undoing is not None else view.current_phase or ""
+        story.tell(FlowRetried(phase_name=phase, reason=command.reason))
+        if flow.status is not Status.FAILED:
+            story.on(view.focus)
+            try_again(story)
     if flow.status is Status.FAILED:
         execute(story, ExecutePhase(flow_id=command.flow_id))
-    else:
-        try_again(story)

@@ -37,8 +37,8 @@ Json = dict[str, Any]
 
 
 def complete(story: Story, command: CompletePhase) -> None:
-    flow = story.flow
     current_run(story, command.run_id, command.token)
+    flow = story.flow
     run = flow.run
     assert run is not None
     if run.hook is not None:
@@ -89,8 +89,8 @@ def _complete_hook(story: Story, run: Run, command: CompletePhase) -> None:
 
 
 def fail(story: Story, command: FailPhase) -> None:
-    flow = story.flow
     current_run(story, command.run_id, command.token)
+    flow = story.flow
     run = flow.run
     assert run is not None
     config = story.type.phase(run.phase_name)
@@ -142,7 +142,8 @@ def fail(story: Story, command: FailPhase) -> None:
             # it goes on with a fresh attempt when somebody resumes it
             _schedule_retry(story, run, RetryConfig(initial_delay_seconds=0), run.attempt + 1, 0)
             if story.flow.paused is None:
-                story.tell(FlowPaused(reason=str(error.get("message", "")) or resolution.message))
+                why = str(error.get("message", "")) or resolution.message
+                story.tell(FlowPaused(reason=why, draining=bool(story.flow.runs)))
         case Resolve.CONTINUE:
             story.tell(PhaseSkipped(phase_name=run.phase_name, reason=str(error.get("message", ""))))
             move_on(story)
@@ -185,7 +186,7 @@ def _postpone(story: Story, run: Run, command: FailPhase) -> None:
             phase_name=run.phase_name,
             run_id=run.run_id,
             attempt=run.attempt,
-            timer=RETRY_TIMER,
+            timer=story.flow.called(RETRY_TIMER),
             timer_token=timer_token,
             delay_seconds=round(after * (1 + spread / 4), 3),
             reason={name: error[name] for name in ("code", "message", "target") if name in error},
@@ -207,7 +208,7 @@ def _schedule_retry(story: Story, run: Run, retry: RetryConfig, most: int, after
         PhaseRetryScheduled(
             phase_name=run.phase_name,
             attempt=run.attempt + 1,
-            timer=RETRY_TIMER,
+            timer=story.flow.called(RETRY_TIMER),
             timer_token=timer_token,
             delay_seconds=max(retry.delay(run.attempt, spread), after_seconds),
             max_attempts=most,
@@ -216,8 +217,8 @@ def _schedule_retry(story: Story, run: Run, retry: RetryConfig, most: int, after
 
 
 def request_input(story: Story, command: RequestInput) -> None:
-    flow = story.flow
     current_run(story, command.run_id, command.token)
+    flow = story.flow
     assert flow.run is not None
     if flow.run.hook is not None:
         message = f"a hook cannot ask for input: {command.message}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.commands import SkipPhase
-from domain.deciding.starting import leave_error_hooks, move_on, next_asked
+from domain.deciding.starting import leave_error_hooks, move_on, next_asked, one_of_ready
 from domain.deciding.story import Story, allowed, not_over
 from domain.errors import OutputsInvalid, PhaseNotSkippable, PhaseOutOfOrder
 from domain.events import PhaseSkipped
@@ -11,7 +11,8 @@ from domain.schemas import misfits
 
 
 def skip(story: Story, command: SkipPhase) -> None:
-    """Leave the next phase out, wherever it stands; its run, where one is in hand, is no longer wanted."""
+    """Leave the next phase out, or the one named where several are next, wherever it stands; its run, where one is in hand, is
+    no longer wanted."""
     not_over(story)
     flow = story.flow
     if flow.undoing is not None:
@@ -24,7 +25,8 @@ def skip(story: Story, command: SkipPhase) -> None:
         raise PhaseNotSkippable(
             "every phase is done; what is left is the flow's end", allowed=allowed(flow, story.types)
         )
-    config = next_asked(story, command.phase_name, following)
+    named = command.phase_name
+    config = one_of_ready(story, named) if flow.follows else next_asked(story, named, following)
     if not config.can_skip:
         raise PhaseNotSkippable(
             f"phase {config.name} cannot be left out in flows of type {flow.flow_type}",

@@ -9,7 +9,7 @@ from uuid import UUID
 from domain.commands import CreateFlow, ExecutePhase
 from domain.conditions import told
 from domain.deciding.kinship import Kinship, kinship_of, not_gated
-from domain.deciding.story import NOBODY_RUNS_IT, Story, allowed, asks_people, give_up, not_over
+from domain.deciding.story import NOBODY_RUNS_IT, Story, allowed, asks_people, can_begin, give_up, not_over
 from domain.errors import (
     AnswerWanted,
     FieldError,
@@ -20,6 +20,7 @@ from domain.errors import (
     InputsMissing,
     NotSupported,
     PhaseAlreadyRunning,
+    PhaseNotNamed,
     PhaseOutOfOrder,
     PhaseUnknown,
 )
@@ -38,7 +39,7 @@ from domain.events import (
 from domain.fleet.subjects import StandingPause
 from domain.flow import DONE, Flow, Phase
 from domain.flow_types import FlowTypeConfig, PhaseConfig, RetryConfig
-from domain.graph import left_out
+from domain.graph import at_once, left_out
 from domain.questions import Question
 from domain.schemas import misfits
 from domain.undoing import Undone
@@ -74,6 +75,7 @@ def create(
             parent_flow_id=command.parent_flow_id,
             ancestors=kin.ancestors,
             dependent_flow_ids=kin.dependencies,
+            follows=at_once(config),
         )
     )
     _settle_in(story, kin)
@@ -122,7 +124,8 @@ def execute(story: Story, command: ExecutePhase) -> None:
         raise FlowPausedNow(allowed=allowed(flow, story.types))
     if story.type.is_placeholder:
         raise NotSupported(NOBODY_RUNS_IT.format(flow_type=flow.flow_type), allowed=allowed(flow, story.types))
-    if flow.run is not None and flow.run.hook != Moment.ERROR:
+    beside = bool(flow.follows and flow.ready) and flow.undoing is None
+    if flow.run is not None and flow.run.hook != Moment.ERROR and not beside:
         raise PhaseAlreadyRunning(
             f"phase {flow.run.phase_name} is running; wait for it, pause the flow or cancel it",
             allowed=allowed(flow, story.types),
@@ -132,6 +135,10 @@ def execute(story: Story, command: ExecutePhase) -> None:
     flow = story.flow
     if story.facts and flow.next_phase is None:
         go_on(story)
+        return
+    if beside:
+        _check_given(story.type.phases, "inputs", command.inputs)
+        _execute_ready(story, command)
         return
     if flow.suspended is not None:
         raise PhaseAlreadyRunning(
@@ -166,6 +173,56 @@ def execute(story: Story, command: ExecutePhase) -> None:
         )
     leave_error_hooks(story)
     start_phase(story, config, command.inputs, options)
+
+
+def _execute_ready(story: Story, command: ExecutePhase) -> None:
+    """Begin the phase that is named or all that are ready; what waits for its next attempt, or for inputs, only where there is
+    no other. Where several begin, those that lack inputs ask for them."""
+    left_out_now = bool(story.facts)
+    leave_error_hooks(story)
+    flow, chosen = story.flow, can_begin(story.flow)
+    if command.phase_name:
+        named = one_of_ready(story, command.phase_name).name
+        chosen = [phase for phase in chosen if phase.name == named]
+    lanes = flow.lanes
+    chosen = [phase for phase in chosen if phase.name not in lanes] or chosen
+    if not chosen and not left_out_now:
+        raise PhaseAlreadyRunning(
+            f"{', '.join(lanes)}: each runs, or waits for something that execute does not bring",
+            allowed=allowed(flow, story.types),
+        )
+    lacking: list[tuple[PhaseConfig, list[str], float | None]] = []
+    for phase in chosen:
+        config = story.type.phase(phase.name)
+        options = options_for(story, config, command.options.model_dump(exclude_none=True))
+        missing = _lacking(story, config, command.inputs, options)
+        if not missing:
+            start_phase(story, config, command.inputs, options)
+        else:
+            lacking.append((config, missing, options.get("input_timeout_seconds")))
+    only_answers = set(reserved(story.type))
+    if lacking and len(lacking) == len(chosen) and not any(set(missing) <= only_answers for _, missing, _ in lacking):
+        raise InputsMissing(
+            "; ".join(f"phase {config.name} needs {', '.join(missing)}" for config, missing, _ in lacking),
+            errors=[FieldError(f"inputs.{name}", "is required") for _, missing, _ in lacking for name in missing],
+        )
+    for config, missing, patience in lacking:
+        if config.name not in lanes:
+            ask_for(story, config, missing, patience)
+
+
+def one_of_ready(story: Story, name: str | None) -> PhaseConfig:
+    """The phase that is meant, among those that are ready; raises PhaseUnknown, PhaseOutOfOrder and PhaseNotNamed."""
+    ready = [phase.name for phase in story.flow.ready]
+    if name is None:
+        if len(ready) > 1:
+            raise PhaseNotNamed(f"say which phase is meant; these are next: {', '.join(ready)}", allowed=ready)
+        return story.type.phase(ready[0])
+    config = phase_asked(story, name)
+    if config.name in ready:
+        return config
+    when = "has been completed" if story.flow.phase(config.name).status in DONE else "comes later"
+    raise PhaseOutOfOrder(f"phase {config.name} {when}; next is {', '.join(ready)}", allowed=ready)
 
 
 def _execute_end(story: Story, command: ExecutePhase) -> None:
@@ -309,8 +366,10 @@ def missing_inputs(flow: Flow, config: PhaseConfig, inputs: Json) -> list[str]:
     if config.asks_for_inputs:
         return []
     known = set(flow.initial_data) | set(flow.inputs) | set(inputs)
+    before = flow.up_to(config.name) if flow.follows else None
     for phase in flow.phases:
-        known |= set(phase.outputs)
+        if before is None or phase.name in before:
+            known |= set(phase.outputs)
     return [
         name
         for name in config.required_inputs
@@ -319,12 +378,19 @@ def missing_inputs(flow: Flow, config: PhaseConfig, inputs: Json) -> list[str]:
 
 
 def leave_out(story: Story) -> None:
-    """Pass over the phases that the flow does not go through, until one that it does."""
-    while (following := story.flow.next_phase) is not None and following.status is PhaseStatus.PENDING:
-        reason = left_out(story.flow, story.type.phase(following.name)) if not following.attempt else None
-        if reason is None:
-            return
-        story.tell(PhaseSkipped(phase_name=following.name, reason=reason, not_taken=True))
+    """Pass over the phases that the flow does not go through, until those that it does."""
+    while (passed := _passed_over(story)) is not None:
+        story.tell(PhaseSkipped(phase_name=passed[0], reason=passed[1], not_taken=True))
+
+
+def _passed_over(story: Story) -> tuple[str, str] | None:
+    """A phase that would be next but for the branches that the flow takes, and why it is passed over."""
+    for phase in story.flow.ready:
+        if phase.status is PhaseStatus.PENDING and not phase.attempt:
+            reason = left_out(story.flow, story.type.phase(phase.name))
+            if reason is not None:
+                return phase.name, reason
+    return None
 
 
 def go_on(story: Story) -> None:
@@ -332,15 +398,37 @@ def go_on(story: Story) -> None:
     if story.flow.undoing is not None:
         start_hook(story, Moment.COMPENSATE)
         return
+    story.whole()
     leave_out(story)
     following = story.flow.next_phase
-    if following is None:
-        if story.type.hooks.end and not story.flow.wrapped_up:
-            start_hook(story, Moment.END)
-        else:
-            story.tell(FlowCompleted())
-        return
+    if following is not None and story.flow.follows:
+        lanes = story.flow.lanes
+        for phase in story.flow.ready:
+            if phase.name not in lanes:
+                begin(story, phase)
+    elif following is not None:
+        begin(story, following)
+    elif story.type.hooks.end and not story.flow.wrapped_up:
+        start_hook(story, Moment.END)
+    else:
+        story.tell(FlowCompleted())
+
+
+def after_answer(story: Story) -> None:
+    """Go on with the phase that has its answer; the others go on by themselves."""
+    following = story.flow.next_phase
+    if story.flow.follows and following is not None:
+        begin(story, following)
+    else:
+        go_on(story)
+
+
+def begin(story: Story, following: Phase) -> None:
+    """Start a phase, or ask for what it lacks; one that gave way to others goes on as it was started."""
     config = story.type.phase(following.name)
+    if story.flow.follows and following.interrupted:
+        start_phase(story, config, {}, following.options, attempt=following.attempt)
+        return
     # a phase that asked goes on as it was started
     asked = following.status is PhaseStatus.WAITING and following.options
     options = following.options if asked else options_for(story, config, {})
@@ -408,6 +496,7 @@ def ask_for(
 def move_on(story: Story) -> None:
     """After a phase: pass over what the flow does not go through, and go on where it does so by itself; not while it is paused,
     nor before its start."""
+    story.whole()
     flow = story.flow
     if flow.paused is not None or flow.start is not None or flow.gates:
         return

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from domain.commands import CancelFlow, DeleteFlow, PauseFlow, ResumeFlow
 from domain.deciding.back import compensate_once_stopped, compensations_of, refuse_irreversible
-from domain.deciding.starting import go_on, start_hook, start_phase, try_again
+from domain.deciding.starting import begin, go_on, start_hook, start_phase, try_again
 from domain.deciding.story import Story, allowed, not_over
 from domain.deciding.suspending import after_a_pause
 from domain.deciding.targets import BEGINNING, undone_by
@@ -34,14 +34,15 @@ def pause(story: Story, command: PauseFlow, *, by: UUID | None = None) -> None:
         raise FlowHasFailed(allowed=allowed(flow, story.types))
     if not story.type.capabilities.supports_pause_resume:
         raise FlowDoesNotPause(f"flows of type {flow.flow_type} cannot be paused", allowed=allowed(flow, story.types))
-    if by is None and flow.run is not None and not story.type.phase(flow.run.phase_name).can_pause:
+    firm = [run.phase_name for run in flow.runs if not story.type.phase(run.phase_name).can_pause]
+    if by is None and firm:
         raise PhaseNotPausable(
-            f"phase {flow.run.phase_name} cannot be paused; wait until it has ended", allowed=allowed(flow, story.types)
+            f"phase {firm[0]} cannot be paused; wait until it has ended", allowed=allowed(flow, story.types)
         )
     story.tell(
         FlowPaused(
             reason=command.reason,
-            draining=flow.run is not None,
+            draining=bool(flow.runs),
             timers=command.timers or FROZEN,
             tree=command.tree is not False,
             by_flow_id=by,
@@ -58,12 +59,15 @@ def resume(story: Story, command: ResumeFlow, *, by: UUID | None = None) -> None
     tree, paused_by = command.tree is not False, flow.paused.by_flow_id
     story.tell(FlowResumed(reason=command.reason, tree=tree, by_flow_id=by, paused_by=paused_by))
     flow = story.flow
+    if flow.follows and flow.ready and flow.undoing is None and not flow.gates and flow.start is None:
+        _resume_each(story)
+        return
     if flow.suspended is not None:
         after_a_pause(story)
         return
     if flow.run is not None or flow.waiting is not None or flow.gates:
         return
-    waits = flow.timers.get(START_TIMER) or flow.timers.get(RETRY_TIMER)
+    waits = flow.timers.get(START_TIMER) or flow.timers.get(flow.called(RETRY_TIMER))
     if waits is not None:
         # what was left of it when the flow was paused is still to pass
         if not waits.left(story.meta.at):
@@ -81,6 +85,24 @@ def resume(story: Story, command: ResumeFlow, *, by: UUID | None = None) -> None
         go_on(story)
 
 
+def _resume_each(story: Story) -> None:
+    """Go on with every phase that is in hand or had its answer, and with those that are next where the flow goes on by itself."""
+    after_a_pause(story)
+    for name in story.flow.lanes:
+        story.on(name)
+        timer = story.flow.timers.get(story.flow.called(RETRY_TIMER))
+        if timer is not None and not timer.left(story.meta.at):
+            try_again(story)
+    story.whole()
+    if story.flow.auto_execute:
+        go_on(story)
+        return
+    lanes = story.flow.lanes
+    for phase in story.flow.ready:
+        if phase.name not in lanes and (phase.interrupted or phase.status is PhaseStatus.WAITING):
+            begin(story, phase)
+
+
 def cancel(story: Story, command: CancelFlow, *, by: UUID | None = None) -> None:
     """End the flow; with `by`, since a flow above it was."""
     flow = story.flow
@@ -96,7 +118,7 @@ def cancel(story: Story, command: CancelFlow, *, by: UUID | None = None) -> None
         refuse_irreversible(story, done)
         compensations = compensations_of(story, done)
     cleans_up = bool(story.type.hooks.cancel) and any(phase.attempt for phase in flow.phases)
-    in_hand = flow.run is not None
+    in_hand = bool(flow.runs)
     seconds = CLEANUP_SECONDS if cleans_up and in_hand else None
     story.tell(
         FlowCancelled(

@@ -11,7 +11,7 @@ import msgspec
 from domain.deciding.targets import can_go_back
 from domain.errors import FlowIsOver, RunNotCurrent
 from domain.events import FlowEvent, FlowFailed
-from domain.flow import DONE, Flow, Meta, Recorded, evolve
+from domain.flow import DONE, Flow, Meta, Phase, Recorded, evolve, settled
 from domain.flow_types import FlowTypeConfig, FlowTypes
 from domain.rounds import can_iterate
 from domain.words import Moment, Status
@@ -30,7 +30,7 @@ NOBODY_RUNS_IT = (
 class Story:
     """A decision being told: each fact is added to the history, and the flow is what it makes of it."""
 
-    __slots__ = ("config", "facts", "flow", "meta", "types")
+    __slots__ = ("config", "facts", "flow", "focus", "meta", "types")
 
     def __init__(self, flow: Flow, meta: Meta, types: FlowTypes) -> None:
         self.flow = flow
@@ -38,11 +38,23 @@ class Story:
         self.types = types
         self.facts: list[Recorded] = []
         self.config: FlowTypeConfig | None = None
+        self.focus: str | None = None
 
     def tell(self, fact: FlowEvent) -> None:
         recorded = Recorded(self.flow.id, self.flow.version + 1, self.meta, fact)
         self.flow = evolve(self.flow, recorded)
+        if self.focus is not None:
+            self.flow = self.flow.on(self.focus)
         self.facts.append(recorded)
+
+    def on(self, name: str | None) -> None:
+        """See the flow from this phase from now on, where phases run at the same time."""
+        if self.flow.follows and name is not None:
+            self.focus, self.flow = name, self.flow.on(name)
+
+    def whole(self) -> None:
+        """See the flow as a whole again."""
+        self.focus, self.flow = None, settled(self.flow) if self.flow.follows else self.flow
 
     @property
     def type(self) -> FlowTypeConfig:
@@ -57,9 +69,12 @@ class Story:
 
 
 def current_run(story: Story, run_id: UUID, token: int) -> None:
+    """See the flow from the phase of this run; raises RunNotCurrent."""
     flow = story.flow
-    if flow.run is None or (flow.run.run_id, flow.run.token) != (run_id, token):
+    run = next((run for run in flow.runs if (run.run_id, run.token) == (run_id, token)), None)
+    if run is None:
         raise RunNotCurrent(allowed=allowed(flow, story.types))
+    story.on(run.phase_name)
 
 
 def not_over(story: Story) -> None:
@@ -92,21 +107,35 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
         verbs.append("resume")
     elif runs and _may_execute(flow):
         verbs.append("execute")
-    if runs and flow.paused is None and (flow.status is Status.FAILED or flow.retry is not None):
+    views = flow.each
+    again_now = flow.status is Status.FAILED or any(view.retry is not None for view in views)
+    if runs and flow.paused is None and again_now:
         verbs.append("retry")
-    if flow.waiting is not None:
+    if any(view.waiting is not None for view in views):
         verbs.append("input")
-    if flow.suspended is not None and flow.suspended.until["kind"] == "signal":
+    if any(view.suspended is not None and view.suspended.until["kind"] == "signal" for view in views):
         verbs.append("signals")
     if flow.paused is None and flow.status is not Status.FAILED and _can_pause(flow, types):
         verbs.append("pause")
-    following = flow.next_phase if flow.undoing is None else None
-    if following is not None and types.version(flow.flow_type, flow.flow_version).phase(following.name).can_skip:
+    config = types.version(flow.flow_type, flow.flow_version)
+    if flow.undoing is None and any(config.phase(phase.name).can_skip for phase in flow.ready):
         verbs.append("skip")
     return [*verbs, *again, *_back(flow, types), "cancel", "delete"]
 
 
+def can_begin(flow: Flow) -> list[Phase]:
+    """The ready phases that executing the flow can begin: those that nobody works on and that wait for nothing."""
+    return [phase for phase in flow.ready if _idle(flow.on(phase.name))]
+
+
+def _idle(flow: Flow) -> bool:
+    still = flow.run is None or flow.run.hook == Moment.ERROR
+    return still and flow.suspended is None and not asks_people(flow)
+
+
 def _may_execute(flow: Flow) -> bool:
+    if flow.follows and flow.ready and flow.undoing is None:
+        return not flow.gates and bool(can_begin(flow))
     if flow.suspended is not None or asks_people(flow) or flow.gates:
         return False
     return flow.run is None or flow.run.hook == Moment.ERROR
@@ -124,7 +153,7 @@ def _back(flow: Flow, types: FlowTypes) -> list[str]:
     config = types.version(flow.flow_type, flow.flow_version)
     if flow.winding_up or not config.capabilities.supports_rollback:
         return []
-    still = flow.run is None or flow.run.hook == Moment.ERROR
+    still = all(run.hook == Moment.ERROR for run in flow.runs)
     back = ["rollback"] if still and can_go_back(flow, config) else []
     return back if flow.status is Status.COMPLETED else [*back, "checkpoint"]
 
@@ -133,7 +162,7 @@ def _can_pause(flow: Flow, types: FlowTypes) -> bool:
     config = types.version(flow.flow_type, flow.flow_version)
     if not config.capabilities.supports_pause_resume:
         return False
-    return flow.run is None or config.phase(flow.run.phase_name).can_pause
+    return all(config.phase(run.phase_name).can_pause for run in flow.runs)
 
 
 def give_up(story: Story, phase_name: str, error: Json) -> None:

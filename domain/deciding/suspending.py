@@ -48,12 +48,13 @@ def suspend(story: Story, command: SuspendRun) -> None:
 
 def look(story: Story) -> None:
     """Go on where that is there which a suspended run waits for; a paused flow does so when it is resumed."""
-    waited = story.flow.suspended
-    if waited is None or story.flow.paused is not None:
+    if story.flow.paused is not None:
         return
-    found = outcome(story.flow, waited.until)
-    if found is not None:
-        _go_on_with(story, found)
+    for view in story.flow.each:
+        found = outcome(story.flow, view.suspended.until) if view.suspended is not None else None
+        if found is not None:
+            story.on(view.focus)
+            _go_on_with(story, found)
 
 
 def time_is_up(story: Story) -> None:
@@ -64,9 +65,11 @@ def time_is_up(story: Story) -> None:
 def after_a_pause(story: Story) -> None:
     """Take up what came during a pause, and else the time that was up in it."""
     look(story)
-    timer = story.flow.timers.get(WAIT_TIMER)
-    if timer is not None and not timer.left(story.meta.at):
-        time_is_up(story)
+    for view in story.flow.each:
+        timer = view.timers.get(view.called(WAIT_TIMER))
+        if timer is not None and not timer.left(story.meta.at):
+            story.on(view.focus)
+            time_is_up(story)
 
 
 def _go_on_with(story: Story, found: Json) -> None:

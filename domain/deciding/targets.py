@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import NamedTuple
 
 from domain.flow import DONE, Checkpoint, Flow, Phase
@@ -35,8 +36,17 @@ def targets(flow: Flow) -> list[Target]:
 
 
 def undone_by(flow: Flow, target: Target) -> list[Phase]:
-    """The phases that going back undoes, the newest first."""
-    return [phase for phase in reversed(flow.phases) if phase.name not in target.done and _touched(phase)]
+    """The phases that going back undoes, the newest first; never one before those that come after it."""
+    left = _since(flow, target)
+    if not flow.follows:
+        return left
+    found: list[Phase] = []
+    while left:
+        before = {name for phase in left for name in flow.follows[phase.name]}
+        newest = max((phase for phase in left if phase.name not in before), key=_ended_at)
+        left.remove(newest)
+        found.append(newest)
+    return found
 
 
 def irreversible(config: FlowTypeConfig, phases: Iterable[Phase]) -> list[str]:
@@ -46,17 +56,32 @@ def irreversible(config: FlowTypeConfig, phases: Iterable[Phase]) -> list[str]:
 
 def can_go_back(flow: Flow, config: FlowTypeConfig) -> bool:
     """Whether there is a state to go back to that undoes something, and nothing irreversible; the type must support it."""
-    undone = (undone_by(flow, target) for target in targets(flow))
+    undone = (_since(flow, target) for target in targets(flow))
     return any(phases and not irreversible(config, phases) for phases in undone)
+
+
+def next_in(flow: Flow, target: Target) -> list[str]:
+    """The phases that come next in a state of the past: one, or several where phases run at the same time."""
+    left = [phase.name for phase in flow.phases if phase.name not in target.done]
+    return [name for name in left if target.done.issuperset(flow.follows[name])] if flow.follows else left[:1]
 
 
 def phases_to_go_back_to(flow: Flow) -> list[str]:
     """The phases that can be named to go back to: each that comes next in one of those states, in their order."""
-    found = set()
+    found: set[str] = set()
     for target in targets(flow):
-        if undone_by(flow, target):
-            found.add(next(phase.name for phase in flow.phases if phase.name not in target.done))
+        if _since(flow, target):
+            found.update(next_in(flow, target))
     return [phase.name for phase in flow.phases if phase.name in found]
+
+
+def _since(flow: Flow, target: Target) -> list[Phase]:
+    """The phases that were begun or passed over since then, in the order against that of the type."""
+    return [phase for phase in reversed(flow.phases) if phase.name not in target.done and _touched(phase)]
+
+
+def _ended_at(phase: Phase) -> float:
+    return phase.completed_at.timestamp() if phase.completed_at is not None else inf
 
 
 def _touched(phase: Phase) -> bool:

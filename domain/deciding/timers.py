@@ -7,7 +7,7 @@ from typing import Any
 
 from domain.commands import FireTimer
 from domain.deciding.answering import remind
-from domain.deciding.starting import go_on, move_on, start_hook, try_again
+from domain.deciding.starting import after_answer, go_on, move_on, start_hook, try_again
 from domain.deciding.story import Story, give_up
 from domain.deciding.suspending import time_is_up
 from domain.events import HookFailed, InputProvided, PhaseFailed, PhaseSkipped
@@ -32,8 +32,10 @@ def fire(story: Story, command: FireTimer) -> None:
     if timer is None or timer.token != command.token:
         return
     # what would begin work during a pause is seen to when the flow is resumed
-    if flow.paused is None or command.timer in AT_ONCE:
-        FIRED[command.timer](story)
+    name, _, phase = command.timer.partition(":")
+    if flow.paused is None or name in AT_ONCE:
+        story.on(phase or None)
+        FIRED[name](story)
 
 
 def _input_expired(story: Story) -> None:
@@ -54,7 +56,7 @@ def _input_expired(story: Story) -> None:
     elif any(waiting.step or name not in known or known[name] != value for name, value in defaults.items()):
         story.tell(InputProvided(phase_name=config.name, values=defaults, reason=reason))
         if story.flow.paused is None:
-            go_on(story)
+            after_answer(story)
     else:
         message = f"{config.display_name} asked for {', '.join(waiting.fields)}; {reason}"
         give_up(
@@ -63,6 +65,7 @@ def _input_expired(story: Story) -> None:
 
 
 def _flow_timed_out(story: Story) -> None:
+    story.on(next((run.phase_name for run in story.flow.runs), None))
     flow = story.flow
     run, phase_name = flow.run, flow.current_phase
     assert phase_name is not None

@@ -84,9 +84,15 @@ select f.flow_id from flow_state_extensions_v1 f
 where f.flow_type = any (array(select distinct name from flow_types))
   and (f.flow_status = 'processing' or (f.flow_status = 'paused' and f.draining))
   and f.updated_at < mfo_now() - make_interval(secs => %s)
-  and (f.flow_metadata ->> 'suspended' is null or f.flow_metadata #>> '{suspended,expires_at}' is not null)
-  and not exists (select from runs r where r.flow_id = f.flow_id)
-  and not exists (select from timers t where t.flow_id = f.flow_id and t.name <> 'deadline')
+  and (f.flow_metadata ->> 'suspended' is null or f.flow_metadata #>> '{suspended,expires_at}' is not null
+       or jsonb_array_length(f.flow_metadata -> 'lanes') > 1)
+  and (not exists (select from runs r where r.flow_id = f.flow_id)
+         and not exists (select from timers t where t.flow_id = f.flow_id and t.name <> 'deadline')
+       -- of several phases in hand one may lack what the others have
+       or jsonb_array_length(jsonb_path_query_array(f.flow_metadata, '$.lanes[*] ? (@.state == "running")'))
+           > (select count(*) from runs r where r.flow_id = f.flow_id)
+       or jsonb_array_length(jsonb_path_query_array(f.flow_metadata, '$.lanes[*] ? (@.state == "retrying")'))
+           > (select count(*) from timers t where t.flow_id = f.flow_id and t.name like 'retry:%%'))
   and not exists (select from parked_commands p where p.flow_id = f.flow_id)
 order by f.updated_at limit %s
 """
@@ -328,13 +334,18 @@ async def _parked(connection: Connection) -> list[Finding]:
 
 
 def lacking(flow: Flow, runs: set[tuple[UUID, int]], timers: set[str]) -> str | None:
-    """What keeps a flow from going on: `run` or `timer` without a row, or `next` step; none where it goes on by itself."""
+    """What keeps a flow, as it is seen from the phase at hand, from going on: `run` or `timer` without a row, or `next` step;
+    none where it goes on by itself."""
     if flow.run is not None:
         return None if (flow.run.run_id, flow.run.token) in runs else "run"
     if flow.status is not Status.PROCESSING or flow.waiting is not None:
         return None
     # the deadline of the flow keeps nothing going
-    awaited = set(flow.timers) - {DEADLINE_TIMER}
+    awaited = {
+        name
+        for name in flow.timers
+        if name != DEADLINE_TIMER and (not flow.focus or name == flow.called(name.partition(":")[0]))
+    }
     if awaited:
         return None if awaited <= timers else "timer"
     # what waits for something outside goes on when that is there
@@ -349,9 +360,9 @@ CAUSES = {
 
 
 async def stuck(connection: Connection) -> list[tuple[Flow, str]]:
-    """Flows that say they are processing while nothing goes on, each with what it lacks; at most 500."""
-    found = await rows(connection, PERHAPS_STUCK, STUCK_SECONDS, CANDIDATES)
-    ids = [row["flow_id"] for row in found]
+    """Flows that say they are processing while nothing goes on, each with what it lacks; at most 500. Where phases run at the
+    same time, it is seen from the phase that lacks something."""
+    ids = [row["flow_id"] for row in await rows(connection, PERHAPS_STUCK, STUCK_SECONDS, CANDIDATES)]
     if not ids:
         return []
     # one that cannot be read is parked with the next command for it
@@ -365,12 +376,21 @@ async def stuck(connection: Connection) -> list[tuple[Flow, str]]:
         runs.setdefault(row["flow_id"], set()).add((row["id"], row["token"]))
     for row in await rows(connection, TIMER_ROWS, ids):
         timers.setdefault(row["flow_id"], set()).add(row["name"])
-    lacks = [
-        (loaded[flow_id].flow, lacking(loaded[flow_id].flow, runs.get(flow_id, set()), timers.get(flow_id, set())))
-        for flow_id in ids
-    ]
-    # whoever has rows under another token has just moved on
-    return [(flow, lack) for flow, lack in lacks if lack is not None and flow.id not in runs and flow.id not in timers]
+    found = []
+    for flow_id in ids:
+        flow, of_runs, of_timers = loaded[flow_id].flow, runs.get(flow_id, set()), timers.get(flow_id, set())
+        for view in flow.each or (flow,):
+            lack = lacking(view, of_runs, of_timers)
+            if lack is not None and not _moved_on(view, of_runs, of_timers):
+                found.append((view, lack))
+    return found
+
+
+def _moved_on(flow: Flow, runs: set[tuple[UUID, int]], timers: set[str]) -> bool:
+    """Whether there are rows under another token, because the flow has just moved on."""
+    if not flow.focus:
+        return bool(runs or timers)
+    return flow.run is not None and any(run_id == flow.run.run_id for run_id, _ in runs)
 
 
 async def _stuck(connection: Connection) -> list[Finding]:

@@ -157,8 +157,8 @@ async def stray(connection: Connection) -> list[Json]:
     for row in candidates:
         if row["flow_id"] in broken:
             continue
-        run = loaded[row["flow_id"]].flow.run
-        if run is None or (run.run_id, run.token) != (row["run_id"], row["token"]):
+        runs = {(run.run_id, run.token) for run in loaded[row["flow_id"]].flow.runs}
+        if (row["run_id"], row["token"]) not in runs:
             found.append(row)
     # one that ended while we read has no row any more
     there = (

@@ -112,8 +112,10 @@ class Repairs:
             found = await rows(connection, statement, *parameters)
         for row in found:
             flow = await self._flow(row["flow_id"])
-            if flow is not None and flow.run is not None and flow.run.run_id == row["run_id"]:
-                yield await self._tell(code, command(flow, flow.run), flow)
+            runs = flow.runs if flow is not None else ()
+            for run in runs:
+                if flow is not None and run.run_id == row["run_id"]:
+                    yield await self._tell(code, command(flow, run), flow)
 
     async def _timers(self) -> AsyncIterator[Repaired]:
         async with self._side.pool.connection() as connection:

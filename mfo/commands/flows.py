@@ -35,6 +35,9 @@ Priority = Annotated[
     int | None,
     typer.Option(min=1, max=5, help="1 (first) to 5 (last) among this tenant's flows that wait for a place."),
 ]
+AskingPhase = Annotated[
+    str | None, typer.Option("--phase", help="Which question is meant, where several phases ask at the same time.")
+]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until nothing happens any more; progress on stderr.")]
 
 InputTimeout = Annotated[
@@ -274,13 +277,20 @@ def cancel(
 
 @app.command("input")
 def give_input(
-    flow_id: FlowId, inputs: Inputs = None, reason: Reason = None, wait: Wait = False, as_json: AsJson = False
+    *,
+    flow_id: FlowId,
+    inputs: Inputs = None,
+    phase: AskingPhase = None,
+    reason: Reason = None,
+    wait: Wait = False,
+    as_json: AsJson = False,
 ) -> None:
     """Answer what a flow asked for, such as --input approval=true."""
     given = values(inputs)
     if not given:
         raise typer.BadParameter("say what the answer is: --input K=V or --input @file.json")
-    _tell(flow_id, "input", given | {"reason": reason}, as_json, wait=wait)
+    named = {"phase_name": phase} if phase is not None else {}
+    _tell(flow_id, "input", given | named | {"reason": reason}, as_json, wait=wait)
 
 
 @app.command()
@@ -306,7 +316,9 @@ def signal(
 @app.command()
 def skip(
     flow_id: FlowId,
-    phase: Annotated[str | None, typer.Argument(help="Left out: the next one; no other can be left out.")] = None,
+    phase: Annotated[
+        str | None, typer.Argument(help="Left out: the next one; where several are next, one of them.")
+    ] = None,
     outputs: Annotated[
         str | None, typer.Option(metavar="JSON|@FILE.json", help="What stands in for its outputs; fits its schema.")
     ] = None,
@@ -554,6 +566,11 @@ def _brief(flow: Json) -> str:
     )
 
 
+def lanes_line(lanes: list[Json]) -> str | None:
+    """Where each phase in hand stands, where there are several; none else."""
+    return ", ".join(f"{lane['phase_name']} ({lane['state'].replace('_', ' ')})" for lane in lanes) or None
+
+
 def _status(found: Json) -> str:
     progress, action = found.get("progress") or {}, found.get("next_action") or {}
     head = facts(
@@ -564,6 +581,7 @@ def _status(found: Json) -> str:
             "paused": paused_line(found.get("paused"), found.get("draining_runs") or 0),
             "progress": f"{progress.get('percentage') or 0:g} %",
             "current_phase": found.get("current_phase"),
+            "in hand": lanes_line(found.get("lanes") or []),
             "run": run_line(found.get("run")),
             "deadline": (found.get("run") or {}).get("deadline"),
             "next_action": f"{action.get('type')} {action.get('phase') or ''}".strip(),

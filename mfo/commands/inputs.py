@@ -9,7 +9,7 @@ import typer
 
 from mfo.client import Client, ServiceError
 from mfo.commands.connection import talk
-from mfo.commands.flows import FlowId, Inputs, Reason, Wait, give_input, some
+from mfo.commands.flows import AskingPhase, FlowId, Inputs, Reason, Wait, give_input, some
 from mfo.commands.output import AsJson, facts, give, table
 
 Json = dict[str, Any]
@@ -71,6 +71,7 @@ def show(flow_id: FlowId, as_json: AsJson = False) -> None:
         "since": asked["requested_at"],
         "until": asked.get("expires_at"),
         "reminders": asked.get("reminded"),
+        "also asking": asked.get("also_asking"),
     }
     text = facts(told) + (f"\n\n{schema}" if schema else "")
     if asked.get("suggestions"):
@@ -80,10 +81,16 @@ def show(flow_id: FlowId, as_json: AsJson = False) -> None:
 
 @app.command()
 def answer(
-    flow_id: FlowId, inputs: Inputs = None, reason: Reason = None, wait: Wait = False, as_json: AsJson = False
+    *,
+    flow_id: FlowId,
+    inputs: Inputs = None,
+    phase: AskingPhase = None,
+    reason: Reason = None,
+    wait: Wait = False,
+    as_json: AsJson = False,
 ) -> None:
     """Answer what a flow asks, such as --input approval=true; the same as `mfo flow input`."""
-    give_input(flow_id, inputs, reason, wait, as_json)
+    give_input(flow_id=flow_id, inputs=inputs, phase=phase, reason=reason, wait=wait, as_json=as_json)
 
 
 def people(asked: Json) -> str:

@@ -39,9 +39,10 @@ from domain.commands import (
 from domain.decide import decide
 from domain.deciding.story import OVER, Story, allowed, state_sha256
 from domain.deciding.targets import phases_to_go_back_to
-from domain.errors import InputsMissing, MfoError
+from domain.errors import InputsMissing, MfoError, PhaseNotNamed
 from domain.events import FlowDeleted, FlowRolledBack, IterationStarted
-from domain.flow import DONE, Flow, Recorded, fold, progress
+from domain.flow import DONE, Flow, Recorded, Waiting, fold, progress
+from domain.flow_types import FlowTypeConfig
 from domain.preview import preview
 from domain.view import row
 from domain.words import PhaseStatus, Status
@@ -68,12 +69,19 @@ KINDS = (
 # a word is any kind at all, or the n-th of what would be likely now, so that histories grow long
 words = st.lists(st.sampled_from(KINDS) | st.integers(0, 9) | st.integers(0, 9), min_size=5, max_size=30)
 Word = str | int
-MOVES = dict(zip(("1", *VERSIONS), (*VERSIONS, "1"), strict=True))
+MOVES = dict(zip(("1", *VERSIONS), (*VERSIONS, "1"), strict=True)) | {"1.0.0": "2.0.0", "2.0.0": "3.0.0"}
 BACK = ("rollback", "rollback_quietly", "checkpoint", "cancel_and_undo")
+
+
+def at_hand(flow: Flow) -> Flow:
+    """The flow, seen from one or another of the phases in hand."""
+    lanes = list(flow.lanes)
+    return flow.on(lanes[flow.version % len(lanes)]) if lanes else flow
 
 
 def likely(flow: Flow) -> list[str]:
     """What may well be asked of a flow that stands here."""
+    flow = at_hand(flow)
     if flow.flow_type == "moving" and flow.version % 4 == 3:
         return ["migrate", "migrate_anew", "migrate_back", "execute_with", "complete", "resume"]
     if flow.paused is not None:
@@ -94,9 +102,11 @@ def likely(flow: Flow) -> list[str]:
 
 def command(kind: str, flow: Flow) -> Command:
     """A command of this kind, fitting the flow as far as it can."""
+    flow = at_hand(flow)
     run_id, token = (flow.run.run_id, flow.run.token) if flow.run else (RUN_ID, 1)
     run: dict[str, Any] = {"flow_id": FLOW_ID, "run_id": run_id, "token": token}
-    timer = next(iter(flow.alarms), "retry")
+    timer = list(flow.alarms)[flow.version % len(flow.alarms)] if flow.follows and flow.alarms else "retry"
+    timer = timer if flow.follows else next(iter(flow.alarms), "retry")
     tokens = {name: each.token for name, each in flow.alarms.items()}
     error: dict[str, Any] = {"class": "network", "code": "io_failed", "message": "cut", "retryable": kind == "fail"}
     away = {**error, "class": "target_open", "after_seconds": 4.0, "target": "vcenter"}
@@ -120,8 +130,8 @@ def command(kind: str, flow: Flow) -> Command:
         "pause": PauseFlow(flow_id=FLOW_ID),
         "pause_running": PauseFlow(flow_id=FLOW_ID, timers="running"),
         "resume": ResumeFlow(flow_id=FLOW_ID),
-        "skip": SkipPhase(flow_id=FLOW_ID),
-        "skip_for": SkipPhase(flow_id=FLOW_ID, outputs={"rows": 1}),
+        "skip": SkipPhase(flow_id=FLOW_ID, phase_name=flow.focus),
+        "skip_for": SkipPhase(flow_id=FLOW_ID, phase_name=flow.focus, outputs={"rows": 1}),
         "retry": RetryFlow(flow_id=FLOW_ID),
         "cancel": CancelFlow(flow_id=FLOW_ID),
         "delete": DeleteFlow(flow_id=FLOW_ID),
@@ -182,8 +192,14 @@ VERBS: dict[str, type[Command]] = {
 }
 
 
-# what fits a question that does not take just anything
-FITTING = {"colour": "red"}
+def fitting(waiting: Waiting, name: str) -> Any:
+    """A value that the question takes."""
+    schema = waiting.question.schema if waiting.question is not None else None
+    return (schema or {}).get("properties", {}).get(name, {}).get("enum", [True])[0]
+
+
+def definition_of(flow: Flow) -> FlowTypeConfig:
+    return TYPES.version(flow.flow_type, flow.flow_version)
 
 
 def told(start: str, asked: list[Word]) -> Iterator[tuple[str, Flow, Story]]:
@@ -280,7 +296,8 @@ def test_the_parts_of_a_flow_agree_with_each_other(start: str, asked: list[Word]
         assert (flow.status is Status.PAUSED) is (flow.paused is not None)
         assert sum(part is not None for part in (flow.run, flow.waiting, flow.retry, flow.suspended)) <= 1
         if flow.status is Status.PROCESSING:
-            assert flow.run or flow.retry or flow.suspended
+            assert any(view.run or view.retry or view.suspended for view in flow.each)
+        assert not flow.beside or flow.status in {Status.PROCESSING, Status.WAITING_FOR_INPUT, Status.PAUSED}
         if flow.status is Status.FAILED:
             # only the hooks that look at the failure run after it
             assert {part.hook for part in (flow.run, flow.retry) if part is not None} <= {"error"}
@@ -301,7 +318,9 @@ def test_the_parts_of_a_flow_agree_with_each_other(start: str, asked: list[Word]
             assert left <= ({"cancel"} if flow.status is Status.CANCELLED else set())
             assert flow.waiting is None
             assert flow.suspended is None
-            assert set(flow.alarms) <= ({"cleanup", "retry"} if flow.status is Status.CANCELLED else set())
+            assert {name.partition(":")[0] for name in flow.alarms} <= (
+                {"cleanup", "retry"} if flow.status is Status.CANCELLED else set()
+            )
         if flow.paused is not None:
             assert flow.timers == ({} if flow.paused.timers == "frozen" else flow.alarms)
             assert flow.draining is (flow.paused.drained_at is None)
@@ -317,6 +336,11 @@ def test_the_parts_of_a_flow_agree_with_each_other(start: str, asked: list[Word]
             passed = flow.run.hook is not None and status in DONE
             assert flow.run.hook == "cancel" or status is at[flow.run.hook] or passed or undone
         runs = [phase.name for phase in flow.phases if phase.status in DONE]
+        if flow.follows:
+            assert all(set(flow.follows[name]) <= set(runs) for name in runs)
+            assert set(flow.lanes) <= {phase.name for phase in flow.ready} or flow.run is None or flow.run.hook
+            assert flow.on(None).lanes == flow.lanes
+            continue
         assert runs == [phase.name for phase in flow.phases[: len(runs)]]
 
 
@@ -326,13 +350,16 @@ def test_a_flow_takes_what_it_says_it_takes_and_nothing_else(start: str, asked: 
     for _, _, story in told(start, asked):
         takes = allowed(story.flow, TYPES)
         for verb, kind in VERBS.items():
-            waiting = story.flow.waiting
-            values = {name: FITTING.get(name, True) for name in waiting.fields} if verb == "input" and waiting else {}
+            waiting = story.flow.seeing("waiting").waiting
+            values = {name: fitting(waiting, name) for name in waiting.fields} if verb == "input" and waiting else {}
+            skippable = [one.name for one in story.flow.ready if definition_of(story.flow).phase(one.name).can_skip]
+            if story.flow.follows and verb == "skip" and skippable:
+                values = {"phase_name": skippable[0]}
             answer = Given(story.flow).when(kind.model_validate({"flow_id": FLOW_ID, **values}), asked=meta("boris"))
             if answer.error is None:
                 # silence is for what has been done already
                 assert (verb in takes) is bool(answer.facts)
-            elif not isinstance(answer.error, InputsMissing):
+            elif not isinstance(answer.error, InputsMissing | PhaseNotNamed):
                 assert verb not in takes
                 assert list(answer.error.allowed) == takes
 
@@ -343,16 +370,23 @@ def test_a_rollback_restores_what_its_checkpoint_held(start: str, asked: list[Wo
     for kind, before, story in told(start, asked):
         if not kind.startswith("rollback"):
             continue
-        fact = story.facts[0].fact if isinstance(story.facts[0].fact, FlowRolledBack) else story.facts[1].fact
+        place = 0 if isinstance(story.facts[0].fact, FlowRolledBack) else 1
+        fact = story.facts[place].fact
         assert isinstance(fact, FlowRolledBack)
         assert "rollback" in allowed(before, TYPES) or kind == "rollback_quietly"
-        after, point = story.flow, {one.checkpoint_id: one for one in before.checkpoints}.get(fact.checkpoint_id)
+        # what follows may pass over a branch at once
+        after, point = (
+            fold(before, story.facts[: place + 1]),
+            {one.checkpoint_id: one for one in before.checkpoints}.get(fact.checkpoint_id),
+        )
         assert {phase.name for phase in after.phases if phase.status in DONE} == (point.done if point else set())
         assert point is None or state_sha256(after) == point.state_sha256
         assert all(one.version <= fact.to_version for one in after.checkpoints)
         assert after.phase(fact.phase_name).outputs == {}
         shown = preview(before, command(kind, before), meta(), TYPES)  # type: ignore[arg-type]
         assert [one["phase_name"] for one in shown["undone"]] == list(fact.undone)
+        for place, name in enumerate(fact.undone):
+            assert not set(fact.undone[place + 1 :]) & (before.from_on(name) - {name})
 
 
 @settings(max_examples=60, deadline=None)

@@ -18,10 +18,10 @@ from domain.events import (
     PhaseSkipped,
     PhaseStarted,
 )
-from domain.flow_types import FlowCapabilities, FlowTypeConfig, FlowTypes
+from domain.flow_types import FlowCapabilities, FlowTypeConfig, FlowTypes, Hooks
 from domain.graph import holds
 from domain.words import Status
-from tests.examples import BRANCHING, EXECUTE, FLOW_ID, PAUSE, RESUME
+from tests.examples import BRANCHING, EXECUTE, FLOW_ID, FORKED, PAUSE, RESUME, TWINS
 from tests.spec import TYPES, Given, after, complete, given, raises
 
 CREATE = CreateFlow(
@@ -141,7 +141,7 @@ ROWS = LONG.when[0]
 
 
 def registered(config: FlowTypeConfig) -> None:
-    FlowTypes().register(config, handlers={"work"}, validators=())
+    FlowTypes().register(config, handlers={"work", *config.handlers}, validators=())
 
 
 def with_phases(*phases: Any) -> FlowTypeConfig:
@@ -152,9 +152,11 @@ def with_phases(*phases: Any) -> FlowTypeConfig:
     ("config", "sentence"),
     [
         (replace(BRANCHING, capabilities=FlowCapabilities()), "say supports_branching"),
+        (replace(BRANCHING, capabilities=FlowCapabilities(parallel_phases=True)), "say supports_branching"),
+        (replace(TWINS, hooks=Hooks(start=("work",))), "one first phase that cannot be skipped, not colour, depth"),
         (
-            replace(BRANCHING, capabilities=FlowCapabilities(supports_branching=True, parallel_phases=True)),
-            "not supported yet",
+            replace(FORKED, phases=(replace(FORKED.phases[0], can_skip=True), *FORKED.phases[1:])),
+            "one first phase that cannot be skipped, not prepare",
         ),
         (with_phases(LOOK, replace(LONG, follows=("magic",))), "'long' follows the unknown phase magic"),
         (

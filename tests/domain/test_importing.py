@@ -40,7 +40,7 @@ from domain.flow_types import FlowTypes, placeholder
 from domain.view import row
 from domain.words import PhaseStatus, Status
 from tests.examples import COMPLETED, CREATED, DELETED, FLOW_ID, IMPORTED, REPAIRED, STARTED
-from tests.spec import TYPES, flow_of, given, meta
+from tests.spec import TYPES, Given, flow_of, given, meta
 
 UNKNOWN = placeholder("collection", ("gather", "sift"))
 
@@ -87,9 +87,28 @@ def test_it_goes_on_with_its_next_phase() -> None:
     assert "execute" in allowed(flow_of(IMPORTED), TYPES)
 
 
+def test_a_flow_whose_phases_run_at_the_same_time_goes_on_with_all_its_branches() -> None:
+    statuses = {
+        "prepare": "completed",
+        "left": "completed",
+        "left_too": "completed",
+        "right": "failed",
+        "far": "skipped",
+    }
+    names = [phase.name for phase in TYPES.get("forked").phases]
+    phases = tuple(replace(IMPORTED.phases[1], name=name, status=statuses.get(name, "pending")) for name in names)
+    told = replace(IMPORTED, flow_type="forked", flow_version="1.0.0", phases=phases, status="failed")
+    flow = given().when(take(told)).flow
+    assert (flow.current_phase, [phase.name for phase in flow.ready]) == ("right", ["right"])
+    only_prepared = replace(told, phases=(phases[0], *(replace(phase, status="pending") for phase in phases[1:])))
+    fork = given().when(take(replace(only_prepared, status="waiting_for_input"))).flow
+    assert [phase.name for phase in fork.ready] == ["left", "right", "far"]
+    assert list(Given(fork).when(ExecutePhase(flow_id=FLOW_ID)).flow.lanes) == ["left", "right"]
+
+
 def test_a_flow_that_has_done_nothing_has_nothing_to_go_back_to() -> None:
-    phases = tuple(replace(phase, status="pending") for phase in IMPORTED.phases)
-    fresh = replace(IMPORTED, phases=phases, checkpoint_id=None, state_sha256="")
+    pending = tuple(replace(phase, status="pending") for phase in IMPORTED.phases)
+    fresh = replace(IMPORTED, phases=pending, checkpoint_id=None, state_sha256="")
     assert given().when(take(fresh)).then(fresh).flow.checkpoints == ()
 
 
