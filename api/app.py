@@ -22,6 +22,7 @@ from api import (
     deprecated,
     diff,
     dlq,
+    events,
     flow_types,
     flows,
     found,
@@ -48,6 +49,7 @@ from api.asking import Service
 from api.crowd import Crowd
 from api.door import Door
 from api.hurry import hurried
+from api.listening import Tail
 from api.service import KafkaCheck
 from api.watch import Watch
 from domain.errors import SettingsError
@@ -78,13 +80,17 @@ def create_app(config: ServiceConfig) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with write_side(config) as side:
             watch = Watch(side.pool, partial(connect, config.database_url, config.shard))
+            tail = Tail(side.pool, config.shard)
+            watch.on_event = tail.wake
             notes = Notes(side.pool)
-            app.state.service = Service(side, watch, notes)
+            app.state.service = Service(side, watch, tail, notes)
             notes.start()
             await watch.start()
+            tail.start()
             try:
                 yield
             finally:
+                await tail.stop()
                 await watch.stop()
                 await notes.stop()
 
@@ -104,7 +110,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
         repairs.router,
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
-        *(tree.router, diff.router),
+        *(tree.router, events.router, diff.router),
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
         deprecated.router,
@@ -114,9 +120,11 @@ def create_app(config: ServiceConfig) -> FastAPI:
     methods: dict[str, list[str]] = {}
     # in each router /flows itself stands before /flows/{flow_id}
     for router in routers:
-        app.include_router(router)
+        # as they are: included, each would be built a second time, which costs the first caller half a second
+        app.router.routes.extend(router.routes)
         for route in router.routes:
             if isinstance(route, APIRoute):
+                route.unique_id = route.operation_id or _operation_id(route)
                 methods[route.path] = sorted({*methods.get(route.path, ()), *(route.methods or ())})
     app.state.methods = methods
     problems.install(app)
@@ -192,6 +200,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.state.service.watch.close()
+        self._app.state.service.tail.close()
         await super().shutdown(sockets)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, NoReturn, TypeVar
 from uuid import UUID, uuid4
 
@@ -18,6 +18,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 
+from api.expected import Medians
+from api.listening import Tail
 from api.problems import field_errors
 from api.rows import Rows
 from api.watch import Watch
@@ -56,7 +58,9 @@ class Service:
 
     side: WriteSide
     watch: Watch
+    tail: Tail
     notes: Notes
+    medians: Medians = field(default_factory=Medians)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ async def previewed(request: Request, asking: Caller, wanted: Wanted) -> Respons
         correlation_id=asking.correlation_id,
     )
     shown = preview(flow, command, meta, asking.side.types, expected_version=expected_version(request))
-    rows, _ = await asking.rows.flows(FlowFilter(parent_flow_id=flow.id), "created_at", MAX_CHILDREN, None)
+    rows = (await asking.rows.flows(FlowFilter(parent_flow_id=flow.id), "created_at", MAX_CHILDREN, None)).rows
     names = ("flow_id", "flow_type", "flow_name")
     children = [{**{name: row[name] for name in names}, "status": row["flow_status"]} for row in rows]
     return Json({**shown, "children": children}, headers={"ETag": etag(flow.version)})

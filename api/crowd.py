@@ -14,9 +14,12 @@ from domain.errors import Overloaded
 IN_FLIGHT = Gauge("mfo_http_in_flight", "Requests under way, by what they do", ["what"])
 TURNED_AWAY = Counter("mfo_http_turned_away_total", "Requests answered 503 because too many were under way", ["what"])
 
-WRITES, READS, UPLOADS = "writes", "reads", "uploads"
+WRITES, READS, UPLOADS, LISTENERS = "writes", "reads", "uploads", "listeners"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 UPLOAD = ("POST", "/api/v1/imports")
+LISTENING = ("GET", "/api/v1/events")
+# each holds a connection and hardly anything else
+MOST_LISTENERS = 2000
 # reads wait for others more often than they work
 READS_A_WRITE = 4
 
@@ -45,7 +48,8 @@ class Place:
 
 @dataclass(slots=True)
 class Crowd:
-    """The requests under way in this process: `writes` at most, four times as many reads, and `uploads` beside them.
+    """The requests under way in this process: `writes` at most, four times as many reads, `uploads` and 2,000 who listen to
+    events beside them.
 
     Bodies of writes take `body_bytes` together at most; `full` says whether the committer's queue takes no more.
     """
@@ -55,19 +59,26 @@ class Crowd:
     body_bytes: int
     longest_body: int
     full: Callable[[], bool]
-    under_way: dict[str, int] = field(default_factory=lambda: dict.fromkeys((WRITES, READS, UPLOADS), 0))
+    under_way: dict[str, int] = field(default_factory=lambda: dict.fromkeys((WRITES, READS, UPLOADS, LISTENERS), 0))
     bytes: int = 0
 
     def admit(self, scope: Scope) -> Place:
         """A place for a request; raises Overloaded."""
         what, size = READS, 0
-        if scope["method"] not in READING:
+        if (scope["method"], scope["path"]) == LISTENING:
+            what = LISTENERS
+        elif scope["method"] not in READING:
             what = UPLOADS if (scope["method"], scope["path"]) == UPLOAD else WRITES
         if what == WRITES:
             length = Headers(scope=scope).get("content-length", "")
             # what does not say how long it is may be as long as a body may be
             size = min(int(length), self.longest_body) if length.isdigit() else self.longest_body
-        most = {WRITES: self.writes, READS: READS_A_WRITE * self.writes, UPLOADS: self.uploads}[what]
+        most = {
+            WRITES: self.writes,
+            READS: READS_A_WRITE * self.writes,
+            UPLOADS: self.uploads,
+            LISTENERS: MOST_LISTENERS,
+        }[what]
         queue_is_full = what == WRITES and self.full()
         if self.under_way[what] >= most or queue_is_full or (self.bytes and self.bytes + size > self.body_bytes):
             TURNED_AWAY.labels(what).inc()
@@ -78,7 +89,8 @@ class Crowd:
 
     def is_full(self, begun: int) -> bool:
         """Whether no write has a place, where so many requests have begun, those counted whose work has not started yet."""
-        return begun - self.under_way[READS] - self.under_way[UPLOADS] >= self.writes or self.full()
+        others = self.under_way[READS] + self.under_way[UPLOADS] + self.under_way[LISTENERS]
+        return begun - others >= self.writes or self.full()
 
     def enter(self, place: Place) -> None:
         """Count a request among those under way."""

@@ -24,7 +24,7 @@ Severity = Literal["critical", "high", "medium", "low", "info"]
 class Document(BaseModel):
     """One answer."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class FieldProblem(Document):
@@ -370,7 +370,8 @@ class FlowList(Document):
     """A page of flows."""
 
     flows: list[FlowSummary]
-    total: int | None = Field(description="None for more than 10,000 in a list as of another time.")
+    total: int = Field(description="Counted up to 10,000, estimated above.")
+    total_is_estimate: bool
     next_cursor: str | None
 
 
@@ -415,7 +416,9 @@ class Progress(Document):
     percentage: float
     phases_completed: list[str]
     phases_remaining: list[str]
-    estimated_completion: datetime | None
+    estimated_completion: datetime | None = Field(
+        description="By the median of each phase that is left, in the last completed flows of the type; null unless processing."
+    )
 
 
 class Performance(Document):
@@ -1005,16 +1008,40 @@ class ParkedFlow(Document):
     since: datetime
 
 
+class RebuildView(Document):
+    """The last rebuild of a projection, or the one under way."""
+
+    state: Literal["filling", "indexing", "catching_up", "comparing", "swapping", "done", "kept", "interrupted"] = (
+        Field(
+            description="`kept`: made, and the old tables still serve; `interrupted`: its process is gone; it can go on."
+        )
+    )
+    version: int
+    flows_total: int
+    flows_done: int
+    events_done: int
+    eta_seconds: float | None
+    started_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None
+
+
 class ProjectionView(Document):
     """How far a projection is. `lag` counts events of the log that Kafka has been told and the projection has not taken."""
 
     name: str
     version: int
-    state: str
+    state: Literal["starting", "catching_up", "live", "waiting", "rebuilding"]
     position: str
     lag: int
+    lag_seconds: float = Field(description="Age of the oldest event that it has not taken.")
+    rate: float | None = Field(description="Events of the log a second, as measured last.")
+    eta_seconds: float | None = Field(
+        description="Until the rebuild is filled, or until nothing is left; null: not known."
+    )
     updated_at: datetime | None
     parked: int
+    rebuild: RebuildView | None
     parked_flows: list[ParkedFlow] = Field(description="Those of the caller's tenant.")
 
 

@@ -17,6 +17,7 @@ from api.asking import DOOR, NO_BODY, Asking, Caller, OfFlow, build, command_id,
 from api.csv_lines import csv_lines
 from api.cursors import Cursor
 from api.documents import CommandParked, FlowDetail, FlowList, FlowMade, FlowStatusAnswer, History
+from api.expected import estimated_completion
 from api.openapi import DELETE_FLOW, NDJSON_OR_CSV, answers, takes
 from api.parked import waits
 from api.past import At, AtTime, intervals_are_due, past_time, row_then
@@ -104,7 +105,12 @@ async def list_flows(
     parent_flow_id: UUID | None = None,
     tag: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
     search: Annotated[
-        str | None, Query(min_length=1, max_length=255, description="Text in the name or description, or a whole tag.")
+        str | None,
+        Query(
+            min_length=1,
+            max_length=255,
+            description="Words, each of which begins a word of the name, the description or a tag.",
+        ),
     ] = None,
     sort: Annotated[Sort, Query(description="`-`: descending.")] = "-created_at",
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -129,19 +135,19 @@ async def list_flows(
     )
     after = cursors.read(cursor, sort, datetime if sort.endswith("_at") else str)
     await list_is_due(asking, FLOWS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
-    total: int | None
     if at is None:
-        rows, total = await asking.rows.flows(wanted, sort, limit, after)
+        rows, total, is_estimate = await asking.rows.flows(wanted, sort, limit, after)
     else:
         then = await past_time(asking, at, "at")
         await intervals_are_due(asking, then, wait_ms)
-        rows, total = await asking.rows.flows_then(wanted, then, sort, limit, after)
+        rows, total, is_estimate = await asking.rows.flows_then(wanted, then, sort, limit, after)
     column = {"status": "flow_status"}.get(sort.removeprefix("-"), sort.removeprefix("-"))
     last = rows[limit - 1] if len(rows) > limit else None
     return Json(
         {
             "flows": [{**row, "status": row["flow_status"]} for row in rows[:limit]],
             "total": total,
+            "total_is_estimate": is_estimate,
             "next_cursor": cursors.write(sort, Cursor(last[column], last["flow_id"])) if last else None,
         }
     )
@@ -323,7 +329,7 @@ async def _status(asking: Caller, row: Row, *, then: bool = False) -> dict[str, 
             "percentage": row["progress_percentage"],
             "phases_completed": done,
             "phases_remaining": [phase["name"] for phase in row["phases"] if phase["name"] not in done],
-            "estimated_completion": metadata.get("estimated_completion"),
+            "estimated_completion": await estimated_completion(asking, row),
         },
         "performance": {
             "total_execution_time_ms": performance.get("total_execution_time_ms", 0),

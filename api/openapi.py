@@ -94,6 +94,7 @@ PARAMETERS: dict[str, Json] = {
 TENANT = ("ClientAccount", "Engagement", "User")
 
 NDJSON: dict[int, Json] = {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}
+EVENT_STREAM: dict[int, Json] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 FILE: Json = {"schema": {"type": "string", "format": "binary"}}
 REPORT: dict[int, Json] = {
     200: {
@@ -293,6 +294,8 @@ def _complete(path: str, method: str, operation: Json) -> None:
         {"$ref": f"#/components/parameters/{name}"} for name in (*headers, "Correlation")
     )
     for status, response in operation["responses"].items():
+        # a title made of the path says nothing that the description does not
+        response.get("content", {}).get("application/json", {}).get("schema", {}).pop("title", None)
         described = response.setdefault("headers", {})
         described["X-Correlation-ID"] = {"$ref": "#/components/headers/Correlation"}
         of_flow = "/flows/{flow_id}" in path and not path.endswith("/audit")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -20,6 +20,7 @@ from domain.flow import Flow, fold
 from domain.relations import MAX_LEVELS
 from domain.view import COLUMNS, row
 from eventstore.definitions import remember
+from eventstore.readmodels import STANDINGS, standing
 from eventstore.service import WriteSide
 
 Row = dict[str, Any]
@@ -37,7 +38,14 @@ NODE = (
     *("progress_percentage", "draining"),
 )
 MAX_BELOW = 5000
-MAX_COUNTED = 10_000
+MOST_COUNTED = 10_000
+FEW = 2000
+TSQUERY = sql.SQL(
+    r"""
+    select string_agg('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || ''':*', ' & ') as words
+    from unnest(to_tsvector('simple', %(text)s))
+    """
+)
 SORTS = {"created_at": "created_at", "updated_at": "updated_at", "flow_name": "flow_name", "status": "flow_status"}
 
 
@@ -51,6 +59,7 @@ class FlowFilter:
     created_before: datetime | None = None
     parent_flow_id: UUID | None = None
     tag: str | None = None
+    # words that begin words of the name, the description or the tags
     search: str | None = None
 
 
@@ -68,6 +77,14 @@ class Part(NamedTuple):
 
     rows: sql.Composable
     place: sql.SQL
+
+
+class FlowPage(NamedTuple):
+    """Rows of a list, and how many there are in all: above 10,000 an estimate."""
+
+    rows: list[Row]
+    total: int
+    is_estimate: bool
 
 
 class Rows:
@@ -130,57 +147,79 @@ class Rows:
             shown = row(flow, self._side.types)
         return flow, {**shown, "log_position": history[-1][0]}
 
-    async def flows(self, wanted: FlowFilter, sort: str, limit: int, after: Cursor | None) -> tuple[list[Row], int]:
+    async def flows(self, wanted: FlowFilter, sort: str, limit: int, after: Cursor | None) -> FlowPage:
         """One page of the tenant's flows in the order of `sort` (a name of SORTS, `-` before it: descending), and how many
-        there are in all. One row more than `limit` says that there is another page."""
-        where, values = _flow_conditions(wanted)
-        column = sql.Identifier(SORTS[sort.removeprefix("-")])
-        order, beyond = (sql.SQL("desc"), sql.SQL("<")) if sort.startswith("-") else (sql.SQL("asc"), sql.SQL(">"))
-        total = await self._one(
-            sql.SQL("select count(*) as n from {} where {}").format(sql.Identifier(FLOWS), where), values
-        )
-        page = where
-        if after is not None:
-            page = sql.SQL("{} and ({}, flow_id) {} (%(key)s, %(last)s)").format(where, column, beyond)
-            values = {**values, "key": after.key, "last": after.id}
-        statement = sql.SQL("select {} from {} where {} order by {} {}, flow_id {} limit %(limit)s").format(
-            sql.SQL(", ").join(sql.Identifier(name) for name in SUMMARY),
-            sql.Identifier(FLOWS),
-            page,
-            column,
-            order,
-            order,
-        )
-        rows = await self._all(statement, {**values, "limit": limit + 1})
-        return rows, int(total["n"]) if total else 0
+        there are in all. One row more than `limit` says that there is another page.
 
-    async def flows_then(
-        self, wanted: FlowFilter, at: datetime, sort: str, limit: int, after: Cursor | None
-    ) -> tuple[list[Row], int | None]:
-        """As `flows`, as of a time; counted up to 10,000, none where there are more.
-
-        `version`, `updated_at` and `updated_by` are those of the last change that a list shows, `next_action` is none.
+        The plan is made anew each time: what is rare and what is common are found in different ways.
         """
+        return await self._listed(sql.Identifier(FLOWS), wanted, sort, limit, after)
+
+    async def _listed(
+        self,
+        flows: sql.Composable,
+        wanted: FlowFilter,
+        sort: str,
+        limit: int,
+        after: Cursor | None,
+        *,
+        at: datetime | None = None,
+    ) -> FlowPage:
+        if wanted.search is not None:
+            wanted = replace(wanted, search=await self._words(wanted.search))
         where, values = _flow_conditions(wanted)
         values["at"] = at
         column = sql.Identifier(SORTS[sort.removeprefix("-")])
         order, beyond = (sql.SQL("desc"), sql.SQL("<")) if sort.startswith("-") else (sql.SQL("asc"), sql.SQL(">"))
-        total = await self._one(
-            sql.SQL("select count(*) as n from (select 1 from {} where {} limit {}) as counted").format(
-                FLOWS_THEN, where, sql.Literal(MAX_COUNTED + 1)
-            ),
-            values,
-        )
+        total, is_estimate, few = await self._total(flows, where, values)
+        if total == 0:
+            return FlowPage([], 0, is_estimate=False)
+        page = where
+        if few is not None:
+            # the planner takes few for many, and walks the whole tenant in order; they are found already
+            page = sql.SQL("{} and flow_id = any(%(few)s)").format(where)
+            values = {**values, "few": few}
         if after is not None:
-            where = sql.SQL("{} and ({}, flow_id) {} (%(key)s, %(last)s)").format(where, column, beyond)
-            values |= {"key": after.key, "last": after.id}
-        statement = sql.SQL("select * from {} where {} order by {} {}, flow_id {} limit %(limit)s").format(
-            FLOWS_THEN, where, column, order, order
+            page = sql.SQL("{} and ({}, flow_id) {} (%(key)s, %(last)s)").format(page, column, beyond)
+            values = {**values, "key": after.key, "last": after.id}
+        statement = sql.SQL("select {} from {} where {} order by {} {}, flow_id {} limit %(limit)s").format(
+            sql.SQL(", ").join(sql.Identifier(name) for name in SUMMARY), flows, page, column, order, order
         )
-        rows = await self._all(statement, {**values, "limit": limit + 1})
-        for each in rows:
-            del each["client_account_id"], each["engagement_id"]
-        return rows, int(total["n"]) if total and total["n"] <= MAX_COUNTED else None
+        rows = await self._all(statement, {**values, "limit": limit + 1}, prepare=False)
+        return FlowPage(rows, total, is_estimate)
+
+    async def _words(self, text: str) -> str:
+        """A search as a tsquery: every word begins a word of the name, the description or a tag; empty without a word."""
+        found = await self._one(TSQUERY, {"text": text})
+        return str(found["words"] or "") if found else ""
+
+    async def _total(
+        self, flows: sql.Composable, where: sql.Composable, values: Row
+    ) -> tuple[int, bool, list[UUID] | None]:
+        """How many flows there are, counted up to 10,000 and estimated beyond; whether it is an estimate; and which, where
+        they are few."""
+        counting = sql.SQL(
+            "select count(*) as n, case when count(*) <= {} then array_agg(flow_id) end as few"
+            " from (select flow_id from {} where {} limit {}) counted"
+        ).format(FEW, flows, where, MOST_COUNTED + 1)
+        found = await self._one(counting, values, prepare=False)
+        assert found is not None
+        total = int(found["n"])
+        if total <= MOST_COUNTED:
+            return total, False, found["few"]
+        planning = sql.SQL("explain (format json) select 1 from {} where {}").format(flows, where)
+        # PostgreSQL knows how common a word is, but not how common a beginning
+        for given in (values, {**values, "search": values.get("search", "").replace(":*", "")}):
+            planned = await self._one(planning, given, prepare=False)
+            total = max(int(planned["QUERY PLAN"][0]["Plan"]["Plan Rows"]) if planned else 0, total)
+        return total, True, None
+
+    async def flows_then(
+        self, wanted: FlowFilter, at: datetime, sort: str, limit: int, after: Cursor | None
+    ) -> FlowPage:
+        """As `flows`, as of a time; `version`, `updated_at` and `updated_by` are those of the last change that a list shows,
+        `next_action` is none."""
+        return await self._listed(FLOWS_THEN, wanted, sort, limit, after, at=at)
 
     async def page(
         self, parts: Sequence[Part], columns: sql.Composable, where: sql.Composable, values: Row, after: Cursor | None
@@ -208,6 +247,10 @@ class Rows:
         )
         statement = sql.SQL("select * from ({}) found order by place, flow_id limit %(limit)s").format(pages)
         return await self._all(statement, values), int(found["n"]) if found else 0
+
+    async def asked(self, statement: sql.SQL | sql.Composed, values: Row) -> list[Row]:
+        """The answer to a statement that names the tenant by %(client)s and %(engagement)s."""
+        return await self._all(statement, values)
 
     async def below(self, flow_id: UUID) -> list[Row]:
         """The rows of the flows under a flow, level by level, each level in the order of their making: 5,001 at most."""
@@ -255,15 +298,7 @@ class Rows:
 
     async def projections(self) -> list[Row]:
         """How far every projection is; `parked_flows` lists the tenant's own flows that it had to set aside."""
-        rows = await self._all(
-            sql.SQL(
-                "select p.name, p.version, p.state, p.position, p.updated_at, p.parked,"
-                " (select coalesce(max(notification_id), 0) from stored_events) as log_end,"
-                " (select position from relay where name = 'kafka') as relay_position"
-                " from projections p order by p.name"
-            ),
-            {},
-        )
+        rows = [standing(row) for row in await self._all(sql.SQL(STANDINGS), {})]
         parked = await self._all(
             sql.SQL(
                 "select f.projection, f.flow_id, f.version, f.error, f.since from parked_flows f join heads h on h.id = f.flow_id"
@@ -325,13 +360,17 @@ class Rows:
             {"key": key, "hash": body_hash, "id": letter, "partition": place[0], "offset": place[1]},
         )
 
-    async def _one(self, statement: sql.SQL | sql.Composed, values: Mapping[str, Any]) -> Row | None:
-        rows = await self._all(statement, values)
+    async def _one(
+        self, statement: sql.SQL | sql.Composed, values: Mapping[str, Any], *, prepare: bool | None = None
+    ) -> Row | None:
+        rows = await self._all(statement, values, prepare=prepare)
         return rows[0] if rows else None
 
-    async def _all(self, statement: sql.SQL | sql.Composed, values: Mapping[str, Any]) -> list[Row]:
+    async def _all(
+        self, statement: sql.SQL | sql.Composed, values: Mapping[str, Any], *, prepare: bool | None = None
+    ) -> list[Row]:
         async with self._side.pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(statement, {**values, **self._who})
+            await cursor.execute(statement, {**values, **self._who}, prepare=prepare)
             return [in_utc(found) for found in await cursor.fetchall()]
 
 
@@ -344,7 +383,7 @@ FLOWS_THEN = sql.SQL(
     select i.flow_id, i.client_account_id, i.engagement_id, i.flow_type, i.flow_version, f.flow_name, f.flow_description,
            f.flow_tags, i.flow_status, i.current_phase, i.phases_completed, i.progress_percentage, null as next_action,
            i.draining, f.parent_flow_id, i.iteration_number, i.created_at, i.valid_from as updated_at, f.created_by,
-           i.updated_by, i.version
+           i.updated_by, i.version, f.search_words
     from {intervals} i join {flows} f on f.flow_id = i.flow_id
     where i.client_account_id = %(client)s and i.engagement_id = %(engagement)s
       and i.created_at <= %(at)s and i.valid_from <= %(at)s and i.valid_to > %(at)s
@@ -398,12 +437,22 @@ def _flow_conditions(wanted: FlowFilter) -> tuple[sql.Composable, Row]:
         conditions.append(condition)
         values[name] = value
 
+    def one_of(column: str, texts: Sequence[str]) -> None:
+        # one value alone lets an index give the order, too
+        several = sql.SQL("any({})") if len(texts) != 1 else sql.SQL("{}")
+        name = sql.Identifier(column)
+        add(
+            sql.SQL("{} = {}").format(name, several.format(sql.Placeholder(column))),
+            column,
+            texts[0] if len(texts) == 1 else list(texts),
+        )
+
     if wanted.statuses is None:
         conditions.append(sql.SQL("flow_status <> 'deleted'"))
     else:
-        add(sql.SQL("flow_status = any(%(statuses)s)"), "statuses", list(wanted.statuses))
+        one_of("flow_status", wanted.statuses)
     if wanted.flow_types is not None:
-        add(sql.SQL("flow_type = any(%(types)s)"), "types", list(wanted.flow_types))
+        one_of("flow_type", wanted.flow_types)
     if wanted.created_after is not None:
         add(sql.SQL("created_at > %(after)s"), "after", wanted.created_after)
     if wanted.created_before is not None:
@@ -411,16 +460,11 @@ def _flow_conditions(wanted: FlowFilter) -> tuple[sql.Composable, Row]:
     if wanted.parent_flow_id is not None:
         add(sql.SQL("parent_flow_id = %(parent)s"), "parent", wanted.parent_flow_id)
     if wanted.tag is not None:
-        add(sql.SQL("to_jsonb(flow_tags) ? %(tag)s"), "tag", wanted.tag)
-    if wanted.search is not None:
-        add(
-            sql.SQL(
-                "(flow_name ilike %(like)s or flow_description ilike %(like)s or to_jsonb(flow_tags) ? %(search)s)"
-            ),
-            "like",
-            f"%{_literally(wanted.search)}%",
-        )
-        values["search"] = wanted.search
+        add(sql.SQL("flow_tags ? %(tag)s"), "tag", wanted.tag)
+    if wanted.search:
+        add(sql.SQL("search_words @@ %(search)s::tsquery"), "search", wanted.search)
+    elif wanted.search is not None:
+        conditions.append(sql.SQL("false"))
     return sql.SQL(" and ").join(conditions), values
 
 

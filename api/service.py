@@ -58,11 +58,10 @@ from projections p order by p.name
     "/projections", summary="How far the read models are", responses=answers(200, ProjectionList, 400, 422, 503)
 )
 async def list_projections(asking: Asking) -> Response:
-    """Every projection with its lag behind what Kafka has been told, and the tenant's flows that it set aside."""
+    """Every projection with its lag behind what Kafka has been told, how fast it follows, how far a rebuild of it is, and the
+    tenant's flows that it set aside."""
     rows = await asking.rows.projections()
     for row in rows:
-        log_end, told = row.pop("log_end"), row.pop("relay_position")
-        row["lag"] = max(0, (log_end if told is None else told) - row["position"])
         row["position"] = asking.side.store.position(row["position"])
     return Json({"projections": rows, "total": len(rows), "next_cursor": None})
 

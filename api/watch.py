@@ -52,6 +52,8 @@ class Watch:
         self._some = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
+        # called whenever the log has grown
+        self.on_event: Callable[[], None] = lambda: None
 
     async def start(self) -> None:
         """Begin to listen and to ask; raises psycopg.Error."""
@@ -148,7 +150,9 @@ class Watch:
                     await connection.execute(f"listen {channel}")
                 pause = 0.1
                 self._wake.set()
-                async for _ in connection.notifies():
+                async for told in connection.notifies():
+                    if told.channel == CHANNELS[0]:
+                        self.on_event()
                     if self._waiters:
                         self._wake.set()
             except (psycopg.Error, OSError) as error:

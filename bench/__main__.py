@@ -1,5 +1,5 @@
-"""`python -m bench [flows|estate|timers|queue|overload|operations|analytics] [--json] [--flows N] [--only NAME] [--seconds N]`: measure, and
-print what it ran on."""
+"""`python -m bench [flows|estate|timers|queue|overload|operations|rebuild|listeners|analytics] [--json] [--flows N] [--only NAME]
+[--seconds N]`: measure, and print what it ran on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from bench import analytics, estate, flows, operations, overload, queue, timers
+from bench import analytics, estate, flows, listeners, operations, overload, queue, rebuild, timers
 
 
 def main() -> int:
@@ -28,6 +28,8 @@ def main() -> int:
         "timers": timers.run,
         "queue": queue.run,
         "overload": lambda: overload.run(given.seconds),
+        "rebuild": lambda: rebuild.run(given.flows or rebuild.FLOWS),
+        "listeners": listeners.run,
     }
     result = measured[given.name]()
     if given.json:
@@ -121,6 +123,37 @@ def _show_operations(result: dict[str, Any]) -> None:
     )
 
 
+def _show_rebuild(result: dict[str, Any]) -> None:
+    print(result["what"])
+    for figures in result["runs"]:
+        for name in ("first", "compared", "while written"):
+            each = figures[name]
+            print(
+                f"  {name:14} {each['seconds']:7.1f} s, {each['events_per_second']:,} events/s in all,"
+                f" {each['fill_events_per_second']:,} while filling; {each['rows_compared']:,} rows compared,"
+                f" {each['different']} flows differ; the swap held readers up for {each['held_ms']} ms"
+            )
+        beside = figures["while written"]
+        print(
+            f"  meanwhile {beside['commands']:,} commands, {beside['commands_per_second']}/s; {beside['missing']} lost"
+        )
+        seen = figures["verify"]
+        print(
+            f"  verified       {seen['seconds']:7.1f} s, {seen['rows_per_second']:,} rows/s, {seen['events_per_second']:,} events/s"
+        )
+    print(
+        f"  on {result['cores']} cores (load before {result['load_before']}), Python {result['python']},"
+        f" PostgreSQL {result['postgresql']}"
+    )
+
+
+def _show_listeners(result: dict[str, Any]) -> None:
+    print(result["what"])
+    for figures in result["runs"]:
+        for name, value in figures.items():
+            print(f"  {name.replace('_', ' '):24} {value}")
+
+
 def _show_analytics(result: dict[str, Any]) -> None:
     print(result["what"])
     for figures in result["runs"]:
@@ -142,6 +175,8 @@ SHOWN = {
     "queue": _show_queue,
     "overload": _show_overload,
     "operations": _show_operations,
+    "rebuild": _show_rebuild,
+    "listeners": _show_listeners,
     "analytics": _show_analytics,
 }
 

@@ -15,7 +15,7 @@ from domain.events import TOPICS
 from domain.fleet.events import FLEET_TOPICS
 from domain.schedules.events import SCHEDULE_TOPICS
 from eventstore.committer import Committer
-from eventstore.service import ServiceConfig
+from eventstore.config import ServiceConfig
 
 REF = "#/components/schemas/{name}"
 COMMAND_HEADERS = (

@@ -17,10 +17,10 @@ import psycopg
 import structlog
 from prometheus_client import Counter, Gauge
 
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
 from eventstore.faults import PASSING, lived_through
 from eventstore.followers import Happened, Lead, done_after_all, following, lead, move, release, set_aside, to_try_again
-from eventstore.service import ServiceConfig
 from eventstore.wake import woken
 
 log = structlog.get_logger()

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from domain.questions import Question
-from eventstore.service import CrewConfig
+from eventstore.config import CrewConfig
 
 Json = dict[str, Any]
 

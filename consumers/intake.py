@@ -38,10 +38,10 @@ from domain.fleet.commands import FleetCommand
 from domain.schedules.commands import ScheduleCommand
 from eventstore import tracing
 from eventstore.committer import ACCEPTED, REFUSED, REPEATED, WAITS, Answer, Committer
+from eventstore.config import ServiceConfig
 from eventstore.fleet import Fleet, FleetAnswer
 from eventstore.parking import LateReply
 from eventstore.schedules import ScheduleAnswer, Schedules
-from eventstore.service import ServiceConfig
 
 log = structlog.get_logger()
 

@@ -20,9 +20,9 @@ from consumers.metrics import TIMER_DELAY, TIMERS_FIRED
 from domain.commands import Command, FireTimer
 from domain.words import SYSTEM_USER
 from eventstore.committer import ACCEPTED, REPEATED, WAITS, Answer
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
 from eventstore.faults import lived_through
-from eventstore.service import ServiceConfig
 from eventstore.store import LEASE_SECONDS
 from eventstore.timers import Due, DueTimer, drop, due, lead
 from eventstore.wake import woken

@@ -46,11 +46,11 @@ from domain.errors import MfoError, NotHere, Unavailable
 from estate.errors import EstateError
 from eventstore.artifacts import ArtifactStore
 from eventstore.breakers import Breakers
+from eventstore.config import CrewConfig
 from eventstore.imports import ImportStore
 from eventstore.keys import Keyring
 from eventstore.past import Past
 from eventstore.scratch import scratch
-from eventstore.service import CrewConfig
 
 log = structlog.get_logger()
 

@@ -72,7 +72,7 @@ Data = Annotated[Json, AfterValidator(_clean_json)]
 class Command(BaseModel):
     """A request about one flow. The flow may refuse it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     flow_id: UUID = Field(description="The flow that is asked.")
 
@@ -80,7 +80,7 @@ class Command(BaseModel):
 class ExecutionOptions(BaseModel):
     """How phases run. What is left out falls back: this call, the phase, the flow type, the default."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     timeout_seconds: float | None = Field(
         default=None, gt=0, le=86_400, strict=True, description="Deadline of one attempt in seconds (default 300)."
@@ -238,7 +238,7 @@ class ProvideInput(Verb):
     asks for a field of that name.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
     @model_validator(mode="after")
     def _values_are_clean(self) -> ProvideInput:

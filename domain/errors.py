@@ -33,6 +33,8 @@ MfoError
 ├── MethodNotAllowed · OperatorOnly
 ├── Unavailable             not now; try again
 │   ├── StoreUnavailable · StoreBusy · Overloaded · ReadModelBehind
+├── RebuildError            a read model cannot be made anew, or put back, as things are
+│   └── ProjectionUnknown · RebuildRunning · RebuildImpossible · NothingKept · ReadModelInUse
 └── SettingsError · RegistrationError · SchemaBehind     the service refuses to start
 """
 
@@ -659,6 +661,42 @@ class ReadModelBehind(Unavailable):
 
     code = "read_model_behind"
     status = 504
+
+
+class RebuildError(MfoError):
+    """A read model cannot be made anew, or put back, as things are."""
+
+    code = "rebuild_failed"
+
+
+class ProjectionUnknown(RebuildError):
+    """There is no such projection; `mfo projections list` names them."""
+
+    code = "projection_unknown"
+
+
+class RebuildRunning(RebuildError):
+    """Another process is at this read model; wait for it, `mfo projections list` says how far it is."""
+
+    code = "rebuild_running"
+
+
+class RebuildImpossible(RebuildError):
+    """The tables of this read model cannot be made a second time."""
+
+    code = "rebuild_impossible"
+
+
+class NothingKept(RebuildError):
+    """No former tables are kept of this read model; a rebuild keeps those that it replaces."""
+
+    code = "nothing_kept"
+
+
+class ReadModelInUse(RebuildError):
+    """Somebody reads the old tables without end, so they could not be replaced; run the same command again to go on."""
+
+    code = "read_model_in_use"
 
 
 class SettingsError(MfoError):

@@ -44,7 +44,7 @@ Names = Annotated[list[Name], Field(max_length=1000)]
 class TableOptions(BaseModel):
     """How one table of a file is read; what is left out is as for the file, or detected."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
     header_row: HeaderRow = Field(
         default=None, description="Row of the header, as a spreadsheet counts; several: stacked; 0: there is none."
@@ -64,7 +64,7 @@ class TableOptions(BaseModel):
 class ImportOptions(BaseModel):
     """How a file is read; what is left out is detected."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
     encoding: Name | None = Field(default=None, description="Such as utf-8, utf-16 or windows-1252.")
     delimiter: Annotated[str, Field(min_length=1, max_length=3), AfterValidator(_without_nul)] | None = Field(

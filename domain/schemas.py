@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from jsonschema import SchemaError
-from jsonschema.exceptions import ValidationError
-from jsonschema.validators import Draft202012Validator, validator_for
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
 from domain.errors import FieldError
 from domain.words import SEALED, SPILLED
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 Json = dict[str, Any]
 
@@ -49,6 +47,12 @@ def misfits(value: Json, schema: Json, place: str = "", *, pointers: bool = Fals
     What is sealed, or was moved to an artifact, is taken to fit. A schema that cannot be used is an error of `place`.
     References lead nowhere but into the schema itself.
     """
+    # loaded where it is needed: most processes never check anything
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import Draft202012Validator, validator_for
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+
     kind = validator_for(schema, default=Draft202012Validator)
     try:
         kind.check_schema(schema)
@@ -63,6 +67,9 @@ def misfits(value: Json, schema: Json, place: str = "", *, pointers: bool = Fals
 
 def unusable(schema: Json) -> str | None:
     """Why nothing can be checked against a schema; none where it is one."""
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import Draft202012Validator, validator_for
+
     try:
         validator_for(schema, default=Draft202012Validator).check_schema(schema)
     except SchemaError as error:

@@ -21,7 +21,7 @@ FormerSeconds = Annotated[int, Field(ge=0, le=MOST_KEEP_SECONDS, strict=True)]
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class SubscriptionFilter(_Shape):

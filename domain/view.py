@@ -21,6 +21,9 @@ from domain.words import PhaseStatus, Status
 
 Json = dict[str, Any]
 
+FIELD_MAPPING = "field_mapping"
+KEPT_COLLABORATION, KEPT_PATTERNS = 100, 50
+
 RESULT_STATUS = {
     PhaseStatus.COMPLETED: "success",
     PhaseStatus.FAILED: "failed",
@@ -46,7 +49,8 @@ def row(flow: Flow, types: FlowTypes) -> Json:
     done = [phase.name for phase in flow.phases if phase.status in DONE]
     former = flow.imported.former if flow.imported is not None else {}
     insights = [*former.get("agent_insights", ()), *_insights(flow)]
-    log = [*former.get("agent_collaboration_log", ()), *_insights(flow)]
+    log = [*former.get("agent_collaboration_log", ()), *collaboration(flow)]
+    patterns = [*former.get("learning_patterns", ()), *learning_patterns(flow)]
     times = {phase.name: phase.execution_time_ms for phase in flow.phases if phase.execution_time_ms}
     return {
         "flow_id": flow.id,
@@ -88,9 +92,9 @@ def row(flow: Flow, types: FlowTypes) -> Json:
         },
         "resource_usage": {p.name: p.resource_usage for p in flow.phases if p.resource_usage},
         "error_log": list(flow.errors),
-        "agent_collaboration_log": log[-100:],
+        "agent_collaboration_log": log[-KEPT_COLLABORATION:],
         "agent_insights": insights,
-        "learning_patterns": former.get("learning_patterns", []),
+        "learning_patterns": patterns[-KEPT_PATTERNS:],
         "memory_usage_metrics": {**former.get("memory_usage_metrics", {}), **_memory(flow)},
         "phase_transitions": list(flow.transitions),
         "retry_count": flow.attempts_failed,
@@ -155,6 +159,33 @@ def lanes(flow: Flow) -> list[Json]:
             "attempts": attempts(view),
         }
         for view in flow.each
+    ]
+
+
+def collaboration(flow: Flow) -> list[Json]:
+    """What agents did, in the order of the phases: `{timestamp, phase, ...}` and what they said of it."""
+    return [
+        {"timestamp": _iso(phase.completed_at), "phase": phase.name, **insight}
+        for phase in flow.phases
+        for insight in phase.agent_insights
+    ]
+
+
+def learning_patterns(flow: Flow) -> list[Json]:
+    """What others can learn from the flow, `{timestamp, type, data}`: of a field mapping that is done, each column that a
+    person named the target of."""
+    given = flow.known_inputs.get("mappings")
+    done = [phase for phase in flow.phases if phase.name == FIELD_MAPPING and phase.status is PhaseStatus.COMPLETED]
+    if not done or not isinstance(given, dict):
+        return []
+    return [
+        {
+            "timestamp": _iso(done[0].completed_at),
+            "type": FIELD_MAPPING,
+            "data": {"original_field": source, "mapped_field": target},
+        }
+        for source, target in given.items()
+        if isinstance(target, str)
     ]
 
 
@@ -351,8 +382,13 @@ def estimated_completion(flow: Flow, types: FlowTypes) -> str | None:
 
 
 def _memory(flow: Flow) -> Json:
-    peaks = [p.resource_usage["peak_memory_mb"] for p in flow.phases if "peak_memory_mb" in p.resource_usage]
-    return {"peak_memory_mb": max(peaks)} if peaks else {}
+    measured = [phase for phase in flow.phases if "peak_memory_mb" in phase.resource_usage]
+    if not measured:
+        return {}
+    return {
+        "peak_memory_mb": max(phase.resource_usage["peak_memory_mb"] for phase in measured),
+        "last_updated": max(filter(None, (_iso(phase.completed_at) for phase in measured)), default=None),
+    }
 
 
 def _iso(at: Any) -> str | None:

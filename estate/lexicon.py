@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 
-from rapidfuzz import fuzz
+from rapidfuzz import fuzz, process
 
 from estate.foreign import ARTICLES, FOREIGN, folded
 from estate.numbers import GIB, unit_of
@@ -350,11 +350,16 @@ def _indexed(by_target: dict[str, tuple[str, ...]]) -> _Aliases:
 
 
 _INDEX = {role: _indexed(by_target) for role, by_target in ALIASES.items()}
+_FIRST_WORDS = {
+    role: {count: list(dict.fromkeys(alias.words[0] for alias in aliases)) for count, aliases in index.by_words.items()}
+    for role, index in _INDEX.items()
+}
 _ALMOST = 82
 """Likeness of two words (rapidfuzz ratio) from which one is taken for a misspelling of the other."""
 
 
-@lru_cache(maxsize=16384)
+# the widest workbook has 16,384 columns, and several roles are asked about, one after the other
+@lru_cache(maxsize=65536)
 def meanings(name: str, role: str) -> tuple[tuple[str, float, str], ...]:
     """What a column name can mean in a table of this role: (target, confidence 0..1, why), best first, each target
     once."""
@@ -380,8 +385,9 @@ def meanings(name: str, role: str) -> tuple[tuple[str, float, str], ...]:
                 rest = (*header[:at], *header[at + len(alias.bare) :])
                 offer(alias, *_beside(alias, rest, role))
     if max((confidence for confidence, _ in best.values()), default=0.0) < LEAST_SURE:
-        for alias in index.by_words.get(len(header), ()):
-            if _almost(header, alias.words):
+        near = _spelled_alike(header[0], len(header), role)
+        for alias in index.by_words.get(len(header), ()) if near else ():
+            if alias.words[0] in near and _almost(header, alias.words):
                 closeness = 0.85 * fuzz.ratio(" ".join(header), alias.said) / 100
                 offer(alias, closeness, f"the column name is spelled almost like {alias.said}")
     ordered = sorted(best.items(), key=lambda item: -item[1][0])
@@ -401,6 +407,15 @@ def _beside(alias: _Alias, rest: tuple[str, ...], role: str) -> tuple[float, str
     if all(word in _FILLERS_OF.get(role, FILLERS) or word.isdigit() or len(word) == 1 for word in rest):
         return 0.9, f"the column name says {alias.said}"
     return (0.7 if len(alias.bare) > 1 else 0.55), f"the column name contains {alias.said}"
+
+
+def _spelled_alike(word: str, count: int, role: str) -> set[str]:
+    """Which first words of aliases with so many words are this one or spelled nearly so: asked of all of them at once."""
+    first = _FIRST_WORDS[role].get(count, [])
+    return {
+        word,
+        *(found for found, *_ in process.extract(word, first, scorer=fuzz.ratio, score_cutoff=_ALMOST, limit=None)),
+    } & set(first)
 
 
 def _almost(header: tuple[str, ...], alias: tuple[str, ...]) -> bool:

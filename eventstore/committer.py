@@ -49,6 +49,7 @@ from domain.flow_types import FlowTypes
 from eventstore import tracing
 from eventstore.artifacts import ArtifactStore
 from eventstore.codec import FIRST_HASH, encode, encode_meta
+from eventstore.config import MAX_QUEUE, MAX_QUEUE_BYTES
 from eventstore.database import Connection
 from eventstore.definitions import remember
 from eventstore.faults import lived_through
@@ -97,8 +98,6 @@ MAX_GROUP_BYTES = 4 << 20
 MAX_TRIES = 20
 # a flow that loses so often may have a head that does not fit its history
 DOUBTFUL_TRIES = 4
-MAX_QUEUE = 20_000
-MAX_QUEUE_BYTES = 64 << 20
 DRAIN_AT_ONCE = 1000
 REMEMBERED_PARKED = 10_000
 CACHED_FLOWS = 4096

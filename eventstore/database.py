@@ -10,7 +10,8 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
-DEFAULT_SHARD = "mfo"
+from eventstore.config import DEFAULT_SHARD
+
 Connection = AsyncConnection[tuple[Any, ...]]
 
 

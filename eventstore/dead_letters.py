@@ -20,8 +20,8 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from domain.errors import BodyTooLarge, NotHere, Refused, Unavailable
 from domain.words import SENSITIVE_KEYS
+from eventstore.config import ServiceConfig
 from eventstore.relay import producer
-from eventstore.service import ServiceConfig
 
 READ_SECONDS = 10.0
 PREVIEW = 200

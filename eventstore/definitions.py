@@ -18,16 +18,17 @@ from eventstore.database import Connection
 KNOWN = "select name, version, definition from flow_types order by first_seen_at, name, version"
 
 
-def modules(names: Sequence[str]) -> list[ModuleType]:
-    """The further modules, each offering FLOW_TYPES and, where phases run, HANDLERS and VALIDATORS; raises SettingsError."""
+def modules(names: Sequence[str], setting: str = "MFO_FLOW_TYPES") -> list[ModuleType]:
+    """The further modules that a setting names; raises SettingsError.
+
+    Those of MFO_FLOW_TYPES offer FLOW_TYPES and, where phases run, HANDLERS and VALIDATORS.
+    """
     found = []
     for name in names:
         try:
             found.append(import_module(name))
         except ImportError as error:
-            raise SettingsError(
-                f"MFO_FLOW_TYPES names the module {name!r}, which cannot be imported: {error}"
-            ) from error
+            raise SettingsError(f"{setting} names the module {name!r}, which cannot be imported: {error}") from error
     return found
 
 

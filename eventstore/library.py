@@ -24,7 +24,7 @@ from domain.flow import Flow, Recorded, fold
 from domain.schedules.events import SCHEDULE_BY_TOPIC, SCHEDULE_TOPICS
 from domain.schedules.schedule import ScheduleRecorded
 from eventstore.codec import decode, decode_fleet, decode_schedule, encode, encode_fleet, encode_meta, encode_schedule
-from eventstore.database import DEFAULT_SHARD
+from eventstore.config import DEFAULT_SHARD
 
 for _topic, _event in (*BY_TOPIC.items(), *SCHEDULE_BY_TOPIC.items(), *FLEET_BY_TOPIC.items()):
     register_topic(_topic, _event)

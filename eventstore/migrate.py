@@ -14,7 +14,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from domain.errors import SchemaBehind, SettingsError, StoreUnavailable
-from eventstore.database import DEFAULT_SHARD, conninfo
+from eventstore.config import DEFAULT_SHARD
+from eventstore.database import conninfo
 
 LOCK = 7_302_114
 

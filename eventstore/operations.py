@@ -344,7 +344,7 @@ def _conditions(
         parts.append("flow_status = 'failed'")
     add("flow_status = any(%(statuses)s)", "statuses", list(wanted.status) if wanted.status else None)
     add("flow_type = any(%(types)s)", "types", list(wanted.type) if wanted.type else None)
-    add("to_jsonb(flow_tags) ? %(tag)s", "tag", wanted.tag)
+    add("flow_tags ? %(tag)s", "tag", wanted.tag)
     add("(current_phase = %(phase)s or flow_metadata -> 'active_phases' ? %(phase)s)", "phase", wanted.phase)
     add("created_at > %(after)s", "after", wanted.created_after)
     add("created_at < %(before)s", "before", wanted.created_before)

@@ -26,8 +26,8 @@ from domain.fleet.events import OPERATION_PREFIX, PAUSE_RULE_PREFIX, STANDING_PA
 from domain.schedules.events import SCHEDULE_PREFIX
 from eventstore import tracing
 from eventstore.codec import split, split_text
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect, conninfo
-from eventstore.service import ServiceConfig
 from eventstore.store import Stored, tail
 from eventstore.topic import told_upto
 from eventstore.wake import woken

@@ -16,7 +16,8 @@ from domain.commands import Envelope
 from domain.events import FLOW_PREFIX
 from domain.flow import Flow, Recorded, Run, fold
 from eventstore.codec import FIRST_HASH, Row, decode
-from eventstore.database import DEFAULT_SHARD, Connection
+from eventstore.config import DEFAULT_SHARD
+from eventstore.database import Connection
 
 LEASE_SECONDS = 6.0
 

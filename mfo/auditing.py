@@ -27,8 +27,8 @@ from eventstore.audit.signing import shown
 from eventstore.audit.trail import Range, reached
 from eventstore.audit.trail_verify import compare
 from eventstore.audit.verify import ALL_FLOWS, NO_FLOW, Verdict, checkpoints, histories
+from eventstore.config import ServiceConfig
 from eventstore.database import connect
-from eventstore.service import ServiceConfig
 
 Json = dict[str, Any]
 T = TypeVar("T")

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from copy import copy
 from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
+from typer.main import get_command_name
+from typer.models import CommandInfo
 
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
@@ -33,6 +35,7 @@ from mfo.commands import (
     parked,
     past,
     pauses,
+    read_models,
     replay,
     reports,
     schedules,
@@ -58,6 +61,8 @@ app.command()(services.dev)
 app.command()(services.env)
 app.command()(services.api)
 app.command()(services.consumers)
+for step in (read_models.rebuild, read_models.rollback, read_models.verify):
+    services.projections.command()(step)
 app.add_typer(services.projections, name="projections")
 app.command()(services.migrate)
 app.command()(doctor.doctor)
@@ -87,6 +92,8 @@ app.add_typer(pauses.app, name="pauses")
 
 def _version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             print(f"mfo {version('mfo')}")
         except PackageNotFoundError:
@@ -122,7 +129,7 @@ def run(words: Sequence[str]) -> int:
     try:
         if not ASKING & set(words):
             load_settings()
-        return int(app(args=list(words), prog_name="mfo", standalone_mode=False) or Code.DONE)
+        return int(_meant(app, words)(args=list(words), prog_name="mfo", standalone_mode=False) or Code.DONE)
     except TyperException as error:
         return _failed(
             {"code": "usage", "detail": error.format_message()}, error.format_message(), error.exit_code, as_json
@@ -132,6 +139,25 @@ def run(words: Sequence[str]) -> int:
         return _failed(error.as_dict(), sentence(error), Code.UNREACHABLE if unreachable else Code.REFUSED, as_json)
     except (KeyboardInterrupt, typer.Abort):
         return _failed({"code": "interrupted", "detail": "interrupted"}, "interrupted", Code.INTERRUPTED, as_json)
+
+
+def _meant(offered: typer.Typer, words: Sequence[str]) -> typer.Typer:
+    """What is offered, but for the commands beside the one that the first words name: building them all takes 0.2 s."""
+    first = words[0] if words else ""
+    commands = [one for one in offered.registered_commands if _name(one) == first]
+    groups = [copy(one) for one in offered.registered_groups if one.name == first]
+    if not commands and not groups:
+        return offered
+    for group in groups:
+        if group.typer_instance is not None:
+            group.typer_instance = _meant(group.typer_instance, words[1:])
+    narrowed = copy(offered)
+    narrowed.registered_commands, narrowed.registered_groups = commands, groups
+    return narrowed
+
+
+def _name(command: CommandInfo) -> str:
+    return command.name or (get_command_name(command.callback.__name__) if command.callback else "")
 
 
 def _failed(error: dict[str, Any], text: str, code: int, as_json: bool) -> int:

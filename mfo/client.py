@@ -16,7 +16,7 @@ import hashlib
 import json
 import mimetypes
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -49,6 +49,8 @@ DESCRIBE_WAIT_SECONDS = 20.0
 DOWNLOAD_TIMEOUT_SECONDS = 660.0
 # a report that waits for others to be made
 BUSY_PATIENCE_SECONDS = 60.0
+# comments come every 15 seconds
+LISTENING_TIMEOUT = httpx.Timeout(10.0, read=40.0)
 # a service that is being restarted, or whose database is, answers again after a moment
 RETRY_AFTER_SECONDS = (0.2, 0.6, 1.5)
 
@@ -851,6 +853,45 @@ class Client:
                 # the service did not wait, so we do
                 await asyncio.sleep(0.2)
 
+    async def events(
+        self,
+        *,
+        flow_id: str | None = None,
+        flow_type: str | None = None,
+        after: str | None = None,
+        patience_seconds: float | None = None,
+    ) -> AsyncGenerator[Json, None]:
+        """Every event of the tenant's flows as it happens, without end: `{flow_id, flow_type, version, position, type,
+        occurred_at, actor, causation_id, correlation_id, data}`; `after` is the position to go on from.
+
+        Goes on by itself where the connection broke, none left out, none twice. A service that is away is waited for, at
+        most `patience_seconds` where given.
+        """
+        place, last_answer = after, time.monotonic()
+        wanted = {"flow_id": flow_id, "flow_type": flow_type}
+        params = {name: value for name, value in wanted.items() if value is not None}
+        while True:
+            headers = {"Last-Event-ID": place} if place else {}
+            try:
+                async with self._http.stream(
+                    "GET", f"{API}/events", params=params, headers=headers, timeout=LISTENING_TIMEOUT
+                ) as answer:
+                    if not answer.is_success:
+                        await answer.aread()
+                        raise ServiceError(answer.status_code, _problem(answer))
+                    async for block in blocks(answer.aiter_bytes()):
+                        last_answer = time.monotonic()
+                        # the place moves first: who breaks off at an event has heard it
+                        place = block.get("id", place)
+                        if "data" in block:
+                            yield json.loads(block["data"])
+            except (httpx.TransportError, ServiceError) as error:
+                if isinstance(error, ServiceError) and error.http_status != httpx.codes.SERVICE_UNAVAILABLE:
+                    raise
+                if patience_seconds is not None and time.monotonic() - last_answer > patience_seconds:
+                    raise Unreachable(f"the service at {self.url} is away: {error or type(error).__name__}") from None
+            await asyncio.sleep(RETRY_AFTER_SECONDS[0])
+
     async def _send(
         self, method: str, path: str, *, attempts: int = len(RETRY_AFTER_SECONDS) + 1, **more: Any
     ) -> httpx.Response:
@@ -873,6 +914,16 @@ class Client:
                 continue
             raise ServiceError(answer.status_code, _problem(answer))
         raise AssertionError("unreachable code")
+
+
+async def blocks(parts: AsyncIterator[bytes]) -> AsyncIterator[dict[str, str]]:
+    """The blocks of a stream of server-sent events, their fields by name. Only LF ends a line: texts may hold other ends."""
+    rest = b""
+    async for part in parts:
+        *whole, rest = (rest + part).split(b"\n\n")
+        for block in whole:
+            fields = (line.decode().partition(":") for line in block.split(b"\n"))
+            yield {name: value.removeprefix(" ") for name, _, value in fields if name}
 
 
 def ready(url: str, timeout: float = 3.0) -> tuple[bool, Json]:

@@ -29,7 +29,7 @@ from rich.table import Table
 
 from domain.errors import MfoError
 from domain.words import Status
-from eventstore.service import Topics
+from eventstore.config import Topics
 from mfo.client import Client
 from mfo.commands.flows import RESTING, phase_line, phase_message, reason_of
 from mfo.commands.output import facts, seconds, sentence, table

@@ -25,7 +25,7 @@ import psutil
 import psycopg
 
 from domain.errors import MfoError
-from eventstore.database import DEFAULT_SHARD
+from eventstore.config import DEFAULT_SHARD
 from eventstore.migrate import upgrade
 from mfo.client import ready
 from mfo.embedded import Kafka, Postgres, choose_kafka, ensure_topics

@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eventstore.service import ServiceConfig
+from eventstore.config import ServiceConfig
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -77,9 +78,9 @@ def error_codes() -> str:
     return "\n".join(lines) + "\n"
 
 
-def stale(folder: Path = DOCS) -> list[str]:
-    """The names of the documents in `folder` that no longer say what the code does."""
-    return [name for name, text in documents().items() if not _same(folder / name, text)]
+def stale(folder: Path = DOCS, made: Mapping[str, str] | None = None) -> list[str]:
+    """The names of the documents in `folder` that no longer say what the code does, which `made` are, if they are at hand."""
+    return [name for name, text in (made or documents()).items() if not _same(folder / name, text)]
 
 
 def _same(file: Path, text: str) -> bool:

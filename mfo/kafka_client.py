@@ -26,8 +26,8 @@ from aiokafka.errors import KafkaError
 from domain.commands import Command
 from domain.errors import MfoError
 from domain.events import FLOW_PREFIX
+from eventstore.config import Topics
 from eventstore.relay import producer
-from eventstore.service import Topics
 from mfo.client import Client, ServiceError, Unreachable
 
 Json = dict[str, Any]

@@ -8,23 +8,19 @@ import psycopg
 from psycopg.rows import dict_row
 
 from domain.errors import SchemaBehind, StoreUnavailable
-from eventstore.database import DEFAULT_SHARD, conninfo
-
-STANDINGS = """
-select p.name, p.version, p.state, p.position, greatest(0, e.ended - p.position) as lag, p.parked, p.updated_at
-from projections p, (select coalesce(max(notification_id), 0) as ended from stored_events) e
-order by p.name
-"""
+from eventstore.config import DEFAULT_SHARD
+from eventstore.database import conninfo
+from eventstore.readmodels import STANDINGS, standing
 
 
 def standings(database_url: str, shard: str = DEFAULT_SHARD) -> list[dict[str, Any]]:
-    """`{name, version, state, position, lag, parked, updated_at}` of each read model; `lag` is a number of events.
+    """What `eventstore.readmodels.standing` says of each read model.
 
     Raises StoreUnavailable, and SchemaBehind where the tables are missing.
     """
     try:
         with psycopg.connect(conninfo(database_url, shard), row_factory=dict_row) as connection:
-            return connection.execute(STANDINGS).fetchall()
+            return [standing(row) for row in connection.execute(STANDINGS).fetchall()]
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"PostgreSQL cannot be reached: {error}".strip()) from None
     except psycopg.errors.UndefinedTable:

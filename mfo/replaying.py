@@ -25,9 +25,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from domain.errors import MfoError, SchemaBehind, StoreUnavailable, Unavailable
+from eventstore.config import ServiceConfig
 from eventstore.database import connect
 from eventstore.relay import message, producer
-from eventstore.service import ServiceConfig
 from eventstore.store import Stored
 from eventstore.windows import BATCH, Window, WindowReader
 

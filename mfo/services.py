@@ -13,7 +13,7 @@ import uvloop
 
 from eventstore import tracing
 from eventstore.broken_wires import told_as_broken
-from eventstore.service import ServiceConfig
+from eventstore.config import ServiceConfig
 from mfo.settings import load_settings
 from mfo.telemetry import set_up
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -26,9 +24,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from domain.addresses import EMAIL, Addressing
 from domain.auditing.redaction import Policy
 from domain.errors import SettingsError
-from eventstore.audit.signing import public_key_from, seed_from
-from eventstore.keys import master_key_from
-from eventstore.service import AuditConfig, CrewConfig, ServiceConfig, SmtpConfig, TellingConfig
+from eventstore.config import AuditConfig, CrewConfig, ServiceConfig, SmtpConfig, TellingConfig
 
 PREFIX = "MFO_"
 # read by the tests, never by a service
@@ -173,6 +169,9 @@ class Settings(BaseSettings):
     )
     flow_types: Modules = Field(
         (), description="Python modules, with commas between, that register flow types and handlers of your own."
+    )
+    projections: Modules = Field(
+        (), description="Python modules, with commas between, that bring read models of your own."
     )
     artifacts: Literal["postgres"] = Field(
         "postgres", description="Where uploads and large outputs are kept; so far in PostgreSQL only."
@@ -344,6 +343,10 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _address_of_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        # loaded where it is needed: whoever is no service starts sooner without a driver and without ciphers
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict
+
         try:
             conninfo_to_dict(value.get_secret_value() if value else "")
         except ProgrammingError:
@@ -395,6 +398,8 @@ class Settings(BaseSettings):
 
     def master_key_bytes(self) -> bytes:
         """The 32 bytes of the master key, from wherever it was given; raises SettingsError."""
+        from eventstore.keys import master_key_from
+
         if self.master_key:
             return master_key_from(self.master_key.get_secret_value())
         if not self.master_key_file:
@@ -418,6 +423,8 @@ class Settings(BaseSettings):
 
     def audit_config(self) -> AuditConfig | None:
         """The key that signs checkpoints and what goes with it, none where no key is named; raises SettingsError."""
+        from eventstore.audit.signing import public_key_from, seed_from
+
         text = self.audit_key.get_secret_value() if self.audit_key else None
         if self.audit_key_file:
             try:
@@ -556,6 +563,7 @@ class Settings(BaseSettings):
             topic_prefix=self.topic_prefix,
             kafka_fetch_wait_ms=self.kafka_fetch_wait_ms,
             flow_type_modules=self.flow_types,
+            projection_modules=self.projections,
             reply_topics=self.reply_topics,
             http_host=self.http_host,
             http_port=self.http_port,

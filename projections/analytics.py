@@ -37,7 +37,8 @@ LOCK_CLASS = 5
 NET = "net"
 ONE: Numbers = [1, *[0] * (len(NUMBERS) - 1)]
 
-LOCK = "select pg_advisory_xact_lock(hashtext(current_schema() || %s), %s)"
+# the table, not its name: a shadow is filled while the other is written
+LOCK = "select pg_advisory_xact_lock(%s, hashtext(to_regclass(%s)::oid::text))"
 KNOWN = """
 select flow_id, version, client_account_id, engagement_id, flow_type, flow_status, created_at, shares::text, stays::text, state
 from {flows} where flow_id = any(%s)
@@ -121,11 +122,13 @@ class Analytics:
 
     name = NAME
     topics = FlowTopics()
+    ddl = ""
 
     def __init__(self, *, version: int = VERSION) -> None:
         """`version` names the tables to write."""
         self.version = version
         names = {kind: f"analytics_{kind}_v{version}" for kind in ("flows", "stays", "sums")}
+        self.tables, self.sums = tuple(names.values()), (names["sums"],)
         self._known, self._bump, self._write = (each.format(**names) for each in (KNOWN, BUMP, WRITE))
         self._fewer, self._stays, self._sum = (each.format(**names) for each in (FEWER, STAYS, SUM))
 
@@ -135,7 +138,7 @@ class Analytics:
     async def apply(self, connection: Connection, batch: Sequence[Told], *, singly: bool = False) -> Applied:
         """Bring the rows of the batch's flows up to date, and the sums by what has changed in them."""
         applied = Applied()
-        await connection.execute(LOCK, (NAME, LOCK_CLASS))
+        await connection.execute(LOCK, (LOCK_CLASS, self.sums[0]))
         moved = await self._move(connection, batch, applied.parked)
         for part in [[each] for each in moved] if singly else [moved]:
             try:

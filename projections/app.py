@@ -6,27 +6,29 @@ import asyncio
 import gc
 import signal
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
+from types import ModuleType
 from typing import Any
 
 import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from domain.errors import StoreUnavailable
+from domain.errors import SettingsError, StoreUnavailable
 from domain.flow_types import FlowTypes
 from eventstore.artifacts import ArtifactStore
 from eventstore.codec import split
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, pool
 from eventstore.definitions import flow_types, modules, remember
 from eventstore.doctor import examine
 from eventstore.doctor.metrics import shown
 from eventstore.health import Parts, health_door
-from eventstore.service import ServiceConfig
 from projections.analytics import Analytics
 from projections.audit_trail import Keeping
 from projections.consumer import Runner
@@ -49,6 +51,14 @@ ACTIVE_FLOWS = """
 select flow_type, count(*) from crewai_flow_state_extensions
 where flow_status in ('initialized', 'processing', 'waiting_for_input', 'paused') group by flow_type
 """
+# several processes measure; whoever comes first does it for all
+MEASURED = """
+update projections set
+    rate = greatest(0, position - measured_position)
+           / nullif(extract(epoch from mfo_now() - measured_at)::float8, 0),
+    measured_position = position, measured_at = mfo_now()
+where measured_at is null or abs(extract(epoch from mfo_now() - measured_at)) > %s
+"""
 FIGURES = """
 select p.name, p.position, p.parked, (select coalesce(max(notification_id), 0) from stored_events),
        (select state from stored_events where notification_id > p.position order by notification_id limit 1)
@@ -56,15 +66,21 @@ from projections p
 """
 
 
-def projections(connections: AsyncConnectionPool[Connection], types: FlowTypes) -> dict[str, Projection]:
-    """Every projection there is, by name."""
+def projections(
+    connections: AsyncConnectionPool[Connection], types: FlowTypes, extra: Sequence[ModuleType] = ()
+) -> dict[str, Projection]:
+    """Every projection there is, by name; further modules offer PROJECTIONS. Raises SettingsError for a name used twice."""
     every: tuple[Projection, ...] = (
         Flows(types, partial(remember, connections, types)),
         Inventory(ArtifactStore(connections)),
         FieldMappings(ArtifactStore(connections)),
         Analytics(),
         FlowIntervals(),
+        *(each for module in extra for each in getattr(module, "PROJECTIONS", ())),
     )
+    names = Counter(each.name for each in every)
+    if twice := [name for name, times in names.items() if times > 1]:
+        raise SettingsError(f"MFO_PROJECTIONS brings a projection whose name is taken: {', '.join(twice)}")
     return {each.name: each for each in every}
 
 
@@ -72,7 +88,8 @@ def projections(connections: AsyncConnectionPool[Connection], types: FlowTypes) 
 async def read_side(
     config: ServiceConfig,
 ) -> AsyncIterator[tuple[AsyncConnectionPool[Connection], dict[str, Projection]]]:
-    """The projections and the connections they read with, for as long as the block lasts; raises StoreUnavailable."""
+    """The projections and the connections they read with, for as long as the block lasts; raises StoreUnavailable and
+    SettingsError."""
     connections = pool(config.database_url, config.shard, size=4, name="projections")
     try:
         await connections.open(wait=True, timeout=OPEN_SECONDS)
@@ -82,7 +99,7 @@ async def read_side(
     try:
         types = flow_types(modules(config.flow_type_modules))
         await remember(connections, types)
-        yield connections, projections(connections, types)
+        yield connections, projections(connections, types, modules(config.projection_modules, "MFO_PROJECTIONS"))
     finally:
         await connections.close()
 
@@ -165,6 +182,7 @@ async def _examine(connections: AsyncConnectionPool[Connection]) -> None:
 async def figures(connections: AsyncConnectionPool[Connection]) -> None:
     """Read lag and parked flows into the gauges. Every process of the service reports the same figures."""
     async with connections.connection() as connection:
+        await connection.execute(MEASURED, (MEASURE_SECONDS - 0.5,))
         found = await (await connection.execute(FIGURES)).fetchall()
     for name, position, parked, end, oldest in found:
         LAG_EVENTS.labels(name).set(max(0, end - position))

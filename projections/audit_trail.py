@@ -20,10 +20,10 @@ import structlog
 from domain.auditing.redaction import Policy
 from eventstore.audit.retention import apply
 from eventstore.audit.trail import COMMANDS_END, NAME, PROGRESS, Range, number_of, project
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
 from eventstore.faults import lived_through
 from eventstore.followers import lead, move, release
-from eventstore.service import ServiceConfig
 from projections.metrics import LAG_EVENTS, ROWS
 
 log = structlog.get_logger()

@@ -23,12 +23,13 @@ from aiokafka.errors import IllegalStateError, KafkaError
 from psycopg_pool import PoolTimeout
 
 from eventstore import tracing
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
-from eventstore.service import ServiceConfig
 from eventstore.store import tail
 from projections.metrics import BATCH_SECONDS, EVENTS, POSITION, ROWS, STRANGE
 from projections.parked import park, parked, retry, still_parked
 from projections.projection import ROW_ERRORS, Applied, Projection
+from projections.shadows import ensure
 from projections.told import MessageStrange, Told, from_kafka, from_store, short
 
 log = structlog.get_logger()
@@ -44,14 +45,22 @@ RELAY = "kafka"
 
 FAULTS = (psycopg.Error, KafkaError, PoolTimeout, OSError, TimeoutError)
 
+
+class OtherVersion(Exception):
+    """The tables that serve are of another version of the projection; this program must not write to them."""
+
+
 REGISTER = """
-insert into projections (name, version, state, updated_at) values (%s, %s, 'starting', mfo_now())
-on conflict (name) do update set state = 'starting', updated_at = mfo_now()
+insert into projections as p (name, version, state, tables, updated_at) values (%s, %s, 'starting', %s, mfo_now())
+on conflict (name) do update set state = 'starting', tables = excluded.tables, updated_at = mfo_now()
+where p.version = excluded.version returning position
 """
+SERVED = "select version from projections where name = %s"
+WROTE = "select version, pg_notify('mfo_projected', name) from projections where name = %s"
 # this process may be of a version that can follow where others could not
 ASK_AGAIN = "update parked_flows set retry_at = mfo_now() where projection = %s and retry_at is null"
 RELAYED = """
-select coalesce((select position from relay where name = %s), 0),
+select coalesce((select position from relay where name = %s), 0), (select version from projections where name = %s),
        (select array_agg(flow_id) from parked_flows where projection = %s and retry_at is not null)
 """
 OFFSETS = """
@@ -118,6 +127,9 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             begun = monotonic()
             try:
                 await self._follow()
+            except OtherVersion as error:
+                self.state, self.reason, pause = "rebuild_needed", str(error), PAUSES[1] / 10
+                self.projection.forget()
             except FAULTS as error:
                 log.warning("projection interrupted", projection=self.name, error=short(error))
                 await self._say_waiting(error)
@@ -182,12 +194,26 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _register(self) -> None:
         connection = await self._connect()
-        await connection.execute(REGISTER, (self.name, self.projection.version))
+        await ensure(connection, self.projection)
+        registered = (self.name, self.projection.version, list(self.projection.tables))
+        row = await (await connection.execute(REGISTER, registered)).fetchone()
+        if row is None:
+            await self._check_version(connection)
+            raise OtherVersion("the tables have just been replaced")
         await connection.execute(ASK_AGAIN, (self.name,))
-        cursor = await connection.execute("select position from projections where name = %s", (self.name,))
-        row = await cursor.fetchone()
-        self.position = int(row[0]) if row is not None else 0
+        self.position = int(row[0])
         self._parked = await parked(connection, self.name)
+
+    async def _check_version(self, connection: Connection) -> None:
+        row = await (await connection.execute(SERVED, (self.name,))).fetchone()
+        self._is_ours(row[0] if row is not None else None)
+
+    def _is_ours(self, version: int | None) -> None:
+        if version is not None and version != self.projection.version:
+            raise OtherVersion(
+                f"the tables that serve are of version {version}, this program writes version {self.projection.version};"
+                f" run: mfo projections rebuild {self.name}"
+            )
 
     async def _take_over(self) -> None:
         """Go on where each assigned partition was left; what cannot be had from Kafka any more comes from the store."""
@@ -352,7 +378,9 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
                     OFFSETS, (self.name, self.topic, [each.partition for each in moved], list(moved.values()))
                 )
             if applied.rows:
-                await connection.execute("select pg_notify('mfo_projected', %s)", (self.name,))
+                # at the end: tables that were replaced before this transaction had one of them are noticed here
+                row = await (await connection.execute(WROTE, (self.name,))).fetchone()
+                self._is_ours(row[0] if row is not None else None)
         return applied
 
     async def _wait_out(self, error: BaseException, pause: float) -> None:
@@ -361,6 +389,8 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         await self._disconnect()
         await self._say_waiting(error)
         await asyncio.sleep(pause)
+        with suppress(*FAULTS):
+            await self._check_version(await self._connect())
 
     async def _say_waiting(self, error: BaseException) -> None:
         self.state, self.reason = "waiting", short(error)
@@ -372,11 +402,12 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         """Find how far the log has been applied, partition by partition, and say so."""
         self._measured = monotonic()
         connection = await self._connect()
-        cursor = await connection.execute(RELAYED, (RELAY, self.name))
+        cursor = await connection.execute(RELAYED, (RELAY, self.name, self.name))
         row = await cursor.fetchone()
         assert row is not None
         self._relayed = int(row[0])
-        for flow_id in row[1] or ():
+        self._is_ours(row[1])
+        for flow_id in row[2] or ():
             await self._again(connection, flow_id)
         going_on = dict(self._next)
         if not going_on:

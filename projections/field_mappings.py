@@ -73,6 +73,8 @@ class FieldMappings:
     """The mappings of a flow's newest field mapping replace those it had before; undone it has none."""
 
     name = NAME
+    sums = ()
+    ddl = ""
     topics = (TOPICS[PhaseCompleted], ROLLED_BACK)
 
     def __init__(self, artifacts: ArtifactStore, *, version: int = VERSION) -> None:
@@ -81,6 +83,7 @@ class FieldMappings:
         self._guard = GUARD.format(version=version)
         self._emptied = EMPTIED.format(version=version)
         self._table = sql.Identifier(f"import_field_mappings_v{version}")
+        self.tables = (f"import_field_mapping_sets_v{version}", f"import_field_mappings_v{version}")
 
     def forget(self) -> None:
         """Nothing is held in memory."""

@@ -125,12 +125,15 @@ class FlowIntervals:
 
     name = NAME
     topics = FlowTopics()
+    sums = ()
+    ddl = ""
 
     def __init__(self, *, version: int = VERSION) -> None:
         self.version = version
         self._cache: OrderedDict[UUID, _Kept] = OrderedDict()
         self._cost = 0
         table = f"flow_intervals_v{version}"
+        self.tables = (table,)
         self._write, self._empty, self._known = (text.format(table=table) for text in (WRITE, EMPTY, KNOWN))
 
     def forget(self) -> None:

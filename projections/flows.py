@@ -98,6 +98,8 @@ class Flows:
 
     name = NAME
     topics = FlowTopics()
+    sums = ()
+    ddl = ""
 
     def __init__(self, types: FlowTypes, learn: Callable[[], Awaitable[None]], *, version: int = VERSION) -> None:
         """`learn` reads the flow types again that the store knows; `version` names the tables to write."""
@@ -110,6 +112,7 @@ class Flows:
         self._write = WRITE.format(**names)
         self._words = WORDS.format(**names)
         self._versions = VERSIONS.format(**names)
+        self.tables = (names["table"], names["words"])
 
     def forget(self) -> None:
         """Hold no flow in memory any more."""

@@ -77,6 +77,8 @@ class Inventory:
     undone has none."""
 
     name = NAME
+    sums = ()
+    ddl = ""
     topics = (TOPICS[PhaseCompleted], ROLLED_BACK)
 
     def __init__(self, artifacts: ArtifactStore, *, version: int = VERSION) -> None:
@@ -84,6 +86,7 @@ class Inventory:
         self._handed = Handed(artifacts)
         self._guard = GUARD.format(version=version)
         self._older = OLDER.format(version=version)
+        self.tables = (f"inventory_sets_v{version}", *(f"{kind}_v{version}" for kind in KINDS))
 
     def forget(self) -> None:
         """Nothing is held in memory."""

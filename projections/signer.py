@@ -21,10 +21,10 @@ from eventstore.audit.bucket import Bucket, BucketUnreachable
 from eventstore.audit.checkpoints import Checkpoint
 from eventstore.audit.signer import Round, Signer, Superseded, note_published, unpublished
 from eventstore.audit.signing import SigningKey, trusted
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
 from eventstore.faults import lived_through
 from eventstore.relay import producer
-from eventstore.service import ServiceConfig
 
 log = structlog.get_logger()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
@@ -15,7 +16,10 @@ from tests.stack import Stack, session_stack
 STACK = pytest.StashKey[Stack]()
 TOLD = pytest.StashKey[list[str]]()
 TOGETHER = ("chaos",)
-LONGEST = ("chaos", "faults", "e2e", "cli", "crews", "consumers")
+# what follows needs no service and no waiting: it fills the end, so that no process is busy alone
+LONGEST = (
+    *("chaos", "faults", "e2e", "cli", "crews", "consumers", "tests", "projections", "audit", "eventstore", "api"),
+)
 # what waits most of its time, for leases, restarts and services
 PATIENT = ("chaos", "faults", "e2e", "embedded")
 
@@ -24,6 +28,11 @@ def pytest_configure(config: pytest.Config) -> None:
     # settings of the reader's shell must not reach the tests
     for name in [name for name in os.environ if name.startswith("MFO_") and not name.startswith("MFO_TEST_")]:
         del os.environ[name]
+    # a hundred services, children and commands are started: each compiles all of our modules where bytecode is not kept
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # some thirty brokers live for less than a minute: compiling their code well costs more than it brings
+    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
     config.stash[STACK] = session_stack(dict(os.environ))
     config.stash[TOLD] = []
 

@@ -177,7 +177,7 @@ async def test_a_killed_replay_to_a_file_goes_on_without_a_gap_or_a_repeat(
     }
     words = [sys.executable, "-m", "mfo", "replay", "--to-file", str(file), "--json"]
     process = await asyncio.create_subprocess_exec(*words, "--rate", "5", cwd=ROOT, env=environment)
-    await until(lambda: state.exists() and json.loads(state.read_bytes())["told"] >= 5, timeout=30)
+    await until(lambda: state.exists() and json.loads(state.read_bytes())["told"] >= 5, 60)
     process.kill()
     await process.wait()
     with file.open("a") as out:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-async def until(condition: Callable[[], Any], timeout: float = 10) -> Any:  # noqa: ASYNC109 - a deadline in seconds
+async def until(condition: Callable[[], Any], timeout: float = 60) -> Any:  # noqa: ASYNC109 - a deadline in seconds
     """The first truthy answer of `condition`, plain or awaitable, asked again and again; raises AssertionError after `timeout` s."""
     loop = asyncio.get_running_loop()
     end = loop.time() + timeout

@@ -15,8 +15,8 @@ from typing import Any
 
 from consumers.context import CrewAnswer, CrewTask, ModelRefused, RateLimited, Retryable
 from domain.errors import SettingsError
+from eventstore.config import CrewConfig
 from eventstore.scratch import scratch
-from eventstore.service import CrewConfig
 
 Json = dict[str, Any]
 

@@ -18,7 +18,7 @@ from uuid import UUID
 
 from consumers.telling.outcome import Came, Outcome
 from domain.telling import News
-from eventstore.service import SmtpConfig
+from eventstore.config import SmtpConfig
 
 Json = dict[str, Any]
 

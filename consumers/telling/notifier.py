@@ -8,10 +8,10 @@ from uuid import UUID
 from consumers.follower import Follower
 from domain.events import FlowCreated
 from domain.telling import NEWS_TOPICS, News, news_of, told
+from eventstore.config import ServiceConfig
 from eventstore.database import Connection
 from eventstore.followers import Happened
 from eventstore.notifications import FOLLOWER, ToTell, beginnings, make
-from eventstore.service import ServiceConfig
 from eventstore.subscriptions import Subscriber, subscribers
 
 

@@ -64,7 +64,7 @@ TypeName = Annotated[Name, AfterValidator(_type_name)]
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class FlowFilter(_Shape):

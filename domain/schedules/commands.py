@@ -53,7 +53,7 @@ Reason = Annotated[Text | None, Field(description="Why; kept in the history.")]
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class ScheduleTiming(_Shape):

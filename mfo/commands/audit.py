@@ -12,7 +12,6 @@ from uuid import UUID
 import msgspec
 import typer
 
-from domain.commands import Tenant
 from domain.errors import TenantMissing
 from domain.words import counted
 from mfo.commands import audit_trail
@@ -102,6 +101,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write an evidence pack: events, commands, proofs, checkpoints, and a program that verifies them without us."""
+    from domain.commands import Tenant
     from mfo.auditing import export as write_pack
     from mfo.doctoring import settings
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from domain.errors import SettingsError
-from eventstore.service import ServiceConfig
+from eventstore.config import ServiceConfig
 from mfo.client import Unreachable
 from mfo.commands.connection import environment
 from mfo.commands.output import AsJson, facts, give, short, table

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from domain.flow_types import FlowTypeConfig
 from mfo.client import Client
 from mfo.commands.connection import talk
 from mfo.commands.flows import some
@@ -187,6 +186,8 @@ def _definitions(source: str) -> tuple[list[Json], list[str]]:
         if not all(isinstance(one, dict) for one in found):
             raise typer.BadParameter(f"{source} holds no definition of a flow type, which is a JSON object")
         return found, []
+    from domain.flow_types import FlowTypeConfig
+
     module = _module(source)
     types = getattr(module, "FLOW_TYPES", None)
     if not types or not all(isinstance(one, FlowTypeConfig) for one in types):

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from domain.words import Status, counted
 from mfo.client import OVER, Client, Verb
@@ -419,6 +417,9 @@ def shown() -> Iterator[Any]:
     if not sys.stderr.isatty():
         yield Lines()
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
-from domain.fleet.commands import VERBS
 from mfo.client import Client, OperationVerb
 from mfo.commands.connection import talk
 from mfo.commands.flows import some, values
@@ -25,7 +24,7 @@ ALREADY_SHOWN = 50
 @app.command()
 def start(
     *,
-    verb: Annotated[str, typer.Argument(metavar="VERB", help=f"What is asked: {', '.join(VERBS)}.")],
+    verb: Annotated[str, typer.Argument(metavar="VERB", help=f"What is asked: {', '.join(get_args(OperationVerb))}.")],
     flow_type: Annotated[list[str] | None, typer.Option("--type", help="Flows of this type; may be repeated.")] = None,
     status: Annotated[list[str] | None, typer.Option(help="Flows of this status; may be repeated.")] = None,
     tag: Annotated[str | None, typer.Option(help="Flows with this tag.")] = None,

@@ -109,8 +109,24 @@ def list_projections(as_json: AsJson = False) -> None:
     from mfo.readmodels import standings
 
     found = standings(_database_url())
-    rows = [[one["name"], one["version"], one["state"], one["position"], one["lag"], one["parked"]] for one in found]
-    give({"projections": found}, table(["name", "version", "state", "position", "lag", "parked"], rows), as_json)
+    headings = ["name", "version", "state", "position", "lag", "lag_seconds", "rate", "parked"]
+    rows = [[one[heading] for heading in headings] + [_rebuild(one)] for one in found]
+    give(
+        {"projections": found},
+        table([heading.replace("_", " ") for heading in headings] + ["last rebuild"], rows),
+        as_json,
+    )
+
+
+def _rebuild(one: dict[str, Any]) -> str | None:
+    """How far the last rebuild of a read model is, in words."""
+    last = one["rebuild"]
+    if last is None:
+        return None
+    if last["ended_at"] is not None:
+        return str(last["state"])
+    left = f", {last['eta_seconds']:.0f} s left" if last["eta_seconds"] is not None else ""
+    return f"{last['state']}, {last['flows_done']} of {last['flows_total']} flows{left}"
 
 
 def migrate(

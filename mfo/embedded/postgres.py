@@ -9,6 +9,7 @@ import shutil
 import signal
 import stat
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -64,15 +65,16 @@ def binaries() -> Path:
 class Postgres:
     """One PostgreSQL cluster in `<data_dir>/postgres`, reached at 127.0.0.1 with a generated password.
 
-    The port of an earlier start is kept where it is still free, unless `port` names one.
+    The port of an earlier start is kept where it is still free, unless `port` names one; `settings` go before SETTINGS.
     """
 
-    def __init__(self, data_dir: Path, port: int | None = None) -> None:
+    def __init__(self, data_dir: Path, port: int | None = None, settings: Mapping[str, str] | None = None) -> None:
         self.folder = data_dir.expanduser().resolve() / "postgres"
         self.cluster = self.folder / "cluster"
         self.log = self.folder / "postgres.log"
         self.port = port or read_port(self.folder / "port")
         self._wanted_port = port
+        self._settings = SETTINGS | dict(settings or {})
         self._lock = FolderLock(self.folder)
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -161,7 +163,7 @@ class Postgres:
         account = Account.of(self.cluster)
         self.port = self._choose_port()
         socket_folder = self.cluster if len(f"{self.cluster}/.s.PGSQL.{self.port}") <= SOCKET_PATH_LIMIT else ""
-        settings = SETTINGS | {"port": str(self.port), "unix_socket_directories": str(socket_folder)}
+        settings = self._settings | {"port": str(self.port), "unix_socket_directories": str(socket_folder)}
         status = self.cluster / "postmaster.pid"
         status.unlink(missing_ok=True)
         # nobody else runs on this folder; a killed server leaves its socket's lock, which a new one would respect

@@ -70,7 +70,7 @@ async def test_letters_are_read_masked_mended_and_sent_back(operated: Api, clien
     body = {**CREATE, "flow_nam": "E", "initial_data": {"credentials": {"user": "u", "password": "hunter2"}}}
     sent = await client.send("CreateFlow", flow_id, body)
     await client.raw(b'\xff{"password": "hunter2", half', [("authorization", b"Bearer hunter2")])
-    await until(lambda: len(client.on(client.config.topics.dead_letters)) == 2, 20)
+    await until(lambda: len(client.on(client.config.topics.dead_letters)) == 2, 60)
 
     listed = documents.DeadLetterList.model_validate((await operated.get("/dlq", headers=OPERATOR)).json())
     assert listed.total == 2
@@ -94,7 +94,7 @@ async def test_letters_are_read_masked_mended_and_sent_back(operated: Api, clien
     assert (await operated.post(f"{path}/replay", {}, headers=keyed)).json() == again
     other = await operated.post(f"{path}/replay", {"headers": {"a": "b"}}, headers=keyed)
     problem(other, 422, "idempotency_key_reused")
-    await until(lambda: len(client.on(client.config.topics.dead_letters)) == 3, 20)
+    await until(lambda: len(client.on(client.config.topics.dead_letters)) == 3, 60)
     once_more = client.on(client.config.topics.dead_letters)[-1]
     assert headers_of(once_more)["mfo_replayed_by"] == "maria@example.com"
     assert headers_of(once_more)["mfo_replay_of"] == f"{letter.partition}:{letter.offset}"
@@ -111,7 +111,7 @@ async def test_letters_are_read_masked_mended_and_sent_back(operated: Api, clien
 async def test_the_list_is_paged_from_the_newest_and_read_from_an_offset(operated: Api, client: Client) -> None:
     for n in range(7):
         await client.raw(b"junk %d" % n, key=b"x")
-    await until(lambda: len(client.on(client.config.topics.dead_letters)) == 7, 20)
+    await until(lambda: len(client.on(client.config.topics.dead_letters)) == 7, 60)
     found: list[documents.DeadLetterLine] = []
     cursor = None
     while True:

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4, uuid5
 
 import msgspec
 import pytest
+from psycopg.types.json import Jsonb
 
 from api import documents
 from tests.api.conftest import Api, new_tenant, problem
@@ -120,6 +121,29 @@ async def test_the_status_has_the_shape_of_old(api: Api) -> None:
     assert status.mapping_suggestions == []
 
 
+async def test_the_end_is_expected_by_what_earlier_flows_took(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.expected.KEPT_SECONDS", 0.0)
+    made = await api.made(options={"auto_execute": True})
+
+    async def expected() -> float:
+        status = documents.FlowStatusAnswer.model_validate((await api.get(f"/flows/{made['flow_id']}/status")).json())
+        assert status.progress.estimated_completion is not None
+        return (status.progress.estimated_completion - api.side.committer.now()).total_seconds()
+
+    # nothing is known but what the type says
+    assert 0 < await expected() < 60
+    times = {name: {"execution_time_ms": 1000 * n} for n, name in enumerate(("data_import", "field_mapping"), 1000)}
+    async with api.side.pool.connection() as connection:
+        for _ in range(3):
+            other = await api.made()
+            await connection.execute(
+                "update flow_state_extensions_v1 set flow_status = 'completed', phase_execution_times = %s"
+                " where flow_id = %s",
+                (Jsonb(times), other["flow_id"]),
+            )
+    assert 1900 < await expected() < 2060
+
+
 async def test_a_flow_that_waits_for_mappings_shows_them_even_when_they_are_many(api: Api) -> None:
     made = await api.made(options={"auto_execute": True})
     await api.complete(made["flow_id"])
@@ -201,8 +225,12 @@ async def test_the_list_filters(api: Api) -> None:
     assert await ids("?tag=wave") == []
     assert await ids("?search=production") == [one]
     assert await ids("?search=50%25") == [one]
-    assert await ids("?search=t_e") == [two]
+    assert await ids("?search=esta") == [two, one]
+    assert await ids("?search=ESTATE test") == [two]
+    assert await ids("?search=state") == []
     assert await ids("?search=wave-1") == [one]
+    assert await ids("?search=it's \\ 50") == []
+    assert await ids("?search=%25%25") == []
     assert await ids(f"?parent_flow_id={uuid4()}") == []
     assert await ids(f"?created_after={first['created_at']}") == [two]
     assert await ids(f"?created_before={second['created_at']}") == [one]

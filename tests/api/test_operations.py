@@ -58,7 +58,7 @@ async def carried_out(api: Api, operation_id: str, *flows: str) -> Json:
         found: Json = (await api.get(f"/operations/{operation_id}")).json()
         return found if found["state"] != "running" else None
 
-    done: Json = await until(over, timeout=30)
+    done: Json = await until(over, 60)
     return done
 
 

@@ -126,7 +126,7 @@ async def test_a_full_queue_holds_kafka_back_and_loses_nothing(
         async with store_held(house.side.config):
             sent = [await client.send("CreateFlow", flow_id, CREATE) for flow_id in flow_ids]
             sent += [await client.send("PauseFlow", flow_id) for flow_id in flow_ids]
-            await until(lambda: door.intake.waiting, 30)
+            await until(lambda: door.intake.waiting, 60)
             assert house.committer.waiting <= 3
         replies = await asyncio.gather(*(client.reply(command_id) for command_id in sent))
     assert {(reply["outcome"], reply["version"]) for reply in replies} == {("accepted", 1), ("accepted", 2)}
@@ -180,10 +180,10 @@ async def test_a_connection_that_was_turned_away_is_as_good_as_before(shared_dat
                 return (await client.get(url)).status_code == 200
             return False
 
-        await until(answers, 30)
+        await until(answers, 60)
         async with store_held(config):
             asked = [asyncio.create_task(client.post(url, json=BODY)) for _ in range(12)]
-            await until(lambda: sum(each.done() for each in asked) == 10, 30)
+            await until(lambda: sum(each.done() for each in asked) == 10, 60)
             away = [each.result() for each in asked if each.done()]
             for response in away:
                 problem(response, 503, "overloaded")

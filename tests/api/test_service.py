@@ -38,6 +38,31 @@ async def test_projections_and_the_flows_they_set_aside(api: Api) -> None:
     assert [str(each.flow_id) for each in flows.parked_flows] == [mine["flow_id"]]
     assert flows.position.startswith("mfo:")
     assert flows.lag >= 0
+    assert flows.lag_seconds >= 0
+    assert flows.rebuild is None or flows.rebuild.ended_at
+
+
+async def test_a_rebuild_is_shown_while_its_process_lives_and_when_it_is_gone(api: Api) -> None:
+    await api.made()
+    async with api.side.pool.connection() as connection:
+        await connection.execute(
+            "insert into projection_rebuilds (projection, version, state, flows_total, flows_done, eta_seconds, owner,"
+            " started_at, updated_at) values ('inventory', 1, 'filling', 9, 3, 4.5, 'x', mfo_now(), mfo_now())"
+        )
+        await connection.execute("select pg_advisory_lock(7, hashtext(current_schema() || 'inventory'))")
+
+        async def shown() -> documents.ProjectionView:
+            listed = documents.ProjectionList.model_validate((await api.get("/projections")).json())
+            return next(each for each in listed.projections if each.name == "inventory")
+
+        found = await shown()
+        assert found.rebuild is not None
+        assert (found.state, found.eta_seconds, found.rebuild.state) == ("rebuilding", 4.5, "filling")
+        await connection.execute("select pg_advisory_unlock(7, hashtext(current_schema() || 'inventory'))")
+        found = await shown()
+        assert found.rebuild is not None
+        assert (found.state, found.rebuild.state) == ("live", "interrupted")
+        await connection.execute("delete from projection_rebuilds")
 
 
 @pytest.mark.parametrize("given", ["abc", "x" * 255])

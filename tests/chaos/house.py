@@ -21,7 +21,7 @@ from typing import Any, Self
 import psutil
 import psycopg
 
-from eventstore.database import DEFAULT_SHARD
+from eventstore.config import DEFAULT_SHARD
 from eventstore.migrate import upgrade
 from mfo.client import ready
 from mfo.embedded import KafkaJars, Postgres, ensure_topics

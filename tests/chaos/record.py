@@ -22,7 +22,7 @@ from domain.view import COLUMNS
 from eventstore.audit.signing import SigningKey, trusted
 from eventstore.audit.verify import checkpoints, histories
 from eventstore.codec import decode
-from eventstore.database import DEFAULT_SHARD
+from eventstore.config import DEFAULT_SHARD
 from eventstore.definitions import flow_types, modules
 from mfo.auditing import published_on
 from tests.chaos.driver import EVENTS, REPLIES

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ class Dev:
     data: Path
     told: dict[str, Any]
 
-    @property
+    @cached_property
     def environment(self) -> dict[str, str]:
         """The variables that `mfo env` gives."""
         found: dict[str, str] = mfo("env", "--data", str(self.data), "--json").document

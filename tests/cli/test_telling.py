@@ -72,12 +72,12 @@ async def test_a_failed_flow_is_told_and_its_notification_can_be_sent_again(said
             found: list[Json] = (await said(*words))["notifications"]
             return found
 
-        [told] = await until(sent, 30)
+        [told] = await until(sent, 60)
         shown = await said("notifications", "show", told["notification_id"])
         assert shown["tries"][0]["status"] == 204
         again = await said("notifications", "replay", told["notification_id"])
         assert again["notifications"][0]["replays"] == 1
-        await until(lambda: len(there.got) == 2, 30)
+        await until(lambda: len(there.got) == 2, 60)
         assert there.got[0].id == there.got[1].id
     changed = await said("subscriptions", "update", subscription_id, "--all-events", "--all-flows")
     assert (changed["events"], changed["filter"]) == ([], {"flow_type": None, "tag": None})

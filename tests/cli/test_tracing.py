@@ -26,7 +26,7 @@ def told(trace: list[Kept]) -> dict[str, set[str]]:
 async def whole(receiver: Receiver, trace_id: str) -> list[Kept]:
     """The spans of a trace, as soon as every part of the system is in it."""
     parts = {"relay", "project crewai_flow_state_extensions", "run data_import", "commit FailPhase"}
-    await until(lambda: parts <= {span.name for span in receiver.of(trace_id)}, timeout=30)
+    await until(lambda: parts <= {span.name for span in receiver.of(trace_id)}, 60)
     return receiver.of(trace_id)
 
 
@@ -85,7 +85,7 @@ async def test_a_command_over_kafka_is_followed_under_its_senders_span(
     async with CommandSender(environment["MFO_KAFKA_BOOTSTRAP"], *tenant_of(environment)) as sender:
         command = CreateFlow(flow_id=uuid4(), flow_type="discovery", flow_name="Traced")
         await sender.send(command, traceparent=f"00-{trace_id}-{parent}-01")
-    await until(lambda: {"take in CreateFlow", "commit CreateFlow"} <= {s.name for s in spans.of(trace_id)}, timeout=30)
+    await until(lambda: {"take in CreateFlow", "commit CreateFlow"} <= {s.name for s in spans.of(trace_id)}, 60)
     taken, commit = (
         next(span for span in spans.of(trace_id) if span.name == f"{what} CreateFlow") for what in ("take in", "commit")
     )

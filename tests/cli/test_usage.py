@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from mfo.client import ServiceError
 from mfo.commands.flows import values, waiting_line
 from mfo.commands.output import plain, sentence, short, table
 from mfo.running import NOTE, Running
-from tests.cli.support import mfo
+from tests.cli.support import ROOT, mfo
 
 TENANT = {
     "MFO_CLIENT_ACCOUNT_ID": "11111111-1111-4111-8111-111111111111",
@@ -34,6 +35,16 @@ def no_usual_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
 
 
+def test_a_command_starts_without_what_only_services_need() -> None:
+    heavy = (
+        *("psycopg", "cryptography", "jsonschema", "boto3", "reportlab", "opentelemetry", "faststream", "aiokafka"),
+        *("eventstore.service", "domain.commands", "estate.inspect"),
+    )
+    code = f"import sys, mfo.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("word", ["nonsense", "audit", "surgeon", "replay", "legacy", "parked", "dlq", "schedule"])
 def test_an_unknown_command_is_wrong_usage(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([word]) == 2
@@ -47,7 +58,8 @@ def test_an_unknown_command_is_wrong_usage(word: str, capsys: pytest.CaptureFixt
         ["flow", "list", "--limit", "0", "--json"],
         ["import", "/no/such/file", "--json"],
         ["sample", "--format", "pdf", "--json"],
-        ["projections", "rebuild", "assets", "--json"],
+        ["projections", "rebuild", "--json"],
+        ["projections", "verify", "inventory", "--all", "--sample", "3", "--json"],
         ["dev", "--port", "70000", "--json"],
     ],
 )

@@ -83,14 +83,14 @@ class Client:
             ]
             return replies if len(replies) >= count else None
 
-        replies: list[Record] = await until(found, 15)
+        replies: list[Record] = await until(found, 60)
         return replies
 
     async def reply(self, command_id: str) -> Json:
         return body_of((await self.replies(command_id))[0])
 
     async def dead_letter(self) -> Record:
-        letters: list[Record] = await until(lambda: self.on(self.config.topics.dead_letters), 15)
+        letters: list[Record] = await until(lambda: self.on(self.config.topics.dead_letters), 60)
         return letters[-1]
 
 
@@ -128,7 +128,7 @@ async def serving(config: ServiceConfig) -> AsyncIterator[asyncio.Task[None]]:
     ready = asyncio.Event()
     task = asyncio.create_task(run(config, ready=ready))
     waiting = asyncio.create_task(ready.wait())
-    await asyncio.wait({task, waiting}, timeout=40, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({task, waiting}, timeout=90, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if task.done():
         await task
@@ -139,7 +139,7 @@ async def serving(config: ServiceConfig) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def ended(house: House, flow_id: UUID, *statuses: str, within: float = 15) -> Flow:
+async def ended(house: House, flow_id: UUID, *statuses: str, within: float = 60) -> Flow:
     """The flow, as soon as it has one of these statuses."""
     wanted = statuses or ("completed",)
 

@@ -37,7 +37,7 @@ async def test_after_kill_9_another_process_takes_the_run_over(
             flow_id = uuid4()
             body = {"flow_type": "slow", "flow_name": "s", "initial_data": {"begun": str(begun), "go": str(go)}}
             await client.send("CreateFlow", flow_id, {**body, "options": {"auto_execute": True}})
-            await until(lambda: list(tmp_path.glob("begun.*")), 30)
+            await until(lambda: list(tmp_path.glob("begun.*")), 60)
             children = psutil.Process(process.pid).children(recursive=True)
             process.send_signal(signal.SIGKILL)
             await process.wait()
@@ -46,7 +46,7 @@ async def test_after_kill_9_another_process_takes_the_run_over(
                 with suppress(psutil.NoSuchProcess):
                     child.kill()
             async with serving(config):
-                await until(lambda: len(list(tmp_path.glob("begun.*"))) == 2, 20)
+                await until(lambda: len(list(tmp_path.glob("begun.*"))) == 2, 60)
                 go.touch()
                 flow = await ended(house, flow_id)
                 ids = [f"{flow_id}:{n}" for n in range(1, flow.version + 1)]
@@ -86,7 +86,7 @@ async def test_without_kafka_the_service_waits_and_still_stops(database_url: str
             # work goes on without Kafka
             await ended(house, flow.id)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), 30) == 0
     finally:
         if process.returncode is None:
             process.kill()

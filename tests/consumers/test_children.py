@@ -27,7 +27,13 @@ async def with_a_bystander(yard: Yard) -> UUID:
     """A run that has done a step, in the one child there is."""
     flow_id = await yard.start("bystander", ledger="bystander")
     await yard.noted("first", "bystander")
+    # noted is not kept yet: a child that stands still before it is kept would rightly do it again
+    await until(lambda: _step_is_kept(yard, flow_id))
     return flow_id
+
+
+async def _step_is_kept(yard: Yard, flow_id: UUID) -> bool:
+    return "StepsCompleted" in await yard.house.facts(flow_id)
 
 
 async def unharmed(yard: Yard, flow_id: UUID) -> Flow:

@@ -79,9 +79,9 @@ async def test_a_flow_does_not_wait_behind_all_those_of_another_tenant(database_
     async with process(database_url) as (house, keeper):
         busy = await queued(house, new_tenant(), 2000)
         keeper.start()
-        await until(lambda: house.one("select count(*) > 100 from heads where version > 3"), 30)
+        await until(lambda: house.one("select count(*) > 100 from heads where version > 3"), 60)
         [late] = await queued(house, new_tenant())
-        await ended(house, late, within=30)
+        await ended(house, late, within=60)
         places_in_log = [position for position, _ in await house.side.store.history(late)]
         begun = await house.one(
             "select count(*) from stored_events where originator_version = 3 and originator_id = any(%s)"

@@ -61,7 +61,7 @@ async def resting(house: House, flow_id: UUID) -> Flow:
         flow = await house.side.store.flow(flow_id)
         return flow if flow.suspended is not None else None
 
-    flow: Flow = await until(there, 30)
+    flow: Flow = await until(there, 60)
     return flow
 
 
@@ -122,7 +122,7 @@ async def test_the_first_failure_ends_the_wait_and_may_cancel_the_others(house: 
     assert flow.error is not None
     assert flow.error["code"] == "child_failed"
     slow = flow.children[2].flow_id
-    await ended(house, slow, Status.CANCELLED, within=30)
+    await ended(house, slow, Status.CANCELLED, within=60)
     assert "is failed of negative: -1 is below 0" in ledger.read_text()
 
 
@@ -144,7 +144,7 @@ async def test_children_that_wait_themselves_go_on_by_word_from_outside(house: H
         children = (await house.side.store.flow(root)).children
         return children[2].flow_id if len(children) == 3 else None
 
-    slow: UUID = await until(slow_child, 30)
+    slow: UUID = await until(slow_child, 60)
     await resting(house, slow)
     await house.ask(SignalFlow(flow_id=slow, name="word", payload={"n": 1}))
     flow = await ended(house, root, within=60)

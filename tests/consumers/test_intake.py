@@ -191,7 +191,7 @@ async def test_what_is_no_command_is_set_aside_with_its_bytes_and_why(house: Hou
     await client.raw(b"")
     expected += ["cloudevent_invalid", "body_not_json", "cloudevent_invalid", "cloudevent_invalid"]
     letters = client.config.topics.dead_letters
-    await until(lambda: len(client.on(letters)) == len(expected), 15)
+    await until(lambda: len(client.on(letters)) == len(expected), 60)
     codes = [headers_of_reason(record) for record in client.on(letters)]
     assert sorted(codes) == sorted(expected)
     assert [record.value for record in client.on(letters) if record.key == b"gone"] == [None]
@@ -243,7 +243,7 @@ async def test_replies_go_where_the_command_says_if_that_is_allowed(
     try:
         async with client_of(config) as client:
             command_id = await client.send("CreateFlow", uuid4(), CREATE, replyto=elsewhere)
-            await until(lambda: client.on(elsewhere), 15)
+            await until(lambda: client.on(elsewhere), 60)
             assert body_of(client.on(elsewhere)[0])["command_id"] == command_id
             assert client.on(config.topics.replies) == []
     finally:
@@ -258,7 +258,7 @@ async def test_nothing_is_acknowledged_before_it_is_kept(config: ServiceConfig, 
     door.committer = closed
     async with client_of(config) as client:
         ids = [await client.send("CreateFlow", uuid4(), CREATE) for _ in range(5)]
-        await until(lambda: door.intake.waiting, 15)
+        await until(lambda: door.intake.waiting, 60)
         assert await committed(config) == 0
         await door.close()
         assert await committed(config) == 0
@@ -266,7 +266,7 @@ async def test_nothing_is_acknowledged_before_it_is_kept(config: ServiceConfig, 
         await second.open()
         for command_id in ids:
             assert (await client.reply(command_id))["outcome"] == "accepted"
-        await until(lambda: committed(config), 10)
+        await until(lambda: committed(config), 60)
         await second.close()
         assert await committed(config) == 5
 
@@ -287,7 +287,7 @@ async def test_replies_and_dead_letters_wait_for_kafka(config: ServiceConfig, ho
             await proxy.mend()
             assert (await client.reply(command_id))["outcome"] == "accepted"
             assert (await client.dead_letter()).value == b"junk"
-            await until(lambda: _all(config, 3), 10)
+            await until(lambda: _all(config, 3), 60)
         await door.close()
 
 

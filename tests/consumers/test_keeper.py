@@ -47,7 +47,7 @@ class Yard:
         flow = await self.house.begin(flow_type=flow_type, initial_data=initial_data)
         return flow.id
 
-    async def finish(self, flow_type: str, *statuses: str, within: float = 15, **initial_data: Any) -> Flow:
+    async def finish(self, flow_type: str, *statuses: str, within: float = 60, **initial_data: Any) -> Flow:
         return await ended(self.house, await self.start(flow_type, **initial_data), *statuses, within=within)
 
     @property
@@ -138,7 +138,7 @@ async def test_what_a_handler_prints_is_no_answer(yard: Yard) -> None:
 
 
 async def test_a_worker_that_takes_too_much_memory_is_ended(yard: Yard) -> None:
-    flow = await yard.finish("hoard", "failed", within=30)
+    flow = await yard.finish("hoard", "failed", within=60)
     assert flow.error is not None
     assert flow.error["code"] == "worker_lost"
     assert "more than its 300 MB" in flow.error["message"]
@@ -206,7 +206,7 @@ async def test_a_run_taken_over_by_another_is_stopped_here(yard: Yard) -> None:
     await until(lambda: yard.house.one("select owner = %s and token = 2 from runs", yard.keeper.owner))
     await until(lambda: yard.keeper._shared_free == 63)
     await yard.house.ask(CancelFlow(flow_id=flow_id))
-    await until(lambda: yard.keeper.active == 0, 15)
+    await until(lambda: yard.keeper.active == 0, 60)
     await quiet(yard)
 
 
@@ -321,7 +321,7 @@ async def test_runs_in_hand_are_handed_back_when_the_service_stops(database_url:
         house = House(side)
         given = {"begun": str(tmp_path / "begun"), "go": str(tmp_path / "go")}
         flow = await house.begin(flow_type="slow", initial_data=given)
-        await until(lambda: list(tmp_path.glob("begun*")), 30)
+        await until(lambda: list(tmp_path.glob("begun*")), 60)
         await keeper.stop(grace_seconds=0.1)
         await pool.stop()
         state = await house.rows("select state, owner, token from runs where flow_id = %s", flow.id)

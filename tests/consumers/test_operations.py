@@ -295,14 +295,14 @@ async def test_an_operation_that_was_started_over_kafka_is_carried_out_by_the_se
         async def done() -> bool:
             return (await yard.operation(operation_id)).state == "completed"
 
-        await until(done, timeout=30)
+        await until(done, 60)
         assert await yard.status(flow) is Status.PAUSED
 
         def told() -> bool:
             kinds = {headers_of(record)["ce_type"] for record in client.on(config.topics.events)}
             return "mfo.operation.OperationCompleted.v1" in kinds
 
-        await until(told, timeout=30)
+        await until(told, 60)
         for name, key, more in (
             ("PauseOperation", "operation_id", {"operation_id": str(operation_id)}),
             ("StartOperation", "operation_id", {"verb": "pause", "filter": {"all": True}, "dry_run": True}),
@@ -320,7 +320,7 @@ async def test_an_operation_that_was_started_over_kafka_is_carried_out_by_the_se
             await yard.flows(1)
             return (await rule_of(yard, rule_id)).state == "tripped"
 
-        await until(tripped, timeout=30)
+        await until(tripped, 60)
 
 
 # standing pauses

@@ -44,14 +44,14 @@ async def test_commands_of_a_broken_flow_wait_and_its_partition_goes_on(config: 
             "position": None,
         }
         assert (await client.reply(resume))["outcome"] == "parked"
-        await until(lambda: committed(config), 15)
+        await until(lambda: committed(config), 60)
 
         await readable(house, flow.id)
         await house.shift_clock(20)
         told = [body_of((await client.replies(command_id, 2))[1]) for command_id in (pause, resume)]
         assert [(reply["outcome"], reply["version"]) for reply in told] == [("accepted", 3), ("accepted", 4)]
         assert all(reply["position"] for reply in told)
-        await until(lambda: house.one("select count(*) = 0 from late_replies"), 15)
+        await until(lambda: house.one("select count(*) = 0 from late_replies"), 60)
 
 
 async def test_the_result_of_a_run_waits_and_is_asked_for_once(
@@ -60,10 +60,10 @@ async def test_the_result_of_a_run_waits_and_is_asked_for_once(
     begun, go = tmp_path / "begun", tmp_path / "go"
     async with serving(config):
         flow = await house.begin(flow_type="slow", initial_data={"begun": str(begun), "go": str(go)})
-        await until(lambda: list(tmp_path.glob("begun.*")), 30)
+        await until(lambda: list(tmp_path.glob("begun.*")), 60)
         await unreadable(house, flow.id)
         go.touch()
-        await until(lambda: house.one("select count(*) = 1 from parked_commands"), 30)
+        await until(lambda: house.one("select count(*) = 1 from parked_commands"), 60)
         # the run's lease lapses meanwhile, and nobody takes it over or asks about it
         await house.shift_clock(8)
         asked = await house.one("select count(*) from parked_commands")
@@ -82,8 +82,8 @@ async def test_a_timer_of_a_broken_flow_fires_once_and_counts_later(config: Serv
     assert await house.one("select count(*) from timers") == 1
     await unreadable(house, flow.id)
     async with serving(config):
-        await until(lambda: house.one("select count(*) = 1 from parked_commands where command = 'FireTimer'"), 30)
-        await until(lambda: house.one("select count(*) = 0 from timers"), 15)
+        await until(lambda: house.one("select count(*) = 1 from parked_commands where command = 'FireTimer'"), 60)
+        await until(lambda: house.one("select count(*) = 0 from timers"), 60)
         await readable(house, flow.id)
         await house.shift_clock(20)
         await ended(house, flow.id)
@@ -112,7 +112,7 @@ async def test_a_store_that_takes_nothing_pauses_the_partitions_and_the_group_st
     consumer = subscriber.consumer  # type: ignore[attr-defined]
     async with client_of(config) as client:
         first = await client.send("CreateFlow", uuid4(), CREATE)
-        await until(lambda: REGISTRY.get_sample_value("mfo_partitions_paused") == 4, 15)
+        await until(lambda: REGISTRY.get_sample_value("mfo_partitions_paused") == 4, 60)
         later = [await client.send("CreateFlow", uuid4(), CREATE) for _ in range(20)]
         # longer than a member may go without asking for more
         member = consumer._coordinator.generation

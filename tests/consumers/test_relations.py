@@ -50,7 +50,7 @@ async def have(house: House, flow_ids: list[UUID], status: Status) -> None:
         loaded = await house.side.store.load(flow_ids)
         return all(each.flow.status is status for each in loaded.values())
 
-    await until(all_there, 30)
+    await until(all_there, 60)
 
 
 async def caught_up(house: House) -> None:
@@ -60,7 +60,7 @@ async def caught_up(house: House) -> None:
         behind = "select (select max(notification_id) from stored_events) > position from followers where name = %s"
         return not await house.one(behind, NAME)
 
-    await until(at_the_end, 30)
+    await until(at_the_end, 60)
 
 
 async def family(house: House, *, children: int, each: int) -> tuple[UUID, list[UUID]]:

@@ -200,7 +200,7 @@ async def test_a_worker_that_takes_long_to_try_stays_the_one_that_tries(
         after = await yards[0].house.one("select probe_until from breakers where target = %s", outside.name)
         return bool(after > before)
 
-    await until(renewed, 30)
+    await until(renewed, 60)
     (outside.folder / "go").touch()
     await ended(yards[0].house, holding, within=60)
     assert (await standing(yards[0], outside)).state == "closed"

@@ -202,7 +202,7 @@ async def test_a_flow_that_cannot_be_decided_holds_no_other_up(house: House, mod
         for flow_id in others:
             await fired(house, keeper, flow_id)
         # what is due for it waits with its other commands
-        await until(lambda: house.one("select count(*) = 0 from timers"), 20)
+        await until(lambda: house.one("select count(*) = 0 from timers"), 60)
         assert await house.rows("select flow_id, command from parked_commands") == [(broken, "FireTimer")]
 
 

@@ -43,7 +43,7 @@ async def suspended(yard: Yard, flow_id: UUID) -> Flow:
         flow = await yard.house.side.store.flow(flow_id)
         return flow if flow.suspended is not None else None
 
-    flow: Flow = await until(there, 30)
+    flow: Flow = await until(there, 60)
     return flow
 
 
@@ -64,7 +64,7 @@ async def test_signals_are_taken_up_in_order_by_a_handler_that_holds_no_place_me
     assert await signal(yard, flow_id, "order", "b", n=2) == "accepted"
     assert await signal(yard, flow_id, "order", "a", n=9) == "repeated"
     assert await signal(yard, flow_id, "order", n=3) == "accepted"
-    flow = await ended(yard.house, flow_id, within=30)
+    flow = await ended(yard.house, flow_id, within=60)
     assert flow.phase("collect").outputs["orders"] == [{"n": 1}, {"n": 2}, {"n": 3}]
     assert flow.phase("collect").outputs["senders"] == ["maria"] * 3
     # it ran anew as the same attempt
@@ -78,7 +78,7 @@ async def test_every_kind_of_handler_can_wait(yard: Yard, kind: str) -> None:
     flow_id = await yard.start(kind)
     await suspended(yard, flow_id)
     await signal(yard, flow_id, "word", n=1)
-    flow = await ended(yard.house, flow_id, within=30)
+    flow = await ended(yard.house, flow_id, within=60)
     assert flow.phase(kind).outputs == {"said": {"n": 1}}
 
 
@@ -87,7 +87,7 @@ async def test_who_waits_for_several_at_once_gets_them_all(yard: Yard) -> None:
     await suspended(yard, flow_id)
     for n, name in enumerate(("blue", "green", "red")):
         await signal(yard, flow_id, name, n=n)
-    flow = await ended(yard.house, flow_id, within=30)
+    flow = await ended(yard.house, flow_id, within=60)
     assert flow.phase("several").outputs == {"said": [2, 1, 0]}
 
 
@@ -96,15 +96,15 @@ async def test_the_time_may_be_up_and_a_handler_may_go_on_all_the_same(yard: Yar
     for flow_id in (calm, hurried):
         assert "wait" in (await suspended(yard, flow_id)).timers
     await yard.house.shift_clock(61)
-    flow = await ended(yard.house, calm, within=30)
+    flow = await ended(yard.house, calm, within=60)
     assert flow.phase("plain").outputs == {"late": "signal 'word' did not come within 60 s"}
-    failed = await ended(yard.house, hurried, "failed", within=30)
+    failed = await ended(yard.house, hurried, "failed", within=60)
     assert failed.error is not None
     assert (failed.error["code"], failed.error["retryable"]) == ("wait_timed_out", False)
     # executed again it waits anew, and finds what came since
     await signal(yard, hurried, "word")
     await yard.house.ask(ExecutePhase(flow_id=hurried))
-    await ended(yard.house, hurried, within=30)
+    await ended(yard.house, hurried, within=60)
     assert await yard.house.rows("select * from timers") == []
 
 
@@ -116,7 +116,7 @@ async def test_a_signal_during_a_pause_is_taken_up_on_resume(yard: Yard) -> None
     paused = await yard.house.side.store.flow(flow_id)
     assert (paused.status, len(paused.signals)) == (Status.PAUSED, 1)
     await yard.house.ask(ResumeFlow(flow_id=flow_id))
-    flow = await ended(yard.house, flow_id, within=30)
+    flow = await ended(yard.house, flow_id, within=60)
     assert flow.phase("in_the_loop").outputs == {"said": {"n": 7}}
 
 
@@ -124,7 +124,7 @@ async def test_a_secret_in_a_signal_is_in_clear_only_for_the_handler(yard: Yard)
     flow_id = await yard.start("secretive")
     await suspended(yard, flow_id)
     await signal(yard, flow_id, "login", credentials={"password": SECRET})
-    flow = await ended(yard.house, flow_id, within=30)
+    flow = await ended(yard.house, flow_id, within=60)
     assert flow.phase("secretive").outputs == {"length": len(SECRET)}
     for table in ("stored_events", "command_log"):
         found = await yard.house.rows(f"select t::text from {table} t")
@@ -143,7 +143,7 @@ async def asking(yard: Yard, flow_id: UUID, step: str) -> Flow:
         flow = await yard.house.side.store.flow(flow_id)
         return flow if flow.waiting is not None and flow.waiting.step == step else None
 
-    flow: Flow = await until(there, 30)
+    flow: Flow = await until(there, 60)
     return flow
 
 
@@ -161,11 +161,11 @@ async def test_a_handler_asks_one_person_and_then_two_and_each_answer_is_kept_li
     assert (await answered(yard, flow_id, "boris", colour="green")).outcome == "accepted"
     await asking(yard, flow_id, "ask:2")
     await yard.house.shift_clock(61)
-    await until(lambda: _reminded(yard, flow_id), 30)
+    await until(lambda: _reminded(yard, flow_id), 60)
     assert (await answered(yard, flow_id, "maria", approval=True)).outcome == "accepted"
     assert (await answered(yard, flow_id, "boris", approval=False)).error["code"] == "answers_differ"
     assert (await answered(yard, flow_id, "boris", approval=True)).outcome == "accepted"
-    flow = await ended(yard.house, flow_id, within=30)
+    flow = await ended(yard.house, flow_id, within=60)
     assert flow.phase("consult").outputs == {"colour": "green", "allowed_by": ["maria", "boris"]}
     late = await answered(yard, flow_id, "chen", approval=True)
     assert (late.error["code"], late.error["details"]["answered_by"]) == ("already_answered", ["maria", "boris"])
@@ -180,7 +180,7 @@ async def test_secret_and_large_answers_reach_the_handler_whole(yard: Yard) -> N
     flow_id = await yard.start("consult_plainly")
     await asking(yard, flow_id, "ask:1")
     await answered(yard, flow_id, "maria", credentials={"password": SECRET}, rows=["x" * 100] * 2000)
-    flow = await ended(yard.house, flow_id, within=30)
+    flow = await ended(yard.house, flow_id, within=60)
     assert flow.phase("consult_plainly").outputs == {"length": len(SECRET), "rows": 2000}
 
 
@@ -208,10 +208,10 @@ async def test_a_hook_around_a_phase_may_wait_and_ask_too(yard: Yard) -> None:
     flow_id = await yard.start("held")
     for name in ("go", "word"):
         await signal(yard, flow_id, name, n=name)
-    asked = await until(lambda: _question(yard, flow_id), 30)
+    asked = await until(lambda: _question(yard, flow_id), 60)
     assert asked.step.startswith("hook:before:hold:")
     await answered(yard, flow_id, "maria", sure=True)
-    flow = await ended(yard.house, flow_id, within=30)
+    flow = await ended(yard.house, flow_id, within=60)
     assert flow.phase("in_the_loop").outputs == {"held": [{"n": "go"}, {"sure": True}], "said": {"n": "word"}}
 
 

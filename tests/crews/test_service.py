@@ -77,7 +77,7 @@ async def test_a_worker_killed_between_two_tasks_pays_for_neither_twice(
         (worker,) = processes("consumers.child")
         crews = processes("process.py")
         worker.kill()
-        await until(lambda: not any(crew.is_running() and crew.status() != psutil.STATUS_ZOMBIE for crew in crews), 30)
+        await until(lambda: not any(crew.is_running() and crew.status() != psutil.STATUS_ZOMBIE for crew in crews), 60)
         waiting = await ended(house, flow.id, "waiting_for_input", "failed", within=90)
         assert waiting.status == "waiting_for_input", waiting.error
         # the second had no answer at the kill

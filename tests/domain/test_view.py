@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.flow import Flow
-from domain.view import COLUMNS, phase_result, row
+from domain.view import COLUMNS, learning_patterns, phase_result, row
 from tests.examples import (
     CANCEL,
     CHECKPOINT,
@@ -42,12 +42,45 @@ def test_the_row_has_every_column_and_is_plain_json() -> None:
     assert shown["phase_results"]["first"]["next_phase"] == "second"
     assert shown["phase_execution_times"]["first"]["execution_time_ms"] == 12
     assert shown["performance_metrics"]["total_execution_time_ms"] == 12
-    assert shown["memory_usage_metrics"] == {"peak_memory_mb": 80.0}
+    assert shown["memory_usage_metrics"]["peak_memory_mb"] == 80.0
+    assert shown["memory_usage_metrics"]["last_updated"] == shown["phase_execution_times"]["first"]["completed_at"]
+    assert shown["agent_collaboration_log"] == [
+        {
+            "timestamp": shown["phase_execution_times"]["first"]["completed_at"],
+            "phase": "first",
+            "agent": "mapper",
+            "insight": "three rows",
+        }
+    ]
+    assert shown["learning_patterns"] == []
     assert shown["agent_insights"] == [{"agent": "mapper", "insight": "three rows"}]
     assert shown["flow_state"]["outputs"] == {"first": {"rows": 3}}
     assert [step["status"] for step in shown["phase_transitions"]] == ["running", "completed"]
     assert shown["flow_metadata"]["checkpoints"][0]["phase_name"] == "first"
     assert [phase["order"] for phase in shown["phases"]] == [1, 2]
+
+
+def test_a_mapping_that_a_person_approved_is_a_pattern_to_learn() -> None:
+    flow = flow_of(QUIET, STARTED, COMPLETED)
+    mapped = replace(flow.phase("first"), name="field_mapping")
+    mappings = {"Host": "hostname", "Notes": None} | {f"column {n}": "name" for n in range(60)}
+    learned = replace(flow, phases=(mapped, *flow.phases[1:]), inputs={"mappings": mappings})
+    patterns = learning_patterns(learned)
+    assert patterns[0] == {
+        "timestamp": shown_at(flow),
+        "type": "field_mapping",
+        "data": {"original_field": "Host", "mapped_field": "hostname"},
+    }
+    assert len(patterns) == 61
+    assert learning_patterns(replace(learned, inputs={})) == []
+    assert learning_patterns(replace(flow, inputs={"mappings": mappings})) == []
+
+
+def shown_at(flow: Flow) -> str:
+    """When the first phase was done, as it is shown."""
+    at = flow.phase("first").completed_at
+    assert at is not None
+    return at.isoformat()
 
 
 def test_the_row_of_a_failing_flow_tells_its_errors() -> None:

@@ -115,7 +115,7 @@ class Listener:
     consumer: AIOKafkaConsumer
     heard: dict[str, list[Message]] = field(default_factory=lambda: {EVENTS: [], REPLIES: []})
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         """Read on until the condition holds; asked again after every batch."""
         async with asyncio.timeout(seconds):
             while not condition():

@@ -15,7 +15,7 @@ from estate.options import ImportOptions
 from fuzz.check import check
 from fuzz.seeds import ODS_PARTS, SEEDS, XLSX_PARTS, zipped
 
-FUZZED = settings(max_examples=120, deadline=2000, derandomize=True, suppress_health_check=list(HealthCheck))
+FUZZED = settings(max_examples=120, deadline=20_000, derandomize=True, suppress_health_check=list(HealthCheck))
 PIECES = st.sampled_from(
     [
         b"", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b'"', b"'", b"\n", b"\r", b"\t", b",", b";", b"{", b"}", b"[", b"]", b"<", b">",

@@ -39,7 +39,7 @@ async def test_a_store_that_only_reads_is_waited_for(house: House) -> None:
             async with house.side.pool.connection() as connection:
                 await connection.execute("set default_transaction_read_only = off")
                 await connection.execute(f'alter database "{name}" reset default_transaction_read_only')
-            assert (await asyncio.wait_for(patient, 10)).outcome == "accepted"
+            assert (await asyncio.wait_for(patient, 30)).outcome == "accepted"
     finally:
         async with house.side.pool.connection() as connection:
             await connection.execute("set default_transaction_read_only = off")

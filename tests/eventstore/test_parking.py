@@ -109,7 +109,7 @@ async def test_a_fault_that_may_be_everybodys_parks_only_when_others_are_served(
     await asyncio.wait({asked}, timeout=0.5)
     assert (asked.done(), await waiting(house)) == (False, 0)
     await house.begin()
-    assert (await asyncio.wait_for(asked, 10)).outcome == "parked"
+    assert (await asyncio.wait_for(asked, 30)).outcome == "parked"
 
 
 async def test_a_store_that_is_busy_parks_nobody(house: House) -> None:
@@ -119,7 +119,7 @@ async def test_a_store_that_is_busy_parks_nobody(house: House) -> None:
         asked = asyncio.create_task(house.ask(PauseFlow(flow_id=flow.id), source="kafka"))
         await asyncio.wait({asked}, timeout=0.7)
         assert not asked.done()
-    assert (await asyncio.wait_for(asked, 10)).outcome == "accepted"
+    assert (await asyncio.wait_for(asked, 30)).outcome == "accepted"
     assert await waiting(house) == 0
 
 
@@ -188,13 +188,13 @@ async def test_a_list_that_is_worked_off_at_two_places_while_it_grows_loses_and_
 
         _, _, outcomes = await asyncio.gather(house.committer.drain(flow.id), other.drain(flow.id), later())
         assert set(outcomes) <= {"parked", "accepted"}
-        await until(lambda: house.committer.drain(flow.id), 10)
+        await until(lambda: house.committer.drain(flow.id), 60)
 
         async def nobody_waits() -> bool:
             await other.drain(flow.id)
             return await waiting(house) == 0
 
-        await until(nobody_waits, 10)
+        await until(nobody_waits, 60)
     kept = await house.rows(
         "select command_id, outcome, version from command_ids where command_id like 'verb%%' order by 1"
     )

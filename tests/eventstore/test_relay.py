@@ -193,7 +193,7 @@ async def test_a_kafka_that_is_gone_for_a_while_is_waited_for(house: House, kafk
             assert await house.one("select position from relay") <= 10
             await proxy.mend()
             expected = await kept(house)
-            await until(lambda: histories(records) == expected, 20)
+            await until(lambda: histories(records) == expected, 60)
 
 
 async def test_a_relay_waits_for_a_kafka_that_is_not_there_yet(house: House, kafka: str) -> None:

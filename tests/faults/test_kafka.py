@@ -121,7 +121,7 @@ async def test_the_topic_of_events_is_deleted_under_way(services: Stand) -> None
     await admin.start()
     try:
         await admin.delete_topics([EVENTS])
-        await until(lambda: _gone(admin), 30)
+        await until(lambda: _gone(admin), 60)
     finally:
         await admin.close()
     await asyncio.wait_for(ensure_topics(services.kafka.bootstrap(), 4), 30)

@@ -24,9 +24,12 @@ from domain.commands import (
 from domain.measures import counted
 from eventstore.database import Connection
 from projections.analytics import Analytics
+from projections.rebuild import rebuild
 from projections.told import Told
+from projections.verifying import verify
 from tests.examples import IMPORTED
 from tests.projections.conftest import House
+from tests.spec import TYPES
 
 Json = dict[str, Any]
 NUMBERS = "n, failed, work_ms, elapsed_ms, cpu_ms, tokens, times, peaks"
@@ -147,6 +150,29 @@ async def test_the_sums_are_those_of_the_flows_however_the_log_is_cut(
     assert await sums(connection) == whole
 
 
+async def test_sums_are_made_anew_beside_those_that_serve(
+    house: House, connection: Connection, projection: Analytics
+) -> None:
+    flows = await lived(house)
+    await apply(projection, connection, await house.told())
+    await connection.execute(
+        "insert into projections (name, version, state, position, updated_at)"
+        " values ('analytics', 1, 'live', %s, mfo_now())",
+        (await house.side.store.end(),),
+    )
+    whole = await sums(connection)
+    await connection.execute(b"update analytics_sums_v1 set n = n + 7")
+    await connection.execute(
+        "update analytics_flows_v1 set flow_status = 'failed' where flow_id = %s", (flows["done"],)
+    )
+    seen = await verify(house.side.config, "analytics", said=str)
+    assert [(one["flow_id"], one["columns"]) for one in seen["differences"]] == [(str(flows["done"]), ["flow_status"])]
+    report = await rebuild(house.side.config, "analytics", said=str)
+    assert (report["state"], report["compared"]["different"]) == ("done", 1)
+    assert await sums(connection) == whole
+    assert await agrees(house, connection)
+
+
 async def test_events_that_come_again_or_late_change_nothing(
     house: House, connection: Connection, projection: Analytics
 ) -> None:
@@ -175,24 +201,17 @@ async def test_an_error_is_counted_and_so_is_each_flow_that_met_it(
     assert [share[2:4] for share in shares if share[0] == "flow"] == [[1, 1]]
 
 
-def older(house: House, **fields: Any) -> Json:
-    """A discovery flow of another system."""
-    config = house.side.types.get("discovery")
-    known: Json = {"flow_type": config.name, "flow_version": config.version, **fields}
-    told: Json = msgspec.to_builtins(msgspec.structs.replace(IMPORTED, **known))
-    return told
-
-
 async def test_a_flow_that_was_taken_over_brings_the_times_that_are_known(
     house: House, connection: Connection, projection: Analytics
 ) -> None:
     phases = (
-        msgspec.structs.replace(IMPORTED.phases[0], name="data_import", started_at=IMPORTED.created_at),
-        msgspec.structs.replace(IMPORTED.phases[0], name="field_mapping", completed_at=None, execution_time_ms=0),
+        msgspec.structs.replace(IMPORTED.phases[0], started_at=IMPORTED.created_at),
+        msgspec.structs.replace(IMPORTED.phases[0], name="second", completed_at=None, execution_time_ms=0),
     )
     done = {"phases": phases, "status": "completed", "completed_at": IMPORTED.created_at + timedelta(hours=1)}
     flow_id = uuid4()
-    told = older(house, **done)
+    told = msgspec.to_builtins(msgspec.structs.replace(IMPORTED, **done))
+    house.side.types.remember(TYPES.get("two_steps"))
     await house.ask(ImportFlow(flow_id=flow_id, told=told))
     await house.ask(RepairFlow(flow_id=flow_id, kind="link_assets", method="name", confidence=1.0))
     for each in await house.told():
@@ -201,9 +220,9 @@ async def test_a_flow_that_was_taken_over_brings_the_times_that_are_known(
     [(shares, made, ended)] = await house.all("select shares, created_at, ended_at from analytics_flows_v1")
     assert (made, ended) == (IMPORTED.created_at, done["completed_at"])
     found = {(kind, name): numbers for kind, name, *numbers in shares}
-    assert set(found) == {("flow", ""), ("phase", "data_import")}
+    assert set(found) == {("flow", ""), ("phase", "first")}
     assert found["flow", ""][:4] == [1, 0, 1500, 3_600_000]
-    assert found["phase", "data_import"][:4] == [1, 0, 1500, 1_800_000]
+    assert found["phase", "first"][:4] == [1, 0, 1500, 1_800_000]
     await house.ask(DeleteFlow(flow_id=flow_id))
     await house.ask(ImportFlow(flow_id=flow_id, told=told, again=True))
     await apply(projection, connection, await house.told())
@@ -214,13 +233,10 @@ async def test_a_flow_that_was_taken_over_brings_the_times_that_are_known(
 async def test_a_flow_that_was_taken_over_failed_says_why(
     house: House, connection: Connection, projection: Analytics
 ) -> None:
-    phases = (msgspec.structs.replace(IMPORTED.phases[0], name="data_import", status="failed"),)
-    failed = {
-        "status": "failed",
-        "phases": phases,
-        "error": {"class": "network", "code": "io_failed", "message": "cut"},
-    }
-    await house.ask(ImportFlow(flow_id=uuid4(), told=older(house, **failed)))
+    failed = {"status": "failed", "error": {"class": "network", "code": "io_failed", "message": "cut"}}
+    told = msgspec.to_builtins(msgspec.structs.replace(IMPORTED, **failed))
+    house.side.types.remember(TYPES.get("two_steps"))
+    await house.ask(ImportFlow(flow_id=uuid4(), told=told))
     await apply(projection, connection, await house.told())
     assert await agrees(house, connection)
     assert await house.one("select name from analytics_sums_v1 where kind = 'error' and span = 'day'") == (

@@ -29,7 +29,7 @@ async def test_it_keeps_all_read_models_and_says_how_it_is(told_house: House, co
             except httpx.TransportError:
                 return False
 
-        await until(ready, timeout=30)
+        await until(ready, 60)
         assert (await client.get("/health/live")).status_code == 200
         flow_id = await told_house.begin()
         await told_house.complete(flow_id, {"assets": await kept(told_house, ASSETS)})
@@ -46,14 +46,14 @@ async def test_it_keeps_all_read_models_and_says_how_it_is(told_house: House, co
             # measured every few seconds
             return 'mfo_projection_parked_flows{projection="inventory"} 0.0' in (await client.get("/metrics")).text
 
-        await until(parked, timeout=15)
+        await until(parked, 60)
 
 
 async def test_a_signal_ends_it(told_house: House, config: ServiceConfig) -> None:
     task = asyncio.create_task(run(config))
-    await until(lambda: told_house.one("select bool_and(state = 'live') from projections"), timeout=30)
+    await until(lambda: told_house.one("select bool_and(state = 'live') from projections"), 60)
     os.kill(os.getpid(), signal.SIGTERM)
-    await asyncio.wait_for(task, 10)
+    await asyncio.wait_for(task, 30)
 
 
 async def test_without_a_database_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:

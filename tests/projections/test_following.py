@@ -44,7 +44,7 @@ async def _nothing_to_learn() -> None:
 
 
 async def live(runner: Runner) -> None:
-    await until(lambda: runner.state == "live" and runner.partitions, timeout=30)
+    await until(lambda: runner.state == "live" and runner.partitions, 60)
 
 
 async def position(house: House, name: str = NAME) -> int:
@@ -165,7 +165,7 @@ async def test_a_topic_made_anew_while_we_follow_loses_nothing(
                 return False
             return True
 
-        await until(made, timeout=30)
+        await until(made, 60)
         async with running(Relay(config).run()):
             second = await house.begin()
             await arrived(house, first, second, timeout=40)
@@ -266,14 +266,14 @@ async def test_two_members_share_the_partitions(real_kafka: str, told_house: Hou
         await live(one)
         early = [await told_house.begin() for _ in range(4)]
         async with following(told_house.flows()) as other:
-            await until(lambda: len(one.partitions) == 2 and len(other.partitions) == 2, timeout=30)
+            await until(lambda: len(one.partitions) == 2 and len(other.partitions) == 2, 60)
             assert set(one.partitions) | set(other.partitions) == {0, 1, 2, 3}
             late = [await told_house.begin() for _ in range(8)]
             await asyncio.gather(*(told_house.finish(flow_id) for flow_id in [*early, *late]))
             await arrived(told_house, *early, *late)
             end = await told_house.side.store.end()
             await until(lambda: _reached(told_house, end))
-        await until(lambda: len(one.partitions) == 4, timeout=30)
+        await until(lambda: len(one.partitions) == 4, 60)
         last = await told_house.begin()
         await arrived(told_house, last)
 

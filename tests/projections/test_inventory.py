@@ -229,7 +229,7 @@ async def test_it_follows_kafka_in_a_group_of_its_own(told_house: House, followi
 
     async with following(told_house.inventory()) as runner:
         await until(lambda: rows(early))
-        await until(lambda: runner.state == "live" and runner.partitions, timeout=30)
+        await until(lambda: runner.state == "live" and runner.partitions, 60)
         late = await told_house.begin()
         await told_house.complete(late, {"assets": await kept(told_house, ASSETS)})
         await until(lambda: rows(late))

@@ -44,7 +44,7 @@ async def test_a_checkpoint_is_published_with_its_account_as_key(
     await told_house.begin()
     signing = Signing(replace(config, audit=replace(config.audit, file=file)))
     async with running(signing.run()):
-        await until(lambda: signed(told_house), timeout=30)
+        await until(lambda: signed(told_house), 60)
     [record] = await on_kafka(config)
     checkpoint = from_dict(json.loads(record.value))
     assert record.key == str(told_house.account).encode()
@@ -58,10 +58,10 @@ async def test_what_kafka_did_not_get_it_gets_later(told_house: House, config: S
     await told_house.begin()
     away = replace(config, kafka_bootstrap="127.0.0.1:1")
     async with running(Signing(away).run()):
-        await until(lambda: told_house.one("select count(*) from audit_checkpoints"), timeout=30)
+        await until(lambda: told_house.one("select count(*) from audit_checkpoints"), 60)
     assert await signed(told_house) == 0
     async with running(Signing(config).run()):
-        await until(lambda: signed(told_house), timeout=30)
+        await until(lambda: signed(told_house), 60)
     assert len(await on_kafka(config)) == 1
 
 

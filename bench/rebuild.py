@@ -1,0 +1,133 @@
+"""How fast a read model is made anew, alone and while commands go on, and how fast it is verified.
+
+A PostgreSQL of its own with the real history of discovery flows that are done. The first filling has nothing to be compared
+with; the second is compared row by row; the third, too, while commands are sent at a fixed rate. Nobody follows the log
+beside it, so what is sent comes into the read model by the swap alone, and the last verification says that all of it did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
+from typing import Any
+
+import psycopg
+
+from bench.history import ask, create, load
+from domain.commands import CancelFlow
+from eventstore.migrate import upgrade
+from eventstore.service import AuditConfig, ServiceConfig, write_side
+from mfo.embedded import Postgres
+from projections.rebuild import rebuild
+from projections.verifying import verify
+
+NAME = "crewai_flow_state_extensions"
+FLOWS = 50_000
+A_SECOND = 1000
+TICK_SECONDS = 0.01
+IN_FLIGHT = 500
+
+
+async def write(config: ServiceConfig, a_second: int, done: Callable[[], bool]) -> tuple[int, float]:
+    """Make flows, and cancel each second one, at a fixed rate or as fast as it goes; answers commands and seconds."""
+    answered, tasks = 0, set[asyncio.Task[None]]()
+
+    async def one(n: int) -> None:
+        nonlocal answered
+        command = create(f"late {n}") if n % 2 == 0 else CancelFlow(flow_id=create(f"late {n - 1}").flow_id)
+        await ask(side, command, f"late {n}")
+        answered += 1
+
+    async with write_side(config) as side:
+        sent, began = 0, time.perf_counter()
+        while not done():
+            while sent < int((time.perf_counter() - began) * a_second) and len(tasks) < IN_FLIGHT:
+                task = asyncio.create_task(one(sent))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                sent += 1
+            await asyncio.sleep(TICK_SECONDS)
+        await asyncio.gather(*tasks)
+        return answered, time.perf_counter() - began
+
+
+def write_here(config: ServiceConfig, a_second: int, stop: Event) -> tuple[int, float]:
+    """As `write`, in a process of its own, until `stop` is set."""
+    return asyncio.run(write(config, a_second, stop.is_set))
+
+
+async def _measured(config: ServiceConfig, flows: int, a_second: int) -> dict[str, Any]:
+    began = time.perf_counter()
+    events = await load(config, flows)
+    figures: dict[str, Any] = {"flows": flows, "events": events, "load_seconds": round(time.perf_counter() - began, 1)}
+    figures["first"] = _rebuilt(await rebuild(config, NAME, said=_quiet))
+    figures["compared"] = _rebuilt(await rebuild(config, NAME, said=_quiet))
+    report = await verify(config, NAME, said=_quiet)
+    figures["verify"] = {name: report[name] for name in ("seconds", "rows", "rows_per_second", "equal")}
+    figures["verify"]["events_per_second"] = round(events / report["seconds"])
+    context = get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(1, mp_context=context) as pool:
+        stop = manager.Event()
+        writing = asyncio.get_running_loop().run_in_executor(pool, write_here, config, a_second, stop)
+        report = await rebuild(config, NAME, said=_quiet)
+        stop.set()
+        commands, seconds = await writing
+    figures["while written"] = _rebuilt(report) | {
+        "commands": commands,
+        "commands_per_second": round(commands / seconds),
+        "missing": (await verify(config, NAME, said=_quiet))["different"],
+    }
+    return figures
+
+
+def _rebuilt(report: dict[str, Any]) -> dict[str, Any]:
+    compared = report.get("compared") or {}
+    return {
+        "seconds": report["seconds"],
+        "fill_events_per_second": report["events_per_second"],
+        "events_per_second": round(report["events"] / report["seconds"]),
+        "rows_compared": compared.get("rows", 0),
+        "different": compared.get("different", 0),
+        "held_ms": report["held_ms"],
+    }
+
+
+def _quiet(_: str) -> None:
+    """Figures are told at the end."""
+
+
+def run(flows: int = FLOWS, a_second: int = A_SECOND) -> dict[str, Any]:
+    """The figures on a PostgreSQL of its own."""
+    with TemporaryDirectory(prefix="mfo-bench-rebuild-", ignore_cleanup_errors=True) as folder:
+        server = Postgres(Path(folder))
+        url = server.start()
+        try:
+            upgrade(url)
+            config = ServiceConfig(
+                database_url=url,
+                kafka_bootstrap="127.0.0.1:1",
+                master_key=bytes(range(32)),
+                audit=AuditConfig(seed=bytes(32)),
+            )
+            load_before = round(os.getloadavg()[0], 1)
+            figures = asyncio.run(_measured(config, flows, a_second))
+            with psycopg.connect(url) as connection:
+                version = connection.info.parameter_status("server_version")
+        finally:
+            server.stop()
+    return {
+        "what": f"the read model of {figures['events']:,} events of {flows:,} flows, made anew and verified",
+        "runs": [figures],
+        "cores": os.cpu_count(),
+        "load_before": load_before,
+        "postgresql": version,
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,216 @@
+"""A read model held against history at any time: its rows are made anew beside it, compared, and thrown away.
+
+Some flows at a time are told to temporary tables of the same names, in a transaction that sees one moment of the store and is
+rolled back. Flows to which something has happened that the projection has not taken yet are looked at again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+
+from domain.errors import RebuildImpossible
+from eventstore.config import ServiceConfig
+from eventstore.database import Connection, connect
+from projections.app import read_side
+from projections.comparing import Difference, Editions, counted, differences, differing
+from projections.filling import end_with_parent, told_once
+from projections.histories import Some, Which, histories, ranges
+from projections.projection import Projection, about, compared
+from projections.rebuild import LAST, known_as
+from projections.shadows import ensure
+
+Json = dict[str, Any]
+Said = Callable[[str], None]
+
+JOBS = os.cpu_count() or 1
+FLOWS_AT_ONCE = 500
+SMALL_FLOWS = 2000
+PATIENCE_SECONDS = 10.0
+AGAIN_SECONDS = 0.1
+SHOWN = 100
+TEMPORARY = "pg_temp"
+SAMPLE = "select id from heads order by hashtextextended(id::text, (random() * 2 ^ 62)::bigint) limit %s"
+ASIDE = "select flow_id from parked_flows where projection = %s"
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was compared and what differs; at most 100 `differences` are named. `parked` flows are set aside, `behind` are
+    those that the projection has not got to, and that were looked at in vain."""
+
+    flows: int = 0
+    rows: int = 0
+    different: set[UUID] = field(default_factory=set)
+    parked: set[UUID] = field(default_factory=set)
+    behind: set[UUID] = field(default_factory=set)
+    differences: list[Difference] = field(default_factory=list)
+
+    def take(self, other: Verdict) -> None:
+        """What another process has found."""
+        self.flows += other.flows
+        self.rows += other.rows
+        self.different |= other.different
+        self.parked |= other.parked
+        self.behind = (self.behind | other.behind) - self.different
+        self.differences = [*self.differences, *other.differences][:SHOWN]
+
+
+async def verify(
+    config: ServiceConfig, name: str, *, sample: int | None = None, jobs: int = JOBS, said: Said = print
+) -> Json:
+    """Compare a read model with what history says, of all flows or of so many chosen at random.
+
+    Raises ProjectionUnknown, RebuildImpossible where this program writes another version, StoreUnavailable.
+    """
+    began = monotonic()
+    whole = Verdict()
+    async with read_side(config) as (_, known):
+        projection = known_as(known, name)
+        connection = await connect(config.database_url, config.shard)
+        try:
+            await _is_ours(connection, projection)
+            parts: list[tuple[Which, int]]
+            if sample is not None:
+                ids = [row[0] for row in await (await connection.execute(SAMPLE, (sample,))).fetchall()]
+                chunks = [ids[n : n + FLOWS_AT_ONCE] for n in range(0, len(ids), FLOWS_AT_ONCE)]
+                parts = [(Some(chunk), len(chunk)) for chunk in chunks]
+            else:
+                parts = [*await ranges(connection, FLOWS_AT_ONCE)]
+            if jobs == 1 or sum(flows for _, flows in parts) <= SMALL_FLOWS:
+                whole.take(await _look(connection, config.shard, projection, [part for part, _ in parts]))
+            else:
+                whole = await _share_out(config, name, [part for part, _ in parts], jobs, said)
+            await _again(connection, config.shard, projection, whole)
+        finally:
+            await connection.close()
+    seconds = monotonic() - began
+    return {
+        "projection": name,
+        "version": projection.version,
+        "equal": not whole.different,
+        "flows": sum(flows for _, flows in parts),
+        "rows": whole.rows,
+        "different": len(whole.different),
+        "parked": len(whole.parked),
+        "behind": len(whole.behind),
+        "differences": [one.as_dict() for one in whole.differences],
+        "seconds": round(seconds, 2),
+        "rows_per_second": round(whole.rows / max(seconds, 0.001)),
+    }
+
+
+async def _is_ours(connection: Connection, projection: Projection) -> None:
+    await ensure(connection, projection)
+    row = await (
+        await connection.execute("select version from projections where name = %s", (projection.name,))
+    ).fetchone()
+    if row is not None and row[0] != projection.version:
+        raise RebuildImpossible(
+            f"the tables that serve are of version {row[0]}, this program makes rows of version {projection.version};"
+            f" run: mfo projections rebuild {projection.name}"
+        )
+
+
+async def _share_out(config: ServiceConfig, name: str, parts: Sequence[Which], jobs: int, said: Said) -> Verdict:
+    whole = Verdict()
+    loop = asyncio.get_running_loop()
+    shares = [parts[n :: jobs * 4] for n in range(min(jobs * 4, len(parts)))]
+    with ProcessPoolExecutor(jobs, get_context("spawn"), end_with_parent) as pool:
+        tasks = [loop.run_in_executor(pool, look_here, config, name, share) for share in shares]
+        for done, task in enumerate(asyncio.as_completed(tasks), 1):
+            whole.take(await task)
+            said(f"{name}: {done} of {len(tasks)} shares, {whole.rows} rows, {len(whole.different)} flows that differ")
+    return whole
+
+
+def look_here(config: ServiceConfig, name: str, parts: Sequence[Which]) -> Verdict:
+    """Compare some ranges of flows in a process of its own."""
+
+    async def look() -> Verdict:
+        async with read_side(config) as (_, known):
+            connection = await connect(config.database_url, config.shard)
+            try:
+                return await _look(connection, config.shard, known[name], parts)
+            finally:
+                await connection.close()
+
+    return asyncio.run(look())
+
+
+async def _look(connection: Connection, shard: str, projection: Projection, parts: Sequence[Which]) -> Verdict:
+    for table in projection.tables:
+        await connection.execute(
+            sql.SQL("create temporary table if not exists {0} (like {1} including all)").format(
+                sql.Identifier(TEMPORARY, table), sql.Identifier(shard, table)
+            )
+        )
+    whole = Verdict()
+    for part in parts:
+        whole.take(await _part(connection, shard, projection, part))
+    return whole
+
+
+async def _part(connection: Connection, shard: str, projection: Projection, part: Which) -> Verdict:
+    found = Verdict()
+    editions = Editions(TEMPORARY, shard, compared(projection))
+    async with connection.transaction():
+        await connection.execute("set transaction isolation level repeatable read")
+        row = await (
+            await connection.execute("select position from projections where name = %s", (projection.name,))
+        ).fetchone()
+        mark = int(row[0]) if row is not None else 0
+        aside = {row[0] for row in await (await connection.execute(ASIDE, (projection.name,))).fetchall()}
+        untold: dict[UUID, str] = {}
+        async for batch in histories(connection, part, projection):
+            applied = await told_once(connection, projection, batch)
+            untold |= {one.flow_id: one.error for one in applied.parked}
+        suspects = await differing(connection, editions, part)
+        found.rows = await counted(connection, editions, part)
+        later = {
+            row[0]
+            for row in await (await connection.execute(LAST, (list(suspects | untold.keys()), mark))).fetchall()
+            if about(projection, row[1])
+        }
+        found.parked = (suspects | untold.keys()) & aside
+        found.behind = (suspects & later) - aside
+        found.different = (suspects | untold.keys()) - aside - later
+        named = sorted(found.different - untold.keys())[:SHOWN]
+        found.differences = (await differences(connection, editions, named))[:SHOWN] if named else []
+        found.differences += [
+            Difference(projection.name, flow_id, {}, f"cannot be made: {untold[flow_id]}", [])
+            for flow_id in found.different & untold.keys()
+        ]
+        projection.forget()
+        raise psycopg.Rollback
+    return found
+
+
+async def _again(connection: Connection, shard: str, projection: Projection, whole: Verdict) -> None:
+    """Look once more at the flows that were on their way, until they have come or the projection stands still."""
+    began, mark = monotonic(), -1
+    while whole.behind and monotonic() - began < PATIENCE_SECONDS:
+        row = await (
+            await connection.execute("select position from projections where name = %s", (projection.name,))
+        ).fetchone()
+        if row is None or (row[0] == mark and monotonic() - began > 1):
+            return
+        mark = row[0]
+        ids = sorted(whole.behind)
+        whole.behind = set()
+        chunks = [Some(ids[n : n + FLOWS_AT_ONCE]) for n in range(0, len(ids), FLOWS_AT_ONCE)]
+        found = await _look(connection, shard, projection, chunks)
+        found.rows = 0
+        whole.take(found)
+        if whole.behind:
+            await asyncio.sleep(AGAIN_SECONDS)
