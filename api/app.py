@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from api import (
+    analytics,
     audit,
     back,
     compliance,
@@ -32,6 +33,7 @@ from api import (
     operations,
     parked,
     pauses,
+    portfolio,
     problems,
     repairs,
     report,
@@ -103,7 +105,8 @@ def create_app(config: ServiceConfig) -> FastAPI:
     )
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
     routers = (
-        # /flows/orphans stands before /flows/{flow_id}
+        # /flows/analytics and /flows/orphans stand before /flows/{flow_id}
+        *(analytics.router, portfolio.router),
         repairs.router,
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
@@ -32,6 +33,8 @@ async def say_so(request: Request) -> None:
     new = request.url.path
     for name in TYPES:
         new = new.replace(f"/{name}/flows", "/flows").replace(f"/flows/legacy/{name}/create", "/flows")
+    # what the caller wrote into the path must not end the address
+    new = quote(new)
     request.scope["state"]["headers"] = (
         (b"deprecation", f"@{int(SINCE.timestamp())}".encode()),
         (b"sunset", format_datetime(UNTIL, usegmt=True).encode()),

@@ -160,12 +160,14 @@ class PauseRuleView(Subject):
 
     pause_rule_id: UUID
     state: Literal["armed", "tripped", "deleted"]
-    measure: Literal["error_rate", "tokens", "flows_begun"]
+    measure: Literal["error_rate", "tokens", "flows_begun", "slow_runs"]
     limit: float
     window_seconds: int
     at_least: int
     flow_type: str | None
     pause_running: bool
+    alert_only: bool = Field(description="It pauses nothing: that it tripped is an event, and no more.")
+    slower_than_seconds: float | None = Field(description="slow_runs: what counts as slow.")
     since: datetime | None = Field(description="Since when it counts.")
     tripped_at: datetime | None
     figures: Json | None = Field(description="What was counted when it tripped last.")

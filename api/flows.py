@@ -125,8 +125,8 @@ async def list_flows(
     With `at` as they stood then; `version` and `updated_at` are then those of the last change that a list shows.
     """
     wanted = FlowFilter(
-        flow_types=await _types_asked(asking, words(flow_type)),
-        statuses=_statuses(words(status)),
+        flow_types=await types_asked(asking, words(flow_type)),
+        statuses=statuses_of(words(status)),
         created_after=aware(created_after),
         created_before=aware(created_before),
         parent_flow_id=parent_flow_id,
@@ -153,7 +153,7 @@ async def list_flows(
     )
 
 
-async def _types_asked(asking: Caller, names: list[str] | None) -> list[str] | None:
+async def types_asked(asking: Caller, names: list[str] | None) -> list[str] | None:
     """As `known_types`; a type that only flows imported by another process have is looked up first."""
     try:
         return known_types(asking, names)
@@ -177,7 +177,8 @@ def known_types(asking: Caller, names: list[str] | None) -> list[str] | None:
     return found
 
 
-def _statuses(names: list[str] | None) -> list[str] | None:
+def statuses_of(names: list[str] | None) -> list[str] | None:
+    """The statuses that a list asks for, as they are called; raises ParameterInvalid for one that there is not."""
     if names is None:
         return None
     try:

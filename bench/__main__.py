@@ -1,4 +1,4 @@
-"""`python -m bench [flows|estate|timers|queue|overload|operations|rebuild|listeners] [--json] [--flows N] [--only NAME]
+"""`python -m bench [flows|estate|timers|queue|overload|operations|rebuild|listeners|analytics] [--json] [--flows N] [--only NAME]
 [--seconds N]`: measure, and print what it ran on."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any
 
-from bench import estate, flows, listeners, operations, overload, queue, rebuild, timers
+from bench import analytics, estate, flows, listeners, operations, overload, queue, rebuild, timers
 
 
 def main() -> int:
@@ -23,6 +23,7 @@ def main() -> int:
     measured = {
         "flows": lambda: flows.run(given.flows or flows.FLOWS),
         "operations": lambda: operations.run(given.flows or operations.FLOWS),
+        "analytics": lambda: analytics.run(given.flows or analytics.FLOWS),
         "estate": lambda: estate.run(given.only),
         "timers": timers.run,
         "queue": queue.run,
@@ -153,6 +154,20 @@ def _show_listeners(result: dict[str, Any]) -> None:
             print(f"  {name.replace('_', ' '):24} {value}")
 
 
+def _show_analytics(result: dict[str, Any]) -> None:
+    print(result["what"])
+    for figures in result["runs"]:
+        print(f"  loaded in {figures['load_seconds']} s: {figures['flows']:,} flows, {figures['sums']:,} sums")
+        for name, spread in figures["latencies"].items():
+            print(
+                f"  {name:32} p50 {spread['p50_ms']:8.1f} ms, p99 {spread['p99_ms']:8.1f} ms, max {spread['max_ms']:8.1f} ms"
+            )
+        print(
+            f"  {figures['requests']} of each, one after the other, on {figures['cores']} cores (load {figures['load']}),"
+            f" Python {figures['python']}, PostgreSQL {figures['postgresql']}"
+        )
+
+
 SHOWN = {
     "flows": _show,
     "estate": _show_estates,
@@ -162,6 +177,7 @@ SHOWN = {
     "operations": _show_operations,
     "rebuild": _show_rebuild,
     "listeners": _show_listeners,
+    "analytics": _show_analytics,
 }
 
 

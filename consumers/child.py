@@ -32,7 +32,7 @@ from consumers.frames import (
     frame,
     to_child,
 )
-from consumers.limits import memory_limit
+from consumers.limits import forget_peak, memory_limit, peak_mb
 from consumers.phases import PhaseWork
 from consumers.signals import Signals
 from consumers.work import RunStuck, Workshop, log_fault, presentable, signals_of
@@ -108,6 +108,7 @@ class Child:
             memory_mb=begin.memory_mb,
             breakers=Breakers(connections),
             crew=begin.crew,
+            peak_mb=peak_mb,
         )
         self._memory_mb = begin.memory_mb
         await self._say(Ready(pid=os.getpid()))
@@ -152,6 +153,9 @@ class Child:
         task.add_done_callback(lambda _: self._tasks.pop(run_id, None))
 
     async def _do(self, job: Job) -> None:
+        if not self._signals:
+            # no run beside it: the peak is that of this one
+            forget_peak()
         words = _Words(self._say)
         signals = self._signals[job.run_id] = signals_of(job)
 

@@ -1,11 +1,12 @@
-"""How much memory the reading of one file may take, so that a hostile one is refused and its process lives on."""
+"""How much memory the reading of one file may take, so that a hostile one is refused and its process lives on; and how much
+a run took."""
 
 from __future__ import annotations
 
 import resource
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from estate.errors import EstateError
@@ -42,3 +43,20 @@ def memory_limit(megabytes: int | None, filename: str) -> Iterator[None]:
         ) from None
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def forget_peak() -> None:
+    """Have this process's peak of memory count anew from now on; where the system does not let it, it counts from its start."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mb() -> float:
+    """The most resident memory that this process had since `forget_peak`, in MiB.
+
+    What getrusage says would hold the peak of the process that began this one, too.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

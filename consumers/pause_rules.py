@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID, uuid5
 
 from consumers.metrics import PAUSE_RULES_TRIPPED
 from domain.commands import Envelope
-from domain.events import TOPICS, FlowCreated, PhaseCompleted, PhaseFailed
+from domain.events import TOPICS, FlowCreated, FlowImported, PhaseCompleted, PhaseFailed
 from domain.fleet.commands import TripPauseRule
 from domain.fleet.rules import trips
 from domain.fleet.subjects import PauseRule
+from domain.measures import tokens
 from domain.words import SYSTEM_USER
 from eventstore.codec import decode
 from eventstore.database import Connection
@@ -26,7 +27,7 @@ from eventstore.service import WriteSide
 
 NAME = "pause_rules"
 COUNTED = (TOPICS[FlowCreated], TOPICS[PhaseCompleted], TOPICS[PhaseFailed])
-FIGURES = ("ended", "failed", "tokens_used", "flows_begun")
+FIGURES = ("ended", "failed", "tokens_used", "flows_begun", "slow_runs")
 
 ARMED = """
 select r.snapshot from pause_rules r join (select distinct * from unnest(%s::uuid[], %s::uuid[])) t(c, e)
@@ -34,10 +35,11 @@ select r.snapshot from pause_rules r join (select distinct * from unnest(%s::uui
 """
 FIRST = "select originator_id, topic, state from stored_events where originator_id = any(%s) and originator_version = 1"
 COUNT = """
-insert into pause_rule_counts as c (pause_rule_id, armed, minute, ended, failed, tokens_used, flows_begun)
-select * from unnest(%s::uuid[], %s::bigint[], %s::timestamptz[], %s::int[], %s::int[], %s::bigint[], %s::int[])
+insert into pause_rule_counts as c (pause_rule_id, armed, minute, ended, failed, tokens_used, flows_begun, slow_runs)
+select * from unnest(%s::uuid[], %s::bigint[], %s::timestamptz[], %s::int[], %s::int[], %s::bigint[], %s::int[], %s::int[])
 on conflict (pause_rule_id, armed, minute) do update set ended = c.ended + excluded.ended, failed = c.failed + excluded.failed,
-    tokens_used = c.tokens_used + excluded.tokens_used, flows_begun = c.flows_begun + excluded.flows_begun
+    tokens_used = c.tokens_used + excluded.tokens_used, flows_begun = c.flows_begun + excluded.flows_begun,
+    slow_runs = c.slow_runs + excluded.slow_runs
 """
 FORGET = """
 delete from pause_rule_counts c using unnest(%s::uuid[], %s::bigint[], %s::float8[]) as r(id, armed, seconds)
@@ -45,7 +47,7 @@ where c.pause_rule_id = r.id and (c.armed < r.armed or c.minute < mfo_now() - ma
 """
 SUMS = """
 select r.id, coalesce(sum(c.ended), 0)::bigint, coalesce(sum(c.failed), 0)::bigint, coalesce(sum(c.tokens_used), 0)::bigint,
-       coalesce(sum(c.flows_begun), 0)::bigint
+       coalesce(sum(c.flows_begun), 0)::bigint, coalesce(sum(c.slow_runs), 0)::bigint
 from unnest(%s::uuid[], %s::bigint[], %s::float8[]) as r(id, armed, seconds)
 join pause_rule_counts c on c.pause_rule_id = r.id and c.armed = r.armed
     and c.minute > mfo_now() - make_interval(secs => r.seconds)
@@ -84,7 +86,7 @@ class Watch:
             for rule in rules:
                 if _concerns(rule, event, types):
                     key = _Key(rule.id, rule.armed, event.recorded.meta.at.replace(second=0, microsecond=0))
-                    counts.setdefault(key, Counter()).update(_figures(event))
+                    counts.setdefault(key, Counter()).update(_figures(rule, event))
         if not counts:
             return
         figures = [[count[name] for count in counts.values()] for name in FIGURES]
@@ -117,7 +119,7 @@ async def _types(connection: Connection, events: Sequence[Happened]) -> dict[UUI
     flows = list({event.recorded.flow_id for event in events})
     rows = await (await connection.execute(FIRST, (flows,), binary=True)).fetchall()
     made = {flow_id: decode(flow_id, 1, topic, state).fact for flow_id, topic, state in rows}
-    return {flow_id: fact.flow_type for flow_id, fact in made.items() if isinstance(fact, FlowCreated)}
+    return {flow_id: fact.flow_type for flow_id, fact in made.items() if isinstance(fact, FlowCreated | FlowImported)}
 
 
 def _concerns(rule: PauseRule, event: Happened, types: dict[UUID, str]) -> bool:
@@ -129,26 +131,17 @@ def _concerns(rule: PauseRule, event: Happened, types: dict[UUID, str]) -> bool:
     return rule.flow_type is None or types.get(event.recorded.flow_id) == rule.flow_type
 
 
-def _figures(event: Happened) -> dict[str, int]:
+def _figures(rule: PauseRule, event: Happened) -> dict[str, int]:
     match event.recorded.fact:
         case FlowCreated():
             return {"flows_begun": 1}
         case PhaseFailed():
             return {"ended": 1, "failed": 1}
-        case PhaseCompleted(resource_usage=used):
-            return {"ended": 1, "tokens_used": tokens(used)}
+        case PhaseCompleted(resource_usage=used, execution_time_ms=took):
+            slow = rule.slower_than_seconds is not None and took > rule.slower_than_seconds * 1000
+            return {"ended": 1, "tokens_used": tokens(used), "slow_runs": int(slow)}
         case _:
             return {}
-
-
-def tokens(used: Any) -> int:
-    """The sum of all `total_tokens` in a phase's resource usage, at any depth of objects."""
-    if not isinstance(used, dict):
-        return 0
-    own = used.get("total_tokens")
-    if isinstance(own, int) and not isinstance(own, bool):
-        return max(own, 0)
-    return sum(tokens(inner) for inner in used.values())
 
 
 def _envelope(rule: PauseRule) -> Envelope:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -194,8 +194,10 @@ class Workshop:
         memory_mb: int | None = None,
         breakers: Breakers | None = None,
         crew: CrewConfig | None = None,
+        peak_mb: Callable[[], float] | None = None,
     ) -> None:
         self.work = work
+        self._peak_mb = peak_mb or _peak_mb
         self._targets = Targets(breakers) if breakers is not None else None
         self._artifacts = artifacts
         self._imports = imports
@@ -240,7 +242,7 @@ class Workshop:
         if not await threads.ended(THREAD_SECONDS):
             ended = msgspec.structs.replace(ended, stuck=True)
         took = int((perf_counter() - began) * 1000)
-        usage = {"cpu_seconds": round(process_time() - cpu, 3), "peak_memory_mb": round(_peak_mb(), 1)}
+        usage = {"cpu_seconds": round(process_time() - cpu, 3), "peak_memory_mb": round(self._peak_mb(), 1)}
         ended = msgspec.structs.replace(ended, handler_versions=self.work.handler_versions(job.names))
         return presentable(_with_usage(ended, took, usage))
 

@@ -13,6 +13,7 @@ from domain.decide import decide
 from domain.events import FlowRolledBack
 from domain.flow import Flow, Meta, Phase, progress
 from domain.flow_types import FlowTypes
+from domain.measures import tokens
 
 Json = dict[str, Any]
 
@@ -55,7 +56,7 @@ def preview(
         "compensations": [{"phase_name": one.phase_name, "handlers": one.handlers} for one in fact.compensations],
         "cost": {
             "execution_time_ms": sum(phase.execution_time_ms for phase in undone),
-            "total_tokens": sum(tokens_of(phase.resource_usage) for phase in undone),
+            "total_tokens": sum(tokens(phase.resource_usage) for phase in undone),
             "expected_seconds": sum(config.phase(phase.name).expected_seconds for phase in undone),
         },
         "progress": {"before": progress(flow), "after": progress(after)},
@@ -80,13 +81,6 @@ def references(value: Any) -> Iterator[tuple[str, int]]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from references(inner)
-
-
-def tokens_of(usage: Mapping[str, Any]) -> int:
-    """The tokens that a run took, of all its agents; what is inside of a sum is in it."""
-    if "total_tokens" in usage:
-        return int(usage["total_tokens"] or 0)
-    return sum(tokens_of(inner) for inner in usage.values() if isinstance(inner, Mapping))
 
 
 def _undone(phase: Phase) -> Json:

@@ -19,6 +19,7 @@ from typer.models import CommandInfo
 from domain.errors import MfoError, Unavailable
 from mfo.client import Unreachable
 from mfo.commands import (
+    analytics,
     audit,
     back,
     data,
@@ -71,9 +72,11 @@ app.command()(imports.imports)
 app.command()(data.sample)
 app.add_typer(flow_types.app, name="flow-types")
 app.add_typer(targets.app, name="target")
-for verb in (*reports.VERBS, *back.VERBS, *past.VERBS):
+flow_types.app.command("performance")(analytics.type_performance)
+for verb in (*reports.VERBS, *back.VERBS, *past.VERBS, *analytics.VERBS):
     flows.app.command()(verb)
 app.add_typer(flows.app, name="flow")
+app.command()(analytics.portfolio)
 app.add_typer(inputs.app, name="inputs")
 app.add_typer(parked.app, name="parked")
 app.add_typer(dlq.app, name="dlq")

@@ -577,6 +577,25 @@ class Client:
                 return
             given["cursor"] = page["next_cursor"]
 
+    async def analytics(self, **wanted: Any) -> Json:
+        """Figures of the flows made in a window: `{total_flows, flows_by_type, flows_by_status, success_rate, error_rate,
+        durations, phases, ...}`. `wanted`: `from`, `to` (or `at`), `flow_type`, `status`, `min_position`, `consistency`."""
+        return await self.request("GET", "/flows/analytics", params=wanted)
+
+    async def performance(self, flow_id: str, *, min_version: int | None = None) -> Json:
+        """Time, processor and memory of a flow, in all and in `phases[]`, each beside what is usual (`typical`)."""
+        return await self.request("GET", f"/flows/{flow_id}/performance", params={"min_version": min_version})
+
+    async def type_performance(self, name: str, **wanted: Any) -> Json:
+        """How flows of a type perform: `{average_execution_time_seconds, p95_execution_time_seconds, success_rate, phases,
+        resource_usage_trends, ...}`. `wanted`: `from`, `to`, `min_position`, `consistency`."""
+        return await self.request("GET", f"/flow-types/{quote(name, safe='')}/performance", params=wanted)
+
+    async def portfolio(self, **wanted: Any) -> Json:
+        """The flows that are not over: `{flows, gates, critical_path, forecast_error, truncated}`. `wanted`: `flow_type`,
+        `limit`, `min_position`, `consistency`."""
+        return await self.request("GET", "/portfolio", params=wanted)
+
     async def targets(self, *, states: str | None = None) -> AsyncIterator[Json]:
         """The other systems that have failed at some time; `states` is a comma list of closed, open, half_open."""
         params = {"state": states} if states else None

@@ -29,6 +29,7 @@ from eventstore.definitions import flow_types, modules, remember
 from eventstore.doctor import examine
 from eventstore.doctor.metrics import shown
 from eventstore.health import Parts, health_door
+from projections.analytics import Analytics
 from projections.audit_trail import Keeping
 from projections.consumer import Runner
 from projections.field_mappings import FieldMappings
@@ -73,6 +74,7 @@ def projections(
         Flows(types, partial(remember, connections, types)),
         Inventory(ArtifactStore(connections)),
         FieldMappings(ArtifactStore(connections)),
+        Analytics(),
         FlowIntervals(),
         *(each for module in extra for each in getattr(module, "PROJECTIONS", ())),
     )

@@ -73,6 +73,7 @@ class FieldMappings:
     """The mappings of a flow's newest field mapping replace those it had before; undone it has none."""
 
     name = NAME
+    sums = ()
     ddl = ""
     topics = (TOPICS[PhaseCompleted], ROLLED_BACK)
 

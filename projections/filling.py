@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from multiprocessing import parent_process
+from threading import Thread
 
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
@@ -19,9 +21,22 @@ CLAIM = 'select n, first, "end" from rebuild_parts where done_at is null order b
 FILLED = "update rebuild_parts set done_at = mfo_now(), events = %s where n = %s"
 
 
-def fill_here(config: ServiceConfig, name: str, parent: int) -> None:
-    """Fill parts in a process of its own, for as long as the one that began it lives."""
-    asyncio.run(fill(config, name, alive=lambda: os.getppid() == parent))
+def end_with_parent() -> None:
+    """Have this process, one of a pool, end when the one that began it does, however that came about."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        # a worker that has nothing in hand waits for ever, and what is in hand PostgreSQL rolls back
+        os._exit(1)
+
+    Thread(target=watch, daemon=True, name="parent").start()
+
+
+def fill_here(config: ServiceConfig, name: str) -> None:
+    """Fill parts in a process of its own."""
+    asyncio.run(fill(config, name))
 
 
 async def fill(config: ServiceConfig, name: str, *, alive: Callable[[], bool] = lambda: True) -> None:

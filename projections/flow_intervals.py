@@ -125,6 +125,7 @@ class FlowIntervals:
 
     name = NAME
     topics = FlowTopics()
+    sums = ()
     ddl = ""
 
     def __init__(self, *, version: int = VERSION) -> None:

@@ -98,6 +98,7 @@ class Flows:
 
     name = NAME
     topics = FlowTopics()
+    sums = ()
     ddl = ""
 
     def __init__(self, types: FlowTypes, learn: Callable[[], Awaitable[None]], *, version: int = VERSION) -> None:

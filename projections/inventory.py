@@ -77,6 +77,7 @@ class Inventory:
     undone has none."""
 
     name = NAME
+    sums = ()
     ddl = ""
     topics = (TOPICS[PhaseCompleted], ROLLED_BACK)
 

@@ -43,6 +43,11 @@ def about(projection: Projection, topic: str) -> bool:
     return projection.topics is None or topic in projection.topics
 
 
+def compared(projection: Projection) -> list[str]:
+    """The tables whose rows are those of single flows."""
+    return [table for table in projection.tables if table not in projection.sums]
+
+
 class Projection(Protocol):
     """A read model. `topics` holds the names of the events it wants (None: all).
 
@@ -51,8 +56,9 @@ class Projection(Protocol):
     with `singly`, it isolates that flow and hands it back as parked. `forget` drops what is known in memory only.
 
     `tables` are all tables that it writes, by names without a schema, in the order in which `apply` writes them; each has a
-    column `flow_id`, and what a table holds of a flow follows from that flow's events alone. `ddl` makes the tables and the
-    views on them; where it is empty they come with the migrations.
+    column `flow_id`, and what a table holds of a flow follows from that flow's events alone. Only `sums` of them have not: they
+    add up what the others hold, and are made and swapped with them, but not compared. `ddl` makes the tables and the views on
+    them; where it is empty they come with the migrations.
     """
 
     @property
@@ -63,6 +69,9 @@ class Projection(Protocol):
 
     @property
     def tables(self) -> Sequence[str]: ...
+
+    @property
+    def sums(self) -> Sequence[str]: ...
 
     @property
     def ddl(self) -> str: ...

@@ -27,9 +27,9 @@ from eventstore.database import Connection, connect
 from eventstore.store import tail
 from projections.app import read_side
 from projections.comparing import Editions, counted, differences, differing
-from projections.filling import fill, fill_here, retold
+from projections.filling import end_with_parent, fill, fill_here, retold
 from projections.histories import Some, Which, ranges
-from projections.projection import Applied, Projection, about
+from projections.projection import Applied, Projection, about, compared
 from projections.shadows import ensure, exists, former_of, indexed, make, serving, shadow_of, swap, there
 from projections.told import from_store
 
@@ -302,8 +302,8 @@ async def _fill(work: Work, jobs: int) -> int:
         await _how_far(work)
         return before
     loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        tasks = [loop.run_in_executor(pool, fill_here, work.config, work.name, os.getpid()) for _ in range(jobs)]
+    with ProcessPoolExecutor(jobs, get_context("spawn"), end_with_parent) as pool:
+        tasks = [loop.run_in_executor(pool, fill_here, work.config, work.name) for _ in range(jobs)]
         waiting: set[asyncio.Future[None]] = set(tasks)
         while waiting:
             done, waiting = await asyncio.wait(waiting, timeout=0.5, return_when=asyncio.FIRST_EXCEPTION)
@@ -382,7 +382,7 @@ async def _told(work: Work, *, swapping: bool = False) -> int:
 
 async def _compare(work: Work) -> Comparison:
     """Hold the shadow against what serves, range by range, and again for those flows that were on their way."""
-    editions = Editions(shadow_of(work.shard, work.name), work.shard, work.projection.tables)
+    editions = Editions(shadow_of(work.shard, work.name), work.shard, compared(work.projection))
     found = Comparison(flows=work.filled[0])
     if not await _mark(work):
         # nothing has ever served

@@ -61,6 +61,7 @@ class TableProjection:
         flows = f"{name}_flows"
         self.tables = (flows, name)
         self.ddl = FLOWS.format(flows=flows) + table
+        self.sums: Sequence[str] = ()
         self.topics: Container[str] = FlowTopics() if events is None else tuple(TOPICS[event] for event in events)
         self._rows = rows
         parts = {"table": sql.Identifier(name), "flows": sql.Identifier(flows)}

@@ -24,9 +24,9 @@ from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
 from projections.app import read_side
 from projections.comparing import Difference, Editions, counted, differences, differing
-from projections.filling import told_once
+from projections.filling import end_with_parent, told_once
 from projections.histories import Some, Which, histories, ranges
-from projections.projection import Projection, about
+from projections.projection import Projection, about, compared
 from projections.rebuild import LAST, known_as
 from projections.shadows import ensure
 
@@ -126,7 +126,7 @@ async def _share_out(config: ServiceConfig, name: str, parts: Sequence[Which], j
     whole = Verdict()
     loop = asyncio.get_running_loop()
     shares = [parts[n :: jobs * 4] for n in range(min(jobs * 4, len(parts)))]
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, get_context("spawn"), end_with_parent) as pool:
         tasks = [loop.run_in_executor(pool, look_here, config, name, share) for share in shares]
         for done, task in enumerate(asyncio.as_completed(tasks), 1):
             whole.take(await task)
@@ -163,7 +163,7 @@ async def _look(connection: Connection, shard: str, projection: Projection, part
 
 async def _part(connection: Connection, shard: str, projection: Projection, part: Which) -> Verdict:
     found = Verdict()
-    editions = Editions(TEMPORARY, shard, projection.tables)
+    editions = Editions(TEMPORARY, shard, compared(projection))
     async with connection.transaction():
         await connection.execute("set transaction isolation level repeatable read")
         row = await (

@@ -236,15 +236,17 @@ class SetPauseRule(PauseRuleCommand):
     """Pause by itself when a figure of the tenant's flows passes a limit. It counts from when it is made or armed."""
 
     flow_type: TypeName | None = Field(default=None, description="Flows of this type; left out: all of the engagement.")
-    measure: Literal["error_rate", "tokens", "flows_begun"] = Field(
+    measure: Literal["error_rate", "tokens", "flows_begun", "slow_runs"] = Field(
         description="error_rate: failed attempts among the attempts of phases that ended; tokens: `total_tokens` in the resource"
-        " usage of completed phases; flows_begun: flows created."
+        " usage of completed phases; flows_begun: flows created; slow_runs: runs of phases that completed, but took longer"
+        " than `slower_than_seconds`."
     )
     limit: float = Field(
         gt=0,
         le=1e15,
         allow_inf_nan=False,
-        description="It trips above this (error_rate: a part of 1, below 1), or when so many flows were begun.",
+        description="It trips above this (error_rate: a part of 1, below 1), or when so many flows were begun, or so many runs"
+        " were slow.",
     )
     window_seconds: int = Field(
         default=600,
@@ -259,12 +261,22 @@ class SetPauseRule(PauseRuleCommand):
     pause_running: bool = Field(
         default=False, strict=True, description="Also pause the flows that are there, by an operation."
     )
+    alert_only: bool = Field(
+        default=False, strict=True, description="Pause nothing: the event PauseRuleTripped is all that follows."
+    )
+    slower_than_seconds: float | None = Field(
+        default=None, gt=0, le=1e9, allow_inf_nan=False, description="slow_runs, and only there: what counts as slow."
+    )
     reason: Reason = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.measure == "error_rate" and self.limit >= 1:
             raise ValueError("limit of an error_rate is a part of 1, such as 0.5")
+        if (self.measure == "slow_runs") is (self.slower_than_seconds is None):
+            raise ValueError("slower_than_seconds and the measure slow_runs need each other")
+        if self.alert_only and self.pause_running:
+            raise ValueError("alert_only pauses nothing; leave out pause_running")
         return self
 
 

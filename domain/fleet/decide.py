@@ -236,7 +236,7 @@ def _pause_rule(story: FleetStory, rule: PauseRule, command: FleetCommand) -> No
                     PauseRuleTripped(
                         figures=figures,
                         message=message_of(rule, figures),
-                        standing_pause_id=follow_up_id(rule, "standing_pause"),
+                        standing_pause_id=None if rule.alert_only else follow_up_id(rule, "standing_pause"),
                         operation_id=follow_up_id(rule, "operation") if rule.pause_running else None,
                     )
                 )

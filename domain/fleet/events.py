@@ -87,17 +87,20 @@ class PauseRuleSet(FleetEvent, frozen=True, kw_only=True):
     flow_type: str | None = None
     pause_running: bool = False
     reason: str | None = None
+    alert_only: bool = False
+    slower_than_seconds: float | None = None
 
 
 class PauseRuleTripped(FleetEvent, frozen=True, kw_only=True):
     """The figure passed its limit. New flows begin paused by the standing pause; `operation_id` pauses those that are there.
 
-    `figures` is what was counted in the window: `{ended, failed, error_rate, tokens_used, flows_begun, since}`.
+    `figures` is what was counted in the window: `{ended, failed, error_rate, tokens_used, flows_begun, since}`. A rule that
+    only alerts names no standing pause, and nothing is paused.
     """
 
     figures: Json
     message: str
-    standing_pause_id: UUID
+    standing_pause_id: UUID | None = None
     operation_id: UUID | None = None
 
 

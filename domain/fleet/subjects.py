@@ -113,6 +113,12 @@ class StandingPause(Subject, frozen=True, kw_only=True):
         return self.flow_type in (None, flow_type) and (self.tag is None or self.tag in tags)
 
     @property
+    def pause_rule_id(self) -> UUID | None:
+        """The rule that set it, where that was no person."""
+        rule = (self.cause or {}).get("pause_rule_id")
+        return UUID(rule) if rule is not None else None
+
+    @property
     def said(self) -> str:
         """The reason that a flow's history gives for its pause."""
         parts = [f"of type {self.flow_type}"] if self.flow_type else []
@@ -131,6 +137,8 @@ class PauseRule(Subject, frozen=True, kw_only=True):
     at_least: int = 1
     flow_type: str | None = None
     pause_running: bool = False
+    alert_only: bool = False
+    slower_than_seconds: float | None = None
     armed: int = 0
     since: datetime | None = None
     tripped_at: datetime | None = None
@@ -148,7 +156,9 @@ def owes(subject: AnySubject) -> bool:
     """Whether something is still to be done about it by the service."""
     if isinstance(subject, StandingPause):
         return subject.state is State.REMOVED and subject.operation_id is not None
-    return subject.state in (State.RUNNING, State.TRIPPED)
+    if isinstance(subject, PauseRule):
+        return subject.state is State.TRIPPED and not subject.alert_only
+    return subject.state is State.RUNNING
 
 
 def follow_up_id(subject: Subject, what: str) -> UUID:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from domain.flow import Meta
-from domain.preview import tokens_of
+from domain.measures import tokens
 from domain.words import APPROVAL
 
 Json = dict[str, Any]
@@ -88,7 +88,7 @@ def summary(events: Sequence[Told], definitions: Mapping[tuple[str, str], str]) 
             )
             one["attempts"] += 1
             one["execution_time_ms"] += data["execution_time_ms"]
-            one["total_tokens"] += tokens_of(data.get("resource_usage") or {})
+            one["total_tokens"] += tokens(data.get("resource_usage") or {})
     told["cost"] = list(cost.values())
     return dict(told)
 

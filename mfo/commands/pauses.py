@@ -79,7 +79,7 @@ def remove(
 @rules.command("set")
 def set_rule(
     *,
-    measure: Annotated[str, typer.Argument(metavar="MEASURE", help="error_rate, tokens or flows_begun.")],
+    measure: Annotated[str, typer.Argument(metavar="MEASURE", help="error_rate, tokens, flows_begun or slow_runs.")],
     limit: Annotated[float, typer.Option(help="It trips above this; an error rate is a part of 1.")],
     flow_type: FlowType = None,
     window: Annotated[
@@ -89,6 +89,10 @@ def set_rule(
     pause_running: Annotated[
         bool, typer.Option("--pause-running", help="Also pause the flows that are there.")
     ] = False,
+    alert_only: Annotated[bool, typer.Option("--alert-only", help="Pause nothing; tripping is an event.")] = False,
+    slower_than: Annotated[
+        str | None, typer.Option(metavar="TIME", help="slow_runs: what counts as slow, such as 90s or 15m.")
+    ] = None,
     reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
@@ -98,6 +102,8 @@ def set_rule(
         window_seconds=seconds_of(window, "--window"),
         at_least=at_least,
         pause_running=pause_running or None,
+        alert_only=alert_only or None,
+        slower_than_seconds=seconds_of(slower_than, "--slower-than"),
         reason=reason,
     )
     _show_rule(talk(lambda client: client.set_pause_rule(measure, limit, **more)), as_json)
@@ -169,6 +175,7 @@ def _show(found: Json, as_json: bool) -> None:
 def _show_rule(found: Json, as_json: bool) -> None:
     names = (
         *("pause_rule_id", "state", "measure", "limit", "window_seconds", "at_least", "flow_type", "pause_running"),
+        *("alert_only", "slower_than_seconds"),
         *("since", "tripped_at", "message", "standing_pause_id", "operation_id", "reason", "version"),
     )
     give(found, facts({name: found[name] for name in names}), as_json)

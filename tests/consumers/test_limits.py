@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.limits import MIB, PAGE, memory_limit
+from consumers.limits import MIB, PAGE, forget_peak, memory_limit, peak_mb
 from estate.errors import EstateError
 
 
@@ -58,3 +58,13 @@ def test_what_had_been_read_is_let_go_with_the_refusal() -> None:
     assert len(refused) == 2
     with memory_limit(limit, "small.csv"):
         fill(80)
+
+
+def test_the_peak_of_a_run_is_not_that_of_the_run_before() -> None:
+    forget_peak()
+    before = peak_mb()
+    block = bytearray(100 * MIB)
+    assert peak_mb() > before + 90
+    del block
+    forget_peak()
+    assert peak_mb() < before + 50

@@ -61,6 +61,7 @@ from domain.fleet.events import (
 from domain.fleet.rules import figures_of, message_of, trips
 from domain.fleet.subjects import Operation, PauseRule, StandingPause, State, allowed, follow_up_id, owes, view
 from domain.flow import Flow
+from domain.telling import News, news_of
 from domain.words import SYSTEM_USER, Status
 from tests import examples
 from tests.fleet import (
@@ -301,6 +302,15 @@ def test_a_new_flow_that_matches_begins_paused_in_the_same_decision(standing: St
     assert str(STANDING_PAUSE_ID) in action["message"]
 
 
+@pytest.mark.parametrize(
+    ("cause", "news"), [({"pause_rule_id": str(PAUSE_RULE_ID)}, News.PAUSED_BY_RULE), ({"by": "night"}, None)]
+)
+def test_a_flow_that_begins_under_the_pause_of_a_rule_is_news(cause: dict[str, str], news: News | None) -> None:
+    pause = subject_of(StandingPause, StandingPauseSet(cause=cause))
+    story = decide_flow(Flow(id=FLOW_ID), create(), meta(), TYPES, standing=[pause])
+    assert [news_of(recorded) for recorded in story.facts] == [None, news]
+
+
 # rules
 
 
@@ -361,9 +371,37 @@ def test_a_rule_is_armed_again_by_hand_and_deleted() -> None:
         ("tokens", 1000.0, {"tokens_used": 1001}, True, "limit 1000"),
         ("flows_begun", 3.0, {"flows_begun": 2}, False, "2 flows were begun"),
         ("flows_begun", 3.0, {"flows_begun": 3}, True, "limit 3"),
+        ("slow_runs", 2.0, {"slow_runs": 1}, False, "1 run took longer than 90 s"),
+        ("slow_runs", 2.0, {"slow_runs": 2}, True, "limit 2"),
     ],
 )
 def test_a_rule_passes_its_limit(measure: str, limit: float, counted: dict[str, int], tripped: bool, said: str) -> None:
-    watching = subject_of(PauseRule, replace(RULE, measure=measure, limit=limit))
+    watching = subject_of(PauseRule, replace(RULE, measure=measure, limit=limit, slower_than_seconds=90.0))
     assert trips(watching, counted) is tripped
     assert said in message_of(watching, figures_of(watching, counted))
+
+
+def test_a_rule_that_only_alerts_pauses_nothing() -> None:
+    trip = TripPauseRule(pause_rule_id=PAUSE_RULE_ID, armed=1, figures={"slow_runs": 3})
+    watched = replace(
+        RULE, measure="slow_runs", limit=3.0, slower_than_seconds=2.5, alert_only=True, pause_running=False
+    )
+    then = given(PauseRule, watched).when(trip)
+    figures = {"slow_runs": 3, "slower_than_seconds": 2.5, "limit": 3.0, "window_seconds": 600}
+    said = "3 runs took longer than 2.5 s within 0:10:00 h (limit 3)"
+    then.then(PauseRuleTripped(figures=figures, message=said))
+    assert not owes(then.subject)
+    assert allowed(then.subject) == ["arm", "delete"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"measure": "slow_runs", "limit": 3},
+        {"measure": "tokens", "limit": 3, "slower_than_seconds": 1},
+        {"alert_only": True, "pause_running": True},
+    ],
+)
+def test_what_a_rule_says_must_fit_together(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        rule(**fields)

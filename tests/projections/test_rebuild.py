@@ -90,7 +90,7 @@ async def test_names_rights_and_indexes_outlive_the_swap(house: House, served: l
     rights = "select relname, relacl::text from pg_class where relnamespace = 'mfo'::regnamespace and relkind = 'v' order by 1"
     asked = (indexes, constraints, options, views, rights)
     before = [await house.all(statement) for statement in asked]
-    for name in (FLOWS, "inventory", "import_field_mappings", "flow_intervals"):
+    for name in (FLOWS, "inventory", "import_field_mappings", "flow_intervals", "analytics"):
         assert (await make(house, name))["state"] == "done"
     assert [await house.all(statement) for statement in asked] == before
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from eventstore.sql import statements
 
 revision = "0018"
-down_revision = "0016"
+down_revision = "0017"
 
 
 def upgrade() -> None:

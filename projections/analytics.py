@@ -1,0 +1,362 @@
+"""What flows add up to: a contribution for each flow, and the sums of them by stretch of time, type and status.
+
+What a flow contributes is a row of its own, guarded by version; sums change by the difference between what it contributed and
+what it does now. So an event that comes again changes nothing, and a history told anew changes only what is different.
+One member writes at a time: the sums of a tenant are few rows that all of them would wait for in any case.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from domain.measures import EPOCH, SPANS, begin_of
+from eventstore.codec import decode
+from eventstore.database import Connection
+from eventstore.store import LOAD
+from projections.flows import FlowTopics
+from projections.projection import ROW_ERRORS, Applied, Parked
+from projections.tally import IGNORED, NUMBERS, Going, Key, Numbers, Tally
+from projections.told import Told, short
+
+log = structlog.get_logger()
+
+NAME = "analytics"
+VERSION = 1
+LOAD_AT_ONCE = 200
+LOCK_CLASS = 5
+NET = "net"
+ONE: Numbers = [1, *[0] * (len(NUMBERS) - 1)]
+
+# the table, not its name: a shadow is filled while the other is written
+LOCK = "select pg_advisory_xact_lock(%s, hashtext(to_regclass(%s)::oid::text))"
+KNOWN = """
+select flow_id, version, client_account_id, engagement_id, flow_type, flow_status, created_at, shares::text, stays::text, state
+from {flows} where flow_id = any(%s)
+"""
+BUMP = """
+update {flows} f set version = u.version from unnest(%s::uuid[], %s::bigint[]) as u (flow_id, version)
+where f.flow_id = u.flow_id and f.version < u.version
+"""
+FLOWS = (
+    *("flow_id", "version", "client_account_id", "engagement_id", "flow_type", "flow_status"),
+    *("created_at", "ended_at", "shares", "stays", "state"),
+)
+WRITE = f"""
+insert into {{flows}} as f ({", ".join(FLOWS)})
+select flow_id, version, client_account_id, engagement_id, flow_type, flow_status, created_at, ended_at, shares, stays,
+       decode(state, 'base64')
+from json_to_recordset(%s::json) as r (flow_id uuid, version bigint, client_account_id uuid, engagement_id uuid,
+    flow_type text, flow_status text, created_at timestamptz, ended_at timestamptz, shares jsonb, stays jsonb, state text)
+on conflict (flow_id) do update set {", ".join(f"{name} = excluded.{name}" for name in FLOWS if name != "flow_id")}
+where f.version < excluded.version
+"""
+FEWER = """
+delete from {stays} s using unnest(%s::uuid[], %s::int[]) as u (flow_id, n) where s.flow_id = u.flow_id and s.n >= u.n
+"""
+STAYS = """
+insert into {stays} (flow_id, n, client_account_id, engagement_id, flow_type, flow_status, from_at, to_at)
+select * from json_to_recordset(%s::json) as r (flow_id uuid, n int, client_account_id uuid, engagement_id uuid,
+    flow_type text, flow_status text, from_at timestamptz, to_at timestamptz)
+on conflict (flow_id, n) do update set flow_status = excluded.flow_status, from_at = excluded.from_at, to_at = excluded.to_at
+"""
+KEYS = ("client_account_id", "engagement_id", "span", "kind", "at", "flow_type", "flow_status", "name")
+BIG = ("times", "peaks")
+COLUMNS = {
+    **dict.fromkeys(("client_account_id", "engagement_id"), "uuid"),
+    **dict.fromkeys(("span", "kind"), "text"),
+    "at": "timestamptz",
+    **dict.fromkeys(("flow_type", "flow_status", "name"), "text"),
+    **{name: "numeric" if name in BIG else "bigint" for name in NUMBERS},
+}
+SUM = f"""
+merge into {{sums}} as t
+using (select * from json_to_recordset(%s::json) as r ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())})) as d
+on {" and ".join(f"t.{name} = d.{name}" for name in KEYS)}
+when matched and {" and ".join(f"t.{name} + d.{name} = 0" for name in NUMBERS)} then delete
+when matched then update set {", ".join(f"{name} = t.{name} + d.{name}" for name in NUMBERS)}
+when not matched then insert ({", ".join(COLUMNS)}) values ({", ".join(f"d.{name}" for name in COLUMNS)})
+"""
+
+Place = tuple[UUID, UUID, str, str, datetime, str, str, str]
+"""Tenant, span, kind, time, flow type, status and name of a sum."""
+_state = msgspec.msgpack.Decoder(Going)
+
+
+@dataclass(slots=True)
+class Kept:
+    """A flow's row: what it contributes, and to which sums."""
+
+    version: int
+    client_account_id: UUID
+    engagement_id: UUID
+    flow_type: str
+    flow_status: str
+    created_at: datetime
+    shares: dict[Key, Numbers]
+    stays: list[tuple[str, int]]
+    state: bytes | None
+
+
+@dataclass(slots=True)
+class Moved:
+    """A flow with the row it had, if any, and the one it has now."""
+
+    flow_id: UUID
+    before: Kept | None
+    after: Kept
+    ended_us: int | None
+
+
+class Analytics:
+    """One row a flow, its stays in each status, and the sums; what was not told is read from the event store."""
+
+    name = NAME
+    topics = FlowTopics()
+    ddl = ""
+
+    def __init__(self, *, version: int = VERSION) -> None:
+        """`version` names the tables to write."""
+        self.version = version
+        names = {kind: f"analytics_{kind}_v{version}" for kind in ("flows", "stays", "sums")}
+        self.tables, self.sums = tuple(names.values()), (names["sums"],)
+        self._known, self._bump, self._write = (each.format(**names) for each in (KNOWN, BUMP, WRITE))
+        self._fewer, self._stays, self._sum = (each.format(**names) for each in (FEWER, STAYS, SUM))
+
+    def forget(self) -> None:
+        """Nothing is held in memory."""
+
+    async def apply(self, connection: Connection, batch: Sequence[Told], *, singly: bool = False) -> Applied:
+        """Bring the rows of the batch's flows up to date, and the sums by what has changed in them."""
+        applied = Applied()
+        await connection.execute(LOCK, (LOCK_CLASS, self.sums[0]))
+        moved = await self._move(connection, batch, applied.parked)
+        for part in [[each] for each in moved] if singly else [moved]:
+            try:
+                async with connection.transaction() if singly else nullcontext():
+                    await self._write_all(connection, part)
+                applied.rows += len(part)
+            except ROW_ERRORS as error:
+                if not singly:
+                    raise
+                applied.parked.append(Parked(part[0].flow_id, part[0].after.version, short(error)))
+        return applied
+
+    async def _move(self, connection: Connection, batch: Sequence[Told], parked: list[Parked]) -> list[Moved]:
+        told: dict[UUID, list[Told]] = {}
+        for event in batch:
+            told.setdefault(event.flow_id, []).append(event)
+        known = await self._rows(connection, list(told))
+        moved: list[Moved] = []
+        behind: dict[UUID, int] = {}
+        bumped: dict[UUID, int] = {}
+        for flow_id, events in told.items():
+            kept = known.get(flow_id)
+            at = kept.version if kept is not None else 0
+            news = sorted({event.version: event for event in events if event.version > at}.values())
+            if not news:
+                continue
+            joined = news[0].version == at + 1 and news[-1].version == at + len(news)
+            if joined and kept is not None and all(event.topic in IGNORED for event in news):
+                bumped[flow_id] = news[-1].version
+            elif joined and (kept is None or kept.state is not None):
+                try:
+                    tally = _tally(kept)
+                    for event in news:
+                        if event.topic not in IGNORED:
+                            tally.tell(event.recorded())
+                    moved.append(_moved(flow_id, kept, tally, news[-1].version))
+                # whatever one flow's events cause concerns that flow alone
+                except Exception as error:
+                    parked.append(Parked(flow_id, news[0].version, short(error)))
+            else:
+                behind[flow_id] = news[0].version
+        if bumped:
+            await connection.execute(self._bump, (list(bumped), list(bumped.values())))
+        await self._load(connection, behind, known, moved, parked)
+        return moved
+
+    async def _rows(self, connection: Connection, flow_ids: list[UUID]) -> dict[UUID, Kept]:
+        cursor = await connection.execute(self._known, (flow_ids,))
+        return {flow_id: _kept(row) for flow_id, *row in await cursor.fetchall()}
+
+    async def _load(
+        self,
+        connection: Connection,
+        behind: dict[UUID, int],
+        known: dict[UUID, Kept],
+        moved: list[Moved],
+        parked: list[Parked],
+    ) -> None:
+        """Fold whole histories where the events in hand do not join on to what is known, or a flow that was over goes on."""
+        ids = list(behind)
+        for n in range(0, len(ids), LOAD_AT_ONCE):
+            cursor = await connection.execute(LOAD, (ids[n : n + LOAD_AT_ONCE],), binary=True)
+            histories: dict[UUID, list[tuple[Any, ...]]] = {}
+            for stored in await cursor.fetchall():
+                histories.setdefault(stored[0], []).append(stored)
+            for flow_id in ids[n : n + LOAD_AT_ONCE]:
+                history = histories.get(flow_id, [])
+                if not history or history[-1][1] < behind[flow_id]:
+                    log.warning("event of no flow in this store", flow_id=str(flow_id), version=behind[flow_id])
+                    continue
+                try:
+                    tally = Tally()
+                    for _, version, topic, state, *_ in history:
+                        if topic not in IGNORED:
+                            tally.tell(decode(flow_id, version, topic, state))
+                    moved.append(_moved(flow_id, known.get(flow_id), tally, history[-1][1]))
+                except Exception as error:
+                    parked.append(Parked(flow_id, behind[flow_id], short(error)))
+
+    async def _write_all(self, connection: Connection, moved: Sequence[Moved]) -> None:
+        if not moved:
+            return
+        await connection.execute(self._write, (_json([_document(each) for each in moved]),))
+        fewer = [each for each in moved if each.before and len(each.before.stays) > len(each.after.stays)]
+        if fewer:
+            beyond = ([each.flow_id for each in fewer], [len(each.after.stays) for each in fewer])
+            await connection.execute(self._fewer, beyond)
+        stays = [stay for each in moved for stay in _new_stays(each)]
+        if stays:
+            await connection.execute(self._stays, (_json(stays),))
+        sums = [dict(zip(COLUMNS, (*place, *numbers), strict=True)) for place, numbers in _sums(moved)]
+        if sums:
+            await connection.execute(self._sum, (_json(sums),))
+
+
+def _json(rows: list[dict[str, Any]]) -> str:
+    """JSON whose numbers may have any length."""
+    return json.dumps(rows, default=str)
+
+
+def _kept(row: Sequence[Any]) -> Kept:
+    version, client, engagement, flow_type, status, created_at, shares, stays, state = row
+    of = (version, client, engagement, flow_type, status, created_at)
+    return Kept(*of, _shares_of(shares), _stays_of(stays), state)
+
+
+def _shares_of(text: str) -> dict[Key, Numbers]:
+    return {(kind, name): numbers for kind, name, *numbers in json.loads(text)}
+
+
+def _stays_of(text: str) -> list[tuple[str, int]]:
+    return [(status, since) for status, since in json.loads(text)]
+
+
+def _tally(kept: Kept | None) -> Tally:
+    """The tally that goes on where the row stands; its numbers are its own."""
+    if kept is None or kept.state is None:
+        return Tally()
+    shares = {key: list(numbers) for key, numbers in kept.shares.items()}
+    return Tally(going=_state.decode(kept.state), shares=shares, stays=list(kept.stays))
+
+
+def _moved(flow_id: UUID, before: Kept | None, tally: Tally, version: int) -> Moved:
+    flow = tally.flow
+    assert flow.client_account_id is not None
+    assert flow.engagement_id is not None
+    assert flow.created_at is not None
+    ended = tally.ended_us
+    after = Kept(
+        version,
+        flow.client_account_id,
+        flow.engagement_id,
+        flow.flow_type,
+        str(flow.status),
+        flow.created_at,
+        tally.shares,
+        tally.stays,
+        msgspec.msgpack.encode(tally.going) if ended is None else None,
+    )
+    return Moved(flow_id, before, after, ended)
+
+
+def _document(each: Moved) -> dict[str, Any]:
+    after = each.after
+    return {
+        "flow_id": each.flow_id,
+        "version": after.version,
+        "client_account_id": after.client_account_id,
+        "engagement_id": after.engagement_id,
+        "flow_type": after.flow_type,
+        "flow_status": after.flow_status,
+        "created_at": after.created_at,
+        "ended_at": _at(each.ended_us) if each.ended_us is not None else None,
+        "shares": [[*key, *numbers] for key, numbers in after.shares.items()],
+        "stays": after.stays,
+        "state": b64encode(after.state).decode() if after.state is not None else None,
+    }
+
+
+def _new_stays(each: Moved) -> Iterator[dict[str, Any]]:
+    """The rows of the stays that are new or have another end now."""
+    before, after = list(_spans(each.before)), list(_spans(each.after))
+    for n, (status, since, until) in enumerate(after):
+        if n < len(before) and before[n] == (status, since, until):
+            continue
+        yield {
+            "flow_id": each.flow_id,
+            "n": n,
+            "client_account_id": each.after.client_account_id,
+            "engagement_id": each.after.engagement_id,
+            "flow_type": each.after.flow_type,
+            "flow_status": status,
+            "from_at": _at(since),
+            "to_at": _at(until) if until is not None else None,
+        }
+
+
+def _spans(kept: Kept | None) -> Iterator[tuple[str, int, int | None]]:
+    stays = kept.stays if kept is not None else []
+    for n, (status, since) in enumerate(stays):
+        yield status, since, stays[n + 1][1] if n + 1 < len(stays) else None
+
+
+def _sums(moved: Iterable[Moved]) -> Iterator[tuple[Place, Numbers]]:
+    """By how much each sum changes."""
+    hours: dict[Place, Numbers] = {}
+    for each in moved:
+        if each.before is not None:
+            _add(hours, each.before, -1)
+        _add(hours, each.after, 1)
+    changed = {place: numbers for place, numbers in hours.items() if any(numbers)}
+    for span in SPANS:
+        sums: dict[Place, Numbers] = {}
+        for (client, engagement, _, kind, at, *rest), numbers in changed.items():
+            _plus(sums, (client, engagement, span, kind, begin_of(at, span), *rest), numbers, 1)  # type: ignore[arg-type]
+        yield from ((place, numbers) for place, numbers in sums.items() if any(numbers))
+
+
+def _add(hours: dict[Place, Numbers], kept: Kept, sign: int) -> None:
+    client, engagement, kind = kept.client_account_id, kept.engagement_id, kept.flow_type
+    made = begin_of(kept.created_at, "hour")
+    for (of, name), numbers in kept.shares.items():
+        _plus(hours, (client, engagement, "hour", of, made, kind, kept.flow_status, name), numbers, sign)
+    for status, since, until in _spans(kept):
+        _plus(hours, (client, engagement, "hour", NET, begin_of(_at(since), "hour"), kind, status, ""), ONE, sign)
+        if until is not None:
+            _plus(hours, (client, engagement, "hour", NET, begin_of(_at(until), "hour"), kind, status, ""), ONE, -sign)
+
+
+def _plus(sums: dict[Place, Numbers], place: Place, numbers: Numbers, sign: int) -> None:
+    there = sums.get(place)
+    if there is None:
+        sums[place] = [sign * number for number in numbers]
+        return
+    for n, number in enumerate(numbers):
+        if number:
+            there[n] += sign * number
+
+
+def _at(since_us: int) -> datetime:
+    return EPOCH + timedelta(microseconds=since_us)
