@@ -73,6 +73,11 @@ async def filters(
     actor: Annotated[str | None, Query(max_length=255)] = None,
     outcome: Annotated[str | None, Query(max_length=1000, description="Comma list of outcomes.")] = None,
     correlation_id: Annotated[str | None, Query(max_length=255)] = None,
+    causation_id: Annotated[str | None, Query(max_length=255)] = None,
+    ip_address: Annotated[str | None, Query(max_length=100, description="The address it came from.")] = None,
+    user_agent: Annotated[
+        str | None, Query(max_length=1000, description="All of what the caller's program said.")
+    ] = None,
     since: Annotated[IsoTime | None, Query(alias="from", description="Not before.")] = None,
     until: Annotated[IsoTime | None, Query(alias="to", description="Before.")] = None,
 ) -> AuditFilter:
@@ -84,6 +89,9 @@ async def filters(
         actor=actor,
         outcome=_words("outcome", outcome),
         correlation_id=correlation_id,
+        causation_id=causation_id,
+        ip_address=ip_address,
+        user_agent=user_agent,
         since=aware(since),
         until=aware(until),
     )

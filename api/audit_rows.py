@@ -40,6 +40,9 @@ class AuditFilter:
     actor: str | None = None
     outcome: Sequence[str] | None = None
     correlation_id: str | None = None
+    causation_id: str | None = None
+    ip_address: str | None = None
+    user_agent: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -71,18 +74,21 @@ class AuditRows:
         return rows, total if total <= COUNTED else None
 
     async def every(self, wanted: AuditFilter) -> AsyncGenerator[Row, None]:
-        """All entries that match, the newest first, as of one moment."""
+        """All entries that match, the newest first, some at a time: whoever reads slowly keeps no connection."""
         where, values = self._where(wanted)
-        statement = sql.SQL("select {} from audit_events where {} order by at desc, id desc").format(SELECT, where)
-        async with (
-            self._side.pool.connection() as connection,
-            connection.transaction(),
-            connection.cursor("audit", row_factory=dict_row) as cursor,
-        ):
-            cursor.itersize = STREAM_ROWS
-            await cursor.execute(statement, {**values, **self._who})
-            async for row in cursor:
-                yield in_utc(row)
+        first = sql.SQL("select {} from audit_events where {} order by at desc, id desc limit {}").format(
+            SELECT, where, sql.Literal(STREAM_ROWS)
+        )
+        beyond = sql.SQL("{} and (at, id) < (%(key)s, %(last)s)").format(where)
+        further = sql.SQL("select {} from audit_events where {} order by at desc, id desc limit {}").format(
+            SELECT, beyond, sql.Literal(STREAM_ROWS)
+        )
+        rows = await self._all(first, values)
+        while rows:
+            for row in rows:
+                yield row
+            after = {"key": rows[-1]["at"], "last": rows[-1]["audit_event_id"]}
+            rows = await self._all(further, {**values, **after}) if len(rows) == STREAM_ROWS else []
 
     async def figures(self, wanted: AuditFilter) -> Row:
         """`{total, compliance, violations, security, alerts, at}` of the entries that match."""
@@ -113,7 +119,7 @@ class AuditRows:
             if words is not None:
                 conditions.append(sql.SQL("{} = any({})").format(sql.Identifier(name), sql.Placeholder(name)))
                 values[name] = list(words)
-        for name in ("flow_id", "actor", "correlation_id"):
+        for name in ("flow_id", "actor", "correlation_id", "causation_id", "ip_address", "user_agent"):
             value = getattr(wanted, name)
             if value is not None:
                 conditions.append(sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)))

@@ -33,10 +33,12 @@ async def say_so(request: Request) -> None:
     new = request.url.path
     for name in TYPES:
         new = new.replace(f"/{name}/flows", "/flows").replace(f"/flows/legacy/{name}/create", "/flows")
+    # what the caller wrote into the path must not end the address
+    new = quote(new)
     request.scope["state"]["headers"] = (
         (b"deprecation", f"@{int(SINCE.timestamp())}".encode()),
         (b"sunset", format_datetime(UNTIL, usegmt=True).encode()),
-        (b"link", f'<{quote(new)}>; rel="successor-version"'.encode()),
+        (b"link", f'<{new}>; rel="successor-version"'.encode()),
     )
 
 

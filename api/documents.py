@@ -240,7 +240,7 @@ class RollbackPreview(Document):
 
 
 class RunBegun(Document):
-    """An attempt of a phase that has begun; without one the phase asks particular people first.
+    """An attempt of a phase that has begun; without one the phase asks particular people first, or nothing was left to do.
 
     Where several phases began, it is the first of them.
     """

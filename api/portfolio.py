@@ -18,7 +18,8 @@ from api.openapi import answers
 from api.reading import Consistency, MinPosition, WaitMs, list_is_due, words
 from api.rows import FLOWS, Row
 from api.sums import ANALYTICS, OF_TENANT, Sums
-from domain.forecast import AT_LEAST, Past, back_tested, critical_path, finishes, medians
+from domain.forecast import AT_LEAST, Past, back_tested, critical_path, finishes, medians, whole
+from domain.graph import at_once
 from domain.relations import AT_REST, Dependency
 from domain.words import Status
 
@@ -113,7 +114,9 @@ def _portfolio(asking: Caller, rows: Sequence[Row], past: Mapping[str, Sequence[
         }
         if path
         else None,
-        "forecast_error": [_tested(name, past.get(name, ())) for name in sorted({row["flow_type"] for row in rows})],
+        "forecast_error": [
+            _tested(asking, name, past.get(name, ())) for name in sorted({row["flow_type"] for row in rows})
+        ],
     }
 
 
@@ -124,8 +127,9 @@ def _past(rows: Sequence[Row]) -> dict[str, list[Past]]:
     return found
 
 
-def _tested(name: str, flows: Sequence[Past]) -> dict[str, Any]:
-    tested = back_tested(flows)
+def _tested(asking: Caller, name: str, flows: Sequence[Past]) -> dict[str, Any]:
+    types = asking.side.types
+    tested = back_tested(flows, at_once(types.get(name)) if name in types.names() else {})
     return {
         "flow_type": name,
         "past_flows": len(flows),
@@ -141,7 +145,7 @@ def _left(asking: Caller, row: Row, usual: Mapping[str, float], now: datetime) -
     types = asking.side.types
     known = types.knows(row["flow_type"], row["flow_version"])
     config = types.version(row["flow_type"], row["flow_version"]) if known else None
-    whole, bases = 0.0, set()
+    left, bases = {}, set()
     for phase in row["phases"]:
         if phase["status"] in DONE:
             continue
@@ -150,8 +154,9 @@ def _left(asking: Caller, row: Row, usual: Mapping[str, float], now: datetime) -
         seconds = usual[name] if name in usual else config.phase(name).expected_seconds if config is not None else 0.0
         if phase["status"] in IN_HAND and phase["started_at"]:
             seconds -= (now - datetime.fromisoformat(phase["started_at"])).total_seconds()
-        whole += max(seconds, 0.0)
-    return whole, "mixed" if len(bases) > 1 else next(iter(bases), "expected")
+        left[name] = max(seconds, 0.0)
+    follows = at_once(config) if config is not None else {}
+    return whole(left, follows), "mixed" if len(bases) > 1 else next(iter(bases), "expected")
 
 
 def _waits(row: Row) -> list[Dependency]:

@@ -64,10 +64,10 @@ async def execute_phase(
     if answer.outcome == WAITS:
         return waits(answer)
     flow = answer.flow
-    if flow is not None:
-        flow = _begun(asking, flow, command.phase_name)
-    if answer.error is not None or flow is None or (flow.run is None and flow.waiting is None):
+    # where conditions leave out all that is left, the flow completes and nothing begins
+    if answer.error is not None or flow is None:
         return problem(request, answer.error or {"code": "refused", "detail": "the phase did not begin"})
+    flow = _begun(asking, flow, command.phase_name)
     if wait and flow.run is not None and flow.run.hook != Moment.COMPENSATE:
         ended = await _ended(asking, flow, flow.run, wait_ms / 1000 - (monotonic() - began))
         if ended is not None:

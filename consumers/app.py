@@ -28,6 +28,7 @@ from consumers.phases import PhaseWork
 from consumers.pool import WorkerPool
 from consumers.relations import FOLLOWED, NAME, Relations
 from consumers.scheduler import Scheduler
+from consumers.subscribing import Subscribing
 from consumers.telling.notifier import notifier
 from consumers.telling.sender import Sender
 from consumers.work import Workshop
@@ -121,7 +122,10 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         if kafka is None:
             return
         stack.push_async_callback(_quietly, kafka.stop)
-        intake = Intake(config, lambda: side.committer, kafka, lambda: side.schedules, lambda: side.fleet)
+        subscribing = Subscribing(side)
+        intake = Intake(
+            config, lambda: side.committer, kafka, lambda: side.schedules, lambda: side.fleet, subscribing=subscribing
+        )
         stack.push_async_callback(_quietly, intake.broker.stop)
         if await _unless(stop, _start_intake(intake)) is None:
             return

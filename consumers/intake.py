@@ -32,10 +32,12 @@ from pydantic import BaseModel, Field
 
 from consumers.messages import Incoming, read, sender
 from consumers.metrics import PARTITIONS_PAUSED, TAKEN_IN
+from consumers.subscribing import Subscribing, SubscriptionAnswer
 from domain.commands import Json
 from domain.errors import MfoError, Unavailable
 from domain.fleet.commands import FleetCommand
 from domain.schedules.commands import ScheduleCommand
+from domain.subscriptions import SubscriptionCommand
 from eventstore import tracing
 from eventstore.committer import ACCEPTED, REFUSED, REPEATED, WAITS, Answer, Committer
 from eventstore.config import ServiceConfig
@@ -95,6 +97,9 @@ class Reply(BaseModel):
         default=None, description="In place of flow_id, for commands about a standing pause."
     )
     pause_rule_id: str | None = Field(default=None, description="In place of flow_id, for commands about a pause rule.")
+    subscription_id: str | None = Field(
+        default=None, description="In place of flow_id, for commands about a subscription, which has no version."
+    )
     version: int
     position: str | None
     error: ReplyError | None = None
@@ -124,12 +129,15 @@ class Intake:
         producer: AIOKafkaProducer | None,
         schedules: Callable[[], Schedules] | None = None,
         fleet: Callable[[], Fleet] | None = None,
+        *,
+        subscribing: Subscribing | None = None,
     ) -> None:
         self._topics = config.topics
         self._allowed = config.reply_topics
         self._committer = committer
         self._schedules = schedules
         self._fleet = fleet
+        self._subscribing = subscribing
         self._producer = producer
         # whether a batch waits for the store, or what it says for Kafka
         self.waiting = False
@@ -248,6 +256,9 @@ class Intake:
         if isinstance(command, FleetCommand):
             assert self._fleet is not None
             return await self._fleet().put(command, envelope)
+        if isinstance(command, SubscriptionCommand):
+            assert self._subscribing is not None
+            return await self._subscribing.put(command, envelope)
         return await self._committer().put(command, envelope, reply_to=incoming.reply_topic)
 
     async def _answered(self, pending: Sequence[asyncio.Future[Answer]], consumer: Any) -> None:
@@ -324,6 +335,8 @@ class Intake:
         }
         if isinstance(answer, ScheduleAnswer):
             body["flow_id"], body["schedule_id"] = None, str(answer.flow_id)
+        if isinstance(answer, SubscriptionAnswer):
+            body["flow_id"], body["subscription_id"] = None, str(answer.flow_id)
         if isinstance(answer, FleetAnswer):
             body["flow_id"], body[answer.named] = None, str(answer.flow_id)
         if answer.error is not None:
@@ -380,7 +393,8 @@ class Intake:
             body: Json = {
                 "command_id": who.command_id,
                 "outcome": REFUSED,
-                "flow_id": who.subject,
+                "flow_id": None,
+                who.named: who.subject,
                 "version": 0,
                 "position": None,
                 "error": error.as_dict(),

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from consumers.family import FlowCommand, Tell
 from consumers.frames import Asked, Ended, FlowAnswered, FlowAsked, Job, Progress, StepsDone
 from consumers.hooks import seen_by, work_of
+from consumers.losing import loss_of
 from consumers.metrics import RUNS, RUNS_ACTIVE
 from consumers.phases import Mode
 from consumers.places import Line, Meter, Place, offer_of
@@ -40,6 +41,7 @@ from domain.commands import (
     HandBackRun,
     ReassignRun,
     RecordSteps,
+    ReportLoss,
     RequestInput,
     SuspendRun,
 )
@@ -401,7 +403,8 @@ class Keeper:
             late = self._timeout(flow.id, run.run_id, run.token, run.phase_name, run.timeout_seconds)
             return self._by(job, late)
         RUNS.labels(flow.flow_type, run.phase_name, ended.how).inc()
-        return self._command(flow, run, ended)
+        assert self._side is not None
+        return await loss_of(self._side, flow.id, run, ended) or self._command(flow, run, ended)
 
     async def _work(self, job: Job, active: _Active) -> Ended:
         assert self._workshop is not None
@@ -565,7 +568,8 @@ class Keeper:
             command_id=str(uuid5(run.run_id, f"{run.token}:{called or type(command).__name__}")),
             client_account_id=_known(flow.client_account_id),
             engagement_id=_known(flow.engagement_id),
-            user_id=flow.updated_by,
+            # what follows is nobody's wish
+            user_id=SYSTEM_USER if isinstance(command, ReportLoss) else flow.updated_by,
             correlation_id=flow.correlation_id,
             causation_id=str(run.run_id),
             source="worker",

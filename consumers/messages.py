@@ -16,6 +16,7 @@ from domain.commands import PUBLIC, Command, CreateFlow, Envelope, Tenant, tenan
 from domain.errors import BodyInvalid, BodyNotJson, FieldError, MessageUnreadable, MfoError
 from domain.fleet.commands import MAKING, PUBLIC_FLEET, FleetCommand, new_id
 from domain.schedules.commands import PUBLIC_SCHEDULE, CreateSchedule, ScheduleCommand, new_schedule_id
+from domain.subscriptions import PUBLIC_SUBSCRIPTION, CreateNamed, SubscriptionCommand, new_subscription_id
 
 TYPE_PREFIX = "mfo.command."
 MAX_ID = 255
@@ -25,8 +26,8 @@ ATTRIBUTES = (
     *("correlationid", "causationid", "expectedversion", "replyto", "traceparent"),
 )
 
-AnyCommand = Command | ScheduleCommand | FleetCommand
-COMMANDS: dict[str, type[AnyCommand]] = {**PUBLIC, **PUBLIC_SCHEDULE, **PUBLIC_FLEET}
+AnyCommand = Command | ScheduleCommand | FleetCommand | SubscriptionCommand
+COMMANDS: dict[str, type[AnyCommand]] = {**PUBLIC, **PUBLIC_SCHEDULE, **PUBLIC_FLEET, **PUBLIC_SUBSCRIPTION}
 TENANT_ATTRIBUTES = ("clientaccountid", "engagementid", "userid")
 
 
@@ -68,6 +69,8 @@ class Sender(NamedTuple):
     command_id: str | None = None
     subject: str | None = None
     correlation_id: str | None = None
+    # what the subject is the id of, in the words of a reply
+    named: str = "flow_id"
 
 
 def sender(headers: Sequence[tuple[str, bytes]], value: bytes | None) -> Sender:
@@ -76,7 +79,11 @@ def sender(headers: Sequence[tuple[str, bytes]], value: bytes | None) -> Sender:
         attributes, _ = _attributes(headers, value)
     except MfoError:
         return Sender()
-    return Sender(attributes.get("id"), attributes.get("subject"), attributes.get("correlationid"))
+    try:
+        named = id_field(_command_class(attributes))
+    except MfoError:
+        named = "flow_id"
+    return Sender(attributes.get("id"), attributes.get("subject"), attributes.get("correlationid"), named)
 
 
 def read(
@@ -103,7 +110,11 @@ def read(
     except ValidationError as error:
         problems = [FieldError(_place(one), one["msg"]) for one in error.errors()[:50]]
         told = "; ".join(f"{one.field or 'data'}: {one.message}" for one in problems[:5])
-        raise BodyInvalid(f"the data is no {command_class.__name__}: {told}", errors=problems) from None
+        wanted = attributes["type"].removeprefix(TYPE_PREFIX).removesuffix(".v1")
+        raise BodyInvalid(f"the data is no {wanted}: {told}", errors=problems) from None
+    expected = _expected_version(attributes.get("expectedversion"))
+    if expected is not None and issubclass(command_class, SubscriptionCommand):
+        raise CloudEventInvalid("expectedversion does not apply: a subscription has no version")
     envelope = Envelope(
         command_id=command_id,
         client_account_id=tenant.client_account_id,
@@ -112,7 +123,7 @@ def read(
         correlation_id=attributes.get("correlationid") or command_id,
         causation_id=attributes.get("causationid"),
         source="kafka",
-        expected_version=_expected_version(attributes.get("expectedversion")),
+        expected_version=expected,
         traceparent=attributes.get("traceparent"),
     )
     return Incoming(command, envelope, _reply_topic(attributes.get("replyto"), reply_topic, allowed_reply_topics))
@@ -157,6 +168,8 @@ def id_field(command_class: type[AnyCommand]) -> str:
     """The field that names what a command is about."""
     if issubclass(command_class, FleetCommand):
         return command_class.named
+    if issubclass(command_class, SubscriptionCommand):
+        return "subscription_id"
     return "schedule_id" if issubclass(command_class, ScheduleCommand) else "flow_id"
 
 
@@ -218,6 +231,12 @@ def _owner_id(
             raise KeyMismatch(f"the {name} is not a UUID in text") from None
     if len(set(ids.values())) > 1:
         raise KeyMismatch(f"{', '.join(ids)} name different ones; they must be equal")
+    if command_class is CreateNamed:
+        made = new_subscription_id(tenant.client_account_id, tenant.engagement_id, command_id)
+        if set(ids.values()) - {made}:
+            message = f"a new subscription is called {made}, which follows from the command's id; leave the id out"
+            raise BodyInvalid(f"{named}: {message}", errors=[FieldError(named, message)])
+        return str(made)
     if ids:
         return str(next(iter(ids.values())))
     if command_class is CreateFlow:

@@ -49,6 +49,9 @@ log = structlog.get_logger()
 
 IDLE_SECONDS = 5.0
 AT_ONCE = 4
+# an operation that asks no more than so many flows a second takes no place from others, up to so many in hand
+SLOW_PER_SECOND = 10.0
+MOST_IN_HAND = 64
 CHUNK = 250
 # of a slow operation: how often it shows that it is alive, and hears that it is to stop
 BREATH_SECONDS = 1.0
@@ -99,6 +102,7 @@ class Runner:
         self._wake = asyncio.Event()
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._in_hand: dict[UUID, asyncio.Task[None]] = {}
+        self._slow: set[UUID] = set()
 
     async def run(self) -> None:
         """Carry out operations for as long as the service lives; faults of the store are waited out."""
@@ -114,9 +118,15 @@ class Runner:
 
     async def round(self) -> None:
         """Take in hand what is due now; operations go on beside it."""
-        found = await self._side.operations.claim(self._owner, AT_ONCE - len(self._in_hand))
+        room = min(AT_ONCE - len(self._in_hand) + len(self._slow), MOST_IN_HAND - len(self._in_hand))
+        found = await self._side.operations.claim(self._owner, max(room, 0))
         self._armed(found.armed)
+        if found.operations and len(found.operations) == room:
+            # where these are slow there is room for more
+            self._wake.set()
         for operation in found.operations:
+            if operation.rate_per_second is not None and operation.rate_per_second <= SLOW_PER_SECOND:
+                self._slow.add(operation.id)
             before = self._in_hand.get(operation.id)
             task = asyncio.create_task(self._carry_out(operation, before), name="operation")
             self._in_hand[operation.id] = task
@@ -138,6 +148,7 @@ class Runner:
     def _let_go(self, operation_id: UUID, task: asyncio.Task[None]) -> None:
         if self._in_hand.get(operation_id) is task:
             del self._in_hand[operation_id]
+            self._slow.discard(operation_id)
         OPERATIONS.set(len(self._in_hand))
         self._wake.set()
 

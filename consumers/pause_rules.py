@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 from consumers.metrics import PAUSE_RULES_TRIPPED
 from domain.commands import Envelope
-from domain.events import TOPICS, FlowCreated, PhaseCompleted, PhaseFailed
+from domain.events import TOPICS, FlowCreated, FlowImported, PhaseCompleted, PhaseFailed
 from domain.fleet.commands import TripPauseRule
 from domain.fleet.rules import trips
 from domain.fleet.subjects import PauseRule
@@ -119,7 +119,7 @@ async def _types(connection: Connection, events: Sequence[Happened]) -> dict[UUI
     flows = list({event.recorded.flow_id for event in events})
     rows = await (await connection.execute(FIRST, (flows,), binary=True)).fetchall()
     made = {flow_id: decode(flow_id, 1, topic, state).fact for flow_id, topic, state in rows}
-    return {flow_id: fact.flow_type for flow_id, fact in made.items() if isinstance(fact, FlowCreated)}
+    return {flow_id: fact.flow_type for flow_id, fact in made.items() if isinstance(fact, FlowCreated | FlowImported)}
 
 
 def _concerns(rule: PauseRule, event: Happened, types: dict[UUID, str]) -> bool:

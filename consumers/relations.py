@@ -88,7 +88,7 @@ class Relations:
                 # a verb is done with before the next one begins
                 await self._put(reports)
                 reports.clear()
-                await self._put(await self._passed_on(connection, recorded))
+                await self._put(await self._passed_on(connection, position, recorded))
         await self._put(reports)
 
     async def _born(self, connection: Connection, position: int, recorded: Recorded, fact: FlowCreated) -> list[Ask]:
@@ -132,11 +132,11 @@ class Relations:
             asked.append(self._ask(command, recorded, kind))
         return asked
 
-    async def _passed_on(self, connection: Connection, recorded: Recorded) -> list[Ask]:
-        """Pass a verb on to every flow under the one it was said of, each of which decides for itself."""
+    async def _passed_on(self, connection: Connection, position: int, recorded: Recorded) -> list[Ask]:
+        """Pass a verb on to every flow that was under the one it was said of, each of which decides for itself."""
         fact, root = recorded.fact, recorded.flow_id
         if isinstance(fact, FlowRolledBack):
-            undone = await begun_since(connection, root, fact.to_version)
+            undone = await begun_since(connection, root, fact.to_version, position)
             told = {"verb": "cancel", "by_flow_id": root, "compensate": fact.compensate, "reason": fact.reason}
             return [
                 self._ask(FollowParent.model_validate({"flow_id": flow_id, **told}), recorded, "undone")
@@ -156,7 +156,7 @@ class Relations:
         about = {"verb": verb, "by_flow_id": root, "paused_by": paused_by, "reason": fact.reason, **more}
         return [
             self._ask(FollowParent.model_validate({"flow_id": flow_id, **about}), recorded, verb)
-            for flow_id in await below(connection, root)
+            for flow_id in await below(connection, root, position)
         ]
 
     async def _put(self, asks: Sequence[Ask]) -> None:
@@ -211,14 +211,15 @@ def _overtaken(above: Sequence[Flow], born: Flow) -> FollowParent | None:
                 return _told(flow_id, verb, flow.id)
     for flow in above:
         if flow.paused is not None and flow.paused.tree:
-            return _told(flow_id, "pause", flow.paused.by_flow_id or flow.id, flow.paused.reason)
+            above_all = flow.paused.by_flow_id or flow.id
+            return _told(flow_id, "pause", above_all, reason=flow.paused.reason, timers=flow.paused.timers)
         if held is not None and held.by_flow_id == flow.id:
             return _told(flow_id, "resume", flow.id)
     return None
 
 
-def _told(flow_id: UUID, verb: Any, by: UUID, reason: str | None = None) -> FollowParent:
-    return FollowParent(flow_id=flow_id, verb=verb, by_flow_id=by, paused_by=(by,), reason=reason)
+def _told(flow_id: UUID, verb: Any, by: UUID, **more: Any) -> FollowParent:
+    return FollowParent(flow_id=flow_id, verb=verb, by_flow_id=by, paused_by=(by,), **more)
 
 
 def _handed_up(flow: Flow) -> dict[str, Any]:

@@ -404,6 +404,18 @@ class ReassignRun(Command):
     reason: Literal["lapsed", "worker_lost", "handed_back"] = "lapsed"
 
 
+class ReportLoss(Command):
+    """The keeper of runs, in the service's own name: the run cannot be done, because `artifact` (SHA-256 in hex), which the
+    outputs of earlier phases name, is gone. With `mendable` the state at `checkpoint_id` (none: the beginning) is whole."""
+
+    run_id: UUID
+    token: int
+    artifact: str
+    mendable: bool = False
+    checkpoint_id: UUID | None = None
+    execution_time_ms: int = 0
+
+
 class FireTimer(Command):
     """A timer of the flow is due."""
 
@@ -486,7 +498,7 @@ INTERNAL: dict[str, type[Command]] = {
     command.__name__: command
     for command in (
         *(CompletePhase, RecordSteps, FailPhase, RequestInput, HandBackRun, SuspendRun, ReassignRun, FireTimer),
-        *(ReportChild, ReportDependency, FollowParent),
+        *(ReportChild, ReportDependency, FollowParent, ReportLoss),
         *(ImportFlow, RepairFlow),
     )
 }

@@ -31,6 +31,7 @@ from domain.commands import (
     RepairFlow,
     ReportChild,
     ReportDependency,
+    ReportLoss,
     RequestInput,
     ResumeFlow,
     RetryFlow,
@@ -44,6 +45,7 @@ from domain.deciding.answering import provide_input
 from domain.deciding.back import create_checkpoint, roll_back
 from domain.deciding.importing import import_flow, repair
 from domain.deciding.iterating import iterate
+from domain.deciding.losing import lose_outputs
 from domain.deciding.migrating import migrate
 from domain.deciding.relating import follow_parent, report_child, report_dependency
 from domain.deciding.retrying import retry
@@ -105,6 +107,7 @@ def decide(
 ANSWERS: dict[type[Command], Callable[[Story, Any], None]] = {
     RollbackFlow: roll_back,
     CreateCheckpoint: create_checkpoint,
+    ReportLoss: lose_outputs,
     RepairFlow: repair,
 }
 

@@ -28,8 +28,7 @@ MfoError
 │   ├── MessageUnreadable
 │   └── UploadInvalid · UploadTooLarge · ImportOptionsInvalid
 ├── NotHere                 there is nothing under that name for this tenant
-│   ├── ImportNotFound · ArtifactNotFound · IterationNotFound · RouteNotFound
-│   ├── ImportNotFound · ArtifactNotFound · CheckpointNotFound · RouteNotFound · FlowNotBegun
+│   ├── ImportNotFound · ArtifactNotFound · CheckpointNotFound · IterationNotFound · RouteNotFound · FlowNotBegun
 ├── MethodNotAllowed · OperatorOnly
 ├── Unavailable             not now; try again
 │   ├── StoreUnavailable · StoreBusy · Overloaded · ReadModelBehind
@@ -110,7 +109,7 @@ class FlowIsOver(Refused):
 
 
 class FlowHasFailed(Refused):
-    """The flow has failed; execute it again, cancel it or delete it."""
+    """The flow has failed; retry it, execute it with other inputs, cancel it or delete it."""
 
     code = "flow_has_failed"
 
@@ -186,7 +185,7 @@ class InputsMissing(Refused):
 
 
 class NothingToAnswer(Refused):
-    """The flow waits for no input."""
+    """The flow asks for nothing now; what its next phase needs is given with execute."""
 
     code = "nothing_to_answer"
 

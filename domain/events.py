@@ -360,7 +360,8 @@ class SignalReceived(Event, frozen=True, kw_only=True):
 
 class FlowPaused(Event, frozen=True, kw_only=True):
     """`timers`: they stand still meanwhile (`frozen`), or go on (`running`). `tree`: with all flows under it, where there are
-    any. `by_flow_id`: a verb on that flow, above it, reached it. `standing_pause_id`: it began so, under that one."""
+    any. `by_flow_id`: a verb on that flow, above it, reached it. `standing_pause_id`: it began so, under that one, which
+    the rule `pause_rule_id` set where that is given."""
 
     reason: str | None = None
     draining: bool = False
@@ -368,6 +369,7 @@ class FlowPaused(Event, frozen=True, kw_only=True):
     tree: bool = True
     by_flow_id: UUID | None = None
     standing_pause_id: UUID | None = None
+    pause_rule_id: UUID | None = None
 
 
 class FlowDrained(Event, frozen=True, kw_only=True):
@@ -418,12 +420,16 @@ class FlowFailed(Event, frozen=True, kw_only=True):
 
 
 class IterationStarted(Event, frozen=True, kw_only=True):
-    """Round `number` began: the phases from `from_phase` on are to be done again; what they brought stays in the history."""
+    """Round `number` began: the phases from `from_phase` on are to be done again; what they brought stays in the history.
+
+    `asked_anew` are the inputs that particular people gave for one of them, and are to give again.
+    """
 
     number: int
     from_phase: str
     inputs: Json = {}
     reason: str | None = None
+    asked_anew: tuple[str, ...] = ()
 
 
 class RecoveryStarted(Event, frozen=True, kw_only=True):

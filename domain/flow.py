@@ -358,7 +358,8 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     until a second one begins; `recovered` counts the recoveries by phase and rule since a person last took the flow in hand.
     `rollback` is the last time it went back, and what is left to do of that; `stopping` fires when work that was cancelled has
     stopped for certain, and compensations may begin. `ancestors` are the flows above it, the root first, its parent last;
-    `ended_with_tree`: it was cancelled or deleted with all flows under it.
+    `ended_with_tree`: it was cancelled or deleted with all flows under it. `mended` are the checkpoints that it went back to by
+    itself, because outputs were lost (the beginning: its own id).
 
     `follows` says which phases each comes after, where phases run at the same time; it is empty where one comes after the
     other. Then `run`, `waiting`, `retry` and `suspended` are those of the phase `focus`, the first one in hand unless somebody
@@ -418,6 +419,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     recovered: dict[str, int] = {}
     rollback: Rollback | None = None
     stopping: Timer | None = None
+    mended: tuple[UUID, ...] = ()
     imported: Imported | None = None
     follows: dict[str, tuple[str, ...]] = {}
     focus: str | None = None
@@ -1139,7 +1141,10 @@ def _iterated(flow: Flow, fact: IterationStarted, meta: Meta) -> Flow:
         iteration_number=fact.number,
         rounds=(*known[:-1], ended, begun),
         # who agreed to something has not seen what comes now
-        inputs={**{name: value for name, value in flow.inputs.items() if name != APPROVAL}, **fact.inputs},
+        inputs={
+            **{name: value for name, value in flow.inputs.items() if name not in (APPROVAL, *fact.asked_anew)},
+            **fact.inputs,
+        },
         start=None,
         deadline=_deadline_of(flow.options, flow.version, meta.at),
         recovery=None,
@@ -1583,6 +1588,7 @@ def _rolled_back(flow: Flow, fact: FlowRolledBack, meta: Meta) -> Flow:
         wrapped_up=False,
         start_steps=flow.start_steps if begun else {},
         rollback=rollback,
+        mended=(*flow.mended, fact.checkpoint_id or flow.id) if meta.user_id == SYSTEM_USER else flow.mended,
     )
     return replace(flow, status=_between(flow, None))
 

@@ -210,6 +210,14 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
 
 
+def _as_kept(where: str, config: FlowTypeConfig) -> FlowTypeConfig:
+    """The definition as it will be read from the store, so that 1 and 1.0 seconds are the same; raises RegistrationError."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(config), FlowTypeConfig)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise RegistrationError(f"{where} has a value of a wrong kind: {error}") from None
+
+
 def placeholder(name: str, phases: Iterable[str]) -> FlowTypeConfig:
     """The definition of imported flows whose type is not known here: it says their phases, and runs none of them.
 
@@ -279,6 +287,7 @@ class FlowTypes:
             raise RegistrationError(f"{where} must allow at least one round")
         if config.max_running is not None and config.max_running < 1:
             raise RegistrationError(f"{where} must allow at least one run at once")
+        config = _as_kept(where, config)
         known = self._versions.get((config.name, config.version))
         if known is not None and known.digest() != config.digest():
             raise RegistrationError(

@@ -15,6 +15,7 @@ T = TypeVar("T", bound=Hashable)
 AT_LEAST = 5
 """From so many flows on medians are believed."""
 TESTED, KNOWN = 50, 100
+NO_ONE: Mapping[str, Collection[str]] = {}
 
 
 class Past(NamedTuple):
@@ -56,11 +57,21 @@ def medians(past: Iterable[Past]) -> dict[str, float]:
     return {name: median(taken) for name, taken in found.items()}
 
 
-def back_tested(past: Sequence[Past]) -> Tested | None:
+def whole(seconds: Mapping[T, float], follows: Mapping[T, Collection[T]]) -> float:
+    """How long phases take that need so many seconds: the longest way where `follows` says which each comes after, all of
+    them where it is empty and one comes after the other."""
+    if not follows:
+        return sum(seconds.values())
+    # a phase that was passed over leads on to the next one all the same
+    every = {**dict.fromkeys(follows, 0.0), **seconds}
+    return max(end.seconds for end in finishes(every, follows).values())
+
+
+def back_tested(past: Sequence[Past], follows: Mapping[str, Collection[str]] = NO_ONE) -> Tested | None:
     """How good forecasts at their begin would have been for the last 50 of these flows.
 
     Each is forecast by the medians of the (at most 100) flows that had ended when it began, so by nothing that was not known
-    then. A flow with fewer than 5 before it is not tested; none where none can be.
+    then. A flow with fewer than 5 before it is not tested; none where none can be. `follows` as in `whole`.
     """
     by_end = sorted(past, key=lambda flow: flow.ended)
     misses: list[float] = []
@@ -69,7 +80,7 @@ def back_tested(past: Sequence[Past]) -> Tested | None:
         if len(known) < AT_LEAST or flow.seconds <= 0:
             continue
         usual = medians(known)
-        said = sum(usual.get(name, 0.0) for name in flow.phases)
+        said = whole({name: usual.get(name, 0.0) for name in flow.phases}, follows)
         misses.append((flow.seconds - said) / flow.seconds)
     if not misses:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
+from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -83,3 +84,39 @@ class RotateSubscriptionSecret(_Shape):
     keep_former_seconds: FormerSeconds = Field(
         default=KEEP_SECONDS, description="How long messages are signed with both, in seconds."
     )
+
+
+# over Kafka the body names what it is about; over HTTP the path does
+
+
+class SubscriptionCommand(_Shape):
+    """A request about one subscription."""
+
+    subscription_id: UUID = Field(description="The subscription that is asked.")
+
+
+class CreateNamed(CreateSubscription, SubscriptionCommand):
+    """Tell an address of what happens to the tenant's flows from now on. The id follows from the command's; a webhook's secret
+    is in no reply: have one made by `rotate` over HTTP."""
+
+
+class UpdateNamed(UpdateSubscription, SubscriptionCommand):
+    """Change what is given; `filter` is replaced as a whole."""
+
+
+class DeleteNamed(SubscriptionCommand):
+    """Tell it nothing more; what waits is dropped."""
+
+    reason: Text | None = None
+
+
+PUBLIC_SUBSCRIPTION: dict[str, type[SubscriptionCommand]] = {
+    "CreateSubscription": CreateNamed,
+    "UpdateSubscription": UpdateNamed,
+    "DeleteSubscription": DeleteNamed,
+}
+
+
+def new_subscription_id(client_account_id: UUID, engagement_id: UUID, command_id: str) -> UUID:
+    """The id of a subscription: the same for the same command."""
+    return uuid5(client_account_id, f"subscription:{engagement_id}:{command_id}")

@@ -14,6 +14,7 @@ from domain.events import (
     FlowCreated,
     FlowEvent,
     FlowFailed,
+    FlowImported,
     FlowPaused,
     InputReminded,
     InputRequested,
@@ -65,10 +66,12 @@ def news_of(recorded: Recorded) -> News | None:
 
 
 def _by_rule(recorded: Recorded) -> bool:
-    return recorded.meta.source == RULE
+    """Whether a rule paused the flow under way, or had set the standing pause under which it began."""
+    fact = recorded.fact
+    return recorded.meta.source == RULE or (isinstance(fact, FlowPaused) and fact.pause_rule_id is not None)
 
 
-def told(recorded: Recorded, news: News, created: FlowCreated) -> Json:
+def told(recorded: Recorded, news: News, created: FlowCreated | FlowImported) -> Json:
     """What is said of an event, as a webhook carries it: `{type, timestamp, data{...}}`.
 
     `created` is how the flow began. Of an error its class and code are said and what follows from its class, never its own

@@ -144,7 +144,7 @@ async def keep_parts(
     size: int,
     media_type: str,
 ) -> None:
-    """Keep bytes under their SHA-256 in the caller's transaction, unless the client account has them already.
+    """Keep bytes under their SHA-256 in the caller's transaction, unless the client account has them already, whole.
 
     `parts` has at most 1 MiB each, `size` bytes in all; nothing of it is asked for where it is not needed.
     """
@@ -154,10 +154,18 @@ async def keep_parts(
         (client_account_id, digest, size, media_type),
     )
     if not cursor.rowcount:
-        return
+        cursor = await connection.execute(
+            "select count(*) from artifact_parts where client_account_id = %s and sha256 = %s",
+            (client_account_id, digest),
+        )
+        [kept] = await cursor.fetchone() or (0,)
+        if kept >= -(-size // PART_BYTES):
+            return
     for n, part in enumerate(parts):
         await connection.execute(
-            "insert into artifact_parts (client_account_id, sha256, n, data) values (%s, %s, %s, %b)",
+            "insert into artifact_parts (client_account_id, sha256, n, data) values (%s, %s, %s, %b)"
+            # one that has lost a part gets it back
+            " on conflict do nothing",
             (client_account_id, digest, n, part),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
 import psycopg
@@ -54,9 +54,12 @@ class Checkpoints:
         async with self._pool.connection() as connection:
             return await lost(connection, flow)
 
-    async def last_good(self, flow: Flow) -> Target | None:
-        """The newest state without a fault that the flow can go back to; none where there is none."""
+    async def last_good(self, flow: Flow, but: Collection[UUID] = ()) -> Target | None:
+        """The newest state without a fault that the flow can go back to, other than those at the checkpoints `but` (the
+        beginning: the flow's id); none where there is none."""
         for target in targets(flow):
+            if (target.checkpoint.checkpoint_id if target.checkpoint is not None else flow.id) in but:
+                continue
             if target.checkpoint is None:
                 then = await self._store.flow(flow.id, upto=target.version)
                 return None if await self.lost(then) else BEGINNING

@@ -118,7 +118,11 @@ class Fleet(Door[FleetCommand, AnySubject, FleetRecorded, FleetAnswer]):
         name = type(command).__name__
         body_hash = hashlib.sha256(name.encode() + msgspec.json.encode(hashed, order="sorted")).digest()
         if isinstance(command, StartOperation) and command.arguments:
-            arguments = await self._artifacts.spill(account, sealed["arguments"])
+            arguments, outputs = sealed["arguments"], sealed["arguments"].get("outputs")
+            if isinstance(outputs, dict):
+                # as each flow would keep them: their members are moved, so that whoever reads them finds them
+                arguments = {**arguments, "outputs": await self._artifacts.spill(account, outputs)}
+            arguments = await self._artifacts.spill(account, arguments)
             command = command.model_copy(update={"arguments": arguments})
             sealed = {**sealed, "arguments": arguments}
         return command, body_hash, msgspec.json.encode(sealed)

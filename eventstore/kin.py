@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from uuid import UUID
 
+from domain.events import FLOW_PREFIX
 from domain.flow import Flow, evolve
-from domain.schedules.events import SCHEDULE_PREFIX
 from eventstore.codec import decode
 from eventstore.database import Connection
 
@@ -36,8 +36,8 @@ class Kin:
         known = [flow.version for flow in found.values()]
         cursor = await connection.execute(SINCE, (list(found), known, until), binary=True)
         for flow_id, version, topic, state in await cursor.fetchall():
-            # a schedule may have the id
-            if not topic.startswith(SCHEDULE_PREFIX):
+            # something else, such as a schedule or an operation, may have the id
+            if topic.startswith(FLOW_PREFIX):
                 found[flow_id] = evolve(found[flow_id], decode(flow_id, version, topic, state))
         for flow_id, flow in found.items():
             if flow.exists:

@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from domain.commands import Envelope, Tenant
 from domain.errors import NotHere, SubscriptionDisabled
-from domain.events import FlowCreated
+from domain.events import FlowCreated, FlowImported
 from eventstore.acts import Act, keep
 from eventstore.codec import decode
 from eventstore.database import Connection
@@ -203,11 +203,11 @@ class Counts(NamedTuple):
     lag_seconds: float
 
 
-async def beginnings(connection: Connection, flow_ids: Collection[UUID]) -> dict[UUID, FlowCreated]:
+async def beginnings(connection: Connection, flow_ids: Collection[UUID]) -> dict[UUID, FlowCreated | FlowImported]:
     """How these flows began; raises UnknownTopic for one that only a newer version understands."""
     rows = await (await connection.execute(BEGINNINGS, (list(flow_ids),), binary=True)).fetchall()
     found = [decode(flow_id, 1, topic, state) for flow_id, topic, state in rows]
-    return {each.flow_id: each.fact for each in found if isinstance(each.fact, FlowCreated)}
+    return {each.flow_id: each.fact for each in found if isinstance(each.fact, FlowCreated | FlowImported)}
 
 
 async def make(connection: Connection, wanted: Sequence[ToTell]) -> int:

@@ -24,13 +24,23 @@ from eventstore.fleet import read_snapshot
 CLAIMED_SECONDS = 10.0
 # the clock went back while somebody had it in hand
 ODD_SECONDS = 60.0
+# in all hands; the others of a tenant wait for one of them to end
+MOST_OF_TENANT = 16
 FLOWS = "crewai_flow_state_extensions"
 ACCEPTED, REFUSED, PARKED, LEFT = "accepted", "refused", "parked", "left"
 
+# turns go round the tenants, so that one with many operations keeps nobody waiting
 CLAIM = """
-with running as (
-    select id from operations where wake_at <= mfo_now() or wake_at > mfo_now() + make_interval(secs => %(odd)s)
-    order by wake_at limit %(limit)s for update skip locked
+with at as materialized (select mfo_now() as now, mfo_now() + make_interval(secs => %(odd)s) as odd),
+due as (
+    select o.id, o.wake_at, row_number() over (partition by o.client_account_id, o.engagement_id order by o.wake_at, o.id) + (
+        select count(*) from operations h where h.wake_at > at.now and h.wake_at <= at.odd
+          and (h.client_account_id, h.engagement_id) = (o.client_account_id, o.engagement_id)) as turn
+    from operations o cross join at where o.wake_at <= at.now or o.wake_at > at.odd
+), running as (
+    select o.id from operations o cross join at
+    where o.id in (select id from due where turn <= %(of_tenant)s order by turn, wake_at limit %(limit)s)
+      and (o.wake_at <= at.now or o.wake_at > at.odd) for update of o skip locked
 ), operation as (
     update operations o set wake_at = mfo_now() + make_interval(secs => %(claimed)s) from running r where o.id = r.id
     returning o.id, o.snapshot
@@ -216,6 +226,7 @@ class Operations:
     async def claim(self, owner: str, limit: int) -> InHand:
         """Take what is to be done into hand for ten seconds, each by one process at a time."""
         values = {"owner": owner, "limit": limit, "odd": ODD_SECONDS, "claimed": CLAIMED_SECONDS}
+        values["of_tenant"] = MOST_OF_TENANT
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(CLAIM, values, binary=True)).fetchall()
         found: dict[str, list[Any]] = {sort: [] for sort in SORTS}

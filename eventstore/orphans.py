@@ -32,7 +32,8 @@ YOUNG = "2 hours"
 
 # rows without a history, what phases found for a flow that is not there, rows that are not at their flow's version
 ORPHANS = """
-with mine as (select * from crewai_flow_state_extensions where client_account_id = %(client)s and engagement_id = %(engagement)s),
+with mine as (select * from crewai_flow_state_extensions
+         where client_account_id = %(client)s and engagement_id = %(engagement)s and {one}),
 found as (
     select flow_id, sum(assets) as assets, sum(dependencies) as dependencies, sum(issues) as issues,
            array_agg(distinct phase_name) as phases

@@ -64,19 +64,6 @@ with due as (
 select array(select id from claimed),
        (select extract(epoch from min(wake_at) - mfo_now())::float8 from schedules where wake_at > mfo_now())
 """
-# beside the store's lock: whoever keeps an outcome under this id meanwhile is first, and this is a repeat then
-REFUSE = """
-with kept as (
-    insert into command_ids (client_account_id, engagement_id, command_id, body_hash, outcome, flow_id, version, error, at)
-    values (%(client)s, %(engagement)s, %(id)s, %(hash)s, 'refused', %(schedule)s, 0, %(error)s, mfo_now())
-    on conflict do nothing returning at
-)
-insert into command_log (at, client_account_id, engagement_id, user_id, command_id, command, flow_id, source, outcome, version,
-                         error, correlation_id, causation_id, expected_version, ip_address, user_agent, body)
-select at, %(client)s, %(engagement)s, %(user)s, %(id)s, %(command)s, %(schedule)s, %(source)s, 'refused', 0, %(error)s,
-       %(correlation)s, %(causation)s, %(expected)s, %(ip)s, %(agent)s, %(body)s
-from kept
-"""
 LOOK_AGAIN = """
 update schedules set wake_at = %s where id = %s and version = %s
 """

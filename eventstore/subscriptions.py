@@ -10,9 +10,10 @@ import hashlib
 import os
 from base64 import b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from psycopg.rows import dict_row
@@ -23,6 +24,7 @@ from domain.commands import Envelope, Tenant
 from domain.errors import (
     BodyInvalid,
     FieldError,
+    KeyReused,
     MfoError,
     NotHere,
     Refused,
@@ -33,13 +35,16 @@ from domain.subscriptions import (
     CreateSubscription,
     RotateSubscriptionSecret,
     UpdateSubscription,
+    new_subscription_id,
 )
-from eventstore.acts import Act, keep
+from eventstore.acts import Act, RefusedBefore, keep
 from eventstore.database import Connection
 from eventstore.keys import Keyring
 from eventstore.notifications import DROP
 
 Json = dict[str, Any]
+Asked = CreateSubscription | UpdateSubscription | RotateSubscriptionSecret | Json
+"""The body of a command; that of a deletion is `{reason}`."""
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what every such secret begins with, no secret
 SECRET_BYTES = 32
@@ -138,7 +143,7 @@ class Subscriptions:
 
         Raises NotAllowed, NotSupported and SubscriptionsFull (kept as refused), and KeyReused.
         """
-        made = uuid5(envelope.client_account_id, f"subscription:{envelope.engagement_id}:{envelope.command_id}")
+        made = new_subscription_id(envelope.client_account_id, envelope.engagement_id, envelope.command_id)
         act = Act("CreateSubscription", made, _shown_body(wanted))
         await self._allowed(envelope, act, wanted.kind, wanted.target)
         secret = new_secret() if wanted.kind == "webhook" else None
@@ -224,13 +229,20 @@ class Subscriptions:
 
     async def delete(self, envelope: Envelope, subscription_id: UUID, reason: str | None) -> None:
         """Tell it nothing more; what waits is dropped. Raises SubscriptionNotFound and KeyReused."""
-        act = Act("DeleteSubscription", subscription_id, {"reason": reason})
+        act = Act("DeleteSubscription", subscription_id, _shown_body({"reason": reason}))
         async with self._pool.connection() as connection, connection.transaction():
             if await keep(connection, envelope, act) is not None:
                 return
             if not await _rows(connection, DELETE, envelope, subscription_id):
                 raise SubscriptionNotFound
             await connection.execute(DROP, ("the subscription was deleted", subscription_id))
+
+    async def refuse(self, envelope: Envelope, subscription_id: UUID, body: Asked, refusal: MfoError) -> None:
+        """Keep that a command was refused, where nobody has kept its outcome yet."""
+        act = Act(_name_of(body), subscription_id, _shown_body(body))
+        async with self._pool.connection() as connection, connection.transaction():
+            with suppress(KeyReused, RefusedBefore):
+                await keep(connection, envelope, act, refusal)
 
     async def _allowed(self, envelope: Envelope, act: Act, kind: str, target: str) -> None:
         """Keep the refusal of an address that may not be told, and raise it."""
@@ -333,9 +345,13 @@ def _changed(known: Json, changes: UpdateSubscription, target: str | None, user_
     }
 
 
-def _shown_body(wanted: CreateSubscription | UpdateSubscription | RotateSubscriptionSecret) -> Json:
+def _name_of(wanted: Asked) -> str:
+    return "DeleteSubscription" if isinstance(wanted, dict) else type(wanted).__name__
+
+
+def _shown_body(wanted: Asked) -> Json:
     """A body as the command log keeps it: of a URL, whose path may be a secret, the host, and a hash that tells it from others."""
-    body = wanted.model_dump(mode="json", exclude_unset=True)
+    body = wanted if isinstance(wanted, dict) else wanted.model_dump(mode="json", exclude_unset=True)
     url = body.get("url")
     if not url:
         return body

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import psycopg
 
 from domain.commands import Envelope, Tenant
-from domain.errors import MfoError, SchemaBehind, StoreUnavailable
+from domain.errors import FlowNotFound, MfoError, SchemaBehind, StoreUnavailable
 from eventstore.audit import pack_verifier
 from eventstore.audit.bucket import Bucket
 from eventstore.audit.checkpoints import Checkpoint, from_dict
@@ -70,13 +70,16 @@ def verify(
     """Read everything once and hold it against what was signed; raises StoreUnavailable, SchemaBehind.
 
     The chains are shared out among `jobs` processes by flow id, the checkpoints are one more, the audit trail is shared out
-    by place. Of a single flow only its chain, its head, its commands and its part of the trail are looked at.
+    by place. Of a single flow only its chain, its head, its commands and its part of the trail are looked at; raises
+    FlowNotFound where there is nothing of it.
     """
     where = (config.database_url, config.shard)
     if which.flow is not None:
         verdict = _histories(*where, which.account, (which.flow, which.flow))
         for source, upto in _reached(*where).items():
             _add(verdict, _trail(*where, source, Range(0, upto, which.account, which.flow)))
+        if verdict.flows == 0 and verdict.holds:
+            raise FlowNotFound(f"there is no flow {which.flow} in the store, and no command that was accepted for one")
         return verdict
     whole = Verdict()
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
@@ -138,7 +141,7 @@ def _trail(url: str, shard: str, source: str, part: Range) -> Verdict:
 
 
 def _take(whole: Verdict, found: Verdict) -> None:
-    for name in ("events", "commands", "checkpoints", "unsigned_events", "unsigned_commands", "keys"):
+    for name in ("events", "commands", "checkpoints", "published", "unsigned_events", "unsigned_commands", "keys"):
         setattr(whole, name, getattr(found, name))
 
 
@@ -219,12 +222,13 @@ def _envelope(made: Pack, user_id: str) -> Envelope:
 
 
 def verify_pack(file: Path, keys: list[bytes]) -> Json:
-    """What the verifier says of a pack, with nothing but the pack: `{status, troubles, flows, events, ...}`."""
+    """What the verifier says of a pack, with nothing but the pack: `{status, troubles, flows, events, ...}`; the status is
+    `holds`, `broken`, or `unproven` where something in it lies in no signed checkpoint."""
     try:
         troubles, counts = pack_verifier.verify(str(file), keys)
     except ValueError as error:
         raise PackUnreadable(f"{file}: {error}") from None
-    return {"status": "broken" if troubles else "holds", "troubles": troubles, **counts}
+    return {"status": pack_verifier.verdict(troubles, counts), "troubles": troubles, **counts}
 
 
 def known_keys(config: ServiceConfig) -> list[Json]:

@@ -85,6 +85,9 @@ class Place(msgspec.Struct):
     seen: dict[str, int] = {}
     # whether it began at the beginning, so that a flow that is new here must come with its first event
     whole: bool = False
+    # the store is still telling what Kafka lacks, of this time on: whoever goes on from here has to hear the rest of it
+    retelling: bool = False
+    since: datetime | None = None
 
 
 class CommandSender:
@@ -234,7 +237,11 @@ class EventFollower:
         client: Client | None = None,
         topic_prefix: str = "mfo",
     ) -> None:
-        self.place = Place(dict(start.offsets), dict(start.seen), start.whole) if isinstance(start, Place) else Place()
+        self.place = (
+            msgspec.structs.replace(start, offsets=dict(start.offsets), seen=dict(start.seen))
+            if isinstance(start, Place)
+            else Place()
+        )
         self._start = start
         self._tenant = client_account_id.lower(), engagement_id.lower()
         self._client = client
@@ -266,8 +273,10 @@ class EventFollower:
         partitions = sorted(consumer.assignment())
         lost, since = await self._seek(consumer, partitions)
         if lost:
+            self.place.retelling, self.place.since = True, since
             async for event in self._retold(since):
                 yield event
+            self.place.retelling, self.place.since = False, None
         while True:
             for part, records in (await consumer.getmany(timeout_ms=POLL_MS)).items():
                 for record in records:
@@ -291,7 +300,8 @@ class EventFollower:
                 lost = any(first[part] > 0 and wanted[part] == first[part] for part in partitions)
             case Place():
                 kept = {part: self.place.offsets.get(str(part.partition), first[part]) for part in partitions}
-                lost, since = any(not first[part] <= at <= ends[part] for part, at in kept.items()), None
+                beyond = any(not first[part] <= at <= ends[part] for part, at in kept.items())
+                lost, since = beyond or self.place.retelling, None if beyond else self.place.since
                 wanted = {part: at if first[part] <= at <= ends[part] else first[part] for part, at in kept.items()}
         if lost and self._client is not None:
             # all of them are told by the store; what comes after that lies behind these ends

@@ -153,6 +153,8 @@ class ToFile:
     async def start(self, state: State) -> None:
         """Open the file where it was confirmed to last; raises ReplayRefused."""
         try:
+            if state.size_bytes and self._file.stat().st_size < state.size_bytes:
+                raise ReplayRefused(f"{self._file} is shorter than what was told to it; give --fresh to begin anew")
             self._out = self._file.open("r+b" if state.size_bytes else "wb")
             self._out.truncate(state.size_bytes)
             self._out.seek(state.size_bytes)
@@ -162,15 +164,22 @@ class ToFile:
     async def tell(self, events: Sequence[Stored], state: State) -> None:
         """Write them, down to the disk."""
         lines = [msgspec.json.encode(cloud_event(event, self._shard, state.replay_id)) + b"\n" for event in events]
-        self._out.write(b"".join(lines))
-        self._out.flush()
-        os.fsync(self._out.fileno())
+        try:
+            self._out.write(b"".join(lines))
+            self._out.flush()
+            os.fsync(self._out.fileno())
+        except OSError as error:
+            raise ReplayRefused(
+                f"{self._file} cannot be written: {error.strerror}; give the same command again to go on"
+            ) from None
         state.size_bytes = self._out.tell()
         self.told += len(events)
 
     async def stop(self) -> None:
         if self._out is not None:
-            self._out.close()
+            # what a full disk did not take was told of before
+            with suppress(OSError):
+                self._out.close()
 
 
 class ToHandler:

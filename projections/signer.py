@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
@@ -27,6 +27,8 @@ from eventstore.faults import lived_through
 from eventstore.relay import producer
 
 log = structlog.get_logger()
+
+Give = Callable[[list[Checkpoint]], Awaitable[None]]
 
 EVERY_SECONDS = 10.0
 BATCH = 500
@@ -54,6 +56,8 @@ class Signing:
         self._signer = Signer(SigningKey(config.audit.seed), trusted(config.audit.former), self._who)
         self.leading = False
         self.reason = ""
+        # of what is not everywhere yet, what each of the places has
+        self._has: dict[str, set[tuple[UUID, int]]] = {}
 
     async def run(self) -> None:
         """Sign what is new every ten seconds; faults of PostgreSQL and Kafka are waited out."""
@@ -88,21 +92,38 @@ class Signing:
         self.reason = f"nothing is signed any more for {done.refused} client accounts" if done.refused else ""
 
     async def _publish(self, connection: Connection) -> None:
-        """Tell Kafka, and the file and the bucket that are set, of all that has been signed; what could not be told is told the next time."""
+        """Tell Kafka, and the file and the bucket that are set, of all that has been signed; what one of them could not be told it is
+        told the next time, and the others not again."""
         while told := await unpublished(connection, BATCH):
             WAITING.set(len(told))
-            checkpoints = [checkpoint for _, _, checkpoint in told]
-            try:
-                if self._file is not None:
-                    await asyncio.to_thread(append_to, self._file, checkpoints)
-                if self._bucket is not None:
-                    await asyncio.to_thread(self._bucket.put, checkpoints)
-                await self._tell(checkpoints)
-            except (KafkaError, OSError, BucketUnreachable) as error:
-                log.warning("checkpoints could not be published", error=type(error).__name__, detail=str(error)[:200])
+            # a list: each place is tried, whatever became of the one before
+            if not all([await self._give(where, give, told) for where, give in self._places().items()]):
                 return
             await note_published(connection, told)
+            self._has.clear()
         WAITING.set(0)
+
+    def _places(self) -> dict[str, Give]:
+        places: dict[str, Give] = {}
+        if (file := self._file) is not None:
+            places["file"] = lambda checkpoints: asyncio.to_thread(append_to, file, checkpoints)
+        if (bucket := self._bucket) is not None:
+            places["bucket"] = lambda checkpoints: asyncio.to_thread(bucket.put, checkpoints)
+        return {**places, "kafka": self._tell}
+
+    async def _give(self, where: str, give: Give, told: list[tuple[UUID, int, Checkpoint]]) -> bool:
+        has = self._has.setdefault(where, set())
+        new = [one for one in told if one[:2] not in has]
+        try:
+            if new:
+                await give([checkpoint for _, _, checkpoint in new])
+        except (KafkaError, OSError, BucketUnreachable) as error:
+            log.warning(
+                "checkpoints could not be published", to=where, error=type(error).__name__, detail=str(error)[:200]
+            )
+            return False
+        has.update(one[:2] for one in new)
+        return True
 
     async def _tell(self, checkpoints: list[Checkpoint]) -> None:
         kafka = producer(self._config.kafka_bootstrap)

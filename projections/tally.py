@@ -82,7 +82,8 @@ IGNORED = frozenset(
 
 
 class Going(msgspec.Struct, kw_only=True):
-    """A flow on its way: `begun` is when its round began, `ready` when the phase in hand became the next one."""
+    """A flow on its way: `begun` is when its round began, `ready` when the phase in hand became the next one; where phases run
+    at the same time, when the first of them did."""
 
     flow: Flow
     begun: datetime
@@ -180,8 +181,8 @@ class Tally(msgspec.Struct, kw_only=True):
         self._share(FLOW)[WORK] += getattr(fact, "execution_time_ms", 0)
         match fact:
             case PhaseStarted(phase_name=name):
-                if going.last and going.last != name:
-                    self._share(("transition", f"{going.last} -> {name}"))[N] += 1
+                for before in _before(going, name):
+                    self._share(("transition", f"{before} -> {name}"))[N] += 1
                 going.last = name
             case PhaseFailed(phase_name=name, error=error):
                 for key in (FLOW, ("phase", name)):
@@ -211,10 +212,12 @@ class Tally(msgspec.Struct, kw_only=True):
         match fact:
             case PhaseCompleted(phase_name=name):
                 work = going.flow.phase(name).execution_time_ms
-                self._took(name, work, milliseconds(going.ready, meta.at))
-                going.ready = meta.at
+                self._took(name, work, milliseconds(_ready(going, name), meta.at))
+                if not going.flow.follows:
+                    going.ready = meta.at
             case PhaseSkipped():
-                going.ready = meta.at
+                if not going.flow.follows:
+                    going.ready = meta.at
             case IterationStarted():
                 going.begun = going.ready = meta.at
                 going.last = ""
@@ -239,6 +242,21 @@ class Tally(msgspec.Struct, kw_only=True):
             share[CPU] += round(seconds * 1000) if isinstance(seconds, int | float) else 0
             share[PEAKS] += held(peak) if isinstance(peak, int | float) else 0
             share[TOKENS] += tokens(used)
+
+
+def _before(going: Going, name: str) -> tuple[str, ...]:
+    """The phases that were begun and that this one comes right after; none where it begins once more."""
+    flow = going.flow
+    if flow.follows:
+        again = flow.phase(name).attempt > 0
+        return () if again else tuple(before for before in flow.follows[name] if flow.phase(before).attempt)
+    return (going.last,) if going.last and going.last != name else ()
+
+
+def _ready(going: Going, name: str) -> datetime:
+    """When the phase became one to be done: where phases run at the same time, with the last of those before it."""
+    ends = (going.flow.phase(before).completed_at for before in going.flow.follows.get(name, ()))
+    return max((going.ready, *(end for end in ends if end is not None)))
 
 
 def _light(fact: FlowEvent) -> FlowEvent:

@@ -30,6 +30,7 @@ from domain.commands import (
     RepairFlow,
     ReportChild,
     ReportDependency,
+    ReportLoss,
     RequestInput,
     ResumeFlow,
     RetryFlow,
@@ -438,6 +439,7 @@ COMMANDS: tuple[Command, ...] = (
     CompletePhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, outputs={"rows": 3}),
     RecordSteps(flow_id=FLOW_ID, run_id=RUN_ID, token=1, results={"fetch": {"rows": 3}}),
     FailPhase(flow_id=FLOW_ID, run_id=RUN_ID, token=1, error={"class": "timeout", "retryable": True}),
+    ReportLoss(flow_id=FLOW_ID, run_id=RUN_ID, token=1, artifact="ab" * 32, mendable=True),
     RequestInput(flow_id=FLOW_ID, run_id=RUN_ID, token=1, fields=("answer",), message="please"),
     HandBackRun(flow_id=FLOW_ID, run_id=RUN_ID, token=1, execution_time_ms=4),
     SuspendRun(
@@ -589,9 +591,7 @@ ASKED = InputRequested(
 )
 ANSWERED_FIRST = InputAnswered(phase_name="first", values={"answer": 42}, reason="known")
 REMINDED = InputReminded(phase_name="first", number=1)
-ANSWERED = InputProvided(phase_name="first", values={"answer": 42}, reason="known too", answered_by=("maria", "boris"))
 SIGNALLED = SignalReceived(name="approved", payload={"by": "crm"}, signal_id="order-7")
-PAUSED = FlowPaused(reason="lunch", draining=True)
 ANSWERED = InputProvided(phase_name="first", values={"answer": 42}, reason="known")
 PAUSED = FlowPaused(reason="lunch", draining=True, timers="running")
 DRAINED = FlowDrained()
@@ -621,7 +621,9 @@ FAILED = FlowFailed(
         },
     ),
 )
-ITERATED = IterationStarted(number=2, from_phase="second", inputs={"hint": "again"}, reason="new figures")
+ITERATED = IterationStarted(
+    number=2, from_phase="second", inputs={"hint": "again"}, reason="new figures", asked_anew=("go_live",)
+)
 RECOVERING = RecoveryStarted(
     phase_name="second",
     action="restart_from_phase",

@@ -18,7 +18,17 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from domain.events import TOPICS, PhaseCompleted
 from eventstore.windows import Window
 from mfo.embedded.topics import ensure_topics
-from mfo.replaying import ReplayRefused, ReplayStopped, ToFile, ToHandler, ToTopic, handler_named, replay, unfinished
+from mfo.replaying import (
+    ReplayRefused,
+    ReplayStopped,
+    State,
+    ToFile,
+    ToHandler,
+    ToTopic,
+    handler_named,
+    replay,
+    unfinished,
+)
 from tests.cli.support import ROOT, clean_environment
 from tests.eventstore.house import House, new_tenant, open_house
 from tests.waiting import until
@@ -101,6 +111,22 @@ async def _end(kafka: str, topic: str) -> int:
         return sum((await consumer.end_offsets(list(consumer.assignment()))).values())
     finally:
         await consumer.stop()
+
+
+async def test_a_file_that_is_not_as_it_was_left_or_takes_no_more_is_refused(house: House, tmp_path: Path) -> None:
+    file, config = tmp_path / "told.ndjson", house.side.config
+    file.write_bytes(b"short")
+    with pytest.raises(ReplayRefused, match="--fresh"):
+        await ToFile(config, file).start(State("r", "t", {}, 0, 9, size_bytes=100))
+    assert file.read_bytes() == b"short"
+    await lived(house, 1)
+    target = ToFile(config, file)
+    await target.start(State("r", "t", {}, 0, 9))
+    target._out.close()
+    target._out = Path("/dev/full").open("wb")  # noqa: ASYNC230, SIM115 - the target closes it
+    with pytest.raises(ReplayRefused, match="No space left on device"):
+        await target.tell(await house.side.store.tail(0, 1), State("r", "t", {}, 0, 9))
+    await target.stop()
 
 
 async def test_no_live_topic_is_replayed_to(house: House, tmp_path: Path) -> None:

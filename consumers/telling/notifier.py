@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from consumers.follower import Follower
-from domain.events import FlowCreated
+from domain.events import FlowCreated, FlowImported
 from domain.telling import NEWS_TOPICS, News, news_of, told
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection
@@ -44,7 +44,7 @@ class Notifier:
         await make(connection, rows)
 
     def _rows(
-        self, event: Happened, news: News, created: FlowCreated, interested: Sequence[Subscriber]
+        self, event: Happened, news: News, created: FlowCreated | FlowImported, interested: Sequence[Subscriber]
     ) -> list[ToTell]:
         wanted = [each for each in interested if each.wants(event.position, news, created.flow_type, created.flow_tags)]
         emails = created.options.get("notification_emails", ())

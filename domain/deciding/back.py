@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from uuid import UUID
 
 from domain.commands import CreateCheckpoint, RollbackFlow
 from domain.deciding.starting import go_on, leave_error_hooks
@@ -25,10 +26,11 @@ from domain.undoing import begun
 from domain.words import Moment, Status
 
 
-def roll_back(story: Story, command: RollbackFlow) -> None:
+def roll_back(story: Story, command: RollbackFlow, *, ended: UUID | None = None) -> None:
+    """Go back; the run `ended`, where it is named, is at its end and does not stand in the way."""
     flow = story.flow
     _goes_back(story)
-    running = [run.phase_name for run in flow.runs if run.hook != Moment.ERROR]
+    running = [run.phase_name for run in flow.runs if run.hook != Moment.ERROR and run.run_id != ended]
     if running:
         raise PhaseAlreadyRunning(
             f"phase {', '.join(running)} is running; pause the flow, and roll it back when it has drained",

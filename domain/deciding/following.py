@@ -73,7 +73,7 @@ def next_action(flow: Flow, types: FlowTypes) -> Json:
 
 
 def _advice(flow: Flow) -> str:
-    done, again = flow.recovery, "execute it again or cancel the flow"
+    done, again = flow.recovery, "retry it, execute it with other inputs, or cancel the flow"
     person = done is not None and done.action == Remedy.MANUAL_INTERVENTION_REQUIRED
     return f"a person has to remove the cause, then {again}" if person else again
 

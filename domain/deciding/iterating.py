@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.commands import StartIteration
-from domain.deciding.starting import go_on, leave_error_hooks, phase_asked
+from domain.deciding.starting import check_given, go_on, leave_error_hooks, phase_asked, reserved
 from domain.deciding.story import Story, allowed, not_over
 from domain.errors import (
     FlowPausedNow,
@@ -32,10 +32,16 @@ def iterate(story: Story, command: StartIteration) -> None:
             f"phase {named} comes later; a round begins at {following} or before it",
             allowed=[name for name in names if name in reached],
         )
+    check_given(story.type.phases, "inputs", command.inputs)
     leave_error_hooks(story)
+    again = {name for phase in flow.from_on(named) for name in story.type.phase(phase).required_inputs}
     story.tell(
         IterationStarted(
-            number=flow.iteration_number + 1, from_phase=named, inputs=command.inputs, reason=command.reason
+            number=flow.iteration_number + 1,
+            from_phase=named,
+            inputs=command.inputs,
+            reason=command.reason,
+            asked_anew=tuple(sorted(again & set(reserved(story.type)) & set(flow.inputs))),
         )
     )
     if flow.auto_execute:

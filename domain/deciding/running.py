@@ -11,9 +11,8 @@ from domain.commands import CompletePhase, FailPhase, HandBackRun, ReassignRun, 
 from domain.deciding.back import compensate_once_stopped, compensated, not_compensated
 from domain.deciding.recovering import recover_or_give_up
 from domain.deciding.starting import ask_for, go_on, limits_of, move_on
-from domain.deciding.story import Story, current_run, state_sha256
+from domain.deciding.story import Story, current_run, keep_point
 from domain.events import (
-    CheckpointCreated,
     FlowFailed,
     FlowPaused,
     HookCompleted,
@@ -57,14 +56,7 @@ def complete(story: Story, command: CompletePhase) -> None:
             reused_from=command.reused_from,
         )
     )
-    if run.options.get("save_checkpoints", True):
-        story.tell(
-            CheckpointCreated(
-                checkpoint_id=story.derived_id("checkpoint"),
-                phase_name=run.phase_name,
-                state_sha256=state_sha256(story.flow),
-            )
-        )
+    keep_point(story, run.phase_name, run.options)
     move_on(story)
 
 
@@ -146,6 +138,7 @@ def fail(story: Story, command: FailPhase) -> None:
                 story.tell(FlowPaused(reason=why, draining=bool(story.flow.runs)))
         case Resolve.CONTINUE:
             story.tell(PhaseSkipped(phase_name=run.phase_name, reason=str(error.get("message", ""))))
+            keep_point(story, run.phase_name, run.options)
             move_on(story)
         case _:
             recover_or_give_up(story, run, error)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from domain.commands import SkipPhase
-from domain.deciding.starting import leave_error_hooks, move_on, next_asked, one_of_ready
-from domain.deciding.story import Story, allowed, not_over
-from domain.errors import OutputsInvalid, PhaseNotSkippable, PhaseOutOfOrder
+from domain.deciding.starting import leave_error_hooks, move_on, next_asked, one_of_ready, options_for, reserved
+from domain.deciding.story import Story, allowed, keep_point, not_over
+from domain.errors import FieldError, OutputsInvalid, PhaseNotSkippable, PhaseOutOfOrder
 from domain.events import PhaseSkipped
 from domain.schemas import misfits
 
@@ -32,6 +32,15 @@ def skip(story: Story, command: SkipPhase) -> None:
             f"phase {config.name} cannot be left out in flows of type {flow.flow_type}",
             allowed=allowed(flow, story.types),
         )
+    # what a phase brings is an input of those after it
+    kept_for_others = sorted(set(command.outputs or ()) & set(reserved(story.type)))
+    if kept_for_others:
+        raise OutputsInvalid(
+            f"{', '.join(kept_for_others)}: is asked of particular people when the time has come; leave it out",
+            errors=[
+                FieldError(f"outputs.{name}", "is given by answering the question alone") for name in kept_for_others
+            ],
+        )
     if command.outputs is not None and config.output_schema is not None:
         errors = misfits(command.outputs, config.output_schema, "outputs")
         if errors:
@@ -39,4 +48,5 @@ def skip(story: Story, command: SkipPhase) -> None:
             raise OutputsInvalid(f"what is to stand in for {config.name} does not fit: {told}", errors=errors)
     leave_error_hooks(story)
     story.tell(PhaseSkipped(phase_name=config.name, reason=command.reason, outputs=command.outputs or {}))
+    keep_point(story, config.name, flow.phase(config.name).options or options_for(story, config, {}))
     move_on(story)

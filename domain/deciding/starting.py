@@ -55,7 +55,7 @@ def create(
         raise FlowExists
     kin = kinship_of(story.meta, command, others)
     config = story.types.get(command.flow_type)
-    _check_given(config.phases, "initial_data", command.initial_data)
+    check_given(config.phases, "initial_data", command.initial_data)
     given = command.options.model_dump(mode="json", exclude_none=True, exclude={"auto_execute"})
     if not given["notification_emails"]:
         del given["notification_emails"]
@@ -81,7 +81,7 @@ def create(
     _settle_in(story, kin)
     held = next((pause for pause in standing if pause.holds(config.name, command.flow_tags)), None)
     if held is not None and story.flow.paused is None and story.flow.status is not Status.FAILED:
-        story.tell(FlowPaused(reason=held.said, standing_pause_id=held.id))
+        story.tell(FlowPaused(reason=held.said, standing_pause_id=held.id, pause_rule_id=held.pause_rule_id))
     if story.flow.gates or story.flow.status in (Status.PAUSED, Status.FAILED):
         return
     start = story.flow.start
@@ -96,7 +96,7 @@ def _settle_in(story: Story, kin: Kinship) -> None:
     """A new flow under a tree that is paused is paused with it, and hears which of those it waits for are at rest."""
     if kin.paused is not None:
         held_by, paused = kin.paused
-        story.tell(FlowPaused(reason=paused.reason, by_flow_id=held_by))
+        story.tell(FlowPaused(reason=paused.reason, timers=paused.timers, by_flow_id=held_by))
     for flow_id, status in kin.at_rest:
         dependency_ended(story, flow_id, status)
 
@@ -134,10 +134,11 @@ def execute(story: Story, command: ExecutePhase) -> None:
     leave_out(story)
     flow = story.flow
     if story.facts and flow.next_phase is None:
+        leave_error_hooks(story)
         go_on(story)
         return
     if beside:
-        _check_given(story.type.phases, "inputs", command.inputs)
+        check_given(story.type.phases, "inputs", command.inputs)
         _execute_ready(story, command)
         return
     if flow.suspended is not None:
@@ -150,7 +151,7 @@ def execute(story: Story, command: ExecutePhase) -> None:
             f"phase {flow.current_phase} waits for the answer of particular people; give it as input",
             allowed=allowed(flow, story.types),
         )
-    _check_given(story.type.phases, "inputs", command.inputs)
+    check_given(story.type.phases, "inputs", command.inputs)
     if flow.undoing is not None:
         _execute_compensation(story, command, flow.undoing)
         return
@@ -449,7 +450,7 @@ def reserved(config: FlowTypeConfig) -> dict[str, Question]:
     }
 
 
-def _check_given(phases: Iterable[PhaseConfig], place: str, given: Json) -> None:
+def check_given(phases: Iterable[PhaseConfig], place: str, given: Json) -> None:
     """Raises InputInvalid for inputs that only an answer can bring, or that do not fit what the phase's question says."""
     for phase in phases:
         question = phase.question

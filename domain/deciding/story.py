@@ -10,7 +10,7 @@ import msgspec
 
 from domain.deciding.targets import can_go_back
 from domain.errors import FlowIsOver, RunNotCurrent
-from domain.events import FlowEvent, FlowFailed
+from domain.events import CheckpointCreated, FlowEvent, FlowFailed
 from domain.flow import DONE, Flow, Meta, Phase, Recorded, evolve, settled
 from domain.flow_types import FlowTypeConfig, FlowTypes
 from domain.rounds import can_iterate
@@ -68,6 +68,18 @@ class Story:
         return uuid5(self.flow.id, f"{what}:{self.flow.version + 1}")
 
 
+def keep_point(story: Story, phase_name: str, options: Json) -> None:
+    """Record a checkpoint after a phase, unless its options say otherwise."""
+    if options.get("save_checkpoints", True):
+        story.tell(
+            CheckpointCreated(
+                checkpoint_id=story.derived_id("checkpoint"),
+                phase_name=phase_name,
+                state_sha256=state_sha256(story.flow),
+            )
+        )
+
+
 def current_run(story: Story, run_id: UUID, token: int) -> None:
     """See the flow from the phase of this run; raises RunNotCurrent."""
     flow = story.flow
@@ -120,7 +132,7 @@ def allowed(flow: Flow, types: FlowTypes) -> list[str]:
     config = types.version(flow.flow_type, flow.flow_version)
     if flow.undoing is None and any(config.phase(phase.name).can_skip for phase in flow.ready):
         verbs.append("skip")
-    return [*verbs, *again, *_back(flow, types), "cancel", "delete"]
+    return [*verbs, *again, *_back(flow, types), *_moves(flow, types), "cancel", "delete"]
 
 
 def can_begin(flow: Flow) -> list[Phase]:
@@ -156,6 +168,12 @@ def _back(flow: Flow, types: FlowTypes) -> list[str]:
     still = all(run.hook == Moment.ERROR for run in flow.runs)
     back = ["rollback"] if still and can_go_back(flow, config) else []
     return back if flow.status is Status.COMPLETED else [*back, "checkpoint"]
+
+
+def _moves(flow: Flow, types: FlowTypes) -> list[str]:
+    """`migrate`, where another version of the type is known; a hook that runs has to end first."""
+    there = len(types.versions_of(flow.flow_type)) > 1 and flow.undoing is None
+    return ["migrate"] if there and (flow.run is None or flow.run.hook is None) else []
 
 
 def _can_pause(flow: Flow, types: FlowTypes) -> bool:

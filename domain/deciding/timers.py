@@ -7,8 +7,8 @@ from typing import Any
 
 from domain.commands import FireTimer
 from domain.deciding.answering import remind
-from domain.deciding.starting import after_answer, go_on, move_on, start_hook, try_again
-from domain.deciding.story import Story, give_up
+from domain.deciding.starting import after_answer, go_on, move_on, options_for, start_hook, try_again
+from domain.deciding.story import Story, give_up, keep_point
 from domain.deciding.suspending import time_is_up
 from domain.events import HookFailed, InputProvided, PhaseFailed, PhaseSkipped
 from domain.flow import (
@@ -51,6 +51,7 @@ def _input_expired(story: Story) -> None:
         then, defaults = question.on_expiry, question.defaults
     if then == "skip":
         story.tell(PhaseSkipped(phase_name=config.name, reason=reason))
+        keep_point(story, config.name, story.flow.phase(config.name).options or options_for(story, config, {}))
         move_on(story)
     # a phase that has its defaults and asks all the same would ask for ever
     elif any(waiting.step or name not in known or known[name] != value for name, value in defaults.items()):

@@ -113,6 +113,12 @@ class StandingPause(Subject, frozen=True, kw_only=True):
         return self.flow_type in (None, flow_type) and (self.tag is None or self.tag in tags)
 
     @property
+    def pause_rule_id(self) -> UUID | None:
+        """The rule that set it, where that was no person."""
+        rule = (self.cause or {}).get("pause_rule_id")
+        return UUID(rule) if rule is not None else None
+
+    @property
     def said(self) -> str:
         """The reason that a flow's history gives for its pause."""
         parts = [f"of type {self.flow_type}"] if self.flow_type else []

@@ -23,7 +23,7 @@ LEAF_SELECT = f"{COMMAND_SELECT}, digest"
 
 def event_leaf(flow_id: UUID, version: int, digest: bytes) -> bytes:
     """`event` | flow id (16) | version (u64 be) | hash (32): the event by the hash of its chain."""
-    return b"event" + flow_id.bytes + version.to_bytes(8, "big") + digest
+    return b"event" + flow_id.bytes + _u64(version) + digest
 
 
 def command_leaf(row: Sequence[Any]) -> bytes:
@@ -49,7 +49,12 @@ def leaf_of(row: Sequence[Any]) -> bytes:
 
 
 def _leaf(n: int, digest: bytes) -> bytes:
-    return b"command" + int(n).to_bytes(8, "big") + digest
+    return b"command" + _u64(n) + digest
+
+
+def _u64(number: int) -> bytes:
+    """None of ours is below 0; who puts one there must not stop verification."""
+    return (number % (1 << 64)).to_bytes(8, "big")
 
 
 def _bytes(value: Any) -> bytes | None:

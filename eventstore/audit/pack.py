@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from base64 import b64encode
+from bisect import bisect_left
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from uuid import UUID
 import msgspec
 
 from domain.errors import FlowNotFound, MfoError
-from eventstore.audit.checkpoints import COMMANDS_OF_ONE, EVENTS_OF_ONE, Checkpoint, Statement
+from eventstore.audit.checkpoints import COMMANDS_OF_ONE, EVENTS_OF_ONE, Checkpoint, Statement, Stretch
 from eventstore.audit.leaves import COMMAND_COLUMNS, COMMAND_SELECT, command_leaf, event_leaf, leaf_of
 from eventstore.audit.merkle import leaf_hash, node_hash
 from eventstore.audit.pack_report import Page, Told, as_html, as_pdf, summary
@@ -55,6 +56,20 @@ class Tampered(MfoError):
     """What is in the store is not what was signed, so no proof can be made; run `mfo audit verify`."""
 
     code = "history_differs"
+
+
+class Cover:
+    """Which statement covers a place of one of the logs."""
+
+    def __init__(self, statements: Sequence[Statement], kind: str) -> None:
+        self._statements = statements
+        self._stretches: list[Stretch] = [getattr(said, kind) for said in statements]
+        self._ends = [stretch.upto for stretch in self._stretches]
+
+    def of(self, place: int) -> Statement | None:
+        """The statement, none where the place is newer than all of them."""
+        n = bisect_left(self._ends, place)
+        return self._statements[n] if n < len(self._ends) and place > self._stretches[n].after else None
 
 
 class Proofs:
@@ -141,7 +156,8 @@ async def _fill(connection: Connection, pack: Pack) -> None:
     cursor = await connection.execute(CHECKPOINTS, (pack.account,), binary=True)
     signed = [Checkpoint(bytes(row[0]), bytes(row[1]), row[2]) for row in await cursor.fetchall()]
     statements = [checkpoint.said for checkpoint in signed]
-    events = await _trees(connection, statements, pack, "events")
+    cover = Cover(statements, "events")
+    events = await _trees(connection, cover, pack, "events")
     async for place, flow_id, version, topic, state, digest in _rows(connection, EVENTS, (pack.flows,)):
         leaf = event_leaf(flow_id, version, bytes(digest))
         meta, data = split(bytes(state))
@@ -154,12 +170,13 @@ async def _fill(connection: Connection, pack: Pack) -> None:
                 "state": b64encode(bytes(state)).decode(),
                 "hash": bytes(digest).hex(),
                 "position": place,
-                "proof": _proof(statements, events, "events", place, leaf),
+                "proof": _proof(cover.of(place), events, leaf),
             }
         )
-    commands = await _trees(connection, statements, pack, "commands")
+    cover = Cover(statements, "commands")
+    commands = await _trees(connection, cover, pack, "commands")
     async for row in _rows(connection, COMMANDS, (pack.flows, pack.account)):
-        proof = _proof(statements, commands, "commands", row[0], command_leaf(row))
+        proof = _proof(cover.of(row[0]), commands, command_leaf(row))
         pack.commands.append(dict(zip(COMMAND_COLUMNS, map(_plain, row), strict=True)) | {"proof": proof})
     used = {each["proof"]["checkpoint"] for each in (*pack.events, *pack.commands) if each["proof"]}
     # from the first that is needed to the last that there is, so that each names the one before
@@ -172,17 +189,15 @@ async def _fill(connection: Connection, pack: Pack) -> None:
     pack.keys = [{"key_id": row[0], "public_key": b64encode(bytes(row[1])).decode()} for row in rows]
 
 
-async def _trees(connection: Connection, statements: Sequence[Statement], pack: Pack, kind: str) -> dict[int, Proofs]:
+async def _trees(connection: Connection, cover: Cover, pack: Pack, kind: str) -> dict[int, Proofs]:
     """The trees of the checkpoints that cover something of these flows, by number."""
     wanted = f"select distinct {'notification_id' if kind == 'events' else 'n'} from " + (
         "stored_events where originator_id = any(%s)" if kind == "events" else "command_log where flow_id = any(%s)"
     )
     places = [row[0] async for row in _rows(connection, wanted, (pack.flows,))]
     found: dict[int, Proofs] = {}
-    for said in statements:
+    for said in {said.number: said for place in places if (said := cover.of(place)) is not None}.values():
         stretch = getattr(said, kind)
-        if not any(stretch.after < place <= stretch.upto for place in places):
-            continue
         asked = (stretch.after, stretch.upto, pack.account)
         statement = EVENTS_OF_ONE if kind == "events" else COMMANDS_OF_ONE
         leaves = [
@@ -196,17 +211,13 @@ async def _trees(connection: Connection, statements: Sequence[Statement], pack: 
     return found
 
 
-def _proof(
-    statements: Sequence[Statement], trees: dict[int, Proofs], kind: str, place: int, leaf: bytes
-) -> Json | None:
-    for said in statements:
-        stretch = getattr(said, kind)
-        if stretch.after < place <= stretch.upto:
-            at = trees[said.number].path(leaf)
-            assert at is not None
-            account = str(said.client_account_id)
-            return {"client_account_id": account, "checkpoint": said.number, "index": at[0], "path": at[1]}
-    return None
+def _proof(said: Statement | None, trees: dict[int, Proofs], leaf: bytes) -> Json | None:
+    if said is None:
+        return None
+    at = trees[said.number].path(leaf)
+    assert at is not None
+    account = str(said.client_account_id)
+    return {"client_account_id": account, "checkpoint": said.number, "index": at[0], "path": at[1]}
 
 
 def _plain(value: Any) -> Any:

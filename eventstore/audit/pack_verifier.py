@@ -7,7 +7,10 @@ trust, base64 of 32 bytes; keys inside the pack are labels and prove nothing. Wh
 2. each flow's events follow one another: versions 1, 2, ... and
    hash = SHA-256(0x01 | previous hash | flow id | version | len(topic) | topic | state), zeros before the first;
 3. checkpoints are signed (Ed25519) by one of your keys, and each that has its predecessor here names its SHA-256;
-4. every event and command that has a proof lies in a signed Merkle tree (RFC 6962); those without one are counted.
+4. every event and command lies in a signed Merkle tree (RFC 6962) of the account that the pack is about; those that have no
+   proof are counted, and a pack with any of them is `unproven`: it may have been exported too early, or they were made up;
+5. the last event that each accepted command brought about is there.
+It cannot be seen from a pack that its maker left out commands, or the newest events together with their commands.
 """
 
 import base64
@@ -23,27 +26,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 Json = dict[str, Any]
 UUIDS = {"client_account_id", "engagement_id", "flow_id"}
-COLUMNS = [
-    "n",
-    "at",
-    "client_account_id",
-    "engagement_id",
-    "user_id",
-    "command_id",
-    "command",
-    "flow_id",
-    "source",
-    "outcome",
-    "version",
-    "position",
-    "error",
-    "correlation_id",
-    "causation_id",
-    "expected_version",
-    "ip_address",
-    "user_agent",
+COLUMNS = (
+    *(
+        "n",
+        "at",
+        "client_account_id",
+        "engagement_id",
+        "user_id",
+        "command_id",
+        "command",
+        "flow_id",
+        "source",
+        "outcome",
+    ),
+    *("version", "position", "error", "correlation_id", "causation_id", "expected_version", "ip_address", "user_agent"),
     "body",
-]
+)
+NUMBERS = {"n", "at", "version", "position", "expected_version"}
 
 
 def sha256(data: bytes) -> bytes:
@@ -59,14 +58,17 @@ def verify(path: str, public_keys: list[bytes]) -> tuple[list[str], dict[str, in
     keys = {hashlib.sha256(key).hexdigest()[:16]: Ed25519PublicKey.from_public_bytes(key) for key in public_keys}
     try:
         with zipfile.ZipFile(path) as pack:
-            files = {name: pack.read(name) for name in pack.namelist()}
+            names = pack.namelist()
+            files = {name: pack.read(name) for name in names}
         manifest = json.loads(files.pop("manifest.json"))
-        troubles = check_files(files, manifest["files"])
+        troubles = [f"{name}: there more than once" for name in sorted(set(names)) if names.count(name) > 1]
+        troubles += check_files(files, manifest["files"])
         checkpoints = [json.loads(line) for line in files.get("checkpoints.ndjson", b"").splitlines()]
         events = [json.loads(line) for line in files.get("events.ndjson", b"").splitlines()]
         commands = [json.loads(line) for line in files.get("commands.ndjson", b"").splitlines()]
         signed, wrong = check_checkpoints(checkpoints, keys)
-        troubles += wrong + check_chains(events)
+        troubles += wrong + check_chains(events) + check_commands(commands, events)
+        troubles += [] if events else ["there is no event in it"]
         counts = {"flows": len({event["flow_id"] for event in events}), "events": len(events)}
         counts |= {"commands": len(commands), "checkpoints": len(signed), "unsigned": 0}
         leaves = [("events", one, event_leaf(one)) for one in events]
@@ -74,12 +76,18 @@ def verify(path: str, public_keys: list[bytes]) -> tuple[list[str], dict[str, in
         for kind, one, leaf in leaves:
             if one.get("proof") is None:
                 counts["unsigned"] += 1
-            elif not is_proven(leaf, one["proof"], kind, signed):
+            elif one["proof"]["client_account_id"] != manifest["client_account_id"] or not is_proven(
+                leaf, one["proof"], kind, signed
+            ):
                 where = f"version {one['version']}" if kind == "events" else f"command {one['command_id']}"
                 troubles.append(f"flow {one['flow_id']}, {where}: not in the signed checkpoint that it names")
-    except (KeyError, TypeError, AttributeError, OSError, zipfile.BadZipFile, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, OSError, OverflowError, RuntimeError, zipfile.BadZipFile) as error:
         raise ValueError(f"this is no evidence pack: {type(error).__name__}: {error}") from error
     return troubles, counts
+
+
+def verdict(troubles: list[str], counts: dict[str, int]) -> str:
+    return "broken" if troubles else "unproven" if counts["unsigned"] else "holds"
 
 
 def check_files(files: dict[str, bytes], named: dict[str, str]) -> list[str]:
@@ -104,6 +112,17 @@ def check_chains(events: list[Json]) -> list[str]:
             troubles.append(f"flow {flow}, version {event['version']}: changed")
         last[flow] = event["version"], bytes.fromhex(event["hash"])
     return troubles
+
+
+def check_commands(commands: list[Json], events: list[Json]) -> list[str]:
+    there = {(event["flow_id"], event["version"]) for event in events}
+    return [
+        f"flow {one['flow_id']}: version {one['version']} is missing, though command {one['command_id']} was accepted with it"
+        for one in commands
+        if one["outcome"] == "accepted"
+        and one["position"] is not None
+        and (one["flow_id"], one["version"]) not in there
+    ]
 
 
 def check_checkpoints(checkpoints: list[Json], keys: dict[str, Ed25519PublicKey]) -> tuple[dict[Any, Json], list[str]]:
@@ -147,9 +166,9 @@ def column(name: str, value: Any) -> bytes | None:
         return None
     if name in UUIDS:
         return uuid.UUID(value).bytes
-    if name == "body":
-        return base64.b64decode(value)
-    return value.to_bytes(8, "big", signed=True) if isinstance(value, int) else str(value).encode()
+    if name in NUMBERS:
+        return int(value).to_bytes(8, "big", signed=True)
+    return base64.b64decode(value) if name == "body" else str(value).encode()
 
 
 def is_proven(leaf: bytes, proof: Json, kind: str, signed: dict[Any, Json]) -> bool:
@@ -171,5 +190,5 @@ if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     found, seen = verify(sys.argv[1], [base64.b64decode(text) for text in sys.argv[2:]])
-    print(*found, f"{'broken' if found else 'holds'}: {json.dumps(seen)}", sep="\n")
-    sys.exit(bool(found))
+    print(*found, f"{verdict(found, seen)}: {json.dumps(seen)}", sep="\n")
+    sys.exit(verdict(found, seen) != "holds")

@@ -47,6 +47,7 @@ HOLDS = """
 select id as hold_id, flow_id, reason, placed_by, placed_at, released_by, released_at from audit_holds
 where client_account_id = %s and engagement_id = %s and (%s::uuid is null or id = %s) order by placed_at desc, id
 """
+EVER_HELD = "select count(*) from audit_holds where client_account_id = %s"
 ACCOUNTS = "select distinct client_account_id from audit_retention"
 DUE = """
 with rules as (select category, keep_days from audit_retention where client_account_id = %(account)s),
@@ -59,7 +60,8 @@ select a.source, a.place from audit_events_v1 a left join rules r on r.category 
 where a.client_account_id = %(account)s
   and a.at < mfo_now() - make_interval(days => (select min(keep_days) from rules))
 group by a.source, a.place
-having bool_and(coalesce(a.at < mfo_now() - make_interval(days => r.keep_days), false))
+-- what says what was removed stays: without it a removal is none of retention's
+having not bool_or(a.operation = 'apply_audit_retention') and bool_and(coalesce(a.at < mfo_now() - make_interval(days => r.keep_days), false))
    and not bool_or(exists (
         select from audit_holds h where h.client_account_id = a.client_account_id and h.engagement_id = a.engagement_id
         and h.released_at is null and (h.flow_id is null or h.flow_id = a.flow_id)))
@@ -90,6 +92,10 @@ class HoldNotFound(NotHere):
     """There is no such hold, or it was released."""
 
     code = "hold_not_found"
+
+
+class _HeldMeanwhile(Exception):
+    """A hold was placed while entries were being removed."""
 
 
 class Removed(NamedTuple):
@@ -161,8 +167,11 @@ async def apply(connection: Connection) -> list[Removed]:
     removed: list[Removed] = []
     for (account,) in await (await connection.execute(ACCOUNTS)).fetchall():
         while True:
-            async with connection.transaction():
-                some = await _remove(connection, account)
+            try:
+                async with connection.transaction():
+                    some = await _remove(connection, account)
+            except _HeldMeanwhile:
+                continue
             removed += some
             if not some:
                 break
@@ -170,6 +179,7 @@ async def apply(connection: Connection) -> list[Removed]:
 
 
 async def _remove(connection: Connection, account: UUID) -> list[Removed]:
+    held = await (await connection.execute(EVER_HELD, (account,))).fetchone()
     due = await (await connection.execute(DUE, {"account": account, "limit": BATCH})).fetchall()
     if not due:
         return []
@@ -177,9 +187,11 @@ async def _remove(connection: Connection, account: UUID) -> list[Removed]:
     statement = ENTRIES.format(columns=", ".join(f"a.{name}" for name in Entry._fields))
     entries = await (await connection.execute(statement.encode(), which, binary=True)).fetchall()
     engagements: dict[UUID, Counter[str]] = {}
+    places: dict[UUID, dict[str, set[int]]] = {}
     for row in entries:
         entry = Entry(*row[:-1])
         engagements.setdefault(entry.engagement_id, Counter())[entry.category] += 1
+        places.setdefault(entry.engagement_id, {}).setdefault(f"{entry.source}s", set()).add(entry.place)
     of_events = [row for row in entries if row[0] == Source.EVENT]
     await connection.execute(
         LEAVE_ENTRIES,
@@ -198,11 +210,13 @@ async def _remove(connection: Connection, account: UUID) -> list[Removed]:
             source="retention",
         )
         reason = "older than what is to be kept"
-        await note(
-            connection,
-            envelope,
-            Note("ApplyAuditRetention", None, {"removed": dict(counts), "keep_days": days, "reason": reason}),
-        )
+        said: Json = {"removed": dict(counts), "keep_days": days, "reason": reason}
+        # verification holds what is gone against these
+        said |= {name: sorted(some) for name, some in places[engagement].items()}
+        await note(connection, envelope, Note("ApplyAuditRetention", None, said))
+    # the notes hold the store's lock, under which holds are placed: what is not seen now comes after this is committed
+    if await (await connection.execute(EVER_HELD, (account,))).fetchone() != held:
+        raise _HeldMeanwhile
     return [Removed(account, engagement, counts) for engagement, counts in engagements.items()]
 
 

@@ -24,6 +24,7 @@ from eventstore.audit.verify import Trouble, Verdict
 from eventstore.database import Connection
 
 CHANGED, MISSING, INSERTED = "audit_event_changed", "audit_event_missing", "audit_event_inserted"
+UNEXPLAINED = "removal_unexplained"
 
 KEPT = f"""
 select {", ".join(COLUMNS)} from audit_events_v1
@@ -34,12 +35,38 @@ order by place, part
 REMOVED = """
 select part, policy, hash from audit_events_removed where source = %s and place = %s order by part
 """
+# nothing lies before the first place, and nothing comes from elsewhere
 # in one statement: what is made meanwhile moves the progress with it
 BEYOND = """
 select a.source, a.place, a.id, a.client_account_id, a.flow_id from audit_events_v1 a, audit_progress p, followers f
-where f.name = 'audit_events' and a.source = %s
-  and a.place > case a.source when 'command' then p.commands_upto else f.position end limit 100
+where f.name = 'audit_events' and (%(account)s::uuid is null or a.client_account_id = %(account)s)
+  and (%(flow)s::uuid is null or a.flow_id = %(flow)s)
+  and (a.source = %(source)s and (
+         a.place <= 0 or a.place > case a.source when 'command' then p.commands_upto else f.position end)
+       or %(source)s = 'command' and a.source not in ('command', 'event')) limit 100
 """
+# whatever retention removes it says so, in a row of the command log that is signed, and never removed itself
+SAYS_SO = """
+not exists (
+    select from command_log c, jsonb_array_elements(convert_from(c.body, 'UTF8')::jsonb -> {name}) as said(place)
+    where c.flow_id = '00000000-0000-0000-0000-000000000000' and c.command = 'ApplyAuditRetention' and c.source = 'retention'
+      and said.place::bigint = r.{place}{same})
+"""
+GONE = {
+    Source.COMMAND: """
+select r.n, r.client_account_id from command_log_removed r
+where (%(account)s::uuid is null or r.client_account_id = %(account)s) and
+"""
+    + SAYS_SO.format(name="'commands'", place="n", same=" and c.client_account_id = r.client_account_id")
+    + " order by 1 limit 100",
+    Source.EVENT: """
+select distinct r.place, h.client_account_id from audit_events_removed r
+join stored_events e on e.notification_id = r.place join heads h on h.id = e.originator_id
+where (%(account)s::uuid is null or h.client_account_id = %(account)s) and
+"""
+    + SAYS_SO.format(name="'events'", place="place", same=" and c.client_account_id = h.client_account_id")
+    + " order by 1 limit 100",
+}
 
 Origin = Said | Happened
 Row = tuple[Any, ...]
@@ -61,10 +88,24 @@ async def compare(connection: Connection, source: str, part: Range) -> Verdict:
             after = last
         await _hold(connection, source, part._replace(after=after, upto=upto), [], known=known, verdict=verdict)
         if part.after == 0:
-            for _, place, entry, account, flow in await (await connection.execute(BEYOND, (source,))).fetchall():
-                message = f"audit event {entry}: it names {source} {place}, up to which the trail has not come"
-                _add(verdict, INSERTED, message, account, flow)
+            await _strange(connection, source, part, verdict)
     return verdict
+
+
+async def _strange(connection: Connection, source: str, part: Range, verdict: Verdict) -> None:
+    """Entries outside of what is compared, and removals that retention does not know of."""
+    asked = {"source": source, "account": part.account, "flow": part.flow}
+    for named, place, entry, account, flow in await (await connection.execute(BEYOND, asked)).fetchall():
+        message = (
+            f"audit event {entry}: it names {named} {place}, up to which the trail has not come, or which cannot be"
+        )
+        _add(verdict, INSERTED, message, account, flow)
+    if part.flow is not None:
+        # what is left of what was removed does not say of which flow it was
+        return
+    for place, account in await (await connection.execute(GONE[Source(source)].encode(), asked)).fetchall():
+        message = f"{source} {place}: said to have been removed by retention, which does not say so in the command log"
+        _add(verdict, UNEXPLAINED, message, account, None)
 
 
 async def _origins(connection: Connection, source: str, part: Range) -> AsyncIterator[list[tuple[Origin, bool]]]:
@@ -98,8 +139,9 @@ async def _hold(
     cursor = await connection.execute(KEPT, {**part._asdict(), "source": source}, binary=True)
     kept: dict[int, dict[int, Row]] = {}
     for row in await cursor.fetchall():
-        kept.setdefault(row[1], {})[row[2]] = row
         verdict.audit_events += 1
+        if kept.setdefault(row[1], {}).setdefault(row[2], row) is not row:
+            _inserted(source, row, verdict)
     for origin, foreign in origins:
         there = kept.pop(_place(origin), {})
         if there:

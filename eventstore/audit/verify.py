@@ -18,11 +18,12 @@ from eventstore.audit.checkpoints import FIRST, Checkpoint, Statement, Stretch
 from eventstore.audit.leaves import LEAF_SELECT, event_leaf, leaf_of
 from eventstore.audit.merkle import Tree
 from eventstore.audit.signing import is_signed
-from eventstore.codec import FIRST_HASH, chain
+from eventstore.codec import FIRST_HASH, chain, split
 from eventstore.database import Connection
 
 HISTORIES = """
-select e.originator_id, e.originator_version, e.topic, e.state, e.hash from stored_events e
+select e.originator_id, e.originator_version, e.topic, e.state, e.hash, h.client_account_id, h.engagement_id
+from stored_events e left join heads h on h.id = e.originator_id and e.originator_version = 1
 where e.originator_id >= %(first)s and e.originator_id <= %(last)s
   and (%(account)s::uuid is null or e.originator_id in (select id from heads where client_account_id = %(account)s))
 order by e.originator_id, e.originator_version
@@ -49,6 +50,11 @@ where c.flow_id >= %(first)s and c.flow_id <= %(last)s and c.outcome = 'accepted
   and not exists (select from stored_events e where e.notification_id = c.position
                   and e.originator_id = c.flow_id and e.originator_version = c.version)
 order by c.flow_id, c.version
+"""
+# before the checkpoints are read: whatever lies below was signed by then, but for accounts that nothing is signed for
+SIGNED_UPTO = """
+select f.position, s.commands_upto, array(select client_account_id from audit_refused)
+from followers f, audit_signer s where f.name = 'checkpoints'
 """
 CHECKPOINTS = """
 select client_account_id, number, statement, signature, key_id from audit_checkpoints
@@ -79,13 +85,15 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, kw_only=True):
-    """What was looked at, and what was found; `unsigned` counts what no checkpoint covers, most often because it is newer."""
+    """What was looked at, and what was found; `unsigned` counts what no checkpoint covers, most often because it is newer.
+    `published`: checkpoints of the copy that a trusted key has signed, and that were compared."""
 
     flows: int = 0
     events: int = 0
     commands: int = 0
     checkpoints: int = 0
     audit_events: int = 0
+    published: int = 0
     unsigned_events: int = 0
     unsigned_commands: int = 0
     keys: list[str] = []
@@ -105,7 +113,7 @@ async def histories(
     which = {"account": account, "first": first, "last": last}
     flow_id: UUID | None = None
     version, previous, lost = 0, FIRST_HASH, False
-    async for originator, number, topic, state, digest in _rows(connection, HISTORIES, which):
+    async for originator, number, topic, state, digest, *owner in _rows(connection, HISTORIES, which):
         if originator != flow_id:
             flow_id, version, previous, lost = originator, 0, FIRST_HASH, False
             verdict.flows += 1
@@ -127,6 +135,12 @@ async def histories(
             message = f"flow {originator}, version {number} ({topic}): the event or its hash was changed"
             verdict.troubles.append(Trouble(code="event_changed", message=message, **where))
             lost = True
+        elif number == 1 and owner[0] is not None and (whose := _owner(bytes(state))) != tuple(owner):
+            message = (
+                f"flow {originator}: its head says account {owner[0]}, engagement {owner[1]}; its history says account"
+                f" {whose[0]}, engagement {whose[1]}"
+            )
+            verdict.troubles.append(Trouble(code="head_differs", message=message, **where))
         version, previous = number, bytes(digest)
     async for head_id, wanted, _, found, _ in _rows(connection, HEADS, which):
         message = f"flow {head_id}: its head says version {wanted}, its history ends at {found or 0}"
@@ -145,6 +159,11 @@ async def histories(
     return verdict
 
 
+def _owner(state: bytes) -> tuple[UUID, UUID]:
+    meta, _ = split(state)
+    return meta.client_account_id, meta.engagement_id
+
+
 class _Account:
     """The checkpoints of one account, and how far the leaves have been followed."""
 
@@ -153,18 +172,24 @@ class _Account:
         self.at = {"events": 0, "commands": 0}
         self.trees: dict[str, list[Tree]] = {"events": [], "commands": []}
         self.unsigned: Counter[str] = Counter()
+        # what lies where it should have been signed: the first of each kind, and how many
+        self.uncovered: dict[str, tuple[int, int]] = {}
+        self.unsound = False
 
     def stretch(self, kind: str, number: int) -> Stretch:
         found: Stretch = getattr(self.said[number], kind)
         return found
 
-    def add(self, kind: str, place: int, leaf: bytes) -> None:
+    def add(self, kind: str, place: int, leaf: bytes, signed_upto: int) -> None:
         at = self.at[kind]
         while at < len(self.said) and place > self.stretch(kind, at).upto:
             at += 1
         self.at[kind] = at
         if at == len(self.said) or place <= self.stretch(kind, at).after:
             self.unsigned[kind] += 1
+            if place <= signed_upto:
+                first, count = self.uncovered.get(kind, (place, 0))
+                self.uncovered[kind] = first, count + 1
         else:
             self.trees[kind][at].add(leaf)
 
@@ -185,6 +210,9 @@ async def checkpoints(
     accounts: dict[UUID, _Account] = {}
     kept: dict[tuple[UUID, int], Checkpoint] = {}
     before: dict[UUID, Checkpoint] = {}
+    row = await (await connection.execute(SIGNED_UPTO)).fetchone()
+    assert row is not None
+    events_upto, commands_upto, refused = row
     async for owner, number, statement, signature, key_id in _rows(connection, CHECKPOINTS, which):
         verdict.checkpoints += 1
         found = Checkpoint(bytes(statement), bytes(signature), key_id)
@@ -192,21 +220,27 @@ async def checkpoints(
         said = _sound(found, owner, number, former=before.get(owner), keys=keys, verdict=verdict)
         before[owner] = found
         known = accounts.setdefault(owner, _Account())
+        known.unsound = known.unsound or said is None
         if said is not None:
             known.said.append(said)
             for trees in known.trees.values():
                 trees.append(Tree())
     _compare_with_published(published, kept, keys, account, verdict)
     async for place, owner, flow_id, version, digest in _rows(connection, EVENTS, which):
-        accounts.setdefault(owner, _Account()).add("events", place, event_leaf(flow_id, version, bytes(digest)))
+        leaf = event_leaf(flow_id, version, bytes(digest))
+        accounts.setdefault(owner, _Account()).add("events", place, leaf, events_upto)
         verdict.events += 1
     async for row in _rows(connection, COMMANDS, which):
-        accounts.setdefault(row[2], _Account()).add("commands", row[0], leaf_of(row))
+        accounts.setdefault(row[2], _Account()).add("commands", row[0], leaf_of(row), commands_upto)
         verdict.commands += 1
     for owner, each in sorted(accounts.items()):
         verdict.unsigned_events += each.unsigned["events"]
         verdict.unsigned_commands += each.unsigned["commands"]
+        told = len(verdict.troubles)
         _compare_roots(owner, each, verdict)
+        # where what was signed differs, what lies beside it does, too
+        if owner not in refused and len(verdict.troubles) == told:
+            _tell_uncovered(owner, each, verdict)
     return verdict
 
 
@@ -266,6 +300,7 @@ def _compare_with_published(
         said = told.said
         if account is not None and said.client_account_id != account:
             continue
+        verdict.published += 1
         here = kept.get((said.client_account_id, said.number))
         if here is not None and here.statement == told.statement:
             continue
@@ -300,6 +335,37 @@ def _compare_roots(owner: UUID, account: _Account, verdict: Verdict) -> None:
                     checkpoint=said.number,
                 )
             )
+
+
+def _tell_uncovered(owner: UUID, account: _Account, verdict: Verdict) -> None:
+    """What lies below the signer's progress, and in no checkpoint."""
+    if account.unsound or [said.number for said in account.said] != list(range(1, len(account.said) + 1)):
+        # what one that is missing or forged covered is uncovered, and that has been told
+        return
+    for kind, code in (("events", "history_differs"), ("commands", "command_log_differs")):
+        if kind not in account.uncovered:
+            continue
+        place, count = account.uncovered[kind]
+        last = account.stretch(kind, -1).upto if account.said else 0
+        what = f"{count} {kind} from place {place} on lie in no checkpoint"
+        if place > last:
+            what += (
+                ", though all up to there was signed: the newest checkpoint was removed, or they were put there since"
+            )
+        else:
+            what += ": they were put before the first place of the log"
+        number = len(account.said) + 1
+        message = (
+            f"account {owner}, {f'after checkpoint {number - 1}' if account.said else 'without a checkpoint'}: {what}"
+        )
+        verdict.troubles.append(
+            Trouble(
+                code="checkpoint_missing" if place > last else code,
+                message=message,
+                client_account_id=owner,
+                checkpoint=number,
+            )
+        )
 
 
 async def _rows(connection: Connection, statement: str, which: Mapping[str, Any]) -> AsyncIterator[tuple[Any, ...]]:

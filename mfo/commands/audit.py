@@ -49,6 +49,8 @@ def verify(
 ) -> int:
     """Hold history, command log and signed checkpoints against each other; says what is wrong, and where. Exit code 1 then."""
     if pack is not None:
+        if account is not None or flow is not None or published is not None:
+            raise typer.BadParameter("--account, --flow and --published are about the store, and go without a PACK")
         return _verify_pack(pack, key or [], as_json)
     from eventstore.audit.signing import public_key_from, trusted
     from mfo.auditing import Which, known_keys, published_in
@@ -69,7 +71,7 @@ def verify(
     document = {
         "status": "holds" if verdict.holds else "broken",
         **msgspec.to_builtins(verdict),
-        "published": len(which.published),
+        "published_lines": len(which.published),
         "trusted_by": "caller" if key else "store",
         "seconds": round(seconds, 1),
     }
@@ -85,7 +87,12 @@ def _verify_pack(pack: Path, key: list[str], as_json: bool) -> int:
         raise typer.BadParameter("a pack proves nothing without a --key that you trust")
     document = verify_pack(pack, [public_key_from(text) for text in key])
     seen = ", ".join(f"{number} {name}" for name, number in document.items() if isinstance(number, int))
-    give(document, "\n".join([*document["troubles"], f"{document['status']}: {seen}"]), as_json)
+    lines = [*document["troubles"], f"{document['status']}: {seen}"]
+    if document["status"] == "unproven":
+        lines.append(
+            f"{counted(document['unsigned'], 'entry', 'entries')} in no signed checkpoint: ask for a newer pack"
+        )
+    give(document, "\n".join(lines), as_json)
     return Code.DONE if document["status"] == "holds" else Code.REFUSED
 
 
@@ -120,7 +127,8 @@ def export(
     text = f"{out}: {counted(manifest['flows'], 'flow')}, {counted(manifest['events'], 'event')}"
     text += f", {counted(manifest['commands'], 'command')}, {counted(manifest['checkpoints'], 'checkpoint')}"
     if manifest["unsigned"]:
-        text += f"; {manifest['unsigned']} entries are newer than the last checkpoint"
+        text += f"; {manifest['unsigned']} entries are newer than the last checkpoint, and not proven by this pack:"
+        text += " export again in ten seconds"
     give({"file": str(out), **manifest}, text, as_json)
 
 
@@ -130,8 +138,8 @@ def _text(document: Json) -> str:
     seen += f", {counted(document['commands'], 'command')}, {counted(document['checkpoints'], 'checkpoint')}"
     if document["audit_events"]:
         seen += f", {counted(document['audit_events'], 'audit event')}"
-    if document["published"]:
-        seen += f", {document['published']} published"
+    if document["published_lines"]:
+        seen += f", {document['published']} of {document['published_lines']} published ones compared"
     lines.append(f"{document['status']}: {seen}, in {document['seconds']} s")
     if document["unsigned_events"] or document["unsigned_commands"]:
         lines.append(

@@ -588,7 +588,7 @@ def _status(found: Json) -> str:
             "next_action": f"{action.get('type')} {action.get('phase') or ''}".strip(),
             "message": action.get("message"),
             "rolled back": rollback_line(found.get("rollback")),
-            "waits for": ", ".join(waits_for(one) for one in found.get("timers") or []) or None,
+            "timers": ", ".join(waits_for(one) for one in found.get("timers") or []) or None,
             "waiting": waiting_line(found.get("waiting")),
             "round": found.get("iteration_number") if (found.get("iteration_number") or 1) > 1 else None,
             "recovery": recovery_line(found.get("recovery")),

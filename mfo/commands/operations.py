@@ -57,6 +57,8 @@ def start(
         flow_ids=flow,
         all=every or None,
     )
+    if not chosen:
+        raise typer.BadParameter("say which flows: --type, --status, --tag, ..., or --all")
     more = _given(reason=reason, arguments=values(argument) or None, rate_per_second=rate)
     asked = cast("OperationVerb", verb)
     if dry_run:

@@ -10,7 +10,11 @@ from mfo.embedded.processes import EmbeddedError
 TOPICS = ("commands.v1", "replies.v1", "events.v1", "audit.checkpoints.v1", "commands.dlq.v1")
 MIB = 1024 * 1024
 # a refused command of the largest size must fit into the dead letters together with what is said about it
-CONFIGS = {"commands.dlq.v1": {"max.message.bytes": str(2 * MIB)}}
+# checkpoints prove what history was for as long as there is history: the broker's week would be too short
+CONFIGS = {
+    "commands.dlq.v1": {"max.message.bytes": str(2 * MIB)},
+    "audit.checkpoints.v1": {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"},
+}
 
 
 def topic_names(prefix: str = "mfo") -> tuple[str, ...]:

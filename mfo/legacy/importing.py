@@ -179,6 +179,9 @@ async def _small(side: WriteSide, one: Old) -> FlowImported:
     places: Json = {"former": fact.former, "initial": fact.initial_data}
     places |= {f"phase {phase.name}": phase.outputs for phase in fact.phases}
     sealed, _ = await side.keyring.seal(account, places)
+    # of these the shape is fixed, so that nothing of them is moved
+    lists = {"errors": list(fact.errors), "transitions": list(fact.transitions)}
+    kept, _ = await side.keyring.seal(account, {"error": fact.error, "deletion": fact.deletion, **lists})
     names = [(place, name) for place, values in sealed.items() for name in values]
     flat = {str(n): sealed[place][name] for n, (place, name) in enumerate(names)}
     flat = await side.artifacts.spill(account, flat)
@@ -189,6 +192,13 @@ async def _small(side: WriteSide, one: Old) -> FlowImported:
     # a list with a column of its own is shown there only as a list
     moved = {name: former.pop(name) for name in LISTS if isinstance(former.get(name), dict)}
     phases = tuple(replace(phase, outputs=small[f"phase {phase.name}"]) for phase in fact.phases)
+    fact = replace(
+        fact,
+        error=kept["error"],
+        errors=tuple(kept["errors"]),
+        transitions=tuple(kept["transitions"]),
+        deletion=kept["deletion"],
+    )
     return replace(
         fact, former=former | ({"moved": moved} if moved else {}), initial_data=small["initial"], phases=phases
     )

@@ -60,10 +60,9 @@ def make(raws: Iterable[Raw], types: FlowTypes) -> Plan:
     tables: Json = {table: {"rows": len(found), "sha256": checksum(found)} for table, found in hashes.items()}
     import_id = uuid5(IMPORTS, checksum(each["sha256"] for each in tables.values()))
     plan = Plan(import_id, tables)
-    pairs = _pairs(rows)
     kept: dict[UUID, Old] = {}
     read: dict[UUID, tuple[Row | None, Row | None]] = {}
-    for master, child in pairs:
+    for master, child in pairs(rows):
         flow = put_together(master, child, types, str(import_id))
         if flow is None:
             plan.left_out += 1
@@ -83,7 +82,7 @@ def checksum(hashes: Iterable[str]) -> str:
     return whole.hexdigest()
 
 
-def _pairs(rows: dict[str, list[Row]]) -> list[tuple[Row | None, Row | None]]:
+def pairs(rows: dict[str, list[Row]]) -> list[tuple[Row | None, Row | None]]:
     """Each master row with the row of its child, and the rows that stand alone. Of rows that claim the same flow none is right."""
     for found in rows.values():
         times = Counter(row.key for row in found)
@@ -100,17 +99,18 @@ def _pairs(rows: dict[str, list[Row]]) -> list[tuple[Row | None, Row | None]]:
             claimed.setdefault(at, []).append(row)
         else:
             alone.append(row)
-    pairs: list[tuple[Row | None, Row | None]] = []
+    paired: list[tuple[Row | None, Row | None]] = []
     for row in rows[MASTER]:
         children = claimed.pop(row.key, []) if row.key is not None else []
         for child in children if len(children) > 1 else ():
             child.wrong("master_flow_id", f"its master row has {len(children)} children")
-        pairs.append((row, children[0] if children else None))
+        paired.append((row, children[0] if children else None))
+    times = Counter(row.key for row in alone)
     for row in alone:
-        if sum(row.key == other.key for other in alone) > 1:
+        if row.key is not None and times[row.key] > 1:
             row.wrong("flow_id", "stands in rows of two tables")
-        pairs.append((None, row))
-    return pairs
+        paired.append((None, row))
+    return paired
 
 
 def _without_parents(plan: Plan, kept: dict[UUID, Old], read: dict[UUID, tuple[Row | None, Row | None]]) -> None:

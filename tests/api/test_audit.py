@@ -6,12 +6,15 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from api.audit_rows import AuditFilter, AuditRows
 from domain.auditing.redaction import SECRETS_ONLY
+from domain.commands import Tenant
 from projections.audit_trail import Trail
 from tests.api.conftest import Api, config_for, new_tenant, problem, started
 
@@ -70,13 +73,20 @@ async def test_a_flows_trail_tells_every_command_the_newest_first(api: Api) -> N
 
 async def test_each_filter_narrows_it(api: Api) -> None:
     flow_id = await a_day(api)
-    begin = (await listed(api))[-1]["at"]
+    first = (await listed(api, operation="create"))[-1]
+    begin, agent, address = first["at"], first["user_agent"], first["ip_address"]
+    assert agent
+    assert address
     for params, operations in (
         ({"operation": "delete,create"}, {"delete", "create"}),
         ({"category": "compliance_event"}, {"compliance_violation"}),
         ({"level": "warning", "outcome": "refused"}, {"resume"}),
         ({"correlation_id": flow_id}, {"resume"}),
         ({"actor": "nobody"}, set()),
+        ({"causation_id": "c-7"}, set()),
+        ({"ip_address": "10.9.8.7"}, set()),
+        ({"user_agent": "curl/8"}, set()),
+        ({"user_agent": agent, "ip_address": address, "operation": "create"}, {"create"}),
         ({"flow_id": flow_id, "outcome": "accepted"}, {"create", "delete"}),
         ({"to": begin}, set()),
         ({"from": begin, "operation": "create"}, {"create"}),
@@ -138,6 +148,22 @@ async def test_it_is_exported_as_lines_a_document_and_a_table_that_runs_nothing(
     # the one without a reason breaks a rule
     broken = await listed(api, category="compliance_event")
     assert [each["details"]["operation"] for each in broken].count("export_audit_trail") == 1
+
+
+async def test_an_export_that_is_read_slowly_keeps_no_connection(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow_id = UUID(await a_day(api))
+    monkeypatch.setattr("api.audit_rows.STREAM_ROWS", 2)
+    tenant = Tenant(UUID(api.tenant["X-Client-Account-ID"]), UUID(api.tenant["X-Engagement-ID"]), "maria")
+    rows = AuditRows(api.side, tenant)
+    page, _ = await rows.page(AuditFilter(flow_id=flow_id), 10, None)
+    found = []
+    async with aclosing(rows.every(AuditFilter(flow_id=flow_id))) as every:
+        async for row in every:
+            found.append(row)
+            sizes = api.side.pool.get_stats()
+            assert sizes["pool_available"] == sizes["pool_size"]
+    assert found == page
+    assert len(found) == 4
 
 
 async def test_who_is_not_let_in_is_noted_and_tenants_learn_nothing_of_others(api: Api) -> None:

@@ -57,6 +57,13 @@ async def test_refusals_say_it_too(api: Api) -> None:
     assert "sunset" in (await api.get("/discovery/flows")).headers
 
 
+async def test_what_stands_in_the_path_does_not_end_the_link(api: Api) -> None:
+    odd = await api.get("/discovery/flows/a%00%3E;%20rel=x,%3Chttp:%E9")
+    assert odd.status_code == 422
+    assert odd.headers["link"].count(">") == 1
+    assert "\0" not in odd.headers["link"]
+
+
 def test_they_are_marked_in_the_document(api_document: Json) -> None:
     marked = {
         path

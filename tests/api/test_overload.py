@@ -107,7 +107,8 @@ async def test_waiting_for_a_result_takes_no_place_from_those_who_write(narrow: 
         asyncio.create_task(narrow.post(f"/flows/{flow_id}/execute", params={"wait": "true", "wait_ms": 20_000}))
         for flow_id in flows
     ]
-    await until(lambda: narrow.app.state.crowd.under_way == {"writes": 0, "reads": 4, "uploads": 0})
+    crowd = narrow.app.state.crowd
+    await until(lambda: (crowd.under_way["writes"], crowd.under_way["reads"]) == (0, 4))
     assert (await narrow.post("/flows", BODY)).status_code == 201
     for flow_id in flows:
         await narrow.complete(flow_id)

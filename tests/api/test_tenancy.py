@@ -9,7 +9,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from api import back, verbs
 from api.app import create_app
+from api.asking import ASKED_BY
 from domain.addresses import Addressing
 from domain.commands import Envelope
 from domain.subscriptions import CreateSubscription
@@ -153,7 +155,8 @@ async def test_keys_of_two_tenants_do_not_meet(api: Api, key: str) -> None:
 
 async def test_a_command_for_a_flow_that_is_not_there_is_kept_as_refused(api: Api) -> None:
     flow_id = uuid4()
-    assert (await api.client.post(f"/api/v1/flows/{flow_id}/pause", headers=api.tenant)).status_code == 404
+    for verb in ("pause", "retry"):
+        assert (await api.client.post(f"/api/v1/flows/{flow_id}/{verb}", headers=api.tenant)).status_code == 404
     assert (await api.client.delete(f"/api/v1/flows/{flow_id}", headers=api.tenant)).status_code == 404
     async with api.app.state.service.side.pool.connection() as connection:
         cursor = await connection.execute(
@@ -162,8 +165,14 @@ async def test_a_command_for_a_flow_that_is_not_there_is_kept_as_refused(api: Ap
         )
         assert await cursor.fetchall() == [
             ("PauseFlow", "refused", "flow_not_found"),
+            ("RetryFlow", "refused", "flow_not_found"),
             ("DeleteFlow", "refused", "flow_not_found"),
         ]
+
+
+def test_every_verb_of_a_flow_is_known_to_the_door() -> None:
+    routes = {route.path.rpartition("/")[2] for router in (verbs.router, back.router) for route in router.routes}  # type: ignore[attr-defined]
+    assert routes - {"{checkpoint_id}"} == set(ASKED_BY)
 
 
 async def test_a_verb_for_a_schedule_that_is_not_there_is_kept_as_refused(api: Api) -> None:

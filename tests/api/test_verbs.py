@@ -163,6 +163,19 @@ async def test_a_phase_is_left_out_for_outputs_that_fit(shared_database_url: str
         }
 
 
+async def test_a_flow_that_completes_because_nothing_is_left_to_execute_says_so(shared_database_url: str) -> None:
+    config = config_for(shared_database_url, flow_type_modules=("tests.consumers.steered",))
+    async with started(config) as api:
+        made = await api.made(flow_type="forked", initial_data={})
+        path = f"/flows/{made['flow_id']}"
+        await api.post(f"{path}/execute")
+        await api.post(f"{path}/pause")
+        await api.complete(made["flow_id"], less=1)
+        await api.post(f"{path}/resume")
+        done = await api.post(f"{path}/execute")
+        assert (done.status_code, done.json()["status"], done.json()["run_id"]) == (202, "completed", None)
+
+
 async def test_a_failed_flow_is_tried_again(api: Api) -> None:
     made = await api.made(options={"auto_execute": True})
     path = f"/flows/{made['flow_id']}"

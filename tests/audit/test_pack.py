@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import zipfile
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -17,6 +17,8 @@ from domain.commands import PauseFlow
 from domain.errors import FlowNotFound
 from eventstore.audit import pack_verifier
 from eventstore.audit.pack import Tampered, gather, write
+from eventstore.codec import FIRST_HASH, chain
+from mfo.auditing import verify_pack
 from tests.audit.archive import KEY, Archive
 from tests.audit.test_tampering import change_a_command
 
@@ -78,7 +80,7 @@ async def test_a_pack_of_an_engagement_holds_all_its_flows_and_says_what_is_not_
     await archive.sign()
     await archive.house.ask(PauseFlow(flow_id=archive.flows[4]))
     troubles, counts = pack_verifier.verify(str(await packed(archive, tmp_path / "all.zip")), [KEY.public_key])
-    assert troubles == []
+    assert (troubles, pack_verifier.verdict(troubles, counts)) == ([], "unproven")
     assert (counts["flows"], counts["unsigned"], counts["checkpoints"]) == (2, 2, 2)
 
 
@@ -127,14 +129,57 @@ async def test_each_change_of_a_pack_is_found_though_the_manifest_is_made_to_fit
         for name, data in files.items():
             pack.writestr(name, data)
     assert any("changed" in trouble for trouble in verdict(tmp_path / "plain.zip"))
+    file = fitted(files, tmp_path / "fitted.zip")
+    assert any(said in trouble for trouble in verdict(file)), verdict(file)
+
+
+def fitted(files: dict[str, bytes], out: Path) -> Path:
+    """A pack of these files, with a manifest that fits them."""
     manifest = json.loads(files["manifest.json"])
     manifest["files"] = {
         name: pack_verifier.sha256(data).hex() for name, data in files.items() if name != "manifest.json"
     }
-    with zipfile.ZipFile(tmp_path / "fitted.zip", "w") as pack:
+    with zipfile.ZipFile(out, "w") as pack:
         for name, data in (files | {"manifest.json": json.dumps(manifest).encode()}).items():
             pack.writestr(name, data)
-    assert any(said in trouble for trouble in verdict(tmp_path / "fitted.zip")), verdict(tmp_path / "fitted.zip")
+    return out
+
+
+async def test_a_history_that_was_made_up_and_never_signed_does_not_hold(archive: Archive, tmp_path: Path) -> None:
+    file = await packed(archive, tmp_path / "flow.zip", archive.flows[3])
+    with zipfile.ZipFile(file) as pack:
+        files = {name: pack.read(name) for name in pack.namelist()}
+        pack.extract("pack_verifier.py", tmp_path)
+    events, previous = [json.loads(line) for line in files["events.ndjson"].splitlines()], FIRST_HASH
+    for event in events:
+        state = b64decode(event["state"]).replace(b"lunch", b"fraud")
+        previous = chain(previous, UUID(event["flow_id"]), event["version"], event["topic"], state)
+        event |= {"state": b64encode(state).decode(), "hash": previous.hex(), "proof": None}
+    files["events.ndjson"] = b"".join(json.dumps(event).encode() + b"\n" for event in events)
+    made_up = fitted(files, tmp_path / "made-up.zip")
+    done = run_alone(tmp_path / "pack_verifier.py", made_up, KEY.public_key)
+    assert (done.returncode, done.stdout.startswith("unproven: ")) == (1, True)
+    assert verify_pack(made_up, [KEY.public_key])["status"] == "unproven"
+
+
+async def test_a_pack_that_lacks_events_or_is_of_another_account_does_not_hold(
+    archive: Archive, tmp_path: Path
+) -> None:
+    file = await packed(archive, tmp_path / "flow.zip", archive.flows[3])
+    with zipfile.ZipFile(file) as pack:
+        files = {name: pack.read(name) for name in pack.namelist()}
+    fewer = dict(files)
+    without_last_line("events.ndjson")(fewer)
+    assert any("version 3 is missing" in trouble for trouble in verdict(fitted(fewer, tmp_path / "fewer.zip")))
+    empty = files | {"events.ndjson": b"", "commands.ndjson": b"", "checkpoints.ndjson": b""}
+    assert verdict(fitted(empty, tmp_path / "empty.zip")) == ["there is no event in it"]
+    manifest = json.loads(files["manifest.json"]) | {"client_account_id": str(uuid4())}
+    other = files | {"manifest.json": json.dumps(manifest).encode()}
+    assert any("not in the signed checkpoint" in trouble for trouble in verdict(fitted(other, tmp_path / "other.zip")))
+    twice = fitted(files, tmp_path / "twice.zip")
+    with zipfile.ZipFile(twice, "a") as pack, pytest.warns(UserWarning, match="Duplicate name"):
+        pack.writestr("report.html", files["report.html"])
+    assert verdict(twice) == ["report.html: there more than once"]
 
 
 async def test_of_a_history_that_was_changed_no_pack_is_made(archive: Archive, tmp_path: Path) -> None:

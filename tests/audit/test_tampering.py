@@ -10,6 +10,7 @@ import pytest
 
 from domain.commands import PauseFlow, ResumeFlow
 from eventstore.audit.checkpoints import Checkpoint
+from eventstore.audit.leaves import COMMAND_SELECT, command_digest
 from eventstore.audit.signer import Round, Signer
 from eventstore.audit.signing import SigningKey, trusted
 from tests.audit.archive import KEY, KEYS, Archive
@@ -116,6 +117,48 @@ async def remove_a_checkpoint(archive: Archive) -> None:
     )
 
 
+async def remove_the_newest_checkpoint(archive: Archive) -> None:
+    await archive.do(
+        "delete from audit_checkpoints where client_account_id = %s", archive.house.tenant.client_account_id
+    )
+
+
+async def insert_an_event_before_the_first_place(archive: Archive) -> None:
+    """Where no checkpoint ever looks."""
+    flow = archive.flows[1]
+    await archive.do(
+        "insert into stored_events (originator_id, originator_version, topic, state, hash, notification_id)"
+        " select originator_id, 3, topic, state, hash, -7 from stored_events where originator_id = %s and originator_version = 2",
+        flow,
+    )
+    await archive.rewrite(flow)
+
+
+async def insert_a_command_before_the_first_place(archive: Archive) -> None:
+    columns = "at, client_account_id, engagement_id, user_id, command_id, command, flow_id, source, outcome, version"
+    await archive.do(
+        f"insert into command_log (n, {columns}, correlation_id)"
+        f" select -7, {columns}, 'made up' from command_log where outcome = 'refused'"
+    )
+
+
+async def give_a_flow_to_another_engagement(archive: Archive) -> None:
+    await archive.do("update heads set engagement_id = gen_random_uuid() where id = %s", archive.flows[1])
+
+
+async def pretend_that_retention_removed_a_command(archive: Archive) -> None:
+    """With the digest that the checkpoint wants."""
+    async with archive.house.side.pool.connection() as connection:
+        cursor = await connection.execute(
+            f"select {COMMAND_SELECT} from command_log where outcome = 'refused'", binary=True
+        )
+        for row in await cursor.fetchall():
+            await connection.execute(
+                "insert into command_log_removed values (%s, %s, %s, now())", (row[0], row[2], command_digest(row))
+            )
+    await archive.do("delete from command_log where outcome = 'refused'")
+
+
 @pytest.mark.parametrize(
     ("tamper", "codes"),
     [
@@ -128,6 +171,11 @@ async def remove_a_checkpoint(archive: Archive) -> None:
         (remove_a_command, {"command_log_differs"}),
         (forge_a_checkpoint, {"checkpoint_forged"}),
         (remove_a_checkpoint, {"checkpoint_missing"}),
+        (remove_the_newest_checkpoint, {"checkpoint_missing"}),
+        (insert_an_event_before_the_first_place, {"history_differs"}),
+        (insert_a_command_before_the_first_place, {"command_log_differs"}),
+        (give_a_flow_to_another_engagement, {"head_differs"}),
+        (pretend_that_retention_removed_a_command, {"removal_unexplained"}),
     ],
 )
 async def test_each_way_to_change_history_is_found(archive: Archive, tamper: Tamper, codes: set[str]) -> None:
@@ -182,7 +230,8 @@ async def test_a_stranger_s_line_among_the_published_ones_proves_nothing(archive
     archive.published.append(
         Checkpoint(told.statement.replace(b'"count":6', b'"count":7'), told.signature, told.key_id)
     )
-    assert await archive.codes(published=True) == set()
+    verdict = await archive.verify(published=True)
+    assert (verdict.troubles, verdict.published) == ([], 2)
 
 
 async def test_nothing_is_signed_on_ground_that_gives_way_until_it_holds_again(archive: Archive) -> None:

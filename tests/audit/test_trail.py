@@ -12,6 +12,7 @@ from domain.auditing.redaction import FILTERED, Policy
 from domain.auditing.trail import Category
 from domain.commands import DeleteFlow, PauseFlow, ResumeFlow
 from domain.errors import KeyReused, OperatorOnly
+from eventstore.audit import retention, trail
 from eventstore.audit.notes import Note, Notes
 from eventstore.audit.retention import HoldNotFound, Retention, apply
 from projections.audit_trail import Trail
@@ -182,6 +183,24 @@ async def pretend_retention(archive: Archive) -> None:
     await archive.do("delete from audit_events_v1 where source = 'event'")
 
 
+async def make_an_entry_up_before_the_first_place(archive: Archive) -> None:
+    await archive.do(
+        "insert into audit_events_v1 select (jsonb_populate_record(a, jsonb_build_object('place', -3))).* from audit_events_v1 a"
+        " where outcome = 'refused' and part = 0"
+    )
+
+
+async def pretend_retention_well(archive: Archive) -> None:
+    async with archive.house.side.pool.connection() as connection:
+        cursor = await connection.execute(
+            f"select {', '.join(trail.COLUMNS)} from audit_events_v1 where source = 'event'", binary=True
+        )
+        for row in await cursor.fetchall():
+            left = (*row[:3], row[-1], trail.digest(row[:-1]))
+            await connection.execute("insert into audit_events_removed values (%s, %s, %s, %s, %s)", left)
+    await archive.do("delete from audit_events_v1 where source = 'event'")
+
+
 TAMPERINGS: list[tuple[Tamper, set[str]]] = [
     (change_an_entry, {"audit_event_changed"}),
     (change_details, {"audit_event_changed"}),
@@ -189,7 +208,9 @@ TAMPERINGS: list[tuple[Tamper, set[str]]] = [
     (remove_a_violation, {"audit_event_missing"}),
     (make_an_entry_up, {"audit_event_inserted"}),
     (take_an_entry_further, {"audit_event_inserted", "audit_event_missing"}),
-    (pretend_retention, {"audit_event_changed"}),
+    (make_an_entry_up_before_the_first_place, {"audit_event_inserted"}),
+    (pretend_retention, {"audit_event_changed", "removal_unexplained"}),
+    (pretend_retention_well, {"removal_unexplained"}),
 ]
 
 
@@ -264,6 +285,14 @@ async def test_what_retention_removes_leaves_what_verification_needs(archive: Ar
         archive, "operation = 'apply_audit_retention'", "select details -> 'body' -> 'removed' from audit_events"
     )
     assert body == ({"flow_lifecycle": 3, "performance_event": 1},)
+    # what says so is kept, though it is old and of a category that is not
+    await kept_for(archive, 100, *Category)
+    await aged(archive, 200)
+    await removed(archive)
+    await archive.sign()
+    await archive.grow()
+    assert await archive.codes(published=True) == set()
+    assert len(await entries(archive, "operation = 'apply_audit_retention'")) == 2
     # another account's is untouched, and what was removed cannot be told to have been something else
     assert len(await entries(archive, f"flow_id = '{archive.flows[0]}' and operation = 'create'")) == 1
     await archive.do("update command_log_removed set digest = sha256('x')")
@@ -276,6 +305,23 @@ async def test_what_is_not_signed_yet_is_not_removed(archive: Archive) -> None:
     await archive.grow()
     await archive.house.shift_clock(5 * 86_400)
     assert await removed(archive) == {"flow_lifecycle": 2}
+
+
+async def test_a_hold_that_is_placed_while_entries_are_removed_keeps_them(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeping = await kept_for(archive, 90, Category.FLOW_LIFECYCLE)
+    await aged(archive, 91)
+    remove = retention._remove_commands
+
+    async def held_first(*asked: Any) -> None:
+        monkeypatch.undo()
+        await keeping.place(archive.house.envelope(), archive.flows[3], "in court")
+        await remove(*asked)
+
+    monkeypatch.setattr(retention, "_remove_commands", held_first)
+    assert await removed(archive) == {}
+    assert len(await entries(archive, f"flow_id = '{archive.flows[3]}' and category = 'flow_lifecycle'")) == 2
 
 
 async def test_a_legal_hold_keeps_what_it_names(archive: Archive) -> None:

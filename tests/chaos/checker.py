@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
@@ -32,6 +32,7 @@ from domain.deciding.kinship import named
 from domain.errors import MfoError
 from domain.events import (
     FlowEvent,
+    FlowRolledBack,
     InputRequested,
     IterationStarted,
     PhaseCompleted,
@@ -50,6 +51,7 @@ from eventstore.codec import FIRST_HASH, chain, split
 from tests.chaos import relatives
 from tests.chaos.faults import Kind
 from tests.chaos.ledger import Entry
+from tests.chaos.many import Finding, Found, operations, trees
 from tests.chaos.record import First, Group, History, Logged, Record, Reply, Stored, Told, by_flow, position
 from tests.chaos.shapes import BY_NAME
 
@@ -58,26 +60,19 @@ KEY_REUSED = "idempotency_key_reused"
 MOST_STEPS = 1000
 
 
-class Finding(NamedTuple):
-    """Something that must not be: its kind, and what was found, as a sentence."""
-
-    code: str
-    sentence: str
-
-
-Found = Iterator[Finding]
-
-
 def findings(record: Record) -> list[Finding]:
     """Everything that is wrong with a run; nothing is what is wanted."""
-    by_id = by_flow(record.events)
-    gaps = list(_gaps(by_id))
-    whole = {flow_id: stored for flow_id, stored in by_id.items() if _is_whole(stored)}
-    histories = {flow_id: History.of(flow_id, stored) for flow_id, stored in whole.items()}
-    found = [*gaps]
-    for promise in (_chains, _legal, _topic, _read_model, _ledger, _rest):
+    by_id = by_flow(record.everything)
+    found = list(_gaps(by_id))
+    whole = {one: stored for one, stored in by_id.items() if _is_whole(stored)}
+    for told in (_chains, _topic):
+        found.extend(told(record, whole))
+    flows = by_flow(record.events)
+    histories = {flow_id: History.of(flow_id, stored) for flow_id, stored in whole.items() if flow_id in flows}
+    for promise in (_legal, _read_model, _ledger, _rest):
         found.extend(promise(record, histories))
-    for check in (_outcomes, _answers, _set_aside, _untrue):
+    found.extend(trees(histories))
+    for check in (_outcomes, _answers, _set_aside, _untrue, operations):
         found.extend(check(record))
     return found
 
@@ -95,22 +90,22 @@ def _gaps(by_id: dict[UUID, list[Stored]]) -> Found:
             yield Finding("version_gap", f"flow {flow_id} has the versions {[event.version for event in stored]}")
 
 
-def _chains(record: Record, histories: dict[UUID, History]) -> Found:
+def _chains(record: Record, whole: dict[UUID, list[Stored]]) -> Found:
     """Every event carries the hash over itself and the one before, and the head that of the last."""
-    for flow_id, history in histories.items():
+    for flow_id, stored in whole.items():
         link = FIRST_HASH
         broken = False
-        for event in history.stored:
+        for event in stored:
             broken = event.hash != chain(link, flow_id, event.version, event.topic, event.state)
             if broken:
                 yield Finding("hash_broken", f"flow {flow_id}, version {event.version}: the hash does not fit")
                 break
             link = event.hash
         head = record.heads.get(flow_id)
-        last = history.stored[-1]
+        last = stored[-1]
         if not broken and (head is None or (head.version, head.hash) != (last.version, last.hash)):
             yield Finding("head_differs", f"flow {flow_id}: the head is not that of version {last.version}")
-    for flow_id in record.heads.keys() - {event.flow_id for event in record.events}:
+    for flow_id in record.heads.keys() - {event.flow_id for event in record.everything}:
         yield Finding("head_differs", f"flow {flow_id} has a head and no history")
 
 
@@ -364,21 +359,21 @@ def _agrees_http(answer: Json, first: First) -> bool:
 # what others are told
 
 
-def _topic(record: Record, histories: dict[UUID, History]) -> Found:
-    """A subscriber that drops repeats holds the store's events of each flow, in order and whole."""
+def _topic(record: Record, whole: dict[UUID, list[Stored]]) -> Found:
+    """A subscriber that drops repeats holds the store's events of each flow and operation, in order and whole."""
     told: dict[UUID, list[Told]] = defaultdict(list)
     for event in record.topic:
         told[event.flow_id].append(event)
-    for flow_id, history in histories.items():
-        problem = _subscribed(told[flow_id], history)
+    for flow_id, stored in whole.items():
+        problem = _subscribed(told[flow_id], stored)
         if problem:
             yield Finding(problem[0], f"flow {flow_id}: {problem[1]}")
-    for flow_id in told.keys() - {event.flow_id for event in record.events}:
+    for flow_id in told.keys() - {event.flow_id for event in record.everything}:
         yield Finding("topic_differs", f"flow {flow_id} is on the topic and not in the store")
 
 
-def _subscribed(told: list[Told], history: History) -> Problem:
-    kept = {event.version: (event.topic, json.loads(split(event.state)[1])) for event in history.stored}
+def _subscribed(told: list[Told], stored: list[Stored]) -> Problem:
+    kept = {event.version: (event.topic, json.loads(split(event.state)[1])) for event in stored}
     lacking = sorted(kept.keys() - {event.version for event in told})
     if lacking:
         return "topic_lacks", f"the topic lacks version {lacking[0]}"
@@ -501,7 +496,7 @@ def _steps_kept(mine: list[Entry], history: History, terms: Terms) -> Found:
     kept: dict[tuple[str, str], int] = {}
     anew: list[int] = []
     for one in history.recorded:
-        if isinstance(one.fact, IterationStarted | RecoveryStarted):
+        if isinstance(one.fact, IterationStarted | RecoveryStarted | FlowRolledBack):
             # phases begin again, and their steps with them
             anew.append(one.version)
         if isinstance(one.fact, StepsCompleted):
@@ -525,18 +520,17 @@ def _rest(record: Record, histories: dict[UUID, History]) -> Found:
     """Every flow has ended, or waits for what it is meant to wait for; nothing is left of its work."""
     lost = {key: asked for key, asked in record.asked.items() if key not in record.firsts}
     gone = {asked.flow_id for asked in lost.values()}
-    planned = {one.flow_id: one for one in record.plan}
+    shapes = {flow_id: history.flow.flow_type for flow_id, history in histories.items()}
+    shapes |= {one.flow_id: one.shape for one in record.plan}
     left = {found["flow_id"] for found in [*record.runs, *record.timers]}
-    for flow_id, one in planned.items():
+    for flow_id, shape in shapes.items():
         if flow_id in gone or (flow_id not in histories and flow_id in {event.flow_id for event in record.events}):
             continue
         flow = histories[flow_id].flow if flow_id in histories else Flow(id=flow_id)
-        if not flow.exists or flow.status not in BY_NAME[one.shape].rests:
+        if not flow.exists or flow.status not in BY_NAME[shape].rests:
             said = (
                 f"{flow.status} at version {flow.version}, phase {flow.current_phase}" if flow.exists else "never begun"
             )
-            yield Finding("stuck_flow", f"flow {flow_id} ({one.shape}) is {said}")
+            yield Finding("stuck_flow", f"flow {flow_id} ({shape}) is {said}")
         elif flow_id in left:
-            yield Finding(
-                "work_left", f"flow {flow_id} ({one.shape}) is {flow.status}, and a run or timer of it is left"
-            )
+            yield Finding("work_left", f"flow {flow_id} ({shape}) is {flow.status}, and a run or timer of it is left")

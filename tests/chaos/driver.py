@@ -20,9 +20,11 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from domain.fleet.commands import StartOperation, new_id
 from mfo.client import Client, ServiceError, Unreachable
 from tests.chaos.scenario import USER, Owner, Planned, Sending, command_id, plan, sending
-from tests.chaos.shapes import BY_NAME, Ask
+from tests.chaos.shapes import BY_NAME, MANY, Ask
+from tests.waiting import until
 
 Json = dict[str, Any]
 
@@ -38,7 +40,11 @@ VERBS = {
     "SkipPhase": "skip",
     "RetryFlow": "retry",
     "RollbackFlow": "rollback",
+    "MigrateFlow": "migrate",
 }
+# when all flows of some shapes are paused and resumed, as shares of the time in which flows are begun
+MANY_AT = (0.3, 0.65)
+OPERATION_SECONDS = 240.0
 HTTP_SECONDS = 4.0
 REPLY_SECONDS = 12.0
 CUT_SECONDS = 0.01
@@ -99,6 +105,9 @@ class Driver:
             stack.push_async_callback(self._producer.stop)
             listening = asyncio.create_task(self._listen())
             beginning = asyncio.create_task(self._begin_all())
+            for n, owner in enumerate(self._clients):
+                for share in MANY_AT:
+                    self._start(self._many(owner, f"many {n} {share}", share * self._scenario.seconds))
             while not ((self._folder / "stop").exists() and self._begun and not self._open):
                 self._tell_state()
                 for task in (listening, beginning):
@@ -221,10 +230,33 @@ class Driver:
                 return
             await asyncio.sleep(PAUSE_SECONDS)
 
+    async def _many(self, owner: Owner, name: str, after: float) -> None:
+        """Pause all flows of some shapes by an operation, and resume them by another when it has ended."""
+        await asyncio.sleep(after)
+        for verb in ("pause", "resume"):
+            await self._operate(owner, f"{name} {verb}", {"verb": verb, "filter": {"type": MANY}, "reason": name})
+
+    async def _operate(self, owner: Owner, command_id: str, body: Json) -> None:
+        """Start an operation, and wait until it has ended."""
+        operation_id = new_id(StartOperation, owner.client_account_id, command_id)
+        command = Command(id=command_id, name="StartOperation", flow_id=operation_id, owner=owner, body=body)
+        await self._over_http(command, None)
+        await until(lambda: self._completed(owner, operation_id), OPERATION_SECONDS)
+        self.figures["operations"] += 1
+
+    async def _completed(self, owner: Owner, operation_id: UUID) -> bool:
+        with suppress(Unreachable, ServiceError):
+            if (await self._clients[owner].operation(str(operation_id)))["state"] == "completed":
+                return True
+        await asyncio.sleep(PAUSE_SECONDS)
+        return False
+
     async def _call(self, command: Command) -> Json:
         client = self._clients[command.owner]
         if command.name == "CreateFlow":
             return await client.request("POST", "/flows", body=command.body, key=command.id)
+        if command.name == "StartOperation":
+            return await client.request("POST", "/operations", body=command.body, key=command.id)
         path = f"/flows/{command.flow_id}"
         if command.name == "DeleteFlow":
             return await client.request("DELETE", path, params=command.body, key=command.id)
@@ -290,10 +322,12 @@ class Driver:
             self._replies.setdefault(said["command_id"], asyncio.Event()).set()
             return
         flow_id, version = UUID(headers["ce_subject"]), int(headers["ce_sequence"])
-        one = self._plan.get(flow_id)
-        if one is None or version <= self._versions.get(flow_id, 0):
+        if version <= self._versions.get(flow_id, 0):
             return
         self._versions[flow_id] = version
+        one = self._plan.get(flow_id)
+        if one is None:
+            return
         answer = BY_NAME[one.shape].answers.get(headers["ce_type"].split(".")[2])
         if answer is not None:
             self._start(self._answer(one, version, answer(json.loads(record.value))))

@@ -34,6 +34,12 @@ Json = dict[str, Any]
 DEAD_LETTERS = "mfo.commands.dlq.v1"
 CHECKPOINTS = "mfo.audit.checkpoints.v1"
 MODULE = "tests.chaos.shapes"
+OF_FLOWS = "mfo.flow."
+OPERATIONS = """
+select id, client_account_id, engagement_id, state, total
+from operations left join operation_progress on operation_id = id order by created_at
+"""
+OUTCOMES = "select flow_id, outcome, code from operation_flows where operation_id = %s order by n"
 
 Key = tuple[UUID, UUID, str]
 """Client account, engagement and command id."""
@@ -119,13 +125,28 @@ class Asked:
     answers: list[Json] = field(default_factory=list)
 
 
+class Asking(NamedTuple):
+    """An operation, and what became of its flows: `(flow_id, outcome, code)` of each."""
+
+    operation_id: UUID
+    owner: tuple[UUID, UUID]
+    state: str
+    total: int | None
+    outcomes: list[tuple[UUID, str | None, str | None]]
+
+
 @dataclass
 class Record:
-    """Everything, by what it is found by. `topic` is in the order of each partition."""
+    """Everything, by what it is found by. `topic` is in the order of each partition.
+
+    `events` are those of flows, `others` those of operations.
+    """
 
     plan: list[Planned]
     types: FlowTypes
     events: list[Stored] = field(default_factory=list)
+    others: list[Stored] = field(default_factory=list)
+    operations: list[Asking] = field(default_factory=list)
     heads: dict[UUID, Head] = field(default_factory=dict)
     firsts: dict[Key, First] = field(default_factory=dict)
     log: list[Logged] = field(default_factory=list)
@@ -140,6 +161,11 @@ class Record:
     ledger: list[Entry] = field(default_factory=list)
     asked: dict[Key, Asked] = field(default_factory=dict)
     struck: list[Struck] = field(default_factory=list)
+
+    @property
+    def everything(self) -> list[Stored]:
+        """The events of flows and operations."""
+        return [*self.events, *self.others]
 
     def of_flow(self, flow_id: UUID) -> list[Stored]:
         """A flow's events by version."""
@@ -189,7 +215,8 @@ def load_store(record: Record, dsn: str) -> None:
         for row in connection.execute(
             "select notification_id, originator_id, originator_version, topic, state, hash from stored_events order by 1"
         ):
-            record.events.append(Stored(row[0], row[1], row[2], row[3], bytes(row[4]), bytes(row[5])))
+            kept = record.events if row[3].startswith(OF_FLOWS) else record.others
+            kept.append(Stored(row[0], row[1], row[2], row[3], bytes(row[4]), bytes(row[5])))
         for flow_id, version, digest in connection.execute("select id, version, hash from heads"):
             record.heads[flow_id] = Head(version, bytes(digest))
         for row in connection.execute(
@@ -215,6 +242,10 @@ def load_store(record: Record, dsn: str) -> None:
                     body=bytes(row[12]) if row[12] else None,
                 )
             )
+        record.operations = [
+            Asking(row[0], (row[1], row[2]), row[3], row[4], connection.execute(OUTCOMES, (row[0],)).fetchall())
+            for row in connection.execute(OPERATIONS).fetchall()
+        ]
         record.set_aside = [
             f"{name}: {flow_id} at version {version}: {error}"
             for name, flow_id, version, error in connection.execute(

@@ -45,6 +45,10 @@ def word(name: str, facts: Sequence[FlowEvent], flow_id: UUID) -> Command | None
         about = {"verb": VERBS[type(first)], "by_flow_id": first.by_flow_id, "reason": first.reason}
         if isinstance(first, FlowResumed):
             about["paused_by"] = (first.paused_by,)
+        if isinstance(first, FlowPaused):
+            about["timers"] = first.timers
+        if isinstance(first, FlowCancelled):
+            about["compensate"] = first.compensate
         return FollowParent.model_validate({"flow_id": flow_id, **about})
     return None
 

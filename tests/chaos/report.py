@@ -9,9 +9,9 @@ from uuid import UUID
 import msgspec
 
 from domain.events import PhaseFailed, PhaseStarted, RunReassigned
-from tests.chaos.checker import Finding
 from tests.chaos.faults import Kind, Struck
 from tests.chaos.ledger import Entry
+from tests.chaos.many import Finding
 from tests.chaos.record import History, Record, by_flow
 
 Json = dict[str, Any]
@@ -123,6 +123,7 @@ def commands(record: Record) -> dict[str, int]:
         "refused": outcomes["refused"],
         "repeats answered": sum(line.outcome == "repeated" for line in record.log) - outcomes["repeated"],
         "of workers and timers": sum(key not in record.asked for key in record.firsts),
+        "of operations": sum(len(operation.outcomes) for operation in record.operations),
         "stale results refused": stale,
     }
 

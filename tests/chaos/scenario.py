@@ -49,7 +49,8 @@ def plan(seed: int, flows: int, seconds: float, shapes: Sequence[Shape] = SHAPES
     """`flows` flows over `seconds` seconds; every shape comes at least once where there are enough of them."""
     random = Random(f"plan {seed}")
     owners = [Owner(uuid5(NAMESPACE, f"{seed} account {n % 2}"), uuid5(NAMESPACE, f"{seed} {n}")) for n in range(3)]
-    chosen = [*shapes, *random.choices(shapes, [shape.share for shape in shapes], k=max(0, flows - len(shapes)))]
+    begun = [shape for shape in shapes if shape.share]
+    chosen = [*begun, *random.choices(begun, [shape.share for shape in begun], k=max(0, flows - len(begun)))]
     chosen = chosen[:flows]
     random.shuffle(chosen)
     planned = []

@@ -5,207 +5,43 @@ The services load this module by MFO_FLOW_TYPES. A further shape is one more `Sh
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, NamedTuple
 
-from consumers.context import Handler, Invalid, NeedsInput, Outputs, Permanent, PhaseContext, RateLimited, Retryable
-from consumers.phases import runs
+from consumers.context import Handler
 from domain.flow_types import FlowCapabilities, FlowTypeConfig, PhaseConfig, RetryConfig
 from domain.recovery import Recovery
 from domain.words import Status
-from tests.chaos.ledger import visit
+from tests.chaos.handlers import (
+    ask,
+    begets,
+    consults,
+    counted,
+    flaky,
+    hopeless,
+    labour,
+    listens,
+    patient,
+    picky,
+    repaired,
+    spread,
+    steps,
+    tardy,
+    throttled,
+    tick,
+    wearing,
+    wide,
+    work,
+)
 
 Json = dict[str, Any]
 
 # chaos takes attempts too, so what shall succeed has plenty of them
 PATIENT = RetryConfig(max_attempts=100, initial_delay_seconds=0.2, backoff_multiplier=1.5, max_delay_seconds=2.0)
-PAINT = {"type": "object", "properties": {"colour": {"enum": ["red", "green"]}}, "required": ["colour"]}
 MANY_ROUNDS = FlowCapabilities()
 THRICE = RetryConfig(max_attempts=3, initial_delay_seconds=0.2, max_delay_seconds=1.0)
-
-
-@runs("inline")
-async def tick(context: PhaseContext) -> Outputs:
-    """Done at once, in the service's own loop."""
-    with visit(context) as stay:
-        return {"key": stay.effect(synced=False)}
-
-
-@runs("shared")
-async def work(context: PhaseContext) -> Outputs:
-    """An effect in the middle of waiting for somebody else."""
-    with visit(context) as stay:
-        await asyncio.sleep(_seconds(context))
-        key = stay.effect()
-        await asyncio.sleep(_seconds(context))
-        return {"key": key}
-
-
-@runs("exclusive")
-async def labour(context: PhaseContext) -> Outputs:
-    """An effect in the middle of work that hears nothing while it lasts."""
-    with visit(context) as stay:
-        time.sleep(_seconds(context))  # noqa: ASYNC251 - a handler that cannot hear
-        key = stay.effect()
-        time.sleep(_seconds(context))  # noqa: ASYNC251
-        return {"key": key}
-
-
-@runs("shared")
-async def flaky(context: PhaseContext) -> Outputs:
-    """Fails with an effect each time, until it has been tried often enough."""
-    with visit(context) as stay:
-        key = stay.effect()
-        if context.attempt <= context.inputs["failures"]:
-            raise Retryable(f"attempt {context.attempt} did not work")
-        return {"key": key}
-
-
-@runs("shared")
-async def throttled(context: PhaseContext) -> Outputs:
-    """The other side wants to be left alone for a while."""
-    with visit(context) as stay:
-        key = stay.effect()
-        if context.attempt == 1:
-            raise RateLimited("not so fast", after_seconds=1.5)
-        return {"key": key}
-
-
-@runs("shared")
-async def patient(context: PhaseContext) -> Outputs:
-    """The other side wants to be left alone for longer than its owner waits."""
-    with visit(context) as stay:
-        key = stay.effect()
-        if context.attempt == 1:
-            raise RateLimited("not for a minute", after_seconds=60)
-        return {"key": key}
-
-
-@runs("shared")
-async def counted(context: PhaseContext) -> Outputs:
-    """Says how often it was to be done again from the beginning."""
-    with visit(context) as stay:
-        return {"key": stay.effect(), "anew": context.anew}
-
-
-@runs("shared")
-async def tardy(context: PhaseContext) -> Outputs:
-    """Does not end in time at first."""
-    with visit(context) as stay:
-        key = stay.effect()
-        if context.attempt == 1:
-            await asyncio.sleep(600)
-        return {"key": key}
-
-
-@runs("shared")
-async def hopeless(context: PhaseContext) -> Outputs:
-    """Trying again would cure nothing."""
-    with visit(context) as stay:
-        stay.effect()
-        raise Permanent("no_use", "trying again is no use")
-
-
-@runs("shared")
-async def wearing(context: PhaseContext) -> Outputs:
-    """Fails as often as it may."""
-    with visit(context) as stay:
-        stay.effect()
-        raise Retryable("never works")
-
-
-@runs("shared")
-async def repaired(context: PhaseContext) -> Outputs:
-    """Fails for good until somebody has done something about it."""
-    with visit(context) as stay:
-        key = stay.effect()
-        if not context.inputs.get("repaired"):
-            raise Permanent("broken", "somebody must repair it")
-        return {"key": key}
-
-
-@runs("shared")
-async def ask(context: PhaseContext) -> Outputs:
-    """Needs to be told a colour."""
-    with visit(context) as stay:
-        if "colour" not in context.inputs:
-            raise NeedsInput("Which colour?", ["colour"], {"colours": ["red", "green"]})
-        return {"colour": context.inputs["colour"], "key": stay.effect()}
-
-
-@runs("shared")
-async def picky(context: PhaseContext) -> Outputs:
-    """Objects to a number that is not above 0."""
-    with visit(context) as stay:
-        if int(context.inputs.get("number", 0)) <= 0:
-            raise Permanent("bad_number", "the number is wrong", [Invalid("number", "give one above 0")])
-        return {"key": stay.effect()}
-
-
-@runs("exclusive")
-async def steps(context: PhaseContext) -> Outputs:
-    """Three steps; at first the worker dies after the second."""
-    with visit(context) as stay:
-
-        def step(name: str) -> str:
-            time.sleep(_seconds(context) / 4)
-            return stay.effect(name)
-
-        keys = [await context.step(name, step, name) for name in ("first", "second")]
-        if context.attempt == 1 and context.inputs.get("dies"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        keys.append(await context.step("third", step, "third"))
-        return {"keys": keys}
-
-
-@runs("shared")
-async def spread(context: PhaseContext) -> Outputs:
-    """A step for each item, one of which cannot be done at first."""
-    with visit(context) as stay:
-
-        async def one(item: int) -> str:
-            if item == 3 and context.attempt == 1:
-                raise Retryable("not this time")
-            await asyncio.sleep(_seconds(context) / 4)
-            return stay.effect(f"item[{item}]")
-
-        return {"keys": await context.map("item", range(context.inputs["items"]), one, at_most=3, retries=0)}
-
-
-@runs("shared")
-async def wide(context: PhaseContext) -> Outputs:
-    """More than an event holds, so that it becomes an artifact."""
-    with visit(context) as stay:
-        return {"key": stay.effect(), "rows": ["x" * 100] * 4000}
-
-
-@runs("shared")
-async def listens(context: PhaseContext) -> Outputs:
-    """Takes up two words from outside, with a step between them."""
-    with visit(context) as stay:
-        first = await context.wait_for("word")
-        await context.step("noted", lambda: stay.effect("noted"))
-        second = await context.wait_for("word")
-        return {"words": [signal["payload"]["n"] for signal in (first, second)]}
-
-
-@runs("shared")
-async def consults(context: PhaseContext) -> Outputs:
-    """Asks by a schema."""
-    with visit(context):
-        answer = await context.ask("Which colour?", schema=PAINT)
-        return {"colour": answer["values"]["colour"]}
-
-
-def _seconds(context: PhaseContext) -> float:
-    """How long the work of this flow takes on each side of its effect."""
-    return float(context.inputs.get("seconds", 0.02))
 
 
 class Ask(NamedTuple):
@@ -221,7 +57,10 @@ Answer = Callable[[Json], list[Ask]]
 
 @dataclass(frozen=True)
 class Shape:
-    """A kind of flow. `rests` names the statuses in which one may stand when all is over; `share` is how common it is."""
+    """A kind of flow. `rests` names the statuses in which one may stand when all is over; `share` is how common it is.
+
+    One without a share is begun by other flows only. `former` are the phases of the version before, to which a flow may go.
+    """
 
     name: str
     phases: tuple[PhaseConfig, ...]
@@ -233,18 +72,24 @@ class Shape:
     answers: Mapping[str, Answer] = field(default_factory=dict)
     retry: RetryConfig = PATIENT
     capabilities: FlowCapabilities = MANY_ROUNDS
+    former: tuple[PhaseConfig, ...] = ()
 
     @property
-    def config(self) -> FlowTypeConfig:
-        """The flow type."""
+    def configs(self) -> tuple[FlowTypeConfig, ...]:
+        """The flow type in all its versions, that of new flows last."""
         title = self.name.replace("_", " ")
-        return FlowTypeConfig(
-            name=self.name,
-            display_name=title,
-            description=title,
-            phases=self.phases,
-            retry_config=self.retry,
-            capabilities=self.capabilities,
+        return tuple(
+            FlowTypeConfig(
+                name=self.name,
+                version=version,
+                display_name=title,
+                description=title,
+                phases=phases,
+                retry_config=self.retry,
+                capabilities=self.capabilities,
+            )
+            for version, phases in (("1.0.0", self.former), ("1.1.0", self.phases))
+            if phases
         )
 
 
@@ -257,6 +102,17 @@ def _back_once(data: Json) -> list[Ask]:
     """Once the last phase has been done, and not again after that."""
     first = data["phase_name"] == "last" and data["outputs"]["anew"] == 0
     return [Ask("RollbackFlow", {"phase_name": "second", "reason": "not good enough"})] if first else []
+
+
+def _back_at_the_word(data: Json) -> list[Ask]:
+    """While it waits for the word that has it go back."""
+    waits = data["until"].get("name") == "back"
+    return [Ask("RollbackFlow", {"phase_name": "gather", "reason": "other ones"})] if waits else []
+
+
+def _there_and_back(data: Json) -> list[Ask]:
+    """Back to the version that it began with, once."""
+    return [] if data["back"] else [Ask("MigrateFlow", {"back": True, "restart_run": True})]
 
 
 def _always(*asks: Ask) -> Answer:
@@ -417,6 +273,57 @@ SHAPES: tuple[Shape, ...] = (
         capabilities=FlowCapabilities(supports_rollback=True),
     ),
     Shape("wide", (phase("wide", wide), phase("note", tick)), share=1),
+    # the word comes while a phase runs, which begins anew under its other name
+    Shape(
+        "moved",
+        (phase("note", tick), phase("second", work), phase("further", tick), phase("end", work)),
+        former=(phase("note", tick), phase("work", work), phase("end", work)),
+        share=3,
+        data=lambda random: {"seconds": round(random.uniform(0.2, 1.0), 2)},
+        answers={
+            "PhaseCompleted": _of_phase(
+                "note",
+                Ask(
+                    "MigrateFlow",
+                    {
+                        "to_version": "1.0.0",
+                        "phase_mapping": {"second": "work", "further": None},
+                        "restart_run": True,
+                        "reason": "the other one",
+                    },
+                ),
+            ),
+            "FlowMigrated": _there_and_back,
+        },
+    ),
+    # a whole tree is paused in the middle, resumed, ended, or begun anew
+    Shape(
+        "clan",
+        (phase("gather", begets), phase("note", tick)),
+        share=3,
+        data=lambda random: {"below": random.choice(([2, 2], [3])), "seconds": round(random.uniform(0.5, 2.0), 2)},
+        answers={
+            "PhaseSuspended": _always(Ask("PauseFlow", {"reason": "all of them"})),
+            "FlowPaused": _always(Ask("ResumeFlow", {})),
+        },
+    ),
+    Shape(
+        "clan_cancelled",
+        (phase("gather", begets), phase("note", tick)),
+        OPEN,
+        share=1,
+        data=lambda random: {"below": [2, 1], "seconds": round(random.uniform(0.5, 1.5), 2)},
+        answers={"PhaseSuspended": _always(Ask("CancelFlow", {"reason": "none of them"}))},
+    ),
+    Shape(
+        "clan_anew",
+        (phase("note", tick), phase("gather", begets)),
+        share=1,
+        data=lambda random: {"below": [2, 1], "seconds": round(random.uniform(0.1, 0.6), 2), "held": True},
+        answers={"PhaseSuspended": _back_at_the_word},
+        capabilities=FlowCapabilities(supports_rollback=True),
+    ),
+    Shape("kin", (phase("kin", begets),), OPEN, share=0),
     Shape(
         "delayed",
         (phase("work", work), phase("note", tick)),
@@ -437,7 +344,10 @@ HANDLERS: dict[str, Handler] = {
     handler.__name__: handler
     for handler in (
         *(tick, work, labour, flaky, throttled, tardy, hopeless, wearing, repaired, ask, picky, steps, spread, wide),
-        *(listens, consults, patient, counted),
+        *(listens, consults, patient, counted, begets),
     )
 }
-FLOW_TYPES: tuple[FlowTypeConfig, ...] = tuple(shape.config for shape in SHAPES)
+FLOW_TYPES: tuple[FlowTypeConfig, ...] = tuple(config for shape in SHAPES for config in shape.configs)
+
+MANY = ("mixed", "slow", "laborious", "fan_out", "steps", "asking", "signalled", "clan")
+"""The shapes of which all flows at once are paused and resumed, too."""

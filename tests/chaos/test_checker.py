@@ -11,9 +11,12 @@ import msgspec
 import pytest
 
 from domain.events import PhaseCompleted, RunReassigned
+from domain.flow import Pause
 from domain.view import row
+from domain.words import Status
 from eventstore.codec import FIRST_HASH, chain, encode, encode_meta
 from tests.chaos.checker import findings
+from tests.chaos.many import trees
 from tests.chaos.record import Head, History, Logged, Record, Stored, by_flow
 
 pytestmark = pytest.mark.timeout(420)
@@ -287,11 +290,36 @@ def an_effect_that_is_missing(record: Record) -> str:
     return "effect_missing"
 
 
+def an_operation_that_stands_still(record: Record) -> str:
+    record.operations[0] = record.operations[0]._replace(state="running")
+    return "operation_open"
+
+
+def an_operation_that_forgot_a_flow(record: Record) -> str:
+    operation = next(operation for operation in record.operations if operation.outcomes)
+    operation.outcomes.pop()
+    return "operation_open"
+
+
+def an_operation_that_tells_another_outcome(record: Record) -> str:
+    operation = next(operation for operation in record.operations if operation.outcomes)
+    flow_id, outcome, _ = operation.outcomes[0]
+    operation.outcomes[0] = (flow_id, "refused" if outcome == "accepted" else "accepted", None)
+    return "operation_differs"
+
+
+def an_event_of_an_operation_lost_on_its_way(record: Record) -> str:
+    told = record.others[-1]
+    record.topic = [other for other in record.topic if (other.flow_id, other.version) != (told.flow_id, told.version)]
+    return "topic_lacks"
+
+
 SEEDS: tuple[Seed, ...] = (
     *(a_lost_event, an_event_lost_on_its_way, a_doubled_event, a_swapped_order, a_swapped_order_in_history),
     *(a_stale_result_accepted, a_wrong_read_model_row, a_broken_hash, a_changed_event, a_lost_command),
     *(a_command_done_twice, another_answer, a_stuck_flow, an_effect_that_nothing_explains, a_step_done_again),
-    an_effect_that_is_missing,
+    *(an_effect_that_is_missing, an_operation_that_stands_still, an_operation_that_forgot_a_flow),
+    *(an_operation_that_tells_another_outcome, an_event_of_an_operation_lost_on_its_way),
 )
 
 
@@ -300,3 +328,89 @@ def test_what_is_wrong_is_found_and_nothing_else(clean: Record, seed: Seed) -> N
     wanted = seed(clean)
     found = findings(clean)
     assert {finding.code for finding in found} == {wanted}, found
+
+
+# flows among flows: what is found of the trees alone, for a history cut short is odd in other ways, too
+
+Trees = dict[UUID, History]
+
+
+def cut_before(history: History, name: str) -> History:
+    """As if the history ended right before this fact came about for the first time."""
+    n = facts(history).index(name)
+    return History(history.flow_id, history.stored[:n], history.recorded[:n], history.states[: n + 1])
+
+
+def child_of(found: Trees, shape: str, wanted: Callable[[History], bool] = lambda _: True) -> History:
+    """A flow under one of this shape."""
+    return next(
+        history
+        for history in found.values()
+        if (above := history.flow.parent_flow_id) in found and found[above].flow.flow_type == shape and wanted(history)
+    )
+
+
+def a_child_without_its_parent(found: Trees) -> str:
+    above = child_of(found, "clan").flow.parent_flow_id
+    assert above is not None
+    del found[above]
+    return "orphan"
+
+
+def a_child_made_twice(found: Trees) -> str:
+    child = child_of(found, "clan")
+    above = child.flow.parent_flow_id
+    assert above is not None
+    again = uuid5(child.flow_id, "again")
+    found[again] = child
+    return "child_twice"
+
+
+def a_child_that_its_parent_never_heard_of(found: Trees) -> str:
+    above = child_of(found, "clan").flow.parent_flow_id
+    assert above is not None
+    found[above] = cut_before(found[above], "ChildStarted")
+    return "child_unheard"
+
+
+def a_parent_that_did_not_wait(found: Trees) -> str:
+    child = child_of(found, "clan", completed)
+    found[child.flow_id] = cut_before(child, "FlowCompleted")
+    return "child_missing"
+
+
+def a_child_that_a_cancellation_did_not_reach(found: Trees) -> str:
+    child = child_of(found, "clan_cancelled", lambda history: "FlowCancelled" in facts(history))
+    found[child.flow_id] = cut_before(child, "FlowCancelled")
+    return "left_behind"
+
+
+def a_child_that_a_rollback_did_not_reach(found: Trees) -> str:
+    child = child_of(found, "clan_anew", lambda history: "FlowCancelled" in facts(history))
+    found[child.flow_id] = cut_before(child, "FlowCancelled")
+    return "left_behind"
+
+
+def a_child_that_stays_paused(found: Trees) -> str:
+    child = child_of(found, "clan")
+    above = found[child.flow.parent_flow_id]  # type: ignore[index]
+    found[above.flow_id] = cut_before(above, "FlowCompleted")
+    paused = Pause(by="owner", at=child.recorded[-1].meta.at, reason=None, by_flow_id=above.flow_id)
+    stays = msgspec.structs.replace(child.flow, status=Status.PAUSED, paused=paused)
+    found[child.flow_id] = History(child.flow_id, child.stored, child.recorded, [*child.states[:-1], stays])
+    return "left_behind"
+
+
+IN_TREES: tuple[Callable[[Trees], str], ...] = (
+    *(a_child_without_its_parent, a_child_made_twice, a_child_that_its_parent_never_heard_of),
+    *(a_parent_that_did_not_wait, a_child_that_a_cancellation_did_not_reach, a_child_that_a_rollback_did_not_reach),
+    a_child_that_stays_paused,
+)
+
+
+@pytest.mark.parametrize("seed", IN_TREES, ids=lambda seed: seed.__name__)
+def test_what_is_wrong_with_a_tree_is_found(record: Record, seed: Callable[[Trees], str]) -> None:
+    found = {history.flow_id: history for history in histories(record)}
+    assert list(trees(found)) == []
+    wanted = seed(found)
+    assert wanted in {finding.code for finding in trees(found)}

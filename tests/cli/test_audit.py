@@ -23,7 +23,7 @@ def test_history_is_signed_verified_and_given_to_an_auditor(environment: dict[st
     said = mfo(*words, environment=environment)
     assert said.code == 0, said.out
     assert (said.document["status"], said.document["trusted_by"], said.document["troubles"]) == ("holds", "caller", [])
-    assert said.document["published"] >= 1
+    assert said.document["published"] == said.document["published_lines"] >= 1
     pack = tmp_path / "evidence.zip"
     told = mfo("audit", "export", flow_id, "-o", str(pack), environment=environment)
     assert "1 flow" in told.out
@@ -64,6 +64,9 @@ def test_wrong_words_are_refused(environment: dict[str, str], tmp_path: Path) ->
     words = ("audit", "verify", str(tmp_path / "no.zip"), "--key", "A" * 43 + "=")
     said = mfo(*words, environment=environment)
     assert (said.code, "pack_unreadable" in said.err) == (1, True)
+    assert mfo(*words, "--published", "kafka", environment=environment).code == 2
+    said = mfo("audit", "verify", "--flow", "00000000-0000-0000-0000-000000000001", environment=environment)
+    assert (said.code, "flow_not_found" in said.err) == (1, True)
     said = mfo("audit", "verify", "--key", "short", environment=environment)
     assert (said.code, "32 bytes in base64" in said.err) == (1, True)
     missing = mfo("audit", "export", "00000000-0000-0000-0000-000000000001", environment=environment)

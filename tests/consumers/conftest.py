@@ -14,9 +14,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from consumers.app import run
+from domain.addresses import Addressing
 from domain.commands import Tenant
 from domain.flow import Flow
-from eventstore.service import ServiceConfig
+from eventstore.service import ServiceConfig, TellingConfig
 from tests.eventstore.house import FLOWS, House, config_for, new_tenant, open_house
 from tests.waiting import until
 
@@ -161,6 +162,7 @@ def config(database_url: str, kafka: str, topic_prefix: str) -> ServiceConfig:
         kafka_fetch_wait_ms=50,
         workers=1,
         worker_memory_mb=300,
+        telling=TellingConfig(addressing=Addressing(webhook_hosts=("hooks.example.com",))),
     )
 
 
@@ -172,4 +174,8 @@ async def house(config: ServiceConfig) -> AsyncIterator[House]:
 
 
 def _settings(config: ServiceConfig) -> Json:
-    return {"kafka_bootstrap": config.kafka_bootstrap, "topic_prefix": config.topic_prefix}
+    return {
+        "kafka_bootstrap": config.kafka_bootstrap,
+        "topic_prefix": config.topic_prefix,
+        "telling": config.telling,
+    }

@@ -6,7 +6,7 @@ from typing import Any
 
 from consumers.context import Handler, Outputs, Permanent, PhaseContext, Validator
 from consumers.phases import runs
-from domain.flow_types import FlowTypeConfig, Hooks, PhaseConfig
+from domain.flow_types import FlowCapabilities, FlowTypeConfig, Hooks, PhaseConfig
 from tests.consumers.flows import ONCE, flow_type, phase
 from tests.consumers.told import GATE_SECONDS, gate, gate_is_open, listens, note
 from tests.waiting import until
@@ -86,5 +86,15 @@ FLOW_TYPES: tuple[FlowTypeConfig, ...] = (
     flow_type("skippable", phase("listens", can_skip=True, output_schema=ROWS), phase("seen")),
     flow_type("keeps", phase("keeps")),
     hooked("tidy", phase("listens", can_skip=True), phase("seen"), cancel=("put_away",)),
+    FlowTypeConfig(
+        name="forked",
+        display_name="forked",
+        description="the second phase only where the first says so",
+        phases=(
+            phase("listens"),
+            phase("seen", when=({"phase": "listens", "output": "more", "op": "exists"},)),
+        ),
+        capabilities=FlowCapabilities(supports_branching=True),
+    ),
     hooked("advised", phase("refuses", retry_config=ONCE), error=("listens",)),
 )

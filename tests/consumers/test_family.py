@@ -17,8 +17,8 @@ from domain.flow import Flow
 from domain.words import Status
 from eventstore.database import conninfo
 from eventstore.tasks import end_all
-from tests.chaos.checker import Finding
 from tests.chaos.checker import _legal as legal
+from tests.chaos.many import Finding
 from tests.chaos.record import History, Record, by_flow, load_store
 from tests.consumers.conftest import ended
 from tests.consumers.keeping import at_work

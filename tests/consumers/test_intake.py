@@ -13,11 +13,13 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from consumers.intake import Intake
+from consumers.subscribing import Subscribing
 from domain.commands import RequestInput
 from domain.events import FlowPaused
 from eventstore.committer import Committer
 from eventstore.relay import producer
 from eventstore.service import ServiceConfig
+from eventstore.subscriptions import Subscriptions
 from tests.consumers.conftest import Client, body_of, client_of, headers_of
 from tests.eventstore.house import House
 from tests.eventstore.proxy import Proxy
@@ -29,10 +31,17 @@ CREATE = {"flow_type": "inline", "flow_name": "Estate"}
 class Door:
     """The intake with a producer of its own; the committer behind it can be taken away for a while."""
 
-    def __init__(self, config: ServiceConfig, committer: Committer, bootstrap: str | None = None) -> None:
+    def __init__(
+        self,
+        config: ServiceConfig,
+        committer: Committer,
+        bootstrap: str | None = None,
+        *,
+        subscribing: Subscribing | None = None,
+    ) -> None:
         self.config, self.committer = config, committer
         self.kafka = producer(bootstrap or config.kafka_bootstrap, request_timeout_ms=300, retry_backoff_ms=50)
-        self.intake = Intake(config, lambda: self.committer, self.kafka)
+        self.intake = Intake(config, lambda: self.committer, self.kafka, subscribing=subscribing)
 
     async def open(self) -> None:
         await self.kafka.start()
@@ -45,7 +54,7 @@ class Door:
 
 @pytest.fixture
 async def door(config: ServiceConfig, house: House) -> AsyncIterator[Door]:
-    door = Door(config, house.committer)
+    door = Door(config, house.committer, subscribing=Subscribing(house.side))
     await door.open()
     yield door
     await door.close()
@@ -84,6 +93,40 @@ async def test_a_flow_is_steered(house: House, client: Client) -> None:
     facts = [told.fact for _, told in await house.side.store.history(flow_id)]
     assert [fact.timers for fact in facts if isinstance(fact, FlowPaused)] == ["running"]
     assert (await house.side.store.flow(flow_id)).status == "cancelled"
+
+
+async def test_subscriptions_are_made_changed_and_deleted(house: House, client: Client) -> None:
+    hook = {"kind": "webhook", "url": "https://hooks.example.com/secret-path", "filter": {"flow_type": "Inline"}}
+    sent = await client.send("CreateSubscription", None, hook)
+    made = await client.reply(sent)
+    assert (made["outcome"], made["flow_id"], "secret" in str(made)) == ("accepted", None, False)
+    one = UUID(made["subscription_id"])
+    asked: list[tuple[str, dict[str, Any], str | None]] = [
+        ("UpdateSubscription", {"description": "the second shift", "enabled": False}, None),
+        ("UpdateSubscription", {"address": "ann@example.com"}, "body_invalid"),
+        ("UpdateSubscription", {"filter": {"flow_type": "unheard_of"}}, "flow_type_unknown"),
+    ]
+    for name, body, code in asked:
+        reply = await client.reply(await client.send(name, None, {"subscription_id": str(one), **body}))
+        assert reply.get("error", {}).get("code") == code
+        assert reply["outcome"] == ("refused" if code else "accepted")
+    subscriptions = Subscriptions(house.side.pool, house.side.keyring, house.side.config.telling.addressing)
+    shown = await subscriptions.one(client.tenant, one)
+    assert (shown["filter"]["flow_type"], shown["state"], shown["description"]) == (
+        *("inline", "disabled"),
+        "the second shift",
+    )
+    assert "secret-path" not in str(await house.rows("select body from command_log"))
+    gone = {"subscription_id": str(one), "reason": "done"}
+    deleted = await client.send("DeleteSubscription", None, gone)
+    assert (await client.reply(deleted))["outcome"] == "accepted"
+    await client.send("DeleteSubscription", None, gone, id=deleted)
+    assert [body_of(reply)["outcome"] for reply in await client.replies(deleted, 2)] == ["accepted", "repeated"]
+    again = await client.reply(await client.send("DeleteSubscription", None, gone))
+    assert again["error"]["code"] == "subscription_not_found"
+    # all of them are in the command log, those that were refused too
+    logged = await house.rows("select outcome, count(*) from command_log where flow_id = %s group by 1", one)
+    assert dict(logged) == {"accepted": 3, "refused": 3}
 
 
 async def test_binary_and_structured_commands_are_answered(house: House, client: Client) -> None:

@@ -236,3 +236,21 @@ def test_a_reason_stays_small_whatever_names_the_sender_chose() -> None:
         )
     assert len(json.dumps(refusal.value.as_dict())) < 3_000
     assert {len(error.field) for error in refusal.value.errors} == {200}
+
+
+def test_a_new_subscription_is_called_by_us_and_has_no_version() -> None:
+    new = {**ATTRIBUTES, "type": "mfo.command.CreateSubscription.v1"}
+    body = b'{"kind": "email", "address": "ann@example.com"}'
+    command, _, _ = taken(binary(new), body)
+    made = str(command.subscription_id)
+    assert taken(binary(new, subject=made), body)[0] == command
+    assert "leave the id out" in refused(binary(new, subject=str(FLOW)), body).detail
+    assert "no version" in refused(binary(new, expectedversion="1"), body).detail
+    gone = {**ATTRIBUTES, "type": "mfo.command.DeleteSubscription.v1"}
+    assert "subscription_id is missing" in refused(binary(gone), b"{}").detail
+
+
+def test_a_refusal_names_the_command_and_what_it_is_about_as_they_were_sent() -> None:
+    headers = binary({**ATTRIBUTES, "type": "mfo.command.UpdateSubscription.v1"}, subject=str(FLOW))
+    assert sender(headers, b"junk").named == "subscription_id"
+    assert refused(headers, b'{"state": "off"}').detail.startswith("the data is no UpdateSubscription: state")

@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from consumers.operations import CHUNK, Pace, Runner
+from consumers.operations import AT_ONCE, CHUNK, Pace, Runner
 from consumers.pause_rules import Watch
-from domain.commands import CompletePhase, CreateOptions, PauseFlow, ResumeFlow
+from domain.commands import CompletePhase, CreateOptions, ExecutePhase, PauseFlow, ResumeFlow
 from domain.fleet.commands import (
     ArmPauseRule,
     CancelOperation,
@@ -31,10 +31,11 @@ from domain.words import Status
 from eventstore.committer import Committer
 from eventstore.fleet import FleetAnswer
 from eventstore.followers import following
+from eventstore.operations import MOST_OF_TENANT
 from eventstore.service import ServiceConfig
 from tests.consumers.conftest import body_of, client_of, headers_of, serving
 from tests.eventstore.conftest import EMPTY
-from tests.eventstore.house import House, create, open_house
+from tests.eventstore.house import House, create, imported, open_house
 from tests.projecting import project
 from tests.stack import Stack
 from tests.waiting import until
@@ -221,6 +222,50 @@ async def test_an_operation_is_paused_resumed_and_cancelled(yard: Yard) -> None:
     refused = await yard.ask(ResumeOperation(operation_id=operation_id))
     assert refused.error is not None
     assert refused.error["code"] == "not_in_this_state"
+
+
+async def test_large_outputs_that_stand_in_for_a_phase_are_found_by_the_next_one(clear_url: str) -> None:
+    async with open_house(clear_url, flow_type_modules=("tests.consumers.hooked",)) as house:
+        yard = Yard(house)
+        [flow] = await yard.flows(1, flow_type="passed_over")
+        outputs = {"rows": ["x" * 1000] * 200, "count": 200}
+        await yard.start("skip", arguments={"outputs": outputs})
+        await yard.look()
+        kept = (await house.side.store.flow(flow)).phase("first").outputs
+        assert kept["count"] == 200
+        assert await house.side.artifacts.unspill(house.tenant.client_account_id, kept) == outputs
+
+
+async def test_operations_that_are_slow_on_purpose_keep_no_place_from_others(yard: Yard) -> None:
+    [flow, _] = await yard.flows(2)
+    slow = [await yard.start("resume", rate_per_second=0.001) for _ in range(AT_ONCE)]
+    await yard.shown()
+    await yard.runner.round()
+    quick = await yard.start("pause", {"flow_ids": [str(flow)]})
+    await yard.shown()
+    await yard.runner.round()
+
+    async def done() -> bool:
+        return (await yard.operation(quick)).state == "completed"
+
+    await until(done)
+    for operation_id in slow:
+        await yard.ask(CancelOperation(operation_id=operation_id))
+    await yard.runner.idle()
+
+
+async def test_a_tenant_with_many_operations_keeps_nobody_waiting(yard: Yard) -> None:
+    ours = [await yard.start() for _ in range(3)]
+    stranger = Yard(House(yard.house.side))
+    theirs = await stranger.start()
+    operations = yard.house.side.operations
+    taken = (await operations.claim("one", 2)).operations
+    assert {each.id for each in taken} == {ours[0], theirs}
+    for number in (MOST_OF_TENANT - 1, 0):
+        for _ in range(MOST_OF_TENANT):
+            await yard.start()
+        taken = (await operations.claim("another", 100)).operations
+        assert len(taken) == number
 
 
 def test_a_pace_gives_a_seconds_worth_at_most() -> None:
@@ -441,6 +486,15 @@ async def test_a_rule_that_passes_its_limit_pauses_new_flows_and_those_that_are_
     await yard.ask(ArmPauseRule(pause_rule_id=rule_id))
     await yard.count()
     assert (await rule_of(yard, rule_id)).state == "armed"
+
+
+async def test_a_rule_for_a_type_counts_flows_that_were_taken_over_too(yard: Yard) -> None:
+    rule_id = await ruled(yard, flow_type="inline", at_least=1)
+    flow_id = (await yard.house.ask(imported())).flow_id
+    await yard.house.ask(ExecutePhase(flow_id=flow_id))
+    await yard.house.fail(flow_id, retryable=False)
+    await yard.count()
+    assert (await rule_of(yard, rule_id)).state == "tripped"
 
 
 async def test_a_quota_trips_with_the_flow_that_reaches_it_and_forgets_what_left_the_window(yard: Yard) -> None:

@@ -12,14 +12,15 @@ import pytest
 
 from consumers.follower import Follower, Followers
 from consumers.relations import FOLLOWED, NAME, Relations
-from domain.commands import CancelFlow, CreateOptions, DeleteFlow, ExecutePhase, PauseFlow, ResumeFlow
+from domain.commands import CancelFlow, CreateOptions, DeleteFlow, ExecutePhase, PauseFlow, ResumeFlow, RollbackFlow
+from domain.fleet.commands import SetStandingPause
 from domain.flow import Flow
 from domain.relations import Child
 from domain.words import Status
 from eventstore.service import ServiceConfig
 from eventstore.tasks import end_all
 from tests.consumers.conftest import client_of, serving
-from tests.eventstore.house import House, create, open_house
+from tests.eventstore.house import House, create, imported, open_house
 from tests.waiting import until
 
 
@@ -123,6 +124,35 @@ async def test_a_verb_for_one_flow_alone_reaches_no_other(house: House) -> None:
     assert {(await flow_of(house, flow_id)).status for flow_id in below} == {Status.PROCESSING}
 
 
+async def test_a_rollback_cancels_what_was_begun_since_on_every_level_and_nothing_else(house: House) -> None:
+    root = (await house.begin(flow_type="discovery", initial_data={"import_file_id": str(uuid4())})).id
+    before = [(await house.begin(parent_flow_id=root)).id]
+    await house.complete(root)
+    flow = await flow_of(house, root)
+    assert flow.run is not None
+    since = (await house.begin(parent_flow_id=root)).id
+    below = (await house.begin(parent_flow_id=since)).id
+    # begun later, but under a flow that stays
+    stays = (await house.begin(parent_flow_id=before[0])).id
+    ended = (await house.begin(parent_flow_id=root)).id
+    await house.ask(DeleteFlow(flow_id=ended))
+    await house.ask(PauseFlow(flow_id=root, tree=False))
+    await house.complete(root)
+    answer = await house.ask(RollbackFlow(flow_id=root, phase_name=flow.run.phase_name, reason="wrong sites"))
+    assert answer.outcome == "accepted", answer
+    after = (await house.begin(parent_flow_id=root)).id
+    async with following(house):
+        await have(house, [since, below], Status.CANCELLED)
+        await caught_up(house)
+    for flow_id in (since, below):
+        _, told = (await house.side.store.history(flow_id))[-1]
+        assert (told.fact.by_flow_id, told.fact.reason) == (root, "wrong sites")  # type: ignore[union-attr]
+        assert told.meta.causation_id == f"{root}:{answer.version}"
+    assert [(await flow_of(house, each)).status for each in (before[0], stays, after, ended)] == [
+        *(Status.PROCESSING, Status.PROCESSING, Status.PROCESSING, Status.DELETED)
+    ]
+
+
 async def test_a_child_made_while_its_tree_was_paused_or_cancelled_does_not_get_away(house: House) -> None:
     root, _ = await family(house, children=1, each=0)
     # as another process sees it that read the parent a moment before
@@ -140,6 +170,26 @@ async def test_a_child_made_while_its_tree_was_paused_or_cancelled_does_not_get_
                 await have(house, [born.flow_id], status)
     finally:
         await stale.stop()
+
+
+async def test_a_verb_reaches_only_the_flows_that_were_there_when_it_was_said(database_url: str) -> None:
+    async with open_house(database_url, flow_type_modules=("tests.consumers.flows", "tests.consumers.undone")) as house:
+        root = (await house.begin(flow_type="journey")).id
+        await house.complete(root)
+        former = (await house.begin(flow_type="journey", parent_flow_id=root)).id
+        taken_over = (await house.ask(imported(parent_flow_id=root, ancestors=(root,)))).flow_id
+        await house.fail(root, retryable=False)
+        back = await house.ask(RollbackFlow(flow_id=root, phase_name="pay", compensate=False))
+        assert back.outcome == "accepted", back.error
+        await house.ask(PauseFlow(flow_id=root))
+        await house.ask(ResumeFlow(flow_id=root, tree=False))
+        # all of it is there when the follower looks
+        following_on = (await house.begin(flow_type="journey", parent_flow_id=root)).id
+        async with following(house):
+            await have(house, [former], Status.CANCELLED)
+            await caught_up(house)
+        assert await house.facts(following_on) == ["FlowCreated", "PhaseStarted"]
+        assert "FlowCancelled" not in await house.facts(taken_over)
 
 
 async def test_a_child_made_under_a_pause_that_was_over_by_then_goes_on(house: House) -> None:
@@ -273,6 +323,17 @@ async def test_what_cannot_be_a_parent_is_refused(house: House) -> None:
     answer = await other.ask(create(parent_flow_id=strangers))
     assert answer.error is not None
     assert answer.error["code"] == "parent_not_found"
+
+
+async def test_what_is_no_flow_is_neither_a_parent_nor_waited_for(house: House) -> None:
+    pause_id = uuid4()
+    await house.side.fleet.submit(SetStandingPause(standing_pause_id=pause_id, flow_type="modes"), house.envelope())
+    for wanted, code in (
+        ({"parent_flow_id": pause_id}, "parent_not_found"),
+        ({"dependent_flow_ids": (pause_id,)}, "dependency_not_found"),
+    ):
+        answer = await house.ask(create(**wanted))
+        assert (answer.outcome, answer.error and answer.error["code"]) == ("refused", code)
 
 
 async def test_a_tree_is_made_and_steered_over_kafka(config: ServiceConfig) -> None:

@@ -32,14 +32,14 @@ from consumers.telling.outcome import Came
 from consumers.telling.sender import LEASE_SECONDS, Sender, pause_after
 from consumers.telling.webhooks import NOT_PUBLIC, Webhooks, may_reach
 from domain.addresses import Addressing
-from domain.commands import CreateOptions, PauseFlow, RequestInput
+from domain.commands import CreateOptions, ExecutePhase, PauseFlow, RequestInput
 from domain.errors import SubscriptionDisabled
 from domain.subscriptions import CreateSubscription, RotateSubscriptionSecret, SubscriptionFilter, UpdateSubscription
 from eventstore.notifications import Notifications, ToTell, make
 from eventstore.service import SmtpConfig, TellingConfig
 from eventstore.subscriptions import Subscriptions, new_secret
 from eventstore.tasks import end_all
-from tests.eventstore.house import House, open_house
+from tests.eventstore.house import House, imported, open_house
 from tests.receivers import Got, MailServer, Receiver, mail_server, receiver
 from tests.waiting import until
 
@@ -180,6 +180,16 @@ async def test_a_webhook_is_told_with_a_signature_that_holds(database_url: str) 
         kept = await tell.house.one("select secret::text from subscriptions")
         assert made["secret"] not in kept
         assert "sealed" in kept
+
+
+async def test_what_becomes_of_a_flow_that_was_taken_over_is_told_too(database_url: str) -> None:
+    async with receiver() as there, telling(database_url, config()) as tell:
+        await tell.subscribe(there.url("/hook"), filter=SubscriptionFilter(flow_type="inline", tag="old"))
+        flow_id = (await tell.house.ask(imported(flow_tags=("old",)))).flow_id
+        await tell.house.ask(ExecutePhase(flow_id=flow_id))
+        await tell.house.fail(flow_id, retryable=False)
+        [got] = await arrived(there)
+        assert (got.json["type"], got.json["data"]["flow_name"]) == ("flow.failed", "Of old")
 
 
 async def test_a_flow_that_names_addresses_has_mail_sent(database_url: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from domain.commands import CancelFlow, ExecutePhase, RollbackFlow
+from domain.commands import CancelFlow, ExecutePhase, ProvideInput, RollbackFlow
 from domain.flow import Flow
 from tests.consumers.conftest import ended
 from tests.consumers.test_keeper import Yard, quiet
@@ -149,4 +149,30 @@ async def test_a_cancelled_flow_is_undone_when_its_work_has_stopped(yard: Yard, 
         "pay apologising",
         "book unbooked, attempt 2",
     ]
+    await quiet(yard)
+
+
+async def robbed(yard: Yard, flow_type: str, ledger: Path) -> Flow:
+    """A flow that has lost what its first phase packed, and is told to go on."""
+    flow = await finished(yard, flow_type, ledger, "waiting_for_input")
+    await yard.house.rows("delete from artifact_parts")
+    await yard.house.ask(ProvideInput.model_validate({"flow_id": flow.id, "go": True}))
+    return await ended(yard.house, flow.id, "completed", "failed", within=60)
+
+
+async def test_a_flow_that_has_lost_outputs_goes_back_by_itself_to_where_it_is_whole(yard: Yard, ledger: Path) -> None:
+    flow = await robbed(yard, "parcel", ledger)
+    assert (flow.status, flow.phase("unpack").outputs) == ("completed", {"text": "what was packed"})
+    assert lines(ledger) == ["pack packed 0", "pack packed 1"]
+    assert flow.rollback is not None
+    assert (flow.rollback.by, flow.rollback.to_version) == ("mfo", 1)
+    assert str(flow.rollback.reason).endswith("which the outputs of an earlier phase name, is gone")
+    await quiet(yard)
+
+
+async def test_a_flow_of_a_type_that_does_not_go_back_fails_for_lost_outputs(yard: Yard, ledger: Path) -> None:
+    flow = await robbed(yard, "letter", ledger)
+    assert flow.error is not None
+    assert (flow.status, flow.error["code"]) == ("failed", "outputs_lost")
+    assert "restore the artifact from a backup" in flow.error["message"]
     await quiet(yard)

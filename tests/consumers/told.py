@@ -241,7 +241,9 @@ HANDLERS: dict[str, Handler] = {handler.__name__: handler for handler in _HANDLE
 VALIDATORS: dict[str, Validator] = {"number_given": number_given}
 
 FLOW_TYPES: tuple[FlowTypeConfig, ...] = (
-    *(flow_type(name, phase(name)) for name in HANDLERS if name not in {"plain", "quick", "quick_plain"}),
+    *(flow_type(name, phase(name)) for name in HANDLERS if name not in {"plain", "quick", "quick_plain", "exits"}),
+    # each attempt costs a process of its own
+    flow_type("exits", phase("exits", retry_config=ONCE)),
     flow_type("once", phase("unasked", retry_config=ONCE)),
     flow_type("plain", phase("plain", validators=("number_given",), optional_inputs=("number",))),
     flow_type("rounds", phase("quick"), phase("quick_plain"), phase("again", handlers=("quick",))),

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from consumers.context import Handler, Outputs, Permanent, PhaseContext, Retryable, Validator
+from consumers.context import Handler, NeedsInput, Outputs, Permanent, PhaseContext, Retryable, Validator
 from consumers.phases import runs
 from domain.flow_types import FlowCapabilities, FlowTypeConfig, PhaseConfig
 from tests.consumers.flows import QUICK, entered
@@ -86,8 +86,28 @@ async def tidy(ctx: PhaseContext) -> Outputs:
     return {}
 
 
+@runs("shared")
+async def pack(ctx: PhaseContext) -> Outputs:
+    note(ctx, f"packed {ctx.anew}")
+    return {"table": await ctx.artifacts.put(b"what was packed")}
+
+
+@runs("shared")
+async def unpack(ctx: PhaseContext) -> Outputs:
+    """Asks whether it may begin, so that something can happen to what was packed."""
+    if "go" not in ctx.inputs and not ctx.outputs["count"]["again"]:
+        raise NeedsInput("Go?", ["go"])
+    found = await ctx.artifacts.get(ctx.outputs["pack"]["table"])
+    return {"text": found.decode()}
+
+
+@runs("shared")
+async def count(ctx: PhaseContext) -> Outputs:
+    return {"again": ctx.anew}
+
+
 HANDLERS: dict[str, Handler] = {
-    handler.__name__: handler for handler in (book, unbook, pay, refund, apologise, linger, tidy)
+    handler.__name__: handler for handler in (book, unbook, pay, refund, apologise, linger, tidy, pack, count, unpack)
 }
 VALIDATORS: dict[str, Validator] = {}
 BACK = FlowCapabilities(supports_rollback=True)
@@ -97,9 +117,9 @@ def phase(name: str, handler: str, **more: Any) -> PhaseConfig:
     return PhaseConfig(name=name, display_name=name.title(), description=name, handlers=(handler,), **more)
 
 
-def flow_type(name: str, *phases: PhaseConfig) -> FlowTypeConfig:
+def flow_type(name: str, *phases: PhaseConfig, capabilities: FlowCapabilities = BACK) -> FlowTypeConfig:
     return FlowTypeConfig(
-        name=name, display_name=name, description=name, phases=phases, retry_config=QUICK, capabilities=BACK
+        name=name, display_name=name, description=name, phases=phases, retry_config=QUICK, capabilities=capabilities
     )
 
 
@@ -107,7 +127,10 @@ BOOKING = (
     phase("book", "book", compensations=("unbook",)),
     phase("pay", "pay", optional_inputs=("card",), compensations=("refund", "apologise")),
 )
+PACKING = (phase("pack", "pack"), phase("count", "count"), phase("unpack", "unpack"))
 FLOW_TYPES = (
+    flow_type("parcel", *PACKING),
+    flow_type("letter", *PACKING, capabilities=FlowCapabilities()),
     flow_type("journey", *BOOKING),
     flow_type("long_journey", *BOOKING, phase("wait", "linger", compensations=("tidy",))),
 )

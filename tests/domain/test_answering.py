@@ -8,7 +8,16 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from domain.commands import CreateFlow, CreateOptions, ExecutePhase, ExecutionOptions, ProvideInput, RequestInput
+from domain.commands import (
+    CreateFlow,
+    CreateOptions,
+    ExecutePhase,
+    ExecutionOptions,
+    ProvideInput,
+    RequestInput,
+    SkipPhase,
+    StartIteration,
+)
 from domain.deciding.story import allowed
 from domain.errors import (
     AlreadyAnswered,
@@ -20,9 +29,11 @@ from domain.errors import (
     MfoError,
     NotAnAssignee,
     NothingToAnswer,
+    OutputsInvalid,
     RegistrationError,
 )
 from domain.events import (
+    CheckpointCreated,
     FlowFailed,
     FlowResumed,
     HookFailed,
@@ -30,6 +41,7 @@ from domain.events import (
     InputProvided,
     InputReminded,
     InputRequested,
+    PhaseCompleted,
     PhaseFailed,
     PhaseSkipped,
     PhaseStarted,
@@ -224,6 +236,38 @@ def test_nothing_but_their_answer_brings_what_particular_people_are_asked() -> N
         assert asked.status is Status.WAITING_FOR_INPUT
         assert "execute" not in allowed(asked, TYPES)
         Given(asked).when(EXECUTE).then_refused(AnswerWanted, code="answer_wanted")
+
+
+def test_neither_a_new_round_nor_what_stands_in_for_a_phase_brings_it() -> None:
+    first = Given(signing().when(answer(**YES)).flow)
+    running = Given(first.when(answer(**YES), asked=by("chen")).flow)
+    done = Given(running.when(complete(running.flow)).flow)
+    done.when(StartIteration(flow_id=FLOW_ID, inputs=YES)).then_refused(InputInvalid, fields=["inputs.approval"])
+    first_phase, second_phase = SIGNED.phases
+    phases = (replace(first_phase, can_skip=True), second_phase)
+    TYPES.remember(waived := replace(SIGNED, name="waived", phases=phases))
+    ready = after(SIGNED_FLOW.model_copy(update={"options": CreateOptions()})).flow
+    flow = Given(replace(ready, flow_type=waived.name))
+    flow.when(SkipPhase(flow_id=FLOW_ID, outputs=YES)).then_refused(OutputsInvalid, fields=["outputs.approval"])
+    flow.when(SkipPhase(flow_id=FLOW_ID, outputs={"rows": 3})).then(PhaseSkipped, CheckpointCreated)
+
+
+def test_a_new_round_asks_particular_people_again_whatever_they_give_is_called() -> None:
+    asking_phase = SIGNED.phases[1]
+    schema = {"type": "object", "properties": {"go_live": {"const": True}}, "required": ["go_live"]}
+    named = replace(
+        asking_phase,
+        required_inputs=("go_live",),
+        question=Question(message="Now?", schema=schema, assignees=Assignees(users=("maria",))),
+    )
+    TYPES.remember(live := replace(SIGNED, name="live", phases=(SIGNED.phases[0], named)))
+    running = Given(replace(after(SIGNED_FLOW).flow, flow_type=live.name))
+    asked = Given(running.when(complete(running.flow)).then(PhaseCompleted, CheckpointCreated, InputRequested).flow)
+    second = Given(asked.when(answer(go_live=True)).then(InputProvided, PhaseStarted).flow)
+    done = Given(second.when(complete(second.flow)).flow)
+    begun = done.when(StartIteration(flow_id=FLOW_ID, inputs={"hint": 1})).flow
+    assert begun.known_inputs == {"hint": 1}
+    assert Given(begun).when(complete(begun)).then(PhaseCompleted, CheckpointCreated, InputRequested).flow.waiting
 
 
 def test_what_is_given_at_the_start_or_with_execute_fits_the_question_too() -> None:

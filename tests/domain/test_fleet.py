@@ -61,6 +61,7 @@ from domain.fleet.events import (
 from domain.fleet.rules import figures_of, message_of, trips
 from domain.fleet.subjects import Operation, PauseRule, StandingPause, State, allowed, follow_up_id, owes, view
 from domain.flow import Flow
+from domain.telling import News, news_of
 from domain.words import SYSTEM_USER, Status
 from tests import examples
 from tests.fleet import (
@@ -299,6 +300,15 @@ def test_a_new_flow_that_matches_begins_paused_in_the_same_decision(standing: St
     action = next_action(story.flow, TYPES)
     assert action["type"] == "resume"
     assert str(STANDING_PAUSE_ID) in action["message"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "news"), [({"pause_rule_id": str(PAUSE_RULE_ID)}, News.PAUSED_BY_RULE), ({"by": "night"}, None)]
+)
+def test_a_flow_that_begins_under_the_pause_of_a_rule_is_news(cause: dict[str, str], news: News | None) -> None:
+    pause = subject_of(StandingPause, StandingPauseSet(cause=cause))
+    story = decide_flow(Flow(id=FLOW_ID), create(), meta(), TYPES, standing=[pause])
+    assert [news_of(recorded) for recorded in story.facts] == [None, news]
 
 
 # rules

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain.forecast import Finish, Past, back_tested, critical_path, finishes, medians
+from domain.forecast import Finish, Past, back_tested, critical_path, finishes, medians, whole
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -52,6 +52,18 @@ def test_a_flow_begins_when_the_last_that_it_waits_for_is_done() -> None:
 @pytest.mark.parametrize("ring", [{"a": ["b"], "b": ["a"]}])
 def test_a_ring_holds_nobody_for_ever(ring: dict[str, list[str]]) -> None:
     assert finishes({"a": 1, "b": 2}, ring) == {"a": Finish(1, None), "b": Finish(2, None)}
+
+
+def test_phases_that_run_at_the_same_time_take_as_long_as_the_longest_way() -> None:
+    follows: dict[str, tuple[str, ...]] = {"p0": (), "p1": ("p0",), "p2": ("p0",), "p3": ("p1", "p2")}
+    assert whole({"p0": 1, "p1": 5, "p2": 2, "p3": 1}, follows) == 7
+    assert whole({"p0": 1, "p3": 1}, follows) == 2
+    assert whole({"p0": 1, "p3": 1}, {}) == 2
+    assert whole({}, {}) == 0
+    flows = [past(n, 10, 20, 20) for n in range(12)]
+    tested = back_tested(flows, {"p0": (), "p1": ("p0",), "p2": ("p0",)})
+    assert tested is not None
+    assert tested.bias == 0.4
 
 
 def test_of_no_flows_there_is_no_path() -> None:

@@ -80,7 +80,7 @@ def test_the_end_hooks_run_too_when_the_last_phase_is_passed_over() -> None:
     first = after(HOOKS)
     second = then(first.when(complete(first.flow)))
     lost = fail(second.flow, kind="permanent", retryable=False)
-    passed = second.when(lost).then(PhaseFailed, PhaseSkipped, HookStarted)
+    passed = second.when(lost).then(PhaseFailed, PhaseSkipped, CheckpointCreated, HookStarted)
     then(passed).when(complete(passed.flow)).then(HookCompleted, FlowCompleted)
 
 
@@ -145,7 +145,9 @@ def test_a_failed_flow_is_failed_at_once_and_its_error_hooks_run() -> None:
     assert answer.flow.run is not None
     assert (answer.flow.run.hook, answer.flow.run.phase_name) == ("error", "opening")
     assert allowed(answer.flow, TYPES) == ["execute", "retry", "iterate", "cancel", "delete"]
-    assert next_action(answer.flow, TYPES)["message"].endswith("execute it again or cancel the flow")
+    assert next_action(answer.flow, TYPES)["message"].endswith(
+        "retry it, execute it with other inputs, or cancel the flow"
+    )
 
 
 def test_what_error_hooks_return_is_the_flows_advice() -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from domain.commands import CreateFlow, CreateOptions, ExecutePhase, HandBackRun, MigrateFlow
 from domain.decide import decide
+from domain.deciding.story import allowed
 from domain.errors import (
     FlowIsOver,
     NothingToUndo,
@@ -24,7 +25,7 @@ from domain.view import row
 from domain.words import PhaseStatus, Status
 from tests.examples import CANCEL, FLOW_ID, PAUSE, RESUME
 from tests.moving import OLD, VERSIONS, phase, version
-from tests.spec import TYPES, Given, Then, ask, complete, fail, fire, meta, raises
+from tests.spec import TYPES, Given, Then, after, ask, complete, fail, fire, meta, raises
 
 CREATE = CreateFlow(
     flow_id=FLOW_ID, flow_type="moving", flow_name="M", initial_data={"rules": 1}, options=CreateOptions(max_retries=1)
@@ -38,6 +39,7 @@ def to(number: str | None, mapping: dict[str, str | None] | None = None, **given
 
 
 BACK = MigrateFlow(flow_id=FLOW_ID, back=True)
+TIDY = CREATE.model_copy(update={"flow_type": "tidy", "initial_data": {}})
 
 
 def flow(*steps: Any, create: CreateFlow = CREATE) -> Given:
@@ -346,3 +348,10 @@ def test_a_flow_that_was_moved_can_always_be_read_and_goes_on_to_its_end(number:
         given = ExecutePhase(flow_id=FLOW_ID, inputs={"depth": 1})
         moved = decide(moved, complete(moved, text="x") if moved.run else given, meta(), TYPES).flow
     raise AssertionError(moved.status)
+
+
+def test_what_may_be_asked_names_the_move_where_there_is_another_version() -> None:
+    assert "migrate" in allowed(flow(*FETCHED).flow, TYPES)
+    assert "migrate" in allowed(flow(EXECUTE).flow, TYPES)
+    assert "migrate" not in allowed(flow(CANCEL).flow, TYPES)
+    assert "migrate" not in allowed(after(TIDY).flow, TYPES)

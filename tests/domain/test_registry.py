@@ -56,6 +56,7 @@ def register(config: FlowTypeConfig, types: FlowTypes | None = None) -> FlowType
         (lambda c: replace(c, timeout_seconds=0.0), "timeout above 0"),
         (lambda c: replace(c, max_running=0), "at least one run at once"),
         (lambda c: replace(c, phases=(replace(FIRST, timeout_seconds=-1.0),)), "timeout above 0"),
+        (lambda c: replace(c, description=7), "a value of a wrong kind: Expected `str`, got `int`"),
     ],
 )
 def test_what_could_not_run_is_refused(change: Callable[[FlowTypeConfig], FlowTypeConfig], sentence: str) -> None:
@@ -74,8 +75,8 @@ def test_a_flow_keeps_the_version_it_was_made_with() -> None:
     types = register(TWO_STEPS)
     newer = replace(TWO_STEPS, version="2.0.0", phases=(FIRST,), phase_aliases={})
     register(newer, types)
-    assert types.get("Two-Steps") is newer
-    assert types.version("two_steps", "1.0.0") is TWO_STEPS
+    assert types.get("Two-Steps") == newer
+    assert types.version("two_steps", "1.0.0") == TWO_STEPS
 
 
 def test_older_versions_can_be_remembered_and_strange_ones_are_named() -> None:
@@ -132,6 +133,13 @@ def test_a_definition_is_the_same_when_its_digest_is() -> None:
     same = msgspec.convert(msgspec.to_builtins(TWO_STEPS), FlowTypeConfig)
     assert same.digest() == TWO_STEPS.digest()
     assert replace(TWO_STEPS, description="changed").digest() != TWO_STEPS.digest()
+
+
+def test_whole_numbers_of_seconds_are_the_same_with_and_without_a_point() -> None:
+    types = register(replace(TWO_STEPS, timeout_seconds=600, retry_config=RetryConfig(initial_delay_seconds=1)))
+    [kept] = types.all()
+    assert kept.digest() == msgspec.convert(msgspec.to_builtins(kept), FlowTypeConfig).digest()
+    register(replace(TWO_STEPS, timeout_seconds=600.0, retry_config=RetryConfig(initial_delay_seconds=1.0)), types)
 
 
 def test_a_registry_says_which_versions_it_knows() -> None:

@@ -150,10 +150,10 @@ def test_a_parent_has_a_thousand_children_at_most() -> None:
 
 @pytest.mark.parametrize("by", [None, ROOT_ID])
 def test_a_child_of_a_paused_tree_begins_paused(by: UUID | None) -> None:
-    pause = Pause(by="maria", at=MIDDAY, reason="lunch", tree=True, by_flow_id=by)
+    pause = Pause(by="maria", at=MIDDAY, reason="lunch", tree=True, by_flow_id=by, timers="running")
     create = UNDER.model_copy(update={"options": CREATE_AUTO.options})
     then = given().when(create, others=(another(paused=pause, ancestors=(ROOT_ID,)),))
-    then.then(FlowCreated, FlowPaused(reason="lunch", by_flow_id=by or PARENT_ID))
+    then.then(FlowCreated, FlowPaused(reason="lunch", timers="running", by_flow_id=by or PARENT_ID))
 
 
 def test_a_pause_further_up_reaches_a_new_child_but_one_of_a_single_flow_does_not() -> None:

@@ -101,17 +101,19 @@ def test_another_system_that_asks_for_patience_is_given_it() -> None:
 
 def test_a_failure_that_does_no_harm_is_passed_over() -> None:
     flow = after(FORGIVING, EXECUTE)
-    answer = flow.when(failure(flow.flow, "permanent")).then(PhaseFailed, PhaseSkipped)
+    answer = flow.when(failure(flow.flow, "permanent")).then(PhaseFailed, PhaseSkipped, CheckpointCreated)
     assert answer.flow.status is Status.WAITING_FOR_INPUT
     assert answer.flow.phase("hopeful").status is PhaseStatus.SKIPPED
     assert answer.flow.error is None
     by_itself = after(BY_ITSELF)
-    by_itself.when(failure(by_itself.flow, "business_logic")).then(PhaseFailed, PhaseSkipped, PhaseStarted)
+    by_itself.when(failure(by_itself.flow, "business_logic")).then(
+        PhaseFailed, PhaseSkipped, CheckpointCreated, PhaseStarted
+    )
 
 
 def test_a_failure_passed_over_in_a_pause_waits_for_the_pause_to_end() -> None:
     flow = after(BY_ITSELF, PAUSE)
-    paused = flow.when(failure(flow.flow, "permanent")).then(PhaseFailed, PhaseSkipped, FlowDrained)
+    paused = flow.when(failure(flow.flow, "permanent")).then(PhaseFailed, PhaseSkipped, CheckpointCreated, FlowDrained)
     assert paused.flow.status is Status.PAUSED
     assert Given(paused.flow).when(RESUME).flow.current_phase == "careful"
 

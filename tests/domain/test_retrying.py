@@ -57,6 +57,7 @@ def test_a_flow_whose_end_failed_ends_again() -> None:
     second = Given(first.when(complete(first.flow)).flow)
     ending = Given(second.when(complete(second.flow)).flow)
     lost = failed(ending)
+    lost.when(RETRY).then(FlowRetried, HookFailed, HookStarted)
     quiet = Given(lost.when(complete(lost.flow)).flow)
     assert "retry" in allowed(quiet.flow, TYPES)
     quiet.when(RETRY).then(FlowRetried, HookStarted)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
 
-from domain.subscriptions import CreateSubscription, RotateSubscriptionSecret, UpdateSubscription
+from domain.subscriptions import (
+    PUBLIC_SUBSCRIPTION,
+    CreateSubscription,
+    RotateSubscriptionSecret,
+    UpdateSubscription,
+    new_subscription_id,
+)
 
 
 def test_a_webhook_has_a_url_and_mail_an_address() -> None:
@@ -44,3 +51,9 @@ def test_a_former_secret_counts_for_a_week_at_most() -> None:
     assert RotateSubscriptionSecret().keep_former_seconds == 86_400
     with pytest.raises(ValidationError):
         RotateSubscriptionSecret(keep_former_seconds=604_801)
+
+
+def test_over_kafka_the_id_of_a_new_one_follows_from_its_command() -> None:
+    ids = {new_subscription_id(UUID(int=1), UUID(int=2), name) for name in ("a", "a", "b")}
+    assert len(ids) == 2
+    assert set(PUBLIC_SUBSCRIPTION) == {"CreateSubscription", "UpdateSubscription", "DeleteSubscription"}

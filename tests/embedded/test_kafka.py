@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from mfo.embedded import EmbeddedError, KafkaBuiltin, KafkaJars, choose_kafka, ensure_topics, kafka_jars, topic_names
 from mfo.embedded.kafka_jars import cache_folder, fetch_jars
@@ -53,10 +55,21 @@ async def heard(bootstrap: str) -> list[bytes]:
         return found
 
 
+async def kept_for(bootstrap: str, topic: str) -> str:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.ms": ""})])
+    finally:
+        await admin.close()
+    return str(answer.resources[0][4][0][1])
+
+
 async def test_a_stop_and_a_start_keep_topics_messages_and_address(jars: KafkaJars) -> None:
     bootstrap = jars.start()
     assert sorted(await ensure_topics(bootstrap)) == sorted(topic_names())
     assert await ensure_topics(bootstrap) == []
+    assert await kept_for(bootstrap, "mfo.audit.checkpoints.v1") == "-1"
     await say(bootstrap, b"kept")
     jars.stop()
     assert jars.start() == bootstrap

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
+
+import msgspec
 
 from domain.commands import (
     Command,
@@ -15,8 +18,10 @@ from domain.commands import (
     CreateOptions,
     Envelope,
     FailPhase,
+    ImportFlow,
     Tenant,
 )
+from domain.events import FlowImported, ImportedPhase, Origin
 from domain.flow import Flow, Run
 from eventstore.claims import Claims, Offer, kind
 from eventstore.committer import Answer, Committer
@@ -43,6 +48,25 @@ def create(flow_id: UUID | None = None, **fields: Any) -> CreateFlow:
     """A flow of three quick phases, under way at once unless said otherwise."""
     given = {"flow_type": "inline", "flow_name": "Estate", "options": CreateOptions(auto_execute=True), **fields}
     return CreateFlow(flow_id=flow_id or uuid4(), **given)
+
+
+def imported(**fields: Any) -> ImportFlow:
+    """A flow of three quick phases, taken over from elsewhere; nothing of it is done."""
+    at = datetime(2025, 7, 1, tzinfo=UTC)
+    told = FlowImported(
+        flow_type="inline",
+        flow_version="1.0.0",
+        flow_name="Of old",
+        phases=tuple(ImportedPhase(name=f"count_{n}", weight=1.0) for n in range(3)),
+        status="initialized",
+        origin=Origin(import_id="import-1", table="crewai_flow_state_extensions", sha256="ab" * 32),
+        created_at=at,
+        updated_at=at,
+        created_by="ann",
+        updated_by="ann",
+        **fields,
+    )
+    return ImportFlow(flow_id=uuid4(), told=msgspec.to_builtins(told))
 
 
 @dataclass

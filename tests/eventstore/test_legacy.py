@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from domain.commands import DeleteFlow, ExecutePhase, Tenant
 from domain.view import row
@@ -86,6 +88,15 @@ async def test_flows_come_into_history_as_they_stood(house: House, dump: Path) -
     assert any(each[1] == "deleted" for each in shown)
     # what is sensitive is nowhere in clear
     assert not [1 for (state,) in await house.rows("select state from stored_events") if b'"sk-' in state]
+
+
+async def test_what_is_sensitive_in_errors_and_transitions_is_sealed_too(house: House, dump: Path) -> None:
+    old = (await look(house.side, str(dump))).flows[0]
+    secret = {"message": "refused", "context": {"credentials": {"password": "hunter2"}}}
+    old.fact = replace(old.fact, error=secret, errors=(secret,), transitions=(secret,), deletion=secret)
+    small = await importing._small(house.side, old)
+    assert b"hunter2" not in msgspec.json.encode(small)
+    assert [each["message"] for each in (*small.errors, *small.transitions)] == ["refused", "refused"]
 
 
 async def test_children_stand_under_their_parents(house: House, dump: Path) -> None:

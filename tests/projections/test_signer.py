@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 
 from domain.errors import SettingsError
 from eventstore.audit.checkpoints import from_dict
@@ -63,6 +64,31 @@ async def test_what_kafka_did_not_get_it_gets_later(told_house: House, config: S
     async with running(Signing(config).run()):
         await until(lambda: signed(told_house), 60)
     assert len(await on_kafka(config)) == 1
+
+
+async def test_a_place_that_has_it_is_not_told_again_while_another_is_away(
+    told_house: House, config: ServiceConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert config.audit is not None
+    monkeypatch.setattr("projections.signer.EVERY_SECONDS", 0.05)
+    await told_house.begin()
+    file, tries = tmp_path / "checkpoints.ndjson", 0
+
+    async def away(_: object) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise KafkaError
+
+    async def tried() -> bool:
+        return tries > 3
+
+    signing = Signing(replace(config, audit=replace(config.audit, file=file)))
+    monkeypatch.setattr(signing, "_tell", away)
+    async with running(signing.run()):
+        await until(tried, timeout=30)
+        await until(lambda: signed(told_house), timeout=30)
+    assert len(file.read_text().splitlines()) == 1
 
 
 async def test_without_a_key_nothing_serves(config: ServiceConfig) -> None:
