@@ -363,7 +363,7 @@ class FlowList(Document):
     """A page of flows."""
 
     flows: list[FlowSummary]
-    total: int | None = Field(description="None for more than 10,000 in a list as of another time.")
+    total: int | None = Field(description="None for more than 1,000 in a list as of another time.")
     next_cursor: str | None
 
 

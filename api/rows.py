@@ -19,6 +19,7 @@ from domain.errors import FlowNotFound, KeyReused, RegistrationError
 from domain.flow import Flow, fold
 from domain.relations import MAX_LEVELS
 from domain.view import COLUMNS, row
+from domain.words import Status
 from eventstore.definitions import remember
 from eventstore.service import WriteSide
 
@@ -37,7 +38,7 @@ NODE = (
     *("progress_percentage", "draining"),
 )
 MAX_BELOW = 5000
-MAX_COUNTED = 10_000
+MAX_COUNTED = 1000
 SORTS = {"created_at": "created_at", "updated_at": "updated_at", "flow_name": "flow_name", "status": "flow_status"}
 
 
@@ -150,29 +151,30 @@ class Rows:
     async def flows_then(
         self, wanted: FlowFilter, at: datetime, sort: str, limit: int, after: Cursor | None
     ) -> tuple[list[Row], int | None]:
-        """As `flows`, as of a time; counted up to 10,000, none where there are more.
+        """As `flows`, as of a time; counted up to 1,000, none where there are more.
 
         `version`, `updated_at` and `updated_by` are those of the last change that a list shows, `next_action` is none.
         """
         where, values = _flow_conditions(wanted)
-        values["at"] = at
-        column = sql.Identifier(SORTS[sort.removeprefix("-")])
+        where, values["at"] = sql.SQL("{} and {}").format(where, THEN), at
+        column = sql.Identifier({"updated_at": "valid_from"}.get(sort.removeprefix("-"), SORTS[sort.removeprefix("-")]))
         order, beyond = (sql.SQL("desc"), sql.SQL("<")) if sort.startswith("-") else (sql.SQL("asc"), sql.SQL(">"))
+        named = wanted.parent_flow_id or wanted.tag or wanted.search or sort.endswith("flow_name")
+        intervals: sql.Composable = sql.Identifier(FLOW_INTERVALS)
+        if wanted.statuses and not ENDED.intersection(wanted.statuses):
+            intervals = PASSING
+        source = INTERVALS_NAMED.format(intervals=intervals) if named else intervals
         total = await self._one(
             sql.SQL("select count(*) as n from (select 1 from {} where {} limit {}) as counted").format(
-                FLOWS_THEN, where, sql.Literal(MAX_COUNTED + 1)
+                source, where, sql.Literal(MAX_COUNTED + 1)
             ),
             values,
         )
         if after is not None:
             where = sql.SQL("{} and ({}, flow_id) {} (%(key)s, %(last)s)").format(where, column, beyond)
             values |= {"key": after.key, "last": after.id}
-        statement = sql.SQL("select * from {} where {} order by {} {}, flow_id {} limit %(limit)s").format(
-            FLOWS_THEN, where, column, order, order
-        )
-        rows = await self._all(statement, {**values, "limit": limit + 1})
-        for each in rows:
-            del each["client_account_id"], each["engagement_id"]
+        parts = {"source": source, "where": where, "column": column, "order": order}
+        rows = await self._all(FLOWS_THEN.format(**parts), {**values, "limit": limit + 1})
         return rows, int(total["n"]) if total and total["n"] <= MAX_COUNTED else None
 
     async def page(
@@ -324,18 +326,33 @@ class Rows:
 OF_TENANT_TEXT = "client_account_id = %(client)s and engagement_id = %(engagement)s"
 OF_TENANT = sql.SQL(OF_TENANT_TEXT)
 
-# a flow's name, words and family never change; the tenant stands in the inner conditions for the sake of the index
-FLOWS_THEN = sql.SQL(
+ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
+THEN = sql.SQL("created_at <= %(at)s and valid_from <= %(at)s and valid_to > %(at)s")
+# by the index of what passes, which holds little at any time; `offset 0` keeps the planner from going through the past instead
+PASSING = sql.SQL(
     """(
-    select i.flow_id, i.client_account_id, i.engagement_id, i.flow_type, i.flow_version, f.flow_name, f.flow_description,
-           f.flow_tags, i.flow_status, i.current_phase, i.phases_completed, i.progress_percentage, null as next_action,
-           i.draining, f.parent_flow_id, i.iteration_number, i.created_at, i.valid_from as updated_at, f.created_by,
-           i.updated_by, i.version
-    from {intervals} i join {flows} f on f.flow_id = i.flow_id
-    where i.client_account_id = %(client)s and i.engagement_id = %(engagement)s
-      and i.created_at <= %(at)s and i.valid_from <= %(at)s and i.valid_to > %(at)s
-    ) as flows_then"""
-).format(intervals=sql.Identifier(FLOW_INTERVALS), flows=sql.Identifier(FLOWS))
+    select * from {intervals}
+    where flow_status not in ('completed', 'failed', 'cancelled', 'deleted')
+      and tstzrange(valid_from, valid_to) @> %(at)s::timestamptz offset 0
+    ) as passing"""
+).format(intervals=sql.Identifier(FLOW_INTERVALS))
+# a flow's name, words and family never change
+INTERVALS_NAMED = sql.SQL(
+    """(
+    select i.*, f.flow_name, f.flow_description, f.flow_tags, f.parent_flow_id
+    from (select * from {intervals}) i join crewai_flow_state_extensions f on f.flow_id = i.flow_id
+    ) as named"""
+)
+FLOWS_THEN = sql.SQL(
+    """
+    select i.flow_id, i.flow_type, i.flow_version, f.flow_name, f.flow_description, f.flow_tags, i.flow_status,
+           i.current_phase, i.phases_completed, i.progress_percentage, null as next_action, i.draining, f.parent_flow_id,
+           i.iteration_number, i.created_at, i.valid_from as updated_at, f.created_by, i.updated_by, i.version
+    from (select * from {source} where {where} order by {column} {order}, flow_id {order} limit %(limit)s) i
+    join crewai_flow_state_extensions f on f.flow_id = i.flow_id
+    order by i.{column} {order}, i.flow_id {order}
+    """
+)
 
 # put together once: this is the statement that is run most
 ONE_FLOW = sql.SQL("select {} from {} where flow_id = %(flow_id)s and {}").format(
