@@ -20,7 +20,7 @@ dev: .venv/.installed ## the whole service on this machine, PostgreSQL and Kafka
 	@$(BIN)/mfo dev $(ARGS)
 
 test: .venv/.installed .venv/crew/.installed ## every test, on a real PostgreSQL and a real Kafka; ARGS="tests/domain -k pause"
-	@$(BIN)/pytest $(or $(ARGS),-n 2 --no-loadscope-reorder)
+	@$(BIN)/pytest $(or $(ARGS),-n 3 --no-loadscope-reorder)
 
 check: .venv/.installed ## ruff, mypy --strict, the architecture test, every branch of domain/
 	$(BIN)/ruff check $(wildcard $(CODE))

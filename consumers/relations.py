@@ -64,7 +64,7 @@ class Relations:
 
     def __init__(self, side: WriteSide) -> None:
         self._side = side
-        self._kin = Kin()
+        self._kin, self._above = Kin(), Kin()
 
     async def follow(self, connection: Connection, events: Sequence[Happened]) -> None:
         """See to the flows that these events concern besides their own, in the order of the events."""
@@ -73,11 +73,11 @@ class Relations:
         parents = await with_children(connection, ids)
         concern = await concerned(connection, ids)
         reports: list[Ask] = []
-        for _, recorded in events:
+        for position, recorded in events:
             fact = recorded.fact
             if isinstance(fact, FlowCreated):
                 if fact.ancestors or fact.dependent_flow_ids:
-                    reports.extend(await self._born(connection, recorded, fact))
+                    reports.extend(await self._born(connection, position, recorded, fact))
                 continue
             if (status := RESTS.get(type(fact))) is not None and recorded.flow_id in concern:
                 reports.extend(await self._rested(connection, recorded, status, concern[recorded.flow_id]))
@@ -88,16 +88,17 @@ class Relations:
                 await self._put(await self._passed_on(connection, recorded))
         await self._put(reports)
 
-    async def _born(self, connection: Connection, recorded: Recorded, fact: FlowCreated) -> list[Ask]:
-        """Tell the parent; and see to what happened to those above the new flow, and to those that it waits for, between the
-        decision to make it and now."""
+    async def _born(self, connection: Connection, position: int, recorded: Recorded, fact: FlowCreated) -> list[Ask]:
+        """Tell the parent; and see to what happened to those that it waits for, and to those above it before it was there:
+        what happened to these since is passed on in its turn."""
         flow_id = recorded.flow_id
         asked = []
         if fact.parent_flow_id is not None:
             report = ReportChild(flow_id=fact.parent_flow_id, child_flow_id=flow_id)
             asked.append(self._ask(report, recorded, "child"))
-        others = await self._kin.load(connection, (flow_id, *fact.ancestors, *fact.dependent_flow_ids))
-        verb = _overtaken([others[each] for each in reversed(fact.ancestors)], others[flow_id])
+        others = await self._kin.load(connection, (flow_id, *fact.dependent_flow_ids))
+        above = await self._above.load(connection, fact.ancestors, until=position)
+        verb = _overtaken([above[each] for each in reversed(fact.ancestors)], others[flow_id])
         if verb is not None:
             asked.append(self._ask(verb, recorded, f"{verb.verb}:{verb.by_flow_id}"))
         for each in fact.dependent_flow_ids:

@@ -15,6 +15,7 @@ KEPT = 256
 SINCE = """
 select e.originator_id, e.originator_version, e.topic, e.state from unnest(%b::uuid[], %b::bigint[]) as k (id, version)
 join stored_events e on e.originator_id = k.id and e.originator_version > k.version
+where e.notification_id <= coalesce(%b::bigint, e.notification_id)
 order by e.originator_id, e.originator_version
 """
 
@@ -26,10 +27,14 @@ class Kin:
         self._kept = kept
         self._flows: OrderedDict[UUID, Flow] = OrderedDict()
 
-    async def load(self, connection: Connection, flow_ids: Iterable[UUID]) -> dict[UUID, Flow]:
-        """The flows with these ids as they stand now; at version 0 where there is none. Raises what reading them raises."""
+    async def load(
+        self, connection: Connection, flow_ids: Iterable[UUID], until: int | None = None
+    ) -> dict[UUID, Flow]:
+        """The flows with these ids as they stand now, or stood at the place `until` of the log, where that never falls from
+        call to call; at version 0 where there is none. Raises what reading them raises."""
         found = {flow_id: self._flows.pop(flow_id, Flow(id=flow_id)) for flow_id in flow_ids}
-        cursor = await connection.execute(SINCE, (list(found), [flow.version for flow in found.values()]), binary=True)
+        known = [flow.version for flow in found.values()]
+        cursor = await connection.execute(SINCE, (list(found), known, until), binary=True)
         for flow_id, version, topic, state in await cursor.fetchall():
             # a schedule may have the id
             if not topic.startswith(SCHEDULE_PREFIX):

@@ -16,6 +16,8 @@ STACK = pytest.StashKey[Stack]()
 TOLD = pytest.StashKey[list[str]]()
 TOGETHER = ("chaos",)
 LONGEST = ("chaos", "faults", "e2e", "cli", "crews", "consumers")
+# what waits most of its time, for leases, restarts and services
+PATIENT = ("chaos", "faults", "e2e", "embedded")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,13 +40,22 @@ def _place(item: pytest.Item) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Among several processes a file's tests stay together, those of a package that share a costly record too."""
+    """Among several processes a file's tests stay together, those of a package that share a costly record too; the first
+    process begins with those that wait, so that what they wait for costs the others little."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             path = PurePath(nodeid.split("::", 1)[0])
             return path.parent.name if path.parent.name in TOGETHER else str(path)
+
+        def _assign_work_unit(self, node: Any) -> None:
+            patient = node is self.nodes[0]
+            fitting = (
+                scope for scope in self.workqueue if any(part in PATIENT for part in PurePath(scope).parts) is patient
+            )
+            self.workqueue.move_to_end(next(fitting, next(iter(self.workqueue))), last=False)
+            super()._assign_work_unit(node)
 
     return ByFile(config, log)
 
