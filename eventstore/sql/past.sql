@@ -27,6 +27,9 @@ create index flow_intervals_v1_created_idx
     on flow_intervals_v1 (client_account_id, engagement_id, created_at, flow_id, valid_from);
 create index flow_intervals_v1_status_idx
     on flow_intervals_v1 (client_account_id, engagement_id, flow_status, created_at, flow_id, valid_from);
+-- what passes is found by its time, whatever its flow's age; what flows end in stays, and is found by the indexes above
+create index flow_intervals_v1_passing_idx on flow_intervals_v1 using gist (tstzrange(valid_from, valid_to))
+    where flow_status not in ('completed', 'failed', 'cancelled', 'deleted');
 create view flow_intervals as select * from flow_intervals_v1;
 comment on view flow_intervals is 'How each flow stood from when to when; valid_to is infinity for how it stands now';
 

@@ -33,8 +33,8 @@ def test_an_operation_is_tried_started_and_followed(environment: Environment) ->
 
 
 def test_an_operation_is_stopped_and_listed(environment: Environment) -> None:
-    nothing = said(environment, "operation", "start", "pause", code=1)
-    assert nothing["error"]["code"] == "body_invalid"
+    nothing = said(environment, "operation", "start", "pause", code=2)
+    assert nothing["error"]["code"] == "usage"
     made = [said(environment, "flow", "create", "discovery", "--name", "slow")["flow_id"] for _ in range(2)]
     both = ("--flow", made[0], "--flow", made[1])
     slow = said(environment, "operation", "start", "resume", *both, "--rate", "0.001")["operation_id"]

@@ -104,8 +104,8 @@ async def test_what_runs_is_left_out_at_once_and_the_next_phase_sees_what_stands
     done = await yard.ended(flow_id)
     assert done.phase("seen").outputs == {"seen": {"rows": 3}}
     assert await yard.house.facts(flow_id) == [
-        *("FlowCreated", "PhaseStarted", "PhaseSkipped", "PhaseStarted", "PhaseCompleted", "CheckpointCreated"),
-        "FlowCompleted",
+        *("FlowCreated", "PhaseStarted", "PhaseSkipped", "CheckpointCreated"),
+        *("PhaseStarted", "PhaseCompleted", "CheckpointCreated", "FlowCompleted"),
     ]
 
 
