@@ -41,7 +41,7 @@ fuzz: .venv/.installed ## fuzzes the readers, a minute each; TARGETS="csv xlsx",
 	@for target in $(or $(TARGETS),csv json ndjson xml xlsx ods zip options); do \
 		$(BIN)/python -m fuzz.run $$target -max_total_time=$(or $(SECONDS),60) || exit 1; done
 
-schema: .venv/.installed ## calls every route with what its document allows and forbids, some 15 minutes; EXAMPLES=200 EVERY=1 PATHS="GET .*/flows"
+schema: .venv/.installed ## calls every route with what its document allows and forbids, some 25,000 calls; EXAMPLES=200 EVERY=1 PATHS="GET .*/flows"
 	@MFO_TEST_SCHEMA_EXAMPLES=$(or $(EXAMPLES),50) MFO_TEST_SCHEMA_EVERY=$(or $(EVERY),1) MFO_TEST_SCHEMA_PATHS="$(PATHS)" \
 		$(BIN)/pytest -q -n 0 --timeout 0 --show-capture=no tests/api/test_schema.py $(ARGS)
 
