@@ -78,6 +78,10 @@ async def filters(
     user_agent: Annotated[
         str | None, Query(max_length=1000, description="All of what the caller's program said.")
     ] = None,
+    reason_contains: Annotated[
+        str | None,
+        Query(min_length=1, max_length=1000, description="A part of the reason that was given, in any case."),
+    ] = None,
     since: Annotated[IsoTime | None, Query(alias="from", description="Not before.")] = None,
     until: Annotated[IsoTime | None, Query(alias="to", description="Before.")] = None,
 ) -> AuditFilter:
@@ -92,6 +96,7 @@ async def filters(
         causation_id=causation_id,
         ip_address=ip_address,
         user_agent=user_agent,
+        reason_contains=reason_contains,
         since=aware(since),
         until=aware(until),
     )

@@ -43,6 +43,7 @@ class AuditFilter:
     causation_id: str | None = None
     ip_address: str | None = None
     user_agent: str | None = None
+    reason_contains: str | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -124,6 +125,9 @@ class AuditRows:
             if value is not None:
                 conditions.append(sql.SQL("{} = {}").format(sql.Identifier(name), sql.Placeholder(name)))
                 values[name] = value
+        if wanted.reason_contains is not None:
+            conditions.append(sql.SQL("position(lower(%(reason_contains)s) in lower(reason)) > 0"))
+            values["reason_contains"] = wanted.reason_contains
         for name, sign in (("since", ">="), ("until", "<")):
             at = getattr(wanted, name)
             if at is not None:

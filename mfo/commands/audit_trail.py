@@ -32,6 +32,7 @@ def list_events(
     causation: Annotated[str | None, typer.Option(help="Only with this causation id.")] = None,
     address: Annotated[str | None, typer.Option(help="Only from this address.")] = None,
     agent: Annotated[str | None, typer.Option(help="Only by this user agent.")] = None,
+    because: Annotated[str | None, typer.Option(help="Only where the reason given has these words.")] = None,
     since: Since = None,
     until: Until = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
@@ -53,6 +54,7 @@ def list_events(
         "causation_id": causation,
         "ip_address": address,
         "user_agent": agent,
+        "reason_contains": because,
         "from": since,
         "to": until,
     }

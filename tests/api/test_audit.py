@@ -86,6 +86,8 @@ async def test_each_filter_narrows_it(api: Api) -> None:
         ({"causation_id": "c-7"}, set()),
         ({"ip_address": "10.9.8.7"}, set()),
         ({"user_agent": "curl/8"}, set()),
+        ({"reason_contains": "=CMD"}, {"resume"}),
+        ({"reason_contains": "%"}, set()),
         ({"user_agent": agent, "ip_address": address, "operation": "create"}, {"create"}),
         ({"flow_id": flow_id, "outcome": "accepted"}, {"create", "delete"}),
         ({"to": begin}, set()),
