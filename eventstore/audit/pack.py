@@ -24,7 +24,7 @@ from eventstore.audit.checkpoints import COMMANDS_OF_ONE, EVENTS_OF_ONE, Checkpo
 from eventstore.audit.leaves import COMMAND_COLUMNS, COMMAND_SELECT, command_leaf, event_leaf, leaf_of
 from eventstore.audit.merkle import leaf_hash, node_hash
 from eventstore.audit.pack_report import Page, Told, as_html, as_pdf, summary
-from eventstore.codec import split
+from eventstore.codec import FIRST_HASH, chain, split
 from eventstore.database import Connection
 
 Json = dict[str, Any]
@@ -158,7 +158,15 @@ async def _fill(connection: Connection, pack: Pack) -> None:
     statements = [checkpoint.said for checkpoint in signed]
     cover = Cover(statements, "events")
     events = await _trees(connection, cover, pack, "events")
+    previous = FIRST_HASH
     async for place, flow_id, version, topic, state, digest in _rows(connection, EVENTS, (pack.flows,)):
+        if version == 1:
+            previous = FIRST_HASH
+        if chain(previous, flow_id, version, topic, bytes(state)) != bytes(digest):
+            raise Tampered(
+                f"flow {flow_id} does not hold at version {version}, so no pack is made of it; run `mfo audit verify`"
+            )
+        previous = bytes(digest)
         leaf = event_leaf(flow_id, version, bytes(digest))
         meta, data = split(bytes(state))
         pack.told.append(Told(flow_id, version, topic, meta, msgspec.json.decode(data)))
