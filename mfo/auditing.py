@@ -18,6 +18,7 @@ import psycopg
 
 from domain.commands import Envelope, Tenant
 from domain.errors import FlowNotFound, MfoError, SchemaBehind, StoreUnavailable
+from domain.words import counted
 from eventstore.audit import pack_verifier
 from eventstore.audit.bucket import Bucket
 from eventstore.audit.checkpoints import Checkpoint, from_dict
@@ -99,7 +100,8 @@ def verify(
             else:
                 _take(whole, found)
             whole.troubles.extend(found.troubles)
-            said(f"{done + 1} of {len(parts) + len(trail)} parts, {whole.flows} flows, {len(whole.troubles)} findings")
+            counts = f"{counted(whole.flows, 'flow')}, {counted(len(whole.troubles), 'finding')}"
+            said(f"{done + 1} of {len(parts) + len(trail)} parts, {counts}")
         for done, part in enumerate(trail, len(parts) + 1):
             _add(whole, part.result())
             said(f"{done} of {len(parts) + len(trail)} parts, {whole.audit_events} audit events")
