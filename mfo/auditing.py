@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -29,6 +27,7 @@ from eventstore.audit.trail_verify import compare
 from eventstore.audit.verify import ALL_FLOWS, NO_FLOW, Verdict, checkpoints, histories
 from eventstore.config import ServiceConfig
 from eventstore.database import connect
+from eventstore.workers import workers
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -82,7 +81,7 @@ def verify(
             raise FlowNotFound(f"there is no flow {which.flow} in the store, and no command that was accepted for one")
         return verdict
     whole = Verdict()
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with workers(jobs) as pool:
         parts = [pool.submit(_checkpoints, config.database_url, config.shard, keys, which)]
         parts += [
             pool.submit(_histories, config.database_url, config.shard, which.account, part) for part in _parts(jobs * 4)
