@@ -24,6 +24,7 @@ from domain.errors import FieldError, FlowNotFound, ParameterInvalid
 from domain.events import Origin
 from domain.flow import Flow
 from eventstore import orphans as store
+from eventstore.acts import Act, acting
 from eventstore.definitions import remember
 from eventstore.legacy import keep_types
 from eventstore.orphans import ADOPT, LINK_ASSETS, REWRITE
@@ -108,11 +109,12 @@ async def repair_options(asking: Asking, flow_id: FlowId) -> Response:
 async def repair_flow(request: Request, asking: Asking, flow_id: FlowId) -> Response:
     """Set right what does not fit, by an event with whoever asks. A second time there is nothing left to do."""
     wanted = await document_in(request, asking, Repair)
-    key = command_id(request)
-    body_hash = hashlib.sha256(b"RepairFlow" + flow_id.bytes + wanted.model_dump_json().encode()).digest()
-    first = await asking.rows.upload_answer(key, body_hash)
+    envelope = asking.envelope(command_id(request))
+    act = Act("RepairFlow", flow_id, {}, b"RepairFlow" + flow_id.bytes + wanted.model_dump_json().encode())
+    async with acting(asking.side.pool) as doing:
+        first = await doing.again(envelope, act)
     if first is not None:
-        return Json(msgspec.json.decode(first))
+        return Json(msgspec.json.decode(first.answer))
     found = await _options(asking, flow_id)
     chosen = next((one for one in found if wanted.repair_type in (None, one["repair"])), None)
     if wanted.repair_type is not None and chosen is None and found:
@@ -145,7 +147,9 @@ async def repair_flow(request: Request, asking: Asking, flow_id: FlowId) -> Resp
         "version": answer.version,
         "position": answer.position,
     }
-    await asking.rows.keep_upload_answer(key, body_hash, flow_id, msgspec.json.encode(told).decode())
+    # the log has the flow's own command already
+    async with acting(asking.side.pool) as doing:
+        await doing.keep(envelope, act._replace(answer=msgspec.json.encode(told).decode()), logged=False)
     return Json(told, headers={"ETag": etag(answer.version)})
 
 
