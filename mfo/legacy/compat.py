@@ -163,8 +163,12 @@ class MasterFlowOrchestrator:
                 if error.http_status != 404:
                     raise
                 options = await client.repair_options(flow_id)
-                found = {"orphaned_data_found": True, "repair_available": bool(options["available_repairs"])}
-                return {"flow_id": flow_id, "status": "discovered", "metadata": found, "repair_options": options}
+                repairs = options["available_repairs"]
+                found = {"orphaned_data_found": True, "repair_available": bool(repairs)}
+                method = {"correlation_method": repairs[0]["method"] if repairs else None}
+                method["confidence"] = options["confidence"]
+                told = {"flow_id": flow_id, "status": "discovered", **method}
+                return told | {"metadata": found, "repair_options": options}
             told |= _words(told["flow_type"], told["status"], told["next_action"]["type"])
             if include_details:
                 told["details"] = await client.flow(flow_id)

@@ -115,6 +115,16 @@ async def test_what_was_found_of_a_lost_flow_stands_in_its_status(api: Api, old:
         "discovered",
         {"orphaned_data_found": True, "repair_available": True},
     )
+    assert (told["correlation_method"], told["confidence"]) == ("persistence", 0.9)
+    # of another id nothing is known but what was lost of late
+    other = await old.get_flow_status(str(uuid4()))
+    assert (other["correlation_method"], other["repair_options"]["available_repairs"][0]["flow_id"]) == (
+        *("timestamp",),
+        flow_id,
+    )
+
+
+async def test_of_an_unknown_flow_there_is_no_status(old: MasterFlowOrchestrator) -> None:
     with pytest.raises(FlowError):
         await old.get_flow_status(str(uuid4()))
 
