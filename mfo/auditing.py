@@ -17,6 +17,7 @@ import psycopg
 from domain.commands import Envelope, Tenant
 from domain.errors import FlowNotFound, MfoError, SchemaBehind, StoreUnavailable
 from eventstore.audit import pack_verifier
+from eventstore.audit.artifacts_verify import artifacts
 from eventstore.audit.bucket import Bucket
 from eventstore.audit.checkpoints import Checkpoint, from_dict
 from eventstore.audit.notes import Note, note
@@ -56,10 +57,11 @@ class PackUnwritable(MfoError):
 
 @dataclass(frozen=True, slots=True)
 class Which:
-    """What is to be verified: all of the store, a client account or a flow."""
+    """What is to be verified: all of the store, a client account or a flow; with `artifacts` what lies in those, too."""
 
     account: UUID | None = None
     flow: UUID | None = None
+    artifacts: bool = True
     published: tuple[Checkpoint, ...] = field(default=(), repr=False)
 
 
@@ -69,8 +71,8 @@ def verify(
     """Read everything once and hold it against what was signed; raises StoreUnavailable, SchemaBehind.
 
     The chains are shared out among `jobs` processes by flow id, the checkpoints are one more, the audit trail is shared out
-    by place. Of a single flow only its chain, its head, its commands and its part of the trail are looked at; raises
-    FlowNotFound where there is nothing of it.
+    by place, artifacts by the flows that name them. Of a single flow only its chain, its head, its commands, its part of the trail and its artifacts are looked at;
+    raises FlowNotFound where there is nothing of it.
     """
     where = (config.database_url, config.shard)
     if which.flow is not None:
@@ -79,6 +81,8 @@ def verify(
             _add(verdict, _trail(*where, source, Range(0, upto, which.account, which.flow)))
         if verdict.flows == 0 and verdict.holds:
             raise FlowNotFound(f"there is no flow {which.flow} in the store, and no command that was accepted for one")
+        if which.artifacts:
+            _add(verdict, _artifacts(*where, which.account, (which.flow, which.flow)))
         return verdict
     whole = Verdict()
     with workers(jobs) as pool:
@@ -91,6 +95,8 @@ def verify(
             for source, upto in _reached(*where).items()
             for part in _stretches(upto, jobs * 2, which.account)
         ]
+        kept = [pool.submit(_artifacts, *where, which.account, part) for part in _parts(jobs * 4) if which.artifacts]
+        number = len(parts) + len(trail) + len(kept)
         for done, part in enumerate(parts):
             found = part.result()
             if done:
@@ -98,15 +104,19 @@ def verify(
             else:
                 _take(whole, found)
             whole.troubles.extend(found.troubles)
-            said(f"{done + 1} of {len(parts) + len(trail)} parts, {whole.flows} flows, {len(whole.troubles)} findings")
+            said(f"{done + 1} of {number} parts, {whole.flows} flows, {len(whole.troubles)} findings")
         for done, part in enumerate(trail, len(parts) + 1):
             _add(whole, part.result())
-            said(f"{done} of {len(parts) + len(trail)} parts, {whole.audit_events} audit events")
+            said(f"{done} of {number} parts, {whole.audit_events} audit events")
+        for done, part in enumerate(kept, len(parts) + len(trail) + 1):
+            _add(whole, part.result())
+            said(f"{done} of {number} parts, {whole.artifacts} artifacts")
     return whole
 
 
 def _add(whole: Verdict, found: Verdict) -> None:
     whole.audit_events += found.audit_events
+    whole.artifacts += found.artifacts
     whole.troubles.extend(found.troubles)
 
 
@@ -157,6 +167,19 @@ def _histories(url: str, shard: str, account: UUID | None, part: tuple[UUID, UUI
         connection = await connect(url, shard)
         try:
             return await histories(connection, account=account, first=first or NO_FLOW, last=last or ALL_FLOWS)
+        finally:
+            await connection.close()
+
+    return _asked(look)
+
+
+def _artifacts(url: str, shard: str, account: UUID | None, part: tuple[UUID, UUID]) -> Verdict:
+    first, last = part
+
+    async def look() -> Verdict:
+        connection = await connect(url, shard)
+        try:
+            return await artifacts(connection, account=account, first=first, last=last)
         finally:
             await connection.close()
 
