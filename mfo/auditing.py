@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -212,11 +213,11 @@ def export(config: ServiceConfig, out: Path, *, flow: UUID | None, tenant: Tenan
     Raises FlowNotFound, PackTooLarge, Tampered, PackUnwritable.
     """
 
-    async def look() -> Pack:
+    async def look(folder: Path) -> Pack:
         connection = await connect(config.database_url, config.shard)
         try:
             made = await gather(
-                connection, flow=flow, account=tenant.client_account_id, engagement=tenant.engagement_id
+                connection, folder, flow=flow, account=tenant.client_account_id, engagement=tenant.engagement_id
             )
             what = Note("ExportEvidence", flow, {"flows": len(made.flows), "reason": reason})
             await note(connection, _envelope(made, tenant.user_id), what)
@@ -224,9 +225,11 @@ def export(config: ServiceConfig, out: Path, *, flow: UUID | None, tenant: Tenan
         finally:
             await connection.close()
 
-    pack: Pack = _asked(look)
     try:
-        return write(pack, out, by=tenant.user_id)
+        # beside the pack, where there has to be room for it anyway
+        with TemporaryDirectory(prefix=".mfo-pack-", dir=out.parent) as folder:
+            pack: Pack = _asked(lambda: look(Path(folder)))
+            return write(pack, out, by=tenant.user_id)
     except OSError as error:
         raise PackUnwritable(f"{out} cannot be written: {error.strerror}") from None
 
