@@ -1,6 +1,6 @@
 # Plain `make` lists the verbs.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check fmt bench fuzz chaos docs clean lock
+.PHONY: help demo dev test check fmt bench fuzz schema chaos docs clean lock
 
 PYTHON ?= $(shell for name in python3.11 python3 python3.13 python3.12; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -40,6 +40,10 @@ fuzz: .venv/.installed ## fuzzes the readers, a minute each; TARGETS="csv xlsx",
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-build-isolation -e ".[fuzz]"
 	@for target in $(or $(TARGETS),csv json ndjson xml xlsx ods zip options); do \
 		$(BIN)/python -m fuzz.run $$target -max_total_time=$(or $(SECONDS),60) || exit 1; done
+
+schema: .venv/.installed ## calls every route with what its document allows and forbids, some 25,000 calls; EXAMPLES=200 EVERY=1 PATHS="GET .*/flows"
+	@MFO_TEST_SCHEMA_EXAMPLES=$(or $(EXAMPLES),50) MFO_TEST_SCHEMA_EVERY=$(or $(EVERY),1) MFO_TEST_SCHEMA_PATHS="$(PATHS)" \
+		$(BIN)/pytest -q -n 0 --timeout 0 --show-capture=no tests/api/test_schema.py $(ARGS)
 
 chaos: .venv/.installed ## flows under kills, freezes, crashes and moved clocks, and a checker afterwards; SEED=1 FLOWS=500 REPORT=FILE
 	@$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --flows $(or $(FLOWS),500) $(if $(SECONDS),--seconds $(SECONDS)) \

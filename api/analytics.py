@@ -17,7 +17,7 @@ from api.asking import DOOR, Asking, OfFlow
 from api.flows import statuses_of, types_asked
 from api.openapi import answers
 from api.problems import FlowTypeNotFound
-from api.reading import Consistency, MinPosition, MinVersion, WaitMs, aware, flow_row, list_is_due, words
+from api.reading import Consistency, IsoTime, MinPosition, MinVersion, WaitMs, aware, flow_row, list_is_due, words
 from api.rows import Row
 from api.sums import ANALYTICS, Figure, Sums, Window
 from domain.errors import FieldError, ParameterInvalid, TypeUnknown
@@ -32,9 +32,9 @@ TYPICAL_DAYS = 90
 SLACK = 1 + ERROR
 
 From = Annotated[
-    datetime | None, Query(alias="from", description="Flows made at this time or later; without a zone: UTC.")
+    IsoTime | None, Query(alias="from", description="Flows made at this time or later; without a zone: UTC.")
 ]
-To = Annotated[datetime | None, Query(alias="to", description="Flows made before this time; without a zone: UTC.")]
+To = Annotated[IsoTime | None, Query(alias="to", description="Flows made before this time; without a zone: UTC.")]
 
 
 @router.get(
@@ -46,7 +46,7 @@ async def flow_analytics(
     since: From = None,
     until: To = None,
     at: Annotated[
-        datetime | None,
+        IsoTime | None,
         Query(description="How all flows stood at this time: counts and rates alone. Not with `from` and `to`."),
     ] = None,
     flow_type: Annotated[str | None, Query(max_length=1000, description="Comma list of flow types.")] = None,

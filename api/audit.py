@@ -30,7 +30,7 @@ from api.csv_lines import csv_lines
 from api.cursors import Cursor
 from api.dlq import holds_token, operator
 from api.openapi import CSV, answers, body_of
-from api.reading import aware, words
+from api.reading import IsoTime, aware, words
 from domain.auditing.trail import Category, Level
 from domain.errors import FieldError, FlowNotFound, ParameterInvalid
 from eventstore.audit.notes import Note
@@ -82,8 +82,8 @@ async def filters(
         str | None,
         Query(min_length=1, max_length=1000, description="A part of the reason that was given, in any case."),
     ] = None,
-    since: Annotated[datetime | None, Query(alias="from", description="Not before.")] = None,
-    until: Annotated[datetime | None, Query(alias="to", description="Before.")] = None,
+    since: Annotated[IsoTime | None, Query(alias="from", description="Not before.")] = None,
+    until: Annotated[IsoTime | None, Query(alias="to", description="Before.")] = None,
 ) -> AuditFilter:
     """The filters of a list; raises ParameterInvalid."""
     return AuditFilter(
@@ -208,7 +208,7 @@ async def _as_json(rows: AuditRows, wanted: AuditFilter) -> AsyncIterator[bytes]
     async for some in _batches(rows, wanted):
         yield before + b",".join(msgspec.json.encode(row) for row in some)
         before = b","
-    yield (b"" if before == b"," else before) + b'],"next_cursor":null}'
+    yield (b"" if before == b"," else before) + b'],"total":null,"next_cursor":null}'
 
 
 async def _as_csv(rows: AuditRows, wanted: AuditFilter) -> AsyncIterator[bytes]:

@@ -43,7 +43,7 @@ class AuditEventList(Document):
     """A page of the audit trail, the newest first."""
 
     audit_events: list[AuditEvent]
-    total: int | None = Field(description="How many match; null above 10,000.")
+    total: int | None = Field(description="How many match; null above 10,000, and in an export.")
     next_cursor: str | None
 
 

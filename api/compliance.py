@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -17,7 +16,7 @@ from api.audit_documents import ComplianceReport
 from api.audit_rows import SHOWN, AuditFilter, AuditRows
 from api.dlq import holds_token
 from api.openapi import answers
-from api.reading import aware
+from api.reading import IsoTime, aware
 from domain.auditing.compliance import FORMULA, RULES, score
 from domain.errors import FieldError, FlowNotFound, OperatorOnly, ParameterInvalid
 from eventstore.audit.notes import Note
@@ -39,8 +38,8 @@ async def compliance_report(
         Query(description="All engagements of the client account are for operators. Left out: the engagement."),
     ] = None,
     flow_id: Annotated[UUID | None, Query(description="Of one flow.")] = None,
-    since: Annotated[datetime | None, Query(alias="from", description="Not before.")] = None,
-    until: Annotated[datetime | None, Query(alias="to", description="Before.")] = None,
+    since: Annotated[IsoTime | None, Query(alias="from", description="Not before.")] = None,
+    until: Annotated[IsoTime | None, Query(alias="to", description="Before.")] = None,
 ) -> Response:
     """How the rules were kept in a period: by one flow, by the engagement, or by the client account."""
     if flow_id is not None:

@@ -17,8 +17,8 @@ from api import flows, verbs
 from api.answers import Json
 from api.asking import DOOR, Asking
 from api.documents import CommandParked, FlowDetail, FlowList, FlowMade, FlowStatusAnswer
-from api.openapi import DELETE_FLOW, answers, takes
-from domain.commands import CreateFlow, ExecutePhase, PauseFlow, ResumeFlow
+from api.openapi import DELETE_FLOW, answers, flow_of_type, takes
+from domain.commands import ExecutePhase, PauseFlow, ResumeFlow
 from domain.errors import ParameterInvalid
 
 SINCE = datetime(2026, 11, 1, tzinfo=UTC)
@@ -67,9 +67,9 @@ def _routes(flow_type: str) -> None:
             if [error.field for error in invalid.errors] != ["flow_type"]:
                 raise
             # nobody runs it here, and no flow of it has been imported
-            return Json({"flows": [], "total": 0, "next_cursor": None})
+            return Json({"flows": [], "total": 0, "total_is_estimate": False, "next_cursor": None})
 
-    body = takes(CreateFlow, required=True, if_match=False)
+    body = flow_of_type()
     for path, name in ((f"/{flow_type}/flows", "create"), (f"/flows/legacy/{flow_type}/create", "create_legacy")):
         router.add_api_route(
             path,

@@ -22,7 +22,7 @@ from api.openapi import DELETE_FLOW, NDJSON_OR_CSV, answers, takes
 from api.parked import waits
 from api.past import At, AtTime, intervals_are_due, past_time, row_then
 from api.problems import problem
-from api.reading import Consistency, MinPosition, MinVersion, WaitMs, aware, flow_row, list_is_due, words
+from api.reading import Consistency, IsoTime, MinPosition, MinVersion, WaitMs, aware, flow_row, list_is_due, words
 from api.rows import FLOWS, FlowFilter, Row
 from api.runs import run_shown
 from api.tree import tree_counts
@@ -98,10 +98,8 @@ async def list_flows(
     status: Annotated[
         str | None, Query(max_length=1000, description="Comma list of statuses or their aliases.")
     ] = None,
-    created_after: Annotated[datetime | None, Query(description="Made later than this; without a zone: UTC.")] = None,
-    created_before: Annotated[
-        datetime | None, Query(description="Made earlier than this; without a zone: UTC.")
-    ] = None,
+    created_after: Annotated[IsoTime | None, Query(description="Made later than this; without a zone: UTC.")] = None,
+    created_before: Annotated[IsoTime | None, Query(description="Made earlier than this; without a zone: UTC.")] = None,
     parent_flow_id: UUID | None = None,
     tag: Annotated[str | None, Query(min_length=1, max_length=100)] = None,
     search: Annotated[

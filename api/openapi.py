@@ -59,8 +59,9 @@ PARAMETERS: dict[str, Json] = {
         "name": "X-Correlation-ID",
         "in": "header",
         "required": False,
-        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-        "description": "Taken or made; in every answer, log line and event.",
+        "schema": {"type": "string"},
+        "description": "Taken where it is 1 to 255 printable ASCII characters, else made; in every answer, log line and"
+        " event.",
     },
     "IdempotencyKey": {
         "name": "Idempotency-Key",
@@ -93,8 +94,9 @@ PARAMETERS: dict[str, Json] = {
 }
 TENANT = ("ClientAccount", "Engagement", "User")
 
+EVENTS = "text/event-stream"
 NDJSON: dict[int, Json] = {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}}
-EVENT_STREAM: dict[int, Json] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+EVENT_STREAM: dict[int, Json] = {200: {"content": {EVENTS: {"schema": {"type": "string"}}}}}
 FILE: Json = {"schema": {"type": "string", "format": "binary"}}
 REPORT: dict[int, Json] = {
     200: {
@@ -206,6 +208,17 @@ def answers(
     return found
 
 
+def flow_of_type() -> Json:
+    """The `openapi_extra` of a route that makes a flow of the type that its path names."""
+    return {
+        "x-mfo-headers": ["IdempotencyKey"],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"{REF}CreateFlowOfType"}}},
+        },
+    }
+
+
 def takes(
     command: type[Command] | type[ScheduleCommand] | type[FleetCommand],
     *,
@@ -260,10 +273,22 @@ def document(app: FastAPI) -> Json:
     )
     for model in models:
         schemas.update(_schemas(model))
+    of_type = {**schemas["CreateFlow"], "title": "CreateFlowOfType", "required": ["flow_name"]}
+    schemas["CreateFlowOfType"] = of_type | {"description": "As CreateFlow; the path names the type."}
     components["parameters"] = PARAMETERS
     components["headers"] = {
         "Correlation": {"description": "As sent, or made.", "schema": {"type": "string"}},
         "ETag": {"description": "The flow's version in quotes.", "schema": {"type": "string"}},
+        "Position": {"description": "Place in the log.", "schema": {"type": "string"}},
+        "Location": {"description": "Where it is read.", "schema": {"type": "string"}},
+        "RetryAfter": {"description": "Seconds after which to ask again.", "schema": {"type": "string"}},
+        "Deprecation": {"description": "Since when, as RFC 9745 writes it.", "schema": {"type": "string"}},
+        "Sunset": {"description": "Until when the route is there.", "schema": {"type": "string"}},
+        "Successor": {"description": "The route to use instead.", "schema": {"type": "string"}},
+        "Disposition": {"description": "The name to keep the file under.", "schema": {"type": "string"}},
+        "Options": {"description": "`nosniff`.", "schema": {"type": "string"}},
+        "Uncached": {"description": "No one between may keep it or hold it up.", "schema": {"type": "string"}},
+        "Policy": {"description": "The page runs no script and loads nothing.", "schema": {"type": "string"}},
     }
     for path, methods in told["paths"].items():
         for method, operation in methods.items():
@@ -281,6 +306,11 @@ def _schemas(model: type[BaseModel]) -> Json:
         schema["required"] = [name for name in schema.get("required", []) if name != named]
         if not schema["required"]:
             del schema["required"]
+    for name in getattr(model, "not_null", ()):
+        told = schema["properties"][name]
+        kinds = [kind for kind in told.pop("anyOf") if kind != {"type": "null"}]
+        told.pop("default")
+        schema["properties"][name] = told | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
     return {model.__name__: schema, **inner}
 
 
@@ -296,15 +326,35 @@ def _complete(path: str, method: str, operation: Json) -> None:
     for status, response in operation["responses"].items():
         # a title made of the path says nothing that the description does not
         response.get("content", {}).get("application/json", {}).get("schema", {}).pop("title", None)
-        described = response.setdefault("headers", {})
-        described["X-Correlation-ID"] = {"$ref": "#/components/headers/Correlation"}
-        of_flow = "/flows/{flow_id}" in path and not path.endswith("/audit")
-        if (of_flow or path.startswith(VERSIONED)) and status in (
-            "200",
-            "202",
-            "204",
-            "304",
-        ):
-            described["ETag"] = {"$ref": "#/components/headers/ETag"}
-        if method == "delete" and status == "204":
-            described["X-MFO-Position"] = {"description": "Place in the log.", "schema": {"type": "string"}}
+        response.setdefault("headers", {}).update(
+            {
+                name: {"$ref": f"#/components/headers/{told}"}
+                for name, told in _headers(path, method, operation, status).items()
+            }
+        )
+
+
+def _headers(path: str, method: str, operation: Json, status: str) -> dict[str, str]:
+    """The headers that an answer may have, and the components that tell of them."""
+    found = {"X-Correlation-ID": "Correlation"}
+    of_flow = path.endswith(("/flows", "/create")) or ("/flows/{flow_id}" in path and not path.endswith("/audit"))
+    versioned = of_flow or f"{path}/{{".startswith(VERSIONED)
+    one = "{" in path or method != "get"
+    if versioned and one and status in ("200", "201", "202", "204", "304"):
+        found["ETag"] = "ETag"
+    if method == "delete" and status == "204":
+        found["X-MFO-Position"] = "Position"
+    if method == "post" and (status in ("201", "202") or path.endswith("/imports")):
+        found["Location"] = "Location"
+    if status == "503" or (method == "get" and status == "409"):
+        found["Retry-After"] = "RetryAfter"
+    if operation.get("deprecated"):
+        found |= {"Deprecation": "Deprecation", "Sunset": "Sunset", "Link": "Successor"}
+    others = set(operation["responses"][status].get("content", ())) - {"application/json", "application/problem+json"}
+    if EVENTS in others:
+        found |= {"Cache-Control": "Uncached", "X-Accel-Buffering": "Uncached"}
+    elif others and path.startswith("/api/"):
+        found |= {"Content-Disposition": "Disposition", "X-Content-Type-Options": "Options"}
+    if "text/html" in others:
+        found["Content-Security-Policy"] = "Policy"
+    return found

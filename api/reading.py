@@ -6,12 +6,25 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import Query
+from pydantic import BeforeValidator
 
 from api.asking import Caller, Wanted
 from api.rows import Row
 from domain.errors import FieldError, ParameterInvalid, ReadModelBehind
 
 MAX_WAIT_MS = 60_000
+
+
+def _no_number(given: object) -> object:
+    """A time as it was given; raises ValueError for a number, which would be taken for seconds since 1970."""
+    try:
+        float(str(given))
+    except ValueError:
+        return given
+    raise ValueError("must be a time such as 2026-11-20T12:00:00Z, with + written as %2B")
+
+
+IsoTime = Annotated[datetime, BeforeValidator(_no_number)]
 
 MinVersion = Annotated[
     int | None, Query(ge=1, le=2**62, description="Wait until the read model has this version of the flow, then 504.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -59,6 +59,8 @@ class CreateSubscription(_Shape):
 class UpdateSubscription(_Shape):
     """Change what is given; `filter` is replaced as a whole."""
 
+    not_null: ClassVar[tuple[str, ...]] = ("url", "address", "events", "filter", "enabled")
+
     url: WebhookUrl | None = None
     address: EmailAddress | None = None
     description: Text | None = None
@@ -70,7 +72,7 @@ class UpdateSubscription(_Shape):
 
     @model_validator(mode="after")
     def _not_null(self) -> Self:
-        null = [name for name in self.model_fields_set if name != "description" and getattr(self, name) is None]
+        null = [name for name in self.not_null if name in self.model_fields_set and getattr(self, name) is None]
         if null:
             raise ValueError(f"{', '.join(sorted(null))} must not be null; leave out what stays")
         return self

@@ -384,7 +384,7 @@ def meanings(name: str, role: str) -> tuple[tuple[str, float, str], ...]:
             if header[at : at + len(alias.bare)] == alias.bare:
                 rest = (*header[:at], *header[at + len(alias.bare) :])
                 offer(alias, *_beside(alias, rest, role))
-    if max((confidence for confidence, _ in best.values()), default=0.0) < LEAST_SURE:
+    if header and max((confidence for confidence, _ in best.values()), default=0.0) < LEAST_SURE:
         near = _spelled_alike(header[0], len(header), role)
         for alias in index.by_words.get(len(header), ()) if near else ():
             if alias.words[0] in near and _almost(header, alias.words):

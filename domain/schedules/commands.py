@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from string import Formatter
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID, uuid5
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -143,6 +143,15 @@ class CreateSchedule(ScheduleCommand):
 class UpdateSchedule(ScheduleCommand):
     """Change what is given; null takes a bound or the description away. `timing` and `flow` are replaced as a whole."""
 
+    not_null: ClassVar[tuple[str, ...]] = (
+        "name",
+        "timing",
+        "flow",
+        "overlap",
+        "catch_up_window_seconds",
+        "jitter_seconds",
+    )
+
     name: Name | None = None
     description: Text | None = None
     timing: ScheduleTiming | None = None
@@ -156,7 +165,7 @@ class UpdateSchedule(ScheduleCommand):
 
     @model_validator(mode="after")
     def _not_null(self) -> Self:
-        for name in ("name", "timing", "flow", "overlap", "catch_up_window_seconds", "jitter_seconds"):
+        for name in self.not_null:
             if name in self.model_fields_set and getattr(self, name) is None:
                 raise ValueError(f"{name} must not be null; leave it out to keep it")
         return self

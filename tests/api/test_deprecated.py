@@ -73,3 +73,9 @@ def test_they_are_marked_in_the_document(api_document: Json) -> None:
     assert "/api/v1/discovery/flows" in marked
     assert "/api/v1/assessment/flows/{flow_id}/execute" in marked
     assert "/api/v1/flows" not in marked
+
+
+async def test_what_the_path_holds_stands_quoted_in_the_link(api: Api) -> None:
+    refused = await api.post("/discovery/flows/a%20b%C2%85/execute")
+    problem(refused, 422, "parameter_invalid")
+    said(refused, "/flows/a%20b%C2%85/execute")

@@ -23,10 +23,18 @@ def told(trace: list[Kept]) -> dict[str, set[str]]:
     return {service: {span.name for span in trace if span.service == service} for service in {s.service for s in trace}}
 
 
-async def whole(receiver: Receiver, trace_id: str) -> list[Kept]:
-    """The spans of a trace, as soon as every part of the system is in it."""
-    parts = {"relay", "project crewai_flow_state_extensions", "run data_import", "commit FailPhase"}
-    await until(lambda: parts <= {span.name for span in receiver.of(trace_id)}, 60)
+async def whole(receiver: Receiver, trace_id: str, parent: str) -> list[Kept]:
+    """The spans of a trace under `parent`, as soon as every part of the system is in it and none lacks the one above it:
+    services send theirs when they see fit."""
+    read = {"project crewai_flow_state_extensions", "project flow_intervals"}
+    parts = {"relay", "run data_import", "commit FailPhase", *read}
+
+    def complete() -> bool:
+        trace = receiver.of(trace_id)
+        known = {parent, *(span.span_id for span in trace)}
+        return parts <= {span.name for span in trace} and all(span.parent_id in known for span in trace)
+
+    await until(complete, 60)
     return receiver.of(trace_id)
 
 
@@ -48,7 +56,7 @@ async def test_a_trace_goes_from_the_callers_span_through_api_committer_relay_pr
         made = await client.post("/api/v1/flows", json=body)
         assert made.status_code == 201, made.text
 
-    trace = await whole(spans, trace_id)
+    trace = await whole(spans, trace_id, parent)
     by_id = {span.span_id: span for span in trace}
     (root,) = [span for span in trace if span.parent_id == parent]
     assert (root.service, root.name) == ("mfo-api", "POST /api/v1/flows")
