@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from hmac import compare_digest
 from typing import Annotated
 from uuid import uuid5
@@ -21,6 +20,7 @@ from api.documents import DeadLetter, DeadLetterList, DeadLetterReplay, DeadLett
 from api.openapi import OPERATOR, REPLAY, answers
 from api.problems import field_errors
 from domain.errors import BodyInvalid, FieldError, OperatorOnly, ParameterInvalid
+from eventstore.acts import Act, acting
 from eventstore.dead_letters import DeadLetters, shown
 
 log = structlog.get_logger()
@@ -111,16 +111,18 @@ async def replay_dead_letter(request: Request, asking: Asking, partition: Partit
     except ValidationError as invalid:
         errors = field_errors(invalid.errors(include_url=False, include_input=False, include_context=False))
         raise BodyInvalid("; ".join(f"{e.field}: {e.message}" for e in errors[:3]), errors=errors) from None
-    letters, key = (
-        DeadLetters(asking.side.config),
-        command_id(request) if "idempotency-key" in request.headers else None,
+    letters, envelope = DeadLetters(asking.side.config), asking.envelope(command_id(request))
+    act = Act(
+        "ReplayDeadLetter",
+        uuid5(asking.tenant.client_account_id, f"dead letter {partition}:{offset}"),
+        {"partition": partition, "offset": offset, "mended": sorted(body)},
+        msgspec.json.encode(["ReplayDeadLetter", partition, offset, body], order="sorted"),
     )
-    marks = msgspec.json.encode(["ReplayDeadLetter", partition, offset, body], order="sorted")
-    body_hash = hashlib.sha256(marks).digest()
-    first = await asking.rows.letter_replayed(key, body_hash) if key else None
+    async with acting(asking.side.pool) as doing:
+        first = await doing.again(envelope, act)
     if first is not None:
         letter = await letters.one(partition, offset)
-        told = {"partition": first[0], "offset": first[1], "replays": letter.replays + 1}
+        told = {"partition": first.place[0], "offset": first.place[1], "replays": letter.replays + 1}
         return Json({"topic": asking.side.config.topics.commands, **told})
     value = mended.body if isinstance(mended.body, str) or mended.body is None else msgspec.json.encode(mended.body)
     replayed = await letters.replay(
@@ -130,8 +132,8 @@ async def replay_dead_letter(request: Request, asking: Asking, partition: Partit
         headers=mended.headers,
         body=value.encode() if isinstance(value, str) else value,
     )
-    if key:
-        name = uuid5(asking.tenant.client_account_id, f"dead letter {partition}:{offset}")
-        await asking.rows.keep_letter_replayed(key, body_hash, name, (replayed["partition"], replayed["offset"]))
+    place = (replayed["partition"], replayed["offset"])
+    async with acting(asking.side.pool) as doing:
+        await doing.keep(envelope, act._replace(body=act.body | {"sent_to": place}, place=place))
     log.info("dead letter replayed", letter=f"{partition}:{offset}", actor=asking.tenant.user_id, **replayed)
     return Json(replayed)

@@ -43,6 +43,9 @@ class OperationProgress(Document):
     eta: datetime | None = Field(description="When it should be done at that pace, while it runs.")
     began_at: datetime | None
     moved_at: datetime | None
+    flows_removed: bool = Field(
+        description="Whether the list of its flows was removed, MFO_OPERATION_KEEP_DAYS after its end; the counts stay."
+    )
 
 
 class OperationView(Subject):
@@ -120,6 +123,7 @@ class AskedFlows(Document):
 
     flows: list[AskedFlow]
     total: int
+    removed: bool = Field(description="Whether the list was removed, long after the operation's end.")
     next_cursor: str | None
 
 

@@ -134,13 +134,16 @@ async def operation_flows(
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
     cursor: PageCursor = None,
 ) -> Response:
-    """The flows in the order in which they are asked; `left` are those that were not asked."""
+    """The flows in the order in which they are asked; `left` are those that were not asked. Long after the operation's end the
+    list is `removed`, and its counts stay."""
     found, total = await asking.side.operations.flows(
         operation.id, outcome=outcome, limit=limit, after=version_of(cursor)
     )
     shown = [in_utc(row) for row in found[:limit]]
     following = str(shown[-1]["n"]) if len(found) > limit else None
-    return Json({"flows": shown, "total": total, "next_cursor": following})
+    progress = None if total else (await asking.side.operations.progress([operation.id])).get(operation.id)
+    removed = bool(progress and progress.forgotten)
+    return Json({"flows": shown, "total": total, "removed": removed, "next_cursor": following})
 
 
 @router.get(
@@ -221,4 +224,5 @@ def _progress(operation: Operation, found: Progress | None, now: datetime) -> di
         "eta": now + timedelta(seconds=left / pace) if runs and left is not None and pace else None,
         "began_at": found.began_at if found else None,
         "moved_at": found.moved_at if found else None,
+        "flows_removed": bool(found and found.forgotten),
     }

@@ -11,22 +11,23 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.documents import Document, FlowStatus
 from domain.commands import Text
 
-RepairType = Literal["link_discovery_flow", "link_assets", "rewrite_row"]
-Method = Literal["persistence", "context", "replay"]
+RepairType = Literal["link_discovery_flow", "link_assets", "link_data_import", "rewrite_row"]
+Method = Literal["persistence", "context", "replay", "timestamp"]
 
 
 class DataSource(Document):
     """Where something was found."""
 
-    type: Literal["discovery_flow", "assets", "dependencies", "issues"]
+    type: Literal["discovery_flow", "data_import", "assets", "dependencies", "issues"]
     rows: int
 
 
 class Orphan(Document):
-    """Rows of a flow without a history (`row`, `assets`), or that are not at its version (`disagreement`)."""
+    """Rows of a flow without a history (`row`, `assets`), an upload that no flow has read (`import`), or a row that is not at
+    its flow's version (`disagreement`)."""
 
     flow_id: UUID
-    kind: Literal["row", "assets", "disagreement"]
+    kind: Literal["row", "assets", "import", "disagreement"]
     method: Method
     confidence: float = Field(description="How sure it is that they belong to this flow, 0 to 1.")
     accepted: bool = Field(description="Whether that is sure enough (above 0.5) for a repair.")
@@ -56,6 +57,9 @@ class Orphans(Document):
 class AvailableRepair(Document):
     """What can be done."""
 
+    flow_id: UUID = Field(
+        description="The flow that it is done to; another one than asked for where only its time fits."
+    )
     type: RepairType
     description: str
     affected_items: int
@@ -84,7 +88,7 @@ class Repair(BaseModel):
 class Repaired(Document):
     """What was repaired; nothing the second time."""
 
-    flow_id: UUID
+    flow_id: UUID = Field(description="The flow that was repaired, or made.")
     repair_type: RepairType | None
     items_processed: int
     items_repaired: int

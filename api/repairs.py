@@ -24,9 +24,10 @@ from domain.errors import FieldError, FlowNotFound, ParameterInvalid
 from domain.events import Origin
 from domain.flow import Flow
 from eventstore import orphans as store
+from eventstore.acts import Act, acting
 from eventstore.definitions import remember
 from eventstore.legacy import keep_types
-from eventstore.orphans import ADOPT, LINK_ASSETS, REWRITE
+from eventstore.orphans import ADOPT, LINK_ASSETS, LINK_IMPORT, REWRITE
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["repairs"])
 
@@ -34,10 +35,12 @@ ORDER = "flow_id"
 DESCRIBED = {
     ADOPT: "Take the flow over as its row of the read model tells it; its own history is lost",
     LINK_ASSETS: "Make a discovery flow for what was found under this id",
+    LINK_IMPORT: "Make a discovery flow, under the upload's own id, that reads it",
     REWRITE: "Have the read model write the flow's row anew, from its history",
 }
 RECOMMENDED = {
     "row": "high: flows without a history; adopt them with POST /flows/{flow_id}/repair",
+    "import": "medium: uploads of the last two days that no flow has read; make a flow that does, or leave them",
     "assets": "low: assets of flows that are not there; link them, or leave them",
     "disagreement": "high: rows that are not what history tells; have them written anew",
 }
@@ -50,7 +53,8 @@ FlowId = Annotated[UUID, Path(description="The flow's id, of one without a histo
     "/flows/orphans", summary="What does not fit the history of flows", responses=answers(200, Orphans, 400, 422, 503)
 )
 async def list_orphans(*, asking: Asking, limit: Limit = 50, cursor: PageCursor = None) -> Response:
-    """Rows of the read model and of what discovery found whose flow has no history, and rows not at their flow's version."""
+    """Rows of the read model and of what discovery found whose flow has no history, uploads of the last two days that no flow
+    has read, and rows not at their flow's version."""
     after = _after(cursor)
     found, total = await _find(asking, after=after, limit=limit + 1)
     page, more = found[:limit], len(found) > limit
@@ -74,7 +78,8 @@ async def list_orphans(*, asking: Asking, limit: Limit = 50, cursor: PageCursor 
     responses=answers(200, RepairOptions, 400, 404, 422, 503),
 )
 async def repair_options(asking: Asking, flow_id: FlowId) -> Response:
-    """What of the flow does not fit, and what can be done; nothing where all of it fits."""
+    """What of the flow does not fit, and what can be done; nothing where all of it fits. Of an id of which nothing is known:
+    what of the last 24 hours has no history, by `timestamp`."""
     found = await _options(asking, flow_id)
     best = found[0] if found else None
     return Json(
@@ -82,6 +87,7 @@ async def repair_options(asking: Asking, flow_id: FlowId) -> Response:
             "flow_id": flow_id,
             "available_repairs": [
                 {
+                    "flow_id": one["flow_id"],
                     "type": one["repair"],
                     "description": DESCRIBED[one["repair"]],
                     "affected_items": one["affected_items"],
@@ -108,19 +114,24 @@ async def repair_options(asking: Asking, flow_id: FlowId) -> Response:
 async def repair_flow(request: Request, asking: Asking, flow_id: FlowId) -> Response:
     """Set right what does not fit, by an event with whoever asks. A second time there is nothing left to do."""
     wanted = await document_in(request, asking, Repair)
-    key = command_id(request)
-    body_hash = hashlib.sha256(b"RepairFlow" + flow_id.bytes + wanted.model_dump_json().encode()).digest()
-    first = await asking.rows.upload_answer(key, body_hash)
+    envelope = asking.envelope(command_id(request))
+    act = Act("RepairFlow", flow_id, {}, b"RepairFlow" + flow_id.bytes + wanted.model_dump_json().encode())
+    async with acting(asking.side.pool) as doing:
+        first = await doing.again(envelope, act)
     if first is not None:
-        return Json(msgspec.json.decode(first))
+        return Json(msgspec.json.decode(first.answer))
     found = await _options(asking, flow_id)
+    if wanted.repair_type is None and found and found[0]["flow_id"] != flow_id:
+        message = "must be named where only its time speaks for it; GET .../repair-options tells of which flow"
+        possible = list(dict.fromkeys(str(one["repair"]) for one in found))
+        raise ParameterInvalid(f"repair_type {message}", allowed=possible, errors=[FieldError("repair_type", message)])
     chosen = next((one for one in found if wanted.repair_type in (None, one["repair"])), None)
     if wanted.repair_type is not None and chosen is None and found:
         possible = [str(one["repair"]) for one in found]
         message = f"is not possible here; use {', '.join(possible)}"
         raise ParameterInvalid(f"repair_type {message}", allowed=possible, errors=[FieldError("repair_type", message)])
     told: dict[str, Any] = {
-        "flow_id": flow_id,
+        "flow_id": chosen["flow_id"] if chosen else flow_id,
         "repair_type": chosen["repair"] if chosen else wanted.repair_type,
         "items_processed": chosen["affected_items"] if chosen else 0,
         "items_repaired": 0,
@@ -145,7 +156,9 @@ async def repair_flow(request: Request, asking: Asking, flow_id: FlowId) -> Resp
         "version": answer.version,
         "position": answer.position,
     }
-    await asking.rows.keep_upload_answer(key, body_hash, flow_id, msgspec.json.encode(told).decode())
+    # the log has the flow's own command already
+    async with acting(asking.side.pool) as doing:
+        await doing.keep(envelope, act._replace(answer=msgspec.json.encode(told).decode()), logged=False)
     return Json(told, headers={"ETag": etag(answer.version)})
 
 
@@ -227,7 +240,10 @@ async def _options(asking: Caller, flow_id: UUID) -> list[dict[str, Any]]:
     found, _ = await _find(asking, flow=flow_id, limit=10)
     tenant, known = asking.tenant, await asking.rows.version(flow_id)
     if not found and known is None:
-        raise FlowNotFound
+        async with asking.side.pool.connection() as connection:
+            found = await store.near(connection, tenant.client_account_id, tenant.engagement_id)
+        if not found:
+            raise FlowNotFound
     if not found:
         flow = await asking.side.store.flow(flow_id)
         async with asking.side.pool.connection() as connection:
@@ -258,7 +274,7 @@ async def _command(asking: Caller, chosen: dict[str, Any], wanted: Repair) -> Im
         told = msgspec.json.encode(shown if shown is not None else chosen)
         origin = Origin(
             import_id=f"repair:{asking.correlation_id}",
-            table=store.FLOWS if shown is not None else "assets",
+            table=store.FLOWS if shown is not None else "imports" if chosen["kind"] == "import" else "assets",
             sha256=hashlib.sha256(told).hexdigest(),
             method=chosen["method"],
             confidence=chosen["confidence"],

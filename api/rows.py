@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 from api.answers import in_utc
 from api.cursors import Cursor
 from domain.commands import Tenant
-from domain.errors import FlowNotFound, KeyReused, RegistrationError
+from domain.errors import FlowNotFound, RegistrationError
 from domain.flow import Flow, fold
 from domain.relations import MAX_LEVELS
 from domain.view import COLUMNS, row
@@ -313,55 +313,6 @@ class Rows:
             each["parked_flows"] = [{name: row[name] for name in row if name != "projection"} for row in mine]
         return rows
 
-    async def upload_answer(self, key: str, body_hash: bytes) -> str | None:
-        """What an upload under this command id was answered before; raises KeyReused when that had another body."""
-        found = await self._one(
-            sql.SQL(
-                "select body_hash, outcome from command_ids"
-                " where client_account_id = %(client)s and engagement_id = %(engagement)s and command_id = %(key)s"
-            ),
-            {"key": key},
-        )
-        if found is None:
-            return None
-        if bytes(found["body_hash"]) != body_hash:
-            raise KeyReused
-        return str(found["outcome"])
-
-    async def keep_upload_answer(self, key: str, body_hash: bytes, import_id: UUID, outcome: str) -> str:
-        """Remember the answer under the command id; answers the one that was first. Raises KeyReused."""
-        kept = await self._one(
-            sql.SQL(
-                "insert into command_ids (client_account_id, engagement_id, command_id, body_hash, outcome, flow_id, version, at)"
-                " values (%(client)s, %(engagement)s, %(key)s, %(hash)s, %(outcome)s, %(id)s, 0, mfo_now())"
-                " on conflict do nothing returning outcome"
-            ),
-            {"key": key, "hash": body_hash, "outcome": outcome, "id": import_id},
-        )
-        return outcome if kept else await self.upload_answer(key, body_hash) or outcome
-
-    async def letter_replayed(self, key: str, body_hash: bytes) -> tuple[int, int] | None:
-        """Where a dead letter was sent under this id before, as partition and offset; raises KeyReused when that was another."""
-        if await self.upload_answer(key, body_hash) is None:
-            return None
-        found = await self._one(
-            sql.SQL(f"select version, position from command_ids where {OF_TENANT_TEXT} and command_id = %(key)s"),
-            {"key": key},
-        )
-        return (int(found["version"]), int(found["position"])) if found else None
-
-    async def keep_letter_replayed(self, key: str, body_hash: bytes, letter: UUID, place: tuple[int, int]) -> None:
-        """Remember where a dead letter was sent under this id: the partition as version, the offset as position."""
-        await self._all(
-            sql.SQL(
-                "insert into command_ids"
-                " (client_account_id, engagement_id, command_id, body_hash, outcome, flow_id, version, position, at)"
-                " values (%(client)s, %(engagement)s, %(key)s, %(hash)s, 'accepted', %(id)s, %(partition)s, %(offset)s, mfo_now())"
-                " on conflict do nothing returning 1"
-            ),
-            {"key": key, "hash": body_hash, "id": letter, "partition": place[0], "offset": place[1]},
-        )
-
     async def _one(
         self, statement: sql.SQL | sql.Composed, values: Mapping[str, Any], *, prepare: bool | None = None
     ) -> Row | None:
@@ -376,8 +327,7 @@ class Rows:
             return [in_utc(found) for found in await cursor.fetchall()]
 
 
-OF_TENANT_TEXT = "client_account_id = %(client)s and engagement_id = %(engagement)s"
-OF_TENANT = sql.SQL(OF_TENANT_TEXT)
+OF_TENANT = sql.SQL("client_account_id = %(client)s and engagement_id = %(engagement)s")
 
 ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
 # a flow's name, words and family never change; the tenant stands in the inner conditions for the sake of the index

@@ -29,7 +29,9 @@ from api.reading import WaitMs
 from domain.errors import BodyInvalid, FieldError, ImportOptionsInvalid, UploadInvalid, UploadTooLarge
 from domain.import_options import MAX_BYTES as MAX_OPTIONS_BYTES
 from domain.import_options import checked
-from eventstore.imports import Import
+from eventstore.acts import Act, acting
+from eventstore.committer import ACCEPTED, REPEATED
+from eventstore.imports import Import, import_id_of
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["imports"])
 
@@ -41,7 +43,6 @@ DRAIN_BYTES = 8 << 20
 CHUNK_BYTES = 1 << 20
 # the texts of a form, and how many bytes of each are taken
 TEXT_FIELDS = {"import_type": MAX_FIELD_BYTES, "import_options": MAX_OPTIONS_BYTES}
-NEW, KNOWN = "accepted", "repeated"
 DESCRIBED = ("format", "recognised_as", "encoding", "sheets", "rows", "warnings", "error")
 PREVIEWED = ("format", "recognised_as", "encoding", "sheets", "rows", "preview", "set_aside", "warnings")
 
@@ -230,13 +231,24 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
 async def add_import(request: Request, asking: Asking) -> Response:
     """Keep a file by its content; the same bytes again are the same import (200), with the name, type and import options
     that it had before: PATCH it to have it read otherwise."""
-    key = command_id(request) if "idempotency-key" in request.headers else None
+    envelope = asking.envelope(command_id(request))
     async with received(request, asking.side.config.max_upload_bytes) as upload:
         marks = [b"UploadImport", upload.filename.encode(), (upload.import_type or "").encode(), upload.sha256]
         if upload.import_options:
             marks.append(msgspec.json.encode(upload.import_options, order="sorted"))
-        body_hash = hashlib.sha256(b"\0".join(marks)).digest()
-        first = await asking.rows.upload_answer(key, body_hash) if key else None
+        act = Act(
+            "UploadImport",
+            import_id_of(asking.tenant, upload.sha256),
+            {
+                "filename": upload.filename,
+                "import_type": upload.import_type,
+                "sha256": upload.sha256.hex(),
+                "import_options": upload.import_options,
+            },
+            b"\0".join(marks),
+        )
+        async with acting(asking.side.pool) as doing:
+            first = await doing.again(envelope, act)
         kept, is_new = await asking.side.imports.add(
             asking.tenant,
             upload.filename,
@@ -245,9 +257,11 @@ async def add_import(request: Request, asking: Asking) -> Response:
             import_type=upload.import_type,
             import_options=upload.import_options,
         )
-    outcome = first or (NEW if is_new else KNOWN)
-    if key and first is None:
-        outcome = await asking.rows.keep_upload_answer(key, body_hash, kept.id, outcome)
+    outcome = ACCEPTED if is_new else REPEATED
+    if first is None:
+        async with acting(asking.side.pool) as doing:
+            first = await doing.keep(envelope, act._replace(outcome=outcome))
+    outcome = first.answer if first is not None else outcome
     made = {
         "import_file_id": kept.id,
         "filename": kept.filename,
@@ -255,7 +269,7 @@ async def add_import(request: Request, asking: Asking) -> Response:
         "sha256": kept.sha256.hex(),
         "import_options": kept.import_options or {},
     }
-    return Json(made, 201 if outcome == NEW else 200, {"Location": f"/api/v1/imports/{kept.id}"})
+    return Json(made, 201 if outcome == ACCEPTED else 200, {"Location": f"/api/v1/imports/{kept.id}"})
 
 
 @router.get("/imports", summary="List uploads", responses=answers(200, ImportList, 400, 422, 503))

@@ -222,7 +222,7 @@ async def _housekeeping(side: WriteSide) -> None:
             await side.breakers.forget()
             await Results(side.pool).forget()
             await Notifications(side.pool).forget(side.config.telling.keep_days)
-            await side.operations.forget()
+            await side.operations.forget(side.config.operation_keep_days)
         await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 

@@ -30,7 +30,7 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from pydantic import BaseModel, Field
 
-from consumers.messages import Incoming, read, sender
+from consumers.messages import Incoming, name_of, read, sender
 from consumers.metrics import PARTITIONS_PAUSED, TAKEN_IN
 from consumers.subscribing import Subscribing, SubscriptionAnswer
 from domain.commands import Json
@@ -414,7 +414,7 @@ class Intake:
 def _span(incoming: Incoming) -> tracing.Span | None:
     """A span from the reading of a command to its answer, under the sender's."""
     return tracing.begin(
-        f"take in {type(incoming.command).__name__}",
+        f"take in {name_of(incoming.command)}",
         incoming.envelope.traceparent,
         kind="consumer",
         attributes={"correlation_id": incoming.envelope.correlation_id},

@@ -28,6 +28,7 @@ ATTRIBUTES = (
 
 AnyCommand = Command | ScheduleCommand | FleetCommand | SubscriptionCommand
 COMMANDS: dict[str, type[AnyCommand]] = {**PUBLIC, **PUBLIC_SCHEDULE, **PUBLIC_FLEET, **PUBLIC_SUBSCRIPTION}
+NAMES = {command_class: name for name, command_class in COMMANDS.items()}
 TENANT_ATTRIBUTES = ("clientaccountid", "engagementid", "userid")
 
 
@@ -162,6 +163,11 @@ def _attributes(headers: Sequence[tuple[str, bytes]], value: bytes | None) -> tu
         if len(text) > MAX_ID or "\x00" in text:
             raise CloudEventInvalid(f"attribute {name} is longer than {MAX_ID} characters or contains NUL")
     return attributes, data
+
+
+def name_of(command: AnyCommand) -> str:
+    """What a command is called by whoever sends it."""
+    return NAMES.get(type(command), type(command).__name__)
 
 
 def id_field(command_class: type[AnyCommand]) -> str:

@@ -66,7 +66,7 @@ class Subscribing:
         except MfoError as refusal:
             if refusal.status >= 500:
                 raise
-            await self._subscriptions.refuse(envelope, command.subscription_id, body, refusal)
+            await self._subscriptions.refuse(envelope, command.subscription_id, body, refusal, again=first is not None)
             error = refusal.as_dict()
         if first is not None:
             return _answer(command, envelope, REPEATED, first.error)

@@ -105,6 +105,7 @@ class ServiceConfig:
     http_in_flight: int = 256
     uploads_at_once: int = 8
     operation_max_flows: int = 100_000
+    operation_keep_days: int = 90
     max_queue: int = MAX_QUEUE
     max_queue_bytes: int = MAX_QUEUE_BYTES
     crew: CrewConfig | None = None

@@ -93,7 +93,7 @@ class ImportStore:
                     size=size,
                     media_type="application/octet-stream",
                 )
-                import_id = uuid5(tenant.client_account_id, f"import:{tenant.engagement_id}:{digest.hex()}")
+                import_id = import_id_of(tenant, digest)
                 cursor = await connection.execute(
                     "insert into imports (id, client_account_id, engagement_id, filename, import_type, sha256, size_bytes,"
                     " import_options, created_by, created_at)"
@@ -208,3 +208,8 @@ class ImportStore:
                 (state, Jsonb(summary), import_id, Jsonb(dict(import_options)) if import_options else None),
             )
         return cursor.rowcount > 0
+
+
+def import_id_of(tenant: Tenant, sha256: bytes) -> UUID:
+    """The id of an upload: the same for the same bytes."""
+    return uuid5(tenant.client_account_id, f"import:{tenant.engagement_id}:{sha256.hex()}")

@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from domain.commands import Envelope, Tenant
 from domain.errors import NotHere, SubscriptionDisabled
 from domain.events import FlowCreated, FlowImported
-from eventstore.acts import Act, keep
+from eventstore.acts import Act, acting
 from eventstore.codec import decode
 from eventstore.database import Connection
 
@@ -314,13 +314,14 @@ class Notifications:
         Raises NotificationNotFound, SubscriptionDisabled and KeyReused.
         """
         tenant = Tenant(envelope.client_account_id, envelope.engagement_id, envelope.user_id)
-        async with self._pool.connection() as connection, connection.transaction():
+        async with acting(self._pool) as doing:
+            connection = doing.connection
             rows = await _rows(connection, f"{ONE} for update of n", tenant, {"id": notification_id})
             if not rows:
                 raise NotificationNotFound
             off = rows[0]["subscription_id"] is not None and rows[0]["subscription_state"] != "active"
             act = Act("ReplayNotification", notification_id, {})
-            before = await keep(connection, envelope, act, SubscriptionDisabled() if off else None)
+            before = await doing.keep(envelope, act, SubscriptionDisabled() if off else None)
             if before is None and not off:
                 await connection.execute(REPLAY, (notification_id,))
             # a repeat too: a sender that looked just now passed by the row, which is ours until the end of this

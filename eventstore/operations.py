@@ -109,11 +109,37 @@ FORGET = """
 delete from pause_rule_counts c
 where not exists (select from pause_rules r where r.id = c.pause_rule_id and r.state = 'armed')
 """
+# one operation after the other; parked flows that have answered by now are counted first, for their outcomes go with the list
+FORGET_FLOWS = """
+with over as materialized (
+    select o.id, o.client_account_id, o.engagement_id from operations o join operation_progress p on p.operation_id = o.id
+    where o.state in ('completed', 'cancelled') and o.created_at < mfo_now() - make_interval(days => %(days)s)
+      and exists (select from operation_flows f where f.operation_id = o.id)
+      and (convert_from(o.snapshot, 'UTF8')::jsonb ->> 'ended_at')::timestamptz < mfo_now() - make_interval(days => %(days)s)
+    order by o.created_at limit 1 for update of p skip locked
+),
+late as (
+    select over.id, count(i.command_id) filter (where i.error is null)::int as accepted,
+           count(i.command_id) filter (where i.error is not null)::int as refused
+    from over join operation_flows f on f.operation_id = over.id and f.outcome = 'parked'
+    join command_ids i on (i.client_account_id, i.engagement_id, i.command_id)
+                        = (over.client_account_id, over.engagement_id, f.detail)
+    group by over.id
+),
+counted as (
+    update operation_progress p set accepted = p.accepted + l.accepted, refused = p.refused + l.refused,
+           parked = p.parked - l.accepted - l.refused
+    from late l where p.operation_id = l.id
+),
+gone as (delete from operation_flows f using over where f.operation_id = over.id)
+select count(*) from over
+"""
 COUNTS = "select accepted, refused, parked from operation_progress where operation_id = %s"
 # a parked flow's command comes to its outcome later, kept under its id
 PROGRESS = """
 select p.operation_id, p.total, p.accepted, p.refused, p.parked, p.per_second, p.began_at, p.moved_at, p.owner,
-       coalesce(l.accepted, 0)::int as late_accepted, coalesce(l.refused, 0)::int as late_refused
+       coalesce(l.accepted, 0)::int as late_accepted, coalesce(l.refused, 0)::int as late_refused,
+       p.total > 0 and not exists (select from operation_flows f where f.operation_id = p.operation_id) as forgotten
 from operation_progress p left join lateral (
     select count(*) filter (where i.error is null) as accepted, count(*) filter (where i.error is not null) as refused
     from operation_flows f join operations o on o.id = f.operation_id
@@ -158,7 +184,8 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an operation is. `late_*`: parked flows that have answered by now."""
+    """How far an operation is. `late_*`: parked flows that have answered by now; `forgotten`: what became of each flow was
+    removed, so long ago has it ended."""
 
     operation_id: UUID
     total: int | None
@@ -171,6 +198,7 @@ class Progress:
     owner: str
     late_accepted: int
     late_refused: int
+    forgotten: bool | None
 
     @property
     def done(self) -> int:
@@ -297,10 +325,15 @@ class Operations:
         async with self._pool.connection() as connection:
             return await (await connection.execute(TELL, values)).fetchone() is not None
 
-    async def forget(self) -> None:
-        """Forget what was counted for rules that watch no more."""
+    async def forget(self, keep_days: int = 0) -> None:
+        """Forget what was counted for rules that watch no more, and what became of each flow of operations that ended more than
+        so many days ago (0: never)."""
         async with self._pool.connection() as connection:
             await connection.execute(FORGET)
+            while keep_days and (await (await connection.execute(FORGET_FLOWS, {"days": keep_days})).fetchone()) == (
+                1,
+            ):
+                pass
 
     async def counts(self, operation_id: UUID) -> tuple[int, int, int]:
         """How many flows took it, refused it, and keep it waiting."""

@@ -24,13 +24,18 @@ from eventstore.database import Connection
 Json = dict[str, Any]
 
 FLOWS = "crewai_flow_state_extensions"
-ADOPT, LINK_ASSETS, REWRITE = "link_discovery_flow", "link_assets", "rewrite_row"
-PERSISTENCE, CONTEXT, REPLAY = "persistence", "context", "replay"
+ADOPT, LINK_ASSETS, LINK_IMPORT, REWRITE = "link_discovery_flow", "link_assets", "link_data_import", "rewrite_row"
+PERSISTENCE, CONTEXT, REPLAY, TIMESTAMP = "persistence", "context", "replay", "timestamp"
 ACCEPTED_ABOVE = 0.5
 """How sure it has to be that rows belong to a flow."""
+SURE_OF_IMPORT, SURE_BY_TIME = 0.7, 0.8
 YOUNG = "2 hours"
+UPLOADED = "48 hours"
+NEAR = "24 hours"
+MOST_NEAR = 5
 
-# rows without a history, what phases found for a flow that is not there, rows that are not at their flow's version
+# rows without a history, what phases found for a flow that is not there, uploads that no flow has taken (whichever did has
+# changed since), rows that are not at their flow's version
 ORPHANS = """
 with mine as (select * from crewai_flow_state_extensions
          where client_account_id = %(client)s and engagement_id = %(engagement)s and {one}),
@@ -55,6 +60,19 @@ orphans as (
     select f.flow_id, 'assets', null, null from found f
     where not exists (select from heads h where h.id = f.flow_id) and not exists (select from mine m where m.flow_id = f.flow_id)
     union all
+    select i.id, 'import', null, null from imports i
+    where i.client_account_id = %(client)s and i.engagement_id = %(engagement)s and {upload}
+      and i.created_at > mfo_now() - interval '{uploaded}' and not exists (select from heads h where h.id = i.id)
+      and i.id::text not in (
+        select file from crewai_flow_state_extensions r, lateral (
+            select r.flow_state -> 'inputs' ->> 'import_file_id' as file
+            union all
+            select jsonb_array_elements_text(case when jsonb_typeof(r.flow_state -> 'inputs' -> 'import_file_ids') = 'array'
+                                             then r.flow_state -> 'inputs' -> 'import_file_ids' else '[]' end)
+        ) files
+        where r.client_account_id = %(client)s and r.engagement_id = %(engagement)s
+          and r.updated_at > mfo_now() - interval '{uploaded}' and file is not null)
+    union all
     select h.id, 'disagreement', m.version, h.version from heads h
     join stored_events e on e.originator_id = h.id and e.originator_version = h.version
     left join mine m on m.flow_id = h.id
@@ -62,17 +80,33 @@ orphans as (
       and starts_with(e.topic, 'mfo.flow.') and m.version is distinct from h.version
       and (m.version > h.version or e.notification_id <= (select position from projections where name = 'crewai_flow_state_extensions'))
 )
-select o.*, count(*) over () as total, m.flow_name, m.flow_type, m.flow_status, m.created_at, m.updated_at,
+select o.*, count(*) over () as total, m.flow_name, m.flow_type, m.flow_status,
+    coalesce(m.created_at, u.created_at) as created_at, m.updated_at,
     coalesce(f.assets, 0)::int as assets, coalesce(f.dependencies, 0)::int as dependencies, coalesce(f.issues, 0)::int as issues,
     coalesce(f.phases, array[]::text[]) as phases,
     exists (select from imports i where i.client_account_id = %(client)s and i.engagement_id = %(engagement)s
             and i.state = 'readable') as import_completed,
     coalesce(m.created_at > mfo_now() - interval '{young}', false) as young
 from orphans o left join mine m using (flow_id) left join found f using (flow_id)
-where %(after)s::uuid is null or o.flow_id > %(after)s order by o.flow_id limit %(limit)s
+left join imports u on o.kind = 'import' and u.id = o.flow_id
+{tail}
 """
-EVERY = ORPHANS.format(one="true", head="true", young=YOUNG)
-OF_ONE = ORPHANS.format(one="flow_id = %(flow)s", head="h.id = %(flow)s", young=YOUNG)
+PAGED = "where %(after)s::uuid is null or o.flow_id > %(after)s order by o.flow_id limit %(limit)s"
+NEWEST = f"""
+where o.kind in ('row', 'import') and coalesce(m.created_at, u.created_at) > mfo_now() - interval '{NEAR}'
+order by coalesce(m.created_at, u.created_at) desc limit %(limit)s
+"""
+OF_ALL = {"one": "true", "upload": "true", "young": YOUNG, "uploaded": UPLOADED}
+EVERY = ORPHANS.format(**OF_ALL, head="true", tail=PAGED)
+LATELY = ORPHANS.format(**OF_ALL, head="false", tail=NEWEST)
+OF_ONE = ORPHANS.format(
+    one="flow_id = %(flow)s",
+    head="h.id = %(flow)s",
+    upload="i.id = %(flow)s",
+    young=YOUNG,
+    uploaded=UPLOADED,
+    tail=PAGED,
+)
 
 TABLE = "select version from projections where name = 'crewai_flow_state_extensions'"
 HEADS = """
@@ -104,6 +138,18 @@ async def orphans(
     return [_told(one) for one in rows], int(rows[0]["total"]) if rows else 0
 
 
+async def near(connection: Connection, client: UUID, engagement: UUID) -> list[Json]:
+    """What has no history and is of the last 24 hours, the newest five: what an id may be about of which nothing is known."""
+    values = {"client": client, "engagement": engagement, "limit": MOST_NEAR}
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(LATELY, values)
+        found = [_told(row) for row in await cursor.fetchall()]
+    return [
+        one | {"method": TIMESTAMP, "confidence": min(one["confidence"], SURE_BY_TIME), "accepted": True}
+        for one in found
+    ]
+
+
 def _told(found: Json) -> Json:
     kind = found["kind"]
     items = {name: found[name] for name in ("assets", "dependencies", "issues") if found[name]}
@@ -113,6 +159,9 @@ def _told(found: Json) -> Json:
         # a phase of a discovery wrote them; what a flow writes beside them makes it surer
         confidence = 0.3 * bool(found["assets"]) + 0.4 * bool(found["phases"])
         confidence += 0.2 * bool(found["import_completed"]) + 0.1 * bool(found["young"])
+    elif kind == "import":
+        sources.insert(0, {"type": "data_import", "rows": 1})
+        method, repair, confidence = TIMESTAMP, LINK_IMPORT, SURE_OF_IMPORT
     else:
         sources.insert(0, {"type": "discovery_flow", "rows": 1})
         method, repair, confidence = (PERSISTENCE, ADOPT, 0.9) if kind == "row" else (REPLAY, REWRITE, 1.0)
@@ -199,10 +248,13 @@ def adopted(shown: Json, types: FlowTypes, origin: Origin) -> tuple[FlowImported
 
 
 def linked(found: Json, types: FlowTypes, origin: Origin, by: str, at: datetime) -> tuple[FlowImported, FlowTypeConfig]:
-    """A discovery flow for rows that a phase of one had found: done up to the last such phase."""
+    """A discovery flow for rows that a phase of one had found, done up to the last such phase; or for an upload, which it has
+    still to read."""
     config = types.get("discovery")
     names = [phase.name for phase in config.phases]
     last = max((names.index(name) for name in found["phases"] if name in names), default=-1)
+    status = Status.COMPLETED if last == len(names) - 1 else Status.WAITING_FOR_INPUT
+    of_import = found["kind"] == "import"
     fact = FlowImported(
         flow_type=config.name,
         flow_version=config.version,
@@ -211,13 +263,14 @@ def linked(found: Json, types: FlowTypes, origin: Origin, by: str, at: datetime)
             ImportedPhase(name=phase.name, weight=phase.weight, status="completed" if n <= last else "pending")
             for n, phase in enumerate(config.phases)
         ),
-        status=str(Status.COMPLETED if last == len(names) - 1 else Status.WAITING_FOR_INPUT),
+        status=str(Status.INITIALIZED if of_import else status),
         origin=origin,
         created_at=at,
         updated_at=at,
         created_by=by,
         updated_by=by,
         completed_at=at if last == len(names) - 1 else None,
+        initial_data={"import_file_id": str(found["flow_id"])} if of_import else {},
         former={"created_via": "repair_service"},
     )
     return fact, config

@@ -21,6 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 from domain.commands import INTERNAL, PUBLIC, Command, Envelope, Tenant
 from domain.errors import FlowNotFound, KeyReused, MfoError, NotHere, Refused, Unavailable
 from eventstore.database import Connection
+from eventstore.store import CommandRow, FirstAnswer, log_again
 
 RETRY_SECONDS = 15.0
 MAX_RETRY_SECONDS = 900.0
@@ -302,8 +303,15 @@ class Parking:
         became, discarded = (await self._rows(OPERATE, parameters))[0]
         if became == "missing":
             raise FlowNotParked if wanted is None else FlowNotParked("no such command of this flow waits")
-        if became == "reused":
-            raise KeyReused
+        if became == "done":
+            return became, discarded
+        reused = KeyReused() if became == "reused" else None
+        error = msgspec.json.encode(reused.as_dict()).decode() if reused is not None else None
+        row = CommandRow(act, envelope, body_hash, "refused" if reused is not None else "repeated", 0, error, None)
+        async with self._pool.connection() as connection:
+            await log_again(connection, row, flow_id, FirstAnswer(body_hash, "accepted", flow_id, 0, None, None))
+        if reused is not None:
+            raise reused
         return became, discarded
 
     async def retry_projections(self, tenant: Tenant, flow_id: UUID) -> int:

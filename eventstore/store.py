@@ -231,17 +231,22 @@ class Store:
 
     async def log_again(self, command: CommandRow, flow_id: UUID, first: FirstAnswer) -> None:
         """Keep a repeat, or the reuse of an id, beside its first answer."""
-        envelope = command.envelope
         async with self.pool.connection() as connection:
-            await connection.execute(
-                LOG_REPEAT,
-                (
-                    *(envelope.client_account_id, envelope.engagement_id, envelope.user_id, envelope.command_id),
-                    *(command.name, flow_id, envelope.source, command.outcome, first.version, first.position),
-                    *(command.error, envelope.correlation_id, envelope.causation_id, envelope.expected_version),
-                    *(envelope.ip_address, envelope.user_agent),
-                ),
-            )
+            await log_again(connection, command, flow_id, first)
+
+
+async def log_again(connection: AsyncConnection[Any], command: CommandRow, flow_id: UUID, first: FirstAnswer) -> None:
+    """As `Store.log_again`, on a given connection."""
+    envelope = command.envelope
+    await connection.execute(
+        LOG_REPEAT,
+        (
+            *(envelope.client_account_id, envelope.engagement_id, envelope.user_id, envelope.command_id),
+            *(command.name, flow_id, envelope.source, command.outcome, first.version, first.position),
+            *(command.error, envelope.correlation_id, envelope.causation_id, envelope.expected_version),
+            *(envelope.ip_address, envelope.user_agent),
+        ),
+    )
 
 
 async def load(

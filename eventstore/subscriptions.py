@@ -37,7 +37,7 @@ from domain.subscriptions import (
     UpdateSubscription,
     new_subscription_id,
 )
-from eventstore.acts import Act, RefusedBefore, keep
+from eventstore.acts import Act, RefusedBefore, acting
 from eventstore.database import Connection
 from eventstore.keys import Keyring
 from eventstore.notifications import DROP
@@ -145,7 +145,7 @@ class Subscriptions:
         """
         made = new_subscription_id(envelope.client_account_id, envelope.engagement_id, envelope.command_id)
         act = Act("CreateSubscription", made, _shown_body(wanted))
-        await self._allowed(envelope, act, wanted.kind, wanted.target)
+        refusal = self._refusal(wanted.kind, wanted.target)
         secret = new_secret() if wanted.kind == "webhook" else None
         values = {
             "kind": wanted.kind,
@@ -156,13 +156,15 @@ class Subscriptions:
             "tag": wanted.filter.tag,
             "secret": await self._sealed(envelope.client_account_id, secret),
         }
-        async with self._pool.connection() as connection, connection.transaction():
-            full = (await _rows(connection, COUNT, envelope, made))[0]["n"] >= MOST_SUBSCRIPTIONS
-            before = await keep(connection, envelope, act, SubscriptionsFull() if full else None)
-            if before is None and not full:
-                return view((await _rows(connection, INSERT, envelope, made, **values))[0]) | _with(secret)
-        if before is None:
-            raise SubscriptionsFull
+        async with acting(self._pool) as doing:
+            if refusal is None and (await _rows(doing.connection, COUNT, envelope, made))[0]["n"] >= MOST_SUBSCRIPTIONS:
+                refusal = SubscriptionsFull()
+            before = await doing.keep(envelope, act, refusal)
+            if before is None and refusal is None:
+                return view((await _rows(doing.connection, INSERT, envelope, made, **values))[0]) | _with(secret)
+        if before is None and refusal is not None:
+            raise refusal
+        assert before is not None
         found = await self.one(_tenant(envelope), made)
         return found | (_with(await self._secret_of(envelope, made)) if before.fresh else {})
 
@@ -196,17 +198,22 @@ class Subscriptions:
             known = await _found(connection, tenant, subscription_id)
         target = _target(known["kind"], changes)
         act = Act("UpdateSubscription", subscription_id, _shown_body(changes))
+        refusal = None
         if target is not None or changes.enabled:
-            await self._allowed(envelope, act, known["kind"], target or known["target"])
-        async with self._pool.connection() as connection, connection.transaction():
-            if await keep(connection, envelope, act) is not None:
+            refusal = self._refusal(known["kind"], target or known["target"])
+        async with acting(self._pool) as doing:
+            connection = doing.connection
+            if await doing.keep(envelope, act, refusal) is not None:
                 return view(await _found(connection, tenant, subscription_id))
-            locked = await _found(connection, tenant, subscription_id, lock=True)
-            values = _changed(locked, changes, target, envelope.user_id)
-            rows = await _rows(connection, UPDATE, envelope, subscription_id, **values)
-            if values["state"] == DISABLED:
-                await connection.execute(DROP, (values["reason"], subscription_id))
-            return view(rows[0])
+            if refusal is None:
+                locked = await _found(connection, tenant, subscription_id, lock=True)
+                values = _changed(locked, changes, target, envelope.user_id)
+                rows = await _rows(connection, UPDATE, envelope, subscription_id, **values)
+                if values["state"] == DISABLED:
+                    await connection.execute(DROP, (values["reason"], subscription_id))
+                return view(rows[0])
+        assert refusal is not None
+        raise refusal
 
     async def rotate(self, envelope: Envelope, subscription_id: UUID, wanted: RotateSubscriptionSecret) -> Json:
         """Have a new secret; the subscription with it. Messages are signed with the former one too until `former_until`.
@@ -216,46 +223,47 @@ class Subscriptions:
         secret = new_secret()
         sealed = await self._sealed(envelope.client_account_id, secret)
         act = Act("RotateSubscriptionSecret", subscription_id, _shown_body(wanted))
-        async with self._pool.connection() as connection, connection.transaction():
-            known = await _found(connection, _tenant(envelope), subscription_id, lock=True)
+        async with acting(self._pool) as doing:
+            known = await _found(doing.connection, _tenant(envelope), subscription_id, lock=True)
             if known["kind"] != "webhook":
                 raise NoSecret
-            before = await keep(connection, envelope, act)
+            before = await doing.keep(envelope, act)
             if before is None:
                 values = {"secret": sealed, "keep": wanted.keep_former_seconds}
-                rows = await _rows(connection, ROTATE, envelope, subscription_id, **values)
+                rows = await _rows(doing.connection, ROTATE, envelope, subscription_id, **values)
                 return view(rows[0]) | _with(secret)
         return view(known) | (_with(await self._secret_of(envelope, subscription_id)) if before.fresh else {})
 
     async def delete(self, envelope: Envelope, subscription_id: UUID, reason: str | None) -> None:
         """Tell it nothing more; what waits is dropped. Raises SubscriptionNotFound and KeyReused."""
         act = Act("DeleteSubscription", subscription_id, _shown_body({"reason": reason}))
-        async with self._pool.connection() as connection, connection.transaction():
-            if await keep(connection, envelope, act) is not None:
+        async with acting(self._pool) as doing:
+            if await doing.keep(envelope, act) is not None:
                 return
-            if not await _rows(connection, DELETE, envelope, subscription_id):
+            if not await _rows(doing.connection, DELETE, envelope, subscription_id):
                 raise SubscriptionNotFound
-            await connection.execute(DROP, ("the subscription was deleted", subscription_id))
+            await doing.connection.execute(DROP, ("the subscription was deleted", subscription_id))
 
-    async def refuse(self, envelope: Envelope, subscription_id: UUID, body: Asked, refusal: MfoError) -> None:
-        """Keep that a command was refused, where nobody has kept its outcome yet."""
+    async def refuse(
+        self, envelope: Envelope, subscription_id: UUID, body: Asked, refusal: MfoError, *, again: bool
+    ) -> None:
+        """Keep that a command was refused, where nobody has kept its outcome yet; `again`: it is known to be a repeat."""
         act = Act(_name_of(body), subscription_id, _shown_body(body))
-        async with self._pool.connection() as connection, connection.transaction():
-            with suppress(KeyReused, RefusedBefore):
-                await keep(connection, envelope, act, refusal)
+        async with acting(self._pool) as doing:
+            if again or not await doing.knows(envelope):
+                with suppress(KeyReused, RefusedBefore):
+                    await doing.keep(envelope, act, refusal)
 
-    async def _allowed(self, envelope: Envelope, act: Act, kind: str, target: str) -> None:
-        """Keep the refusal of an address that may not be told, and raise it."""
+    def _refusal(self, kind: str, target: str) -> MfoError | None:
+        """Why an address may not be told; none where it may."""
         try:
             if kind == "webhook":
                 self._addressing.check_url(target, "url")
             else:
                 self._addressing.check_emails([target], "address")
         except MfoError as refusal:
-            async with self._pool.connection() as connection, connection.transaction():
-                before = await keep(connection, envelope, act, refusal)
-            if before is None:
-                raise
+            return refusal
+        return None
 
     async def _sealed(self, account: UUID, secret: str | None) -> str | None:
         if secret is None:

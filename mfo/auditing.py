@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
-from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -20,6 +19,7 @@ from domain.commands import Envelope, Tenant
 from domain.errors import FlowNotFound, MfoError, SchemaBehind, StoreUnavailable
 from domain.words import counted
 from eventstore.audit import pack_verifier
+from eventstore.audit.artifacts_verify import artifacts
 from eventstore.audit.bucket import Bucket
 from eventstore.audit.checkpoints import Checkpoint, from_dict
 from eventstore.audit.notes import Note, note
@@ -30,6 +30,7 @@ from eventstore.audit.trail_verify import compare
 from eventstore.audit.verify import ALL_FLOWS, NO_FLOW, Verdict, checkpoints, histories
 from eventstore.config import ServiceConfig
 from eventstore.database import connect
+from eventstore.workers import workers
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -58,10 +59,11 @@ class PackUnwritable(MfoError):
 
 @dataclass(frozen=True, slots=True)
 class Which:
-    """What is to be verified: all of the store, a client account or a flow."""
+    """What is to be verified: all of the store, a client account or a flow; with `artifacts` what lies in those, too."""
 
     account: UUID | None = None
     flow: UUID | None = None
+    artifacts: bool = True
     published: tuple[Checkpoint, ...] = field(default=(), repr=False)
 
 
@@ -71,8 +73,8 @@ def verify(
     """Read everything once and hold it against what was signed; raises StoreUnavailable, SchemaBehind.
 
     The chains are shared out among `jobs` processes by flow id, the checkpoints are one more, the audit trail is shared out
-    by place. Of a single flow only its chain, its head, its commands and its part of the trail are looked at; raises
-    FlowNotFound where there is nothing of it.
+    by place, artifacts by the flows that name them. Of a single flow only its chain, its head, its commands, its part of the trail and its artifacts are looked at;
+    raises FlowNotFound where there is nothing of it.
     """
     where = (config.database_url, config.shard)
     if which.flow is not None:
@@ -81,9 +83,11 @@ def verify(
             _add(verdict, _trail(*where, source, Range(0, upto, which.account, which.flow)))
         if verdict.flows == 0 and verdict.holds:
             raise FlowNotFound(f"there is no flow {which.flow} in the store, and no command that was accepted for one")
+        if which.artifacts:
+            _add(verdict, _artifacts(*where, which.account, (which.flow, which.flow)))
         return verdict
     whole = Verdict()
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with workers(jobs) as pool:
         parts = [pool.submit(_checkpoints, config.database_url, config.shard, keys, which)]
         parts += [
             pool.submit(_histories, config.database_url, config.shard, which.account, part) for part in _parts(jobs * 4)
@@ -93,6 +97,8 @@ def verify(
             for source, upto in _reached(*where).items()
             for part in _stretches(upto, jobs * 2, which.account)
         ]
+        kept = [pool.submit(_artifacts, *where, which.account, part) for part in _parts(jobs * 4) if which.artifacts]
+        number = len(parts) + len(trail) + len(kept)
         for done, part in enumerate(parts):
             found = part.result()
             if done:
@@ -101,15 +107,19 @@ def verify(
                 _take(whole, found)
             whole.troubles.extend(found.troubles)
             counts = f"{counted(whole.flows, 'flow')}, {counted(len(whole.troubles), 'finding')}"
-            said(f"{done + 1} of {len(parts) + len(trail)} parts, {counts}")
+            said(f"{done + 1} of {number} parts, {counts}")
         for done, part in enumerate(trail, len(parts) + 1):
             _add(whole, part.result())
-            said(f"{done} of {len(parts) + len(trail)} parts, {whole.audit_events} audit events")
+            said(f"{done} of {number} parts, {whole.audit_events} audit events")
+        for done, part in enumerate(kept, len(parts) + len(trail) + 1):
+            _add(whole, part.result())
+            said(f"{done} of {number} parts, {whole.artifacts} artifacts")
     return whole
 
 
 def _add(whole: Verdict, found: Verdict) -> None:
     whole.audit_events += found.audit_events
+    whole.artifacts += found.artifacts
     whole.troubles.extend(found.troubles)
 
 
@@ -166,6 +176,19 @@ def _histories(url: str, shard: str, account: UUID | None, part: tuple[UUID, UUI
     return _asked(look)
 
 
+def _artifacts(url: str, shard: str, account: UUID | None, part: tuple[UUID, UUID]) -> Verdict:
+    first, last = part
+
+    async def look() -> Verdict:
+        connection = await connect(url, shard)
+        try:
+            return await artifacts(connection, account=account, first=first, last=last)
+        finally:
+            await connection.close()
+
+    return _asked(look)
+
+
 def _checkpoints(url: str, shard: str, keys: dict[str, bytes], which: Which) -> Verdict:
     async def look() -> Verdict:
         connection = await connect(url, shard)
@@ -192,11 +215,11 @@ def export(config: ServiceConfig, out: Path, *, flow: UUID | None, tenant: Tenan
     Raises FlowNotFound, PackTooLarge, Tampered, PackUnwritable.
     """
 
-    async def look() -> Pack:
+    async def look(folder: Path) -> Pack:
         connection = await connect(config.database_url, config.shard)
         try:
             made = await gather(
-                connection, flow=flow, account=tenant.client_account_id, engagement=tenant.engagement_id
+                connection, folder, flow=flow, account=tenant.client_account_id, engagement=tenant.engagement_id
             )
             what = Note("ExportEvidence", flow, {"flows": len(made.flows), "reason": reason})
             await note(connection, _envelope(made, tenant.user_id), what)
@@ -204,9 +227,11 @@ def export(config: ServiceConfig, out: Path, *, flow: UUID | None, tenant: Tenan
         finally:
             await connection.close()
 
-    pack: Pack = _asked(look)
     try:
-        return write(pack, out, by=tenant.user_id)
+        # beside the pack, where there has to be room for it anyway
+        with TemporaryDirectory(prefix=".mfo-pack-", dir=out.parent) as folder:
+            pack: Pack = _asked(lambda: look(Path(folder)))
+            return write(pack, out, by=tenant.user_id)
     except OSError as error:
         raise PackUnwritable(f"{out} cannot be written: {error.strerror}") from None
 

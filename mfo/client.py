@@ -108,6 +108,7 @@ class Client:
         timeout: float = 30.0,
     ) -> None:
         self.url = url.rstrip("/")
+        self.engagement_id = engagement_id
         headers = {
             "X-Client-Account-ID": client_account_id,
             "X-Engagement-ID": engagement_id,

@@ -210,6 +210,13 @@ class Settings(BaseSettings):
     operation_max_flows: int = Field(
         100_000, ge=1, le=10_000_000, description="Most flows that one operation over many flows takes."
     )
+    operation_keep_days: int = Field(
+        90,
+        ge=0,
+        le=36_500,
+        description="How long it is kept what became of each flow of an operation, in days after its end; 0: for ever. The"
+        " counts stay.",
+    )
     max_queue: int = Field(
         20_000,
         ge=1,
@@ -581,6 +588,7 @@ class Settings(BaseSettings):
             slots=self.slots,
             tenant_runs=self.tenant_runs,
             operation_max_flows=self.operation_max_flows,
+            operation_keep_days=self.operation_keep_days,
             max_queue=self.max_queue,
             max_queue_bytes=self.max_queue_bytes,
             http_in_flight=self.http_in_flight,

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
-from multiprocessing import parent_process
-from threading import Thread
 
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
@@ -19,19 +16,6 @@ from projections.told import Told
 
 CLAIM = 'select n, first, "end" from rebuild_parts where done_at is null order by n limit 1 for update skip locked'
 FILLED = "update rebuild_parts set done_at = mfo_now(), events = %s where n = %s"
-
-
-def end_with_parent() -> None:
-    """Have this process, one of a pool, end when the one that began it does, however that came about."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        # a worker that has nothing in hand waits for ever, and what is in hand PostgreSQL rolls back
-        os._exit(1)
-
-    Thread(target=watch, daemon=True, name="parent").start()
 
 
 def fill_here(config: ServiceConfig, name: str) -> None:

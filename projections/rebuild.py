@@ -10,10 +10,8 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
@@ -25,9 +23,10 @@ from domain.errors import NothingKept, ProjectionUnknown, ReadModelInUse, Rebuil
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
 from eventstore.store import tail
+from eventstore.workers import workers
 from projections.app import read_side
 from projections.comparing import Editions, counted, differences, differing
-from projections.filling import end_with_parent, fill, fill_here, retold
+from projections.filling import fill, fill_here, retold
 from projections.histories import Some, Which, ranges
 from projections.projection import Applied, Projection, about, compared
 from projections.shadows import ensure, exists, former_of, indexed, make, serving, shadow_of, swap, there
@@ -302,7 +301,7 @@ async def _fill(work: Work, jobs: int) -> int:
         await _how_far(work)
         return before
     loop = asyncio.get_running_loop()
-    with ProcessPoolExecutor(jobs, get_context("spawn"), end_with_parent) as pool:
+    with workers(jobs) as pool:
         tasks = [loop.run_in_executor(pool, fill_here, work.config, work.name) for _ in range(jobs)]
         waiting: set[asyncio.Future[None]] = set(tasks)
         while waiting:

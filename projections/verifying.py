@@ -9,9 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -22,9 +20,10 @@ from psycopg import sql
 from domain.errors import RebuildImpossible
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
+from eventstore.workers import workers
 from projections.app import read_side
 from projections.comparing import Difference, Editions, counted, differences, differing
-from projections.filling import end_with_parent, told_once
+from projections.filling import told_once
 from projections.histories import Some, Which, histories, ranges
 from projections.projection import Projection, about, compared
 from projections.rebuild import LAST, known_as
@@ -126,7 +125,7 @@ async def _share_out(config: ServiceConfig, name: str, parts: Sequence[Which], j
     whole = Verdict()
     loop = asyncio.get_running_loop()
     shares = [parts[n :: jobs * 4] for n in range(min(jobs * 4, len(parts)))]
-    with ProcessPoolExecutor(jobs, get_context("spawn"), end_with_parent) as pool:
+    with workers(jobs) as pool:
         tasks = [loop.run_in_executor(pool, look_here, config, name, share) for share in shares]
         for done, task in enumerate(asyncio.as_completed(tasks), 1):
             whole.take(await task)

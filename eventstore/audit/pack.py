@@ -1,16 +1,19 @@
 """Evidence packs: a zip with the histories of flows, their commands, and the proofs that they lie in signed checkpoints.
 
 Whoever has the pack and a public key that he trusts can verify it without us: `pack_verifier.py` is inside, and needs nothing of
-the service. Sealed values stay sealed; keys inside only say which key is meant.
+the service. Sealed values stay sealed; keys inside only say which key is meant. What is gathered goes to files at once, in the order
+of the log; of the trees that proofs come from one is held at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import zipfile
-from base64 import b64encode
-from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterable, Sequence
+from array import array
+from base64 import b64decode, b64encode
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +23,7 @@ from uuid import UUID
 import msgspec
 
 from domain.errors import FlowNotFound, MfoError
+from eventstore.artifacts import parts_of
 from eventstore.audit.checkpoints import COMMANDS_OF_ONE, EVENTS_OF_ONE, Checkpoint, Statement, Stretch
 from eventstore.audit.leaves import COMMAND_COLUMNS, COMMAND_SELECT, command_leaf, event_leaf, leaf_of
 from eventstore.audit.merkle import leaf_hash, node_hash
@@ -36,12 +40,17 @@ select id from heads where client_account_id = %s and engagement_id = %s order b
 OWNERS = "select distinct client_account_id, engagement_id from heads where id = any(%s)"
 EVENTS = """
 select notification_id, originator_id, originator_version, topic, state, hash from stored_events
-where originator_id = any(%s) order by originator_id, originator_version
+where originator_id = any(%s) order by notification_id
 """
 COMMANDS = f"select {COMMAND_SELECT} from command_log where flow_id = any(%s) and client_account_id = %s order by n"
+EVENT_PLACES = "select notification_id from stored_events where originator_id = any(%s) order by 1"
+COMMAND_PLACES = "select n from command_log where flow_id = any(%s) and client_account_id = %s order by 1"
 CHECKPOINTS = """
-select statement, signature, key_id from audit_checkpoints where client_account_id = %s order by number
+select statement, signature, key_id from audit_checkpoints
+where client_account_id = %s and number >= %s and number <= %s order by number
 """
+LAST_NUMBER = 2**62
+FETCH = 200
 DEFINITIONS = "select name, version, sha256 from flow_types"
 KEYS = "select key_id, public_key from audit_keys order by first_used_at"
 
@@ -56,20 +65,6 @@ class Tampered(MfoError):
     """What is in the store is not what was signed, so no proof can be made; run `mfo audit verify`."""
 
     code = "history_differs"
-
-
-class Cover:
-    """Which statement covers a place of one of the logs."""
-
-    def __init__(self, statements: Sequence[Statement], kind: str) -> None:
-        self._statements = statements
-        self._stretches: list[Stretch] = [getattr(said, kind) for said in statements]
-        self._ends = [stretch.upto for stretch in self._stretches]
-
-    def of(self, place: int) -> Statement | None:
-        """The statement, none where the place is newer than all of them."""
-        n = bisect_left(self._ends, place)
-        return self._statements[n] if n < len(self._ends) and place > self._stretches[n].after else None
 
 
 class Proofs:
@@ -112,33 +107,106 @@ class Proofs:
 
 @dataclass
 class Pack:
-    """What goes into the zip, file by file."""
+    """What goes into the zip: `events.ndjson`, `commands.ndjson` and `checkpoints.ndjson` lie in the folder, here are their counts;
+    `unsigned` events and commands are covered by no checkpoint yet."""
 
+    folder: Path
     account: UUID
     engagement: UUID
     flows: list[UUID]
-    events: list[Json] = field(default_factory=list)
-    commands: list[Json] = field(default_factory=list)
-    checkpoints: list[Checkpoint] = field(default_factory=list)
+    events: int = 0
+    commands: int = 0
+    checkpoints: int = 0
+    unsigned: int = 0
     keys: list[Json] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
     definitions: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    @property
-    def unsigned(self) -> int:
-        """Events and commands that no checkpoint covers yet."""
-        return sum(each["proof"] is None for each in (*self.events, *self.commands))
+    def told(self) -> Iterator[Told]:
+        """Its events as they are told."""
+        for row in self.rows("events.ndjson"):
+            meta, data = split(b64decode(row["state"]))
+            yield Told(UUID(row["flow_id"]), row["version"], row["topic"], meta, msgspec.json.decode(data))
+
+    def rows(self, name: str) -> Iterator[Json]:
+        """The lines of one of its files."""
+        with (self.folder / name).open("rb") as file:
+            for line in file:
+                yield msgspec.json.decode(line)
+
+
+class Again:
+    """What can be gone through several times."""
+
+    def __init__(self, begin: Callable[[], Iterator[Any]]) -> None:
+        self._begin = begin
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._begin()
+
+
+class Prover:
+    """The proofs of events, or of commands, asked for in the order of their places; one tree is held at a time."""
+
+    def __init__(self, connection: Connection, account: UUID, kind: str, used: list[Statement]) -> None:
+        self._connection = connection
+        self._account = account
+        self._kind = kind
+        self._used = iter(used)
+        self._said: Statement | None = next(self._used, None)
+        self._tree: Proofs | None = None
+
+    async def proof(self, place: int, leaf: bytes) -> Json | None:
+        """`{client_account_id, checkpoint, index, path}`; none where no checkpoint covers the place. Raises Tampered."""
+        while self._said is not None and place > self._stretch(self._said).upto:
+            self._said, self._tree = next(self._used, None), None
+        if self._said is None or place <= self._stretch(self._said).after:
+            return None
+        if self._tree is None:
+            self._tree = await self._grown(self._said)
+        at = self._tree.path(leaf)
+        if at is None:
+            raise _tampered(self._said, self._kind)
+        account = str(self._said.client_account_id)
+        return {"client_account_id": account, "checkpoint": self._said.number, "index": at[0], "path": at[1]}
+
+    def _stretch(self, said: Statement) -> Stretch:
+        found: Stretch = getattr(said, self._kind)
+        return found
+
+    async def _grown(self, said: Statement) -> Proofs:
+        stretch, events = self._stretch(said), self._kind == "events"
+        asked = (stretch.after, stretch.upto, self._account)
+        leaves = [
+            event_leaf(row[0], row[1], bytes(row[2])) if events else leaf_of(row)
+            async for row in _rows(self._connection, EVENTS_OF_ONE if events else COMMANDS_OF_ONE, asked, "leaves")
+        ]
+        tree = Proofs(leaves)
+        if tree.size != stretch.count or (tree.size and tree.root().hex() != stretch.root):
+            raise _tampered(said, self._kind)
+        return tree
+
+
+def _tampered(said: Statement, kind: str) -> Tampered:
+    return Tampered(f"checkpoint {said.number} does not hold for the {kind}; run `mfo audit verify`")
 
 
 async def gather(
-    connection: Connection, *, flow: UUID | None = None, account: UUID | None = None, engagement: UUID | None = None
+    connection: Connection,
+    folder: Path,
+    *,
+    flow: UUID | None = None,
+    account: UUID | None = None,
+    engagement: UUID | None = None,
 ) -> Pack:
-    """All there is about a flow, or about every flow of an engagement; raises FlowNotFound, PackTooLarge, Tampered."""
+    """All there is about a flow, or about every flow of an engagement, in files of an empty folder; as it is at one moment.
+
+    Raises FlowNotFound, PackTooLarge, Tampered, OSError.
+    """
     if flow is not None:
         owner = await (await connection.execute(OWNERS, ([flow],))).fetchone()
         if owner is None or account not in {None, owner[0]}:
             raise FlowNotFound
-        pack = Pack(owner[0], owner[1], [flow])
+        pack = Pack(folder, owner[0], owner[1], [flow])
     else:
         assert account is not None
         assert engagement is not None
@@ -147,85 +215,80 @@ async def gather(
             raise FlowNotFound(f"the engagement {engagement} has no flows here")
         if len(rows) > MOST_FLOWS:
             raise PackTooLarge(f"the engagement has more than {MOST_FLOWS} flows; export those that matter, one by one")
-        pack = Pack(account, engagement, [row[0] for row in rows])
-    await _fill(connection, pack)
+        pack = Pack(folder, account, engagement, [row[0] for row in rows])
+    async with connection.transaction():
+        await connection.execute("set transaction isolation level repeatable read read only")
+        await _fill(connection, pack)
     return pack
 
 
 async def _fill(connection: Connection, pack: Pack) -> None:
-    cursor = await connection.execute(CHECKPOINTS, (pack.account,), binary=True)
-    signed = [Checkpoint(bytes(row[0]), bytes(row[1]), row[2]) for row in await cursor.fetchall()]
-    statements = [checkpoint.said for checkpoint in signed]
-    cover = Cover(statements, "events")
-    events = await _trees(connection, cover, pack, "events")
-    previous = FIRST_HASH
-    async for place, flow_id, version, topic, state, digest in _rows(connection, EVENTS, (pack.flows,)):
-        if version == 1:
-            previous = FIRST_HASH
-        if chain(previous, flow_id, version, topic, bytes(state)) != bytes(digest):
-            raise Tampered(
-                f"flow {flow_id} does not hold at version {version}, so no pack is made of it; run `mfo audit verify`"
-            )
-        previous = bytes(digest)
-        leaf = event_leaf(flow_id, version, bytes(digest))
-        meta, data = split(bytes(state))
-        pack.told.append(Told(flow_id, version, topic, meta, msgspec.json.decode(data)))
-        pack.events.append(
-            {
+    used = await _used(connection, pack)
+    asked = (pack.flows, pack.account)
+    with ExitStack() as files:
+        events, commands, checkpoints = (
+            files.enter_context((pack.folder / f"{name}.ndjson").open("wb"))
+            for name in ("events", "commands", "checkpoints")
+        )
+        prover = Prover(connection, pack.account, "events", used["events"])
+        last: dict[UUID, bytes] = {}
+        async for place, flow_id, version, topic, state, digest in _rows(connection, EVENTS, asked[:1], "events"):
+            if chain(last.get(flow_id, FIRST_HASH), flow_id, version, topic, bytes(state)) != bytes(digest):
+                raise Tampered(f"flow {flow_id} does not hold at version {version}; run `mfo audit verify`")
+            last[flow_id] = bytes(digest)
+            proof = await prover.proof(place, event_leaf(flow_id, version, bytes(digest)))
+            row = {
                 "flow_id": str(flow_id),
                 "version": version,
                 "topic": topic,
                 "state": b64encode(bytes(state)).decode(),
                 "hash": bytes(digest).hex(),
                 "position": place,
-                "proof": _proof(cover.of(place), events, leaf),
+                "proof": proof,
             }
-        )
-    cover = Cover(statements, "commands")
-    commands = await _trees(connection, cover, pack, "commands")
-    async for row in _rows(connection, COMMANDS, (pack.flows, pack.account)):
-        proof = _proof(cover.of(row[0]), commands, command_leaf(row))
-        pack.commands.append(dict(zip(COMMAND_COLUMNS, map(_plain, row), strict=True)) | {"proof": proof})
-    used = {each["proof"]["checkpoint"] for each in (*pack.events, *pack.commands) if each["proof"]}
-    # from the first that is needed to the last that there is, so that each names the one before
-    first = min(used, default=0)
-    pack.checkpoints = [
-        checkpoint for checkpoint, said in zip(signed, statements, strict=True) if used and said.number >= first
-    ]
+            events.write(msgspec.json.encode(row) + b"\n")
+            pack.events += 1
+            pack.unsigned += proof is None
+        prover = Prover(connection, pack.account, "commands", used["commands"])
+        async for said in _rows(connection, COMMANDS, asked, "commands"):
+            proof = await prover.proof(said[0], command_leaf(said))
+            row = dict(zip(COMMAND_COLUMNS, map(_plain, said), strict=True)) | {"proof": proof}
+            commands.write(msgspec.json.encode(row) + b"\n")
+            pack.commands += 1
+            pack.unsigned += proof is None
+        numbers = [said.number for kind in used.values() for said in kind]
+        if numbers:
+            # those between as well, so that each names the one before
+            span = (pack.account, min(numbers), max(numbers))
+            async for statement, signature, key_id in _rows(connection, CHECKPOINTS, span, "checkpoints"):
+                one = Checkpoint(bytes(statement), bytes(signature), key_id)
+                checkpoints.write(msgspec.json.encode(one.as_dict()) + b"\n")
+                pack.checkpoints += 1
     pack.definitions = {(row[0], row[1]): row[2] for row in await (await connection.execute(DEFINITIONS)).fetchall()}
     rows = await (await connection.execute(KEYS)).fetchall()
     pack.keys = [{"key_id": row[0], "public_key": b64encode(bytes(row[1])).decode()} for row in rows]
 
 
-async def _trees(connection: Connection, cover: Cover, pack: Pack, kind: str) -> dict[int, Proofs]:
-    """The trees of the checkpoints that cover something of these flows, by number."""
-    wanted = f"select distinct {'notification_id' if kind == 'events' else 'n'} from " + (
-        "stored_events where originator_id = any(%s)" if kind == "events" else "command_log where flow_id = any(%s)"
-    )
-    places = [row[0] async for row in _rows(connection, wanted, (pack.flows,))]
-    found: dict[int, Proofs] = {}
-    for said in {said.number: said for place in places if (said := cover.of(place)) is not None}.values():
-        stretch = getattr(said, kind)
-        asked = (stretch.after, stretch.upto, pack.account)
-        statement = EVENTS_OF_ONE if kind == "events" else COMMANDS_OF_ONE
-        leaves = [
-            event_leaf(row[0], row[1], bytes(row[2])) if kind == "events" else leaf_of(row)
-            async for row in _rows(connection, statement, asked)
-        ]
-        tree = Proofs(leaves)
-        if tree.size != stretch.count or (tree.size and tree.root().hex() != stretch.root):
-            raise Tampered(f"checkpoint {said.number} does not hold for the {kind}; run `mfo audit verify`")
-        found[said.number] = tree
-    return found
-
-
-def _proof(said: Statement | None, trees: dict[int, Proofs], leaf: bytes) -> Json | None:
-    if said is None:
-        return None
-    at = trees[said.number].path(leaf)
-    assert at is not None
-    account = str(said.client_account_id)
-    return {"client_account_id": account, "checkpoint": said.number, "index": at[0], "path": at[1]}
+async def _used(connection: Connection, pack: Pack) -> dict[str, list[Statement]]:
+    """The statements that cover some of the events, and of the commands, in order."""
+    asked = (pack.flows, pack.account)
+    places = {"events": array("q"), "commands": array("q")}
+    async for row in _rows(connection, EVENT_PLACES, asked[:1], "places"):
+        places["events"].append(row[0])
+    async for row in _rows(connection, COMMAND_PLACES, asked, "places"):
+        places["commands"].append(row[0])
+    used: dict[str, list[Statement]] = {kind: [] for kind in places}
+    following = dict.fromkeys(places, 0)
+    every = (pack.account, 0, LAST_NUMBER)
+    async for statement, signature, key_id in _rows(connection, CHECKPOINTS, every, "checkpoints"):
+        said = Checkpoint(bytes(statement), bytes(signature), key_id).said
+        for kind, known in places.items():
+            stretch: Stretch = getattr(said, kind)
+            at = bisect_right(known, stretch.after, following[kind])
+            following[kind] = bisect_right(known, stretch.upto, at)
+            if following[kind] > at:
+                used[kind].append(said)
+    return used
 
 
 def _plain(value: Any) -> Any:
@@ -234,8 +297,11 @@ def _plain(value: Any) -> Any:
     return b64encode(bytes(value)).decode() if isinstance(value, bytes | memoryview) else value
 
 
-async def _rows(connection: Connection, statement: str, asked: tuple[Any, ...]) -> AsyncIterator[tuple[Any, ...]]:
-    async with connection.transaction(), connection.cursor("pack", binary=True) as cursor:
+async def _rows(
+    connection: Connection, statement: str, asked: tuple[Any, ...], name: str
+) -> AsyncIterator[tuple[Any, ...]]:
+    async with connection.cursor(f"pack_{name}", binary=True) as cursor:
+        cursor.itersize = FETCH
         await cursor.execute(statement, asked)
         async for row in cursor:
             yield row
@@ -243,52 +309,66 @@ async def _rows(connection: Connection, statement: str, asked: tuple[Any, ...]) 
 
 def write(pack: Pack, out: Path, *, by: str) -> Json:
     """Write the zip; answers its manifest. The file is made whole or not at all; raises OSError."""
-    verifier = Path(__file__).with_name("pack_verifier.py").read_bytes()
-    about = summary(pack.told, pack.definitions)
+    about = summary(pack.told(), pack.definitions)
     page = Page(
         f"Evidence of client account {pack.account}",
-        f"Engagement {pack.engagement}. {len(pack.flows)} flows, {len(pack.events)} events, {len(pack.commands)} commands,"
-        f" {len(pack.checkpoints)} signed checkpoints; {pack.unsigned} entries are newer than the last one.",
+        f"Engagement {pack.engagement}. {len(pack.flows)} flows, {pack.events} events, {pack.commands} commands,"
+        f" {pack.checkpoints} signed checkpoints; {pack.unsigned} entries are newer than the last one.",
         about,
-        pack.told,
-        pack.commands,
+        Again(pack.told),
+        Again(lambda: pack.rows("commands.ndjson")),
     )
-    files = {
-        "README.txt": README.encode(),
-        "events.ndjson": _lines(pack.events),
-        "commands.ndjson": _lines(pack.commands),
-        "checkpoints.ndjson": _lines([checkpoint.as_dict() for checkpoint in pack.checkpoints]),
-        "keys.json": msgspec.json.encode(pack.keys),
-        "summary.json": msgspec.json.encode(about, order="sorted"),
-        "report.html": as_html(page).encode(),
-        "report.pdf": as_pdf(page),
-        "pack_verifier.py": verifier,
+    files: dict[str, Iterable[bytes]] = {
+        "README.txt": [README.encode()],
+        **{name: _chunks(pack.folder / name) for name in ("events.ndjson", "commands.ndjson", "checkpoints.ndjson")},
+        "keys.json": [msgspec.json.encode(pack.keys)],
+        "summary.json": [msgspec.json.encode(about, order="sorted")],
+        "report.html": (part.encode() for part in as_html(page)),
+        "report.pdf": [as_pdf(page)],
+        "pack_verifier.py": _chunks(Path(__file__).with_name("pack_verifier.py")),
     }
-    manifest: Json = {
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "made_by": by,
-        "client_account_id": str(pack.account),
-        "engagement_id": str(pack.engagement),
-        "flows": len(pack.flows),
-        "events": len(pack.events),
-        "commands": len(pack.commands),
-        "checkpoints": len(pack.checkpoints),
-        "unsigned": pack.unsigned,
-        "files": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
-    }
+    at = datetime.now(UTC)
+    hashes: dict[str, str] = {}
     half = out.with_name(out.name + ".part")
     try:
         with zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED) as made:
-            for name, data in {**files, "manifest.json": msgspec.json.encode(manifest)}.items():
-                made.writestr(name, data)
+            for name, parts in files.items():
+                hashes[name] = _put(made, name, parts, at)
+            manifest: Json = {
+                "made_at": at.isoformat(timespec="seconds"),
+                "made_by": by,
+                "client_account_id": str(pack.account),
+                "engagement_id": str(pack.engagement),
+                "flows": len(pack.flows),
+                "events": pack.events,
+                "commands": pack.commands,
+                "checkpoints": pack.checkpoints,
+                "unsigned": pack.unsigned,
+                "files": hashes,
+            }
+            _put(made, "manifest.json", [msgspec.json.encode(manifest)], at)
         half.replace(out)
     finally:
         half.unlink(missing_ok=True)
     return manifest
 
 
-def _lines(rows: Iterable[Json]) -> bytes:
-    return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+def _put(made: zipfile.ZipFile, name: str, parts: Iterable[bytes], at: datetime) -> str:
+    """Write a file of the zip part by part; its SHA-256."""
+    about = zipfile.ZipInfo(name, at.timetuple()[:6])
+    about.compress_type = zipfile.ZIP_DEFLATED
+    about.external_attr = 0o600 << 16
+    hasher = hashlib.sha256()
+    with made.open(about, "w", force_zip64=True) as file:
+        for part in parts:
+            hasher.update(part)
+            file.write(part)
+    return hasher.hexdigest()
+
+
+def _chunks(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        yield from parts_of(opened)
 
 
 README = """Evidence of the Master Flow Orchestrator.

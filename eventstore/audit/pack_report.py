@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
+from itertools import chain, islice
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -47,16 +48,16 @@ class Told(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What the report shows."""
+    """What the report shows. Events and commands are gone through more than once."""
 
     title: str
     lead: str
     summary: Json
-    events: Sequence[Told]
-    commands: Sequence[Json]
+    events: Iterable[Told]
+    commands: Iterable[Json]
 
 
-def summary(events: Sequence[Told], definitions: Mapping[tuple[str, str], str]) -> Json:
+def summary(events: Iterable[Told], definitions: Mapping[tuple[str, str], str]) -> Json:
     """`{approvers[], flow_types[], code[], prompts[], cost[]}` of these events; `definitions` are SHA-256 by name and version.
 
     Cost is time in ms and tokens of models; a hash of a prompt is the first 16 digits of its SHA-256.
@@ -165,13 +166,13 @@ EVENTS_HEAD = ["flow", "version", "at", "event", "by", "through", "what"]
 COMMANDS_HEAD = ["at", "command", "id", "by", "through", "answer", "error"]
 
 
-def _tables(page: Page, most: int | None = None) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+def _tables(page: Page) -> Iterator[tuple[str, list[str], Iterator[list[str]]]]:
     """Every table of the report: its title, its headings, its rows."""
     for name, columns in SECTIONS.items():
-        rows = [[_said(one[column]) for column in columns] for one in page.summary[name]]
-        yield name.replace("_", " ").capitalize(), [column.replace("_", " ") for column in columns], rows[:most]
-    yield "Events", EVENTS_HEAD, list(_event_rows(page.events[:most]))
-    yield "Commands", COMMANDS_HEAD, list(_command_rows(page.commands[:most]))
+        rows = ([_said(one[column]) for column in columns] for one in page.summary[name])
+        yield name.replace("_", " ").capitalize(), [column.replace("_", " ") for column in columns], rows
+    yield "Events", EVENTS_HEAD, _event_rows(page.events)
+    yield "Commands", COMMANDS_HEAD, _command_rows(page.commands)
 
 
 def _said(value: Any) -> str:
@@ -182,21 +183,27 @@ def _said(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def as_html(page: Page) -> str:
-    """One HTML page without anything from elsewhere."""
-    parts = [f"<h2>{escape(title)}</h2>{_table(head, rows)}" for title, head, rows in _tables(page) if rows]
-    return (
+def as_html(page: Page) -> Iterator[str]:
+    """One HTML page without anything from elsewhere, part by part."""
+    yield (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>Evidence</title><style>"
         "body{font:14px sans-serif;margin:2em}table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:2px 6px;"
         "text-align:left;vertical-align:top;word-break:break-word}</style>"
-        f"<h1>{escape(page.title)}</h1><p>{escape(page.lead)}</p>{''.join(parts)}</html>"
+        f"<h1>{escape(page.title)}</h1><p>{escape(page.lead)}</p>"
     )
+    for title, head, rows in _tables(page):
+        first = next(rows, None)
+        if first is None:
+            continue
+        yield f"<h2>{escape(title)}</h2><table><tr>{_cells('th', head)}</tr>"
+        for row in chain([first], rows):
+            yield f"<tr>{_cells('td', row)}</tr>"
+        yield "</table>"
+    yield "</html>"
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in headings)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+def _cells(tag: str, row: Sequence[str]) -> str:
+    return "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row)
 
 
 def as_pdf(page: Page) -> bytes:
@@ -230,9 +237,12 @@ def as_pdf(page: Page) -> bytes:
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
         ]
     )
-    for title, head, rows in _tables(page, PRINTED_ROWS):
+    cut = False
+    for title, head, every in _tables(page):
+        rows = list(islice(every, PRINTED_ROWS))
         if not rows:
             continue
+        cut = cut or next(every, None) is not None
         cells = [[Paragraph(_printable(cell[:600]), small) for cell in row] for row in [head, *rows]]
         widths = [paper.width / len(head)] * len(head)
         story += [
@@ -240,8 +250,7 @@ def as_pdf(page: Page) -> bytes:
             LongTable(cells, colWidths=widths, repeatRows=1, style=look),
             Spacer(1, 8),
         ]
-    most = max(len(page.events), len(page.commands))
-    if most > PRINTED_ROWS:
+    if cut:
         story.append(
             Paragraph(f"Only the first {PRINTED_ROWS} rows are printed; report.html has all.", styles["BodyText"])
         )

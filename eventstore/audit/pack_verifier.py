@@ -6,7 +6,7 @@ trust, base64 of 32 bytes; keys inside the pack are labels and prove nothing. Wh
 1. every file is the one that the manifest names, and nothing else is there;
 2. each flow's events follow one another: versions 1, 2, ... and
    hash = SHA-256(0x01 | previous hash | flow id | version | len(topic) | topic | state), zeros before the first;
-3. checkpoints are signed (Ed25519) by one of your keys, and each that has its predecessor here names its SHA-256;
+3. checkpoints are signed (Ed25519) by one of your keys, and each but the first names the SHA-256 of the one before, which is here;
 4. every event and command lies in a signed Merkle tree (RFC 6962) of the account that the pack is about; those that have no
    proof are counted, and a pack with any of them is `unproven`: it may have been exported too early, or they were made up;
 5. the last event that each accepted command brought about is there.
@@ -143,7 +143,9 @@ def check_checkpoints(checkpoints: list[Json], keys: dict[str, Ed25519PublicKey]
         except InvalidSignature:
             troubles.append(f"checkpoint {name[1]}: its signature does not hold")
             continue
-        if former is not None and said["previous"] != former:
+        if former is None and len(digests) > 1:
+            troubles.append(f"checkpoint {name[1]}: the one before it is missing")
+        elif former is not None and said["previous"] != former:
             troubles.append(f"checkpoint {name[1]}: it does not follow the one before")
         signed[name] = said
     return signed, troubles

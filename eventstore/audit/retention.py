@@ -18,7 +18,7 @@ from domain.auditing.trail import NOBODY, Category, Entry, Source
 from domain.commands import Envelope, Tenant
 from domain.errors import NotHere
 from domain.words import SYSTEM_USER
-from eventstore.acts import Act, keep
+from eventstore.acts import Act, acting
 from eventstore.audit.leaves import COMMAND_SELECT, command_digest
 from eventstore.audit.notes import Note, note
 from eventstore.audit.trail import digest
@@ -116,13 +116,13 @@ class Retention:
         """Keep entries of a category for so many days from now on; none: for ever. Raises KeyReused."""
         account = envelope.client_account_id
         act = Act("SetAuditRetention", NOBODY, {"category": category, "keep_days": keep_days, "reason": reason})
-        async with self._pool.connection() as connection, connection.transaction():
-            if await keep(connection, envelope, act) is not None:
+        async with acting(self._pool) as doing:
+            if await doing.keep(envelope, act) is not None:
                 return
             if keep_days is None:
-                await connection.execute(UNSET, (account, category))
+                await doing.connection.execute(UNSET, (account, category))
             else:
-                await connection.execute(SET, (account, category, keep_days, envelope.user_id))
+                await doing.connection.execute(SET, (account, category, keep_days, envelope.user_id))
 
     async def all(self, account: UUID) -> list[Json]:
         """Every category: `{category, keep_days, set_by, set_at}`, the days null where it is kept for ever."""
@@ -135,9 +135,9 @@ class Retention:
         hold = uuid5(envelope.client_account_id, f"hold:{envelope.engagement_id}:{envelope.command_id}")
         act = Act("PlaceLegalHold", flow_id or NOBODY, {"hold_id": hold, "reason": reason})
         whose = (envelope.client_account_id, envelope.engagement_id)
-        async with self._pool.connection() as connection, connection.transaction():
-            if await keep(connection, envelope, act) is None:
-                await connection.execute(HOLD, (hold, *whose, flow_id, reason, envelope.user_id))
+        async with acting(self._pool) as doing:
+            if await doing.keep(envelope, act) is None:
+                await doing.connection.execute(HOLD, (hold, *whose, flow_id, reason, envelope.user_id))
         return hold
 
     async def release(self, envelope: Envelope, hold: UUID, reason: str | None) -> None:
@@ -146,9 +146,9 @@ class Retention:
         subject = found[0]["flow_id"] if found else None
         act = Act("ReleaseLegalHold", subject or NOBODY, {"hold_id": hold, "reason": reason})
         whose = (envelope.client_account_id, envelope.engagement_id)
-        async with self._pool.connection() as connection, connection.transaction():
-            if await keep(connection, envelope, act) is None:
-                cursor = await connection.execute(RELEASE, (envelope.user_id, hold, *whose))
+        async with acting(self._pool) as doing:
+            if await doing.keep(envelope, act) is None:
+                cursor = await doing.connection.execute(RELEASE, (envelope.user_id, hold, *whose))
                 if not cursor.rowcount:
                     raise HoldNotFound
 

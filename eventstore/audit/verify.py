@@ -93,6 +93,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     commands: int = 0
     checkpoints: int = 0
     audit_events: int = 0
+    artifacts: int = 0
     published: int = 0
     unsigned_events: int = 0
     unsigned_commands: int = 0

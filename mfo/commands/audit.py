@@ -44,6 +44,9 @@ def verify(
             "--published", metavar="FILE|kafka|s3://...", help="Checkpoints that were published, to compare with."
         ),
     ] = None,
+    artifacts: Annotated[
+        bool, typer.Option("--artifacts/--no-artifacts", help="Read what lies in artifacts, too; all of their bytes.")
+    ] = True,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes that read side by side.")] = JOBS,
     as_json: AsJson = False,
 ) -> int:
@@ -64,7 +67,8 @@ def verify(
         trusts = [public_key_from(one["public_key"]) for one in known_keys(config)]
         if flow is None:
             say("no --key: the keys that the store itself names are trusted, which whoever may write there can change")
-    which = Which(account, flow, published_in(published, config, known.audit_s3_endpoint) if published else ())
+    copies = published_in(published, config, known.audit_s3_endpoint) if published else ()
+    which = Which(account, flow, artifacts, copies)
     began = monotonic()
     verdict = read_all(config, trusted(trusts), which, jobs=jobs, said=say)
     seconds = monotonic() - began
@@ -142,6 +146,8 @@ def _text(document: Json) -> str:
     seen += f", {counted(document['commands'], 'command')}, {counted(document['checkpoints'], 'checkpoint')}"
     if document["audit_events"]:
         seen += f", {counted(document['audit_events'], 'audit event')}"
+    if document["artifacts"]:
+        seen += f", {counted(document['artifacts'], 'artifact')}"
     if document["published_lines"]:
         seen += f", {document['published']} of {document['published_lines']} published ones compared"
     lines.append(f"{document['status']}: {seen}, in {document['seconds']} s")

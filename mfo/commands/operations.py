@@ -160,6 +160,7 @@ def _show(found: Json, as_json: bool) -> None:
         "accepted": progress["accepted"],
         "refused": progress["refused"],
         "parked": progress["parked"],
+        "flows_removed": progress.get("flows_removed") or None,
         "per_second": progress["per_second"],
         "eta": progress["eta"],
         "chosen_at": found["position"],

@@ -71,7 +71,8 @@ class MasterFlowOrchestrator:
         self._client = client
 
     @asynccontextmanager
-    async def _service(self) -> AsyncIterator[Client]:
+    async def _service(self, engagement_id: str | None = None) -> AsyncIterator[Client]:
+        """The service; `engagement_id` is whose flows are meant where neither the context nor the environment says so."""
         try:
             if self._client is not None:
                 yield self._client
@@ -81,6 +82,7 @@ class MasterFlowOrchestrator:
             account, engagement, user = (
                 str(getattr(self._context, name, None) or found.get(f"MFO_{name.upper()}") or "") for name in names
             )
+            engagement = engagement or engagement_id or ""
             async with Client(found["MFO_URL"], account, engagement, user, found.get("MFO_TOKEN")) as client:
                 yield client
         except FlowError:
@@ -161,8 +163,12 @@ class MasterFlowOrchestrator:
                 if error.http_status != 404:
                     raise
                 options = await client.repair_options(flow_id)
-                found = {"orphaned_data_found": True, "repair_available": bool(options["available_repairs"])}
-                return {"flow_id": flow_id, "status": "discovered", "metadata": found, "repair_options": options}
+                repairs = options["available_repairs"]
+                found = {"orphaned_data_found": True, "repair_available": bool(repairs)}
+                method = {"correlation_method": repairs[0]["method"] if repairs else None}
+                method["confidence"] = options["confidence"]
+                told = {"flow_id": flow_id, "status": "discovered", **method}
+                return told | {"metadata": found, "repair_options": options}
             told |= _words(told["flow_type"], told["status"], told["next_action"]["type"])
             if include_details:
                 told["details"] = await client.flow(flow_id)
@@ -176,11 +182,10 @@ class MasterFlowOrchestrator:
     async def list_flows_by_engagement(
         self, engagement_id: str | None = None, flow_type: str | None = None, limit: int = 50
     ) -> list[Json]:
-        """Flows of every status; those of another engagement than that of the caller are not there."""
-        mine = getattr(self._context, "engagement_id", None)
-        if engagement_id is not None and mine is not None and str(engagement_id) != str(mine):
-            return []
-        return await self._list({"flow_type": flow_type}, limit)
+        """Flows of every status; those of another engagement than that of the caller are not there. A caller without one,
+        in its context and its environment, gets those of the engagement asked for."""
+        wanted = str(engagement_id) if engagement_id is not None else None
+        return await self._list({"flow_type": flow_type}, limit, wanted)
 
     async def get_flow_analytics(self, **window: Any) -> Json:
         """Counts, rates and durations across flows."""
@@ -237,9 +242,11 @@ class MasterFlowOrchestrator:
         async with self._service() as client:
             return await client.request("GET", path, params=params)
 
-    async def _list(self, params: Mapping[str, Any], most: int) -> list[Json]:
+    async def _list(self, params: Mapping[str, Any], most: int, engagement_id: str | None = None) -> list[Json]:
         found: list[Json] = []
-        async with self._service() as client:
+        async with self._service(engagement_id) as client:
+            if engagement_id is not None and engagement_id.lower() != client.engagement_id.lower():
+                return []
             async for flow in client.pages("/flows", "flows", params={**params, "limit": min(most, MOST)}):
                 found.append(flow)
                 if len(found) >= most:

@@ -103,6 +103,16 @@ class Api:
                     await connection.execute("select pg_notify('mfo_projected', %s)", (projection.name,))
         return events[-1].version
 
+    async def logged(self, command_id: str) -> list[tuple[str, str, str | None]]:
+        """What the command log says of this id: command, outcome and the code of the refusal, the oldest first."""
+        async with self.side.pool.connection() as connection:
+            cursor = await connection.execute(
+                "select command, outcome, error::json ->> 'code' from command_log"
+                " where client_account_id = %s and command_id = %s order by n",
+                (self.account, command_id),
+            )
+            return await cursor.fetchall()
+
     async def work(self, command: Command) -> Answer:
         """What a worker says about a run."""
         envelope = Envelope(

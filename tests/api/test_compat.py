@@ -66,6 +66,19 @@ async def test_a_flow_goes_its_way_by_the_older_calls(api: Api, old: MasterFlowO
     assert shown[-1]["data"]["reason"] == "user_requested"
 
 
+async def test_an_engagement_asked_for_counts_where_the_context_has_none(
+    api: Api, old: MasterFlowOrchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow_id, mine = await made(api, old), api.tenant["X-Engagement-ID"]
+    bare = MasterFlowOrchestrator(None, None, client=old._client)
+    assert [flow["flow_id"] for flow in await bare.list_flows_by_engagement(mine.upper())] == [flow_id]
+    assert await bare.list_flows_by_engagement(str(uuid4())) == []
+    monkeypatch.setenv("MFO_URL", "http://127.0.0.1:1")
+    monkeypatch.delenv("MFO_ENGAGEMENT_ID", raising=False)
+    async with MasterFlowOrchestrator()._service(mine) as client:
+        assert client.engagement_id == mine
+
+
 async def test_master_and_child_start_pause_and_resume_together(api: Api, old: MasterFlowOrchestrator) -> None:
     flow_id = await made(api, old)
     started = await old.start_flow_with_atomic_sync(flow_id, "discovery")
@@ -102,6 +115,16 @@ async def test_what_was_found_of_a_lost_flow_stands_in_its_status(api: Api, old:
         "discovered",
         {"orphaned_data_found": True, "repair_available": True},
     )
+    assert (told["correlation_method"], told["confidence"]) == ("persistence", 0.9)
+    # of another id nothing is known but what was lost of late
+    other = await old.get_flow_status(str(uuid4()))
+    assert (other["correlation_method"], other["repair_options"]["available_repairs"][0]["flow_id"]) == (
+        *("timestamp",),
+        flow_id,
+    )
+
+
+async def test_of_an_unknown_flow_there_is_no_status(old: MasterFlowOrchestrator) -> None:
     with pytest.raises(FlowError):
         await old.get_flow_status(str(uuid4()))
 

@@ -94,6 +94,11 @@ async def test_letters_are_read_masked_mended_and_sent_back(operated: Api, clien
     assert (await operated.post(f"{path}/replay", {}, headers=keyed)).json() == again
     other = await operated.post(f"{path}/replay", {"headers": {"a": "b"}}, headers=keyed)
     problem(other, 422, "idempotency_key_reused")
+    assert await operated.logged("replay-1") == [
+        ("ReplayDeadLetter", "accepted", None),
+        ("ReplayDeadLetter", "repeated", None),
+        ("ReplayDeadLetter", "refused", "idempotency_key_reused"),
+    ]
     await until(lambda: len(client.on(client.config.topics.dead_letters)) == 3, 60)
     once_more = client.on(client.config.topics.dead_letters)[-1]
     assert headers_of(once_more)["mfo_replayed_by"] == "maria@example.com"

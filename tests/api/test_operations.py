@@ -115,6 +115,44 @@ async def test_an_operation_is_started_carried_out_and_read(api: Api, key: str) 
     assert [each["operation_id"] for each in listed["operations"]] == [started_one["operation_id"]]
 
 
+async def test_the_list_of_flows_is_removed_long_after_the_end_and_its_counts_stay(api: Api) -> None:
+    flows = [(await api.made())["flow_id"] for _ in range(2)]
+    await api.post(f"/flows/{flows[0]}/cancel")
+    operation = (await started(api, filter={"flow_ids": flows}))["operation_id"]
+    path = f"/operations/{operation}"
+    before = (await carried_out(api, operation, *flows))["progress"]
+    async with api.side.pool.connection() as connection:
+        # one flow was parked, and has taken the command since
+        await connection.execute(
+            "update operation_flows f set outcome = 'parked', detail = i.command_id from command_ids i"
+            " where f.operation_id = %s and f.flow_id = %s and i.flow_id = f.flow_id and i.outcome = 'accepted'"
+            " and i.at = (select max(at) from command_ids where flow_id = f.flow_id)",
+            (operation, flows[1]),
+        )
+        await connection.execute(
+            "update operation_progress set accepted = accepted - 1, parked = 1 where operation_id = %s", (operation,)
+        )
+        assert (await api.get(path)).json()["progress"] == before
+        await api.side.operations.forget(90)
+        assert (await api.get(f"{path}/flows")).json()["total"] == 2
+        await connection.execute(
+            "update operations set created_at = created_at - interval '91 days', snapshot = convert_to(jsonb_set("
+            " convert_from(snapshot, 'UTF8')::jsonb, '{ended_at}', to_jsonb(mfo_now() - interval '91 days'))::text, 'UTF8')"
+            " where id = %s",
+            (operation,),
+        )
+    await api.side.operations.forget(0)
+    assert (await api.get(f"{path}/flows")).json()["removed"] is False
+    await api.side.operations.forget(90)
+    page = (await api.get(f"{path}/flows")).json()
+    AskedFlows.model_validate(page)
+    assert (page["flows"], page["total"], page["removed"]) == ([], 0, True)
+    after = (await api.get(path)).json()
+    OperationView.model_validate(after)
+    assert after["progress"] == before | {"flows_removed": True}
+    assert (after["progress"]["accepted"], after["progress"]["refused"]) == (1, 1)
+
+
 async def test_the_same_key_starts_one_operation(api: Api, key: str) -> None:
     await api.made()
     first = await api.post("/operations", ALL, headers={"Idempotency-Key": key})

@@ -107,6 +107,55 @@ async def test_assets_without_a_flow_are_linked_to_a_new_one(api: Api) -> None:
     assert await orphans(api) == []
 
 
+async def uploaded(api: Api, name: str = "a.csv") -> str:
+    response = await api.post("/imports", files={"file": (name, name.encode())})
+    return str(response.json()["import_file_id"])
+
+
+async def test_an_upload_that_no_flow_has_read_is_linked_to_a_new_one(api: Api) -> None:
+    read, unread = await uploaded(api, "read.csv"), await uploaded(api, "unread.csv")
+    several = await uploaded(api, "several.csv")
+    await api.made(initial_data={"import_file_id": read})
+    await api.made(initial_data={"import_file_ids": [several]})
+    [found] = await orphans(api)
+    assert (found["flow_id"], found["kind"], found["method"], found["confidence"], found["repair"]) == (
+        *(unread, "import", "timestamp"),
+        *(0.7, "link_data_import"),
+    )
+    repaired = (await api.post(f"/flows/{unread}/repair")).json()
+    assert (repaired["flow_id"], repaired["master_flow_created"], repaired["status"]) == (unread, True, "initialized")
+    await api.project(unread)
+    shown = (await api.get(f"/flows/{unread}")).json()
+    assert shown["flow_name"] == f"Repaired Flow {unread[:8]}"
+    assert (await orphans(api), (await api.post(f"/flows/{unread}/repair")).json()["items_repaired"]) == ([], 0)
+    assert (await api.post(f"/flows/{unread}/execute")).status_code == 202
+    await sql(api, "update imports set created_at = created_at - interval '3 days' where id = %s", UUID(several))
+    assert await orphans(api) == []
+
+
+async def test_of_an_unknown_id_what_is_of_the_last_day_is_told_and_done_only_by_name(api: Api) -> None:
+    nobody = uuid4()
+    problem(await api.get(f"/flows/{nobody}/repair-options"), 404, "flow_not_found")
+    lost_flow, upload = await lost(api, flow_name="Lost"), await uploaded(api)
+    options = (await api.get(f"/flows/{nobody}/repair-options")).json()
+    assert [
+        (one["flow_id"], one["type"], one["method"], one["confidence"]) for one in options["available_repairs"]
+    ] == [
+        (lost_flow, "link_discovery_flow", "timestamp", 0.8),
+        (upload, "link_data_import", "timestamp", 0.7),
+    ]
+    unnamed = problem(await api.post(f"/flows/{nobody}/repair"), 422, "parameter_invalid")
+    assert unnamed["allowed"] == ["link_discovery_flow", "link_data_import"]
+    repaired = (await api.post(f"/flows/{nobody}/repair", {"repair_type": "link_discovery_flow"})).json()
+    assert (repaired["flow_id"], repaired["master_flow_created"]) == (lost_flow, True)
+    [event] = (await api.get(f"/flows/{lost_flow}/history")).json()["events"]
+    assert (event["data"]["origin"]["method"], event["data"]["origin"]["confidence"]) == ("timestamp", 0.8)
+    await sql(api, "update imports set created_at = created_at - interval '25 hours' where id = %s", UUID(upload))
+    problem(await api.get(f"/flows/{nobody}/repair-options"), 404, "flow_not_found")
+    api.tenant = new_tenant()
+    problem(await api.get(f"/flows/{nobody}/repair-options"), 404, "flow_not_found")
+
+
 @pytest.mark.parametrize(
     ("change", "kind"),
     [

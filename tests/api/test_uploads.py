@@ -82,6 +82,27 @@ async def test_the_same_key_gets_the_same_answer(api: Api, key: str) -> None:
     assert (await api.get("/imports")).json()["total"] == 1
     flow = await api.post("/flows", {"flow_type": "discovery", "flow_name": "x"}, headers=headers)
     problem(flow, 422, "idempotency_key_reused")
+    assert await api.logged(key) == [
+        ("UploadImport", "accepted", None),
+        ("UploadImport", "repeated", None),
+        ("UploadImport", "refused", "idempotency_key_reused"),
+        ("CreateFlow", "refused", "idempotency_key_reused"),
+    ]
+
+
+async def test_an_upload_without_a_key_is_in_the_log_too(api: Api) -> None:
+    made = (await api.post("/imports", files={"file": ("a.csv", CSV)})).json()
+    await api.post("/imports", files={"file": ("b.csv", CSV)})
+    async with api.side.pool.connection() as connection:
+        cursor = await connection.execute(
+            "select outcome, user_id, convert_from(body, 'UTF8')::json ->> 'filename' from command_log"
+            " where command = 'UploadImport' and flow_id = %s order by n",
+            (UUID(made["import_file_id"]),),
+        )
+        assert await cursor.fetchall() == [
+            ("accepted", "maria@example.com", "a.csv"),
+            ("repeated", "maria@example.com", "b.csv"),
+        ]
 
 
 async def test_what_a_reader_found_is_shown(api: Api) -> None:

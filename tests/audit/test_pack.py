@@ -9,11 +9,12 @@ import zipfile
 from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import UUID, uuid4
 
 import pytest
 
-from domain.commands import PauseFlow
+from domain.commands import PauseFlow, ResumeFlow
 from domain.errors import FlowNotFound
 from eventstore.audit import pack_verifier
 from eventstore.audit.pack import Tampered, gather, write
@@ -25,14 +26,16 @@ from tests.audit.test_tampering import change_a_byte, change_a_command
 
 async def packed(archive: Archive, out: Path, flow: UUID | None = None) -> Path:
     tenant = archive.house.tenant
-    async with archive.house.side.pool.connection() as connection:
-        pack = await gather(
-            connection,
-            flow=flow,
-            account=tenant.client_account_id if flow is None else None,
-            engagement=tenant.engagement_id,
-        )
-    write(pack, out, by="maria")
+    with TemporaryDirectory() as folder:
+        async with archive.house.side.pool.connection() as connection:
+            pack = await gather(
+                connection,
+                Path(folder),
+                flow=flow,
+                account=tenant.client_account_id if flow is None else None,
+                engagement=tenant.engagement_id,
+            )
+        write(pack, out, by="maria")
     return out
 
 
@@ -82,6 +85,23 @@ async def test_a_pack_of_an_engagement_holds_all_its_flows_and_says_what_is_not_
     troubles, counts = pack_verifier.verify(str(await packed(archive, tmp_path / "all.zip")), [KEY.public_key])
     assert (troubles, pack_verifier.verdict(troubles, counts)) == ([], "unproven")
     assert (counts["flows"], counts["unsigned"], counts["checkpoints"]) == (2, 2, 2)
+
+
+async def test_it_has_the_checkpoints_that_its_proofs_need_and_those_between(archive: Archive, tmp_path: Path) -> None:
+    first, other = archive.flows[3], (await archive.house.begin()).id
+    await archive.sign()
+    await archive.house.ask(ResumeFlow(flow_id=first))
+    await archive.sign()
+    await archive.house.ask(PauseFlow(flow_id=other))
+    await archive.sign()
+    file = await packed(archive, tmp_path / "flow.zip", first)
+    with zipfile.ZipFile(file) as pack:
+        files = {name: pack.read(name) for name in pack.namelist()}
+    lines = files["checkpoints.ndjson"].splitlines(keepends=True)
+    assert [json.loads(json.loads(line)["statement"])["number"] for line in lines] == [1, 2, 3]
+    assert verdict(file) == []
+    files["checkpoints.ndjson"] = lines[0] + lines[2]
+    assert verdict(fitted(files, tmp_path / "gap.zip")) == ["checkpoint 3: the one before it is missing"]
 
 
 async def test_a_key_that_the_auditor_does_not_know_proves_nothing(archive: Archive, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_the_summary_names_approvers_versions_prompts_and_cost() -> None:
 
 def test_it_is_a_page_and_can_be_printed() -> None:
     page = Page("Evidence of <x>", "lead", summary(EVENTS, {}), EVENTS, [])
-    html = as_html(page)
+    html = "".join(as_html(page))
     assert "Evidence of &lt;x&gt;" in html
     assert "&lt;ok&gt; Жё" in html
     assert "<h2>Commands</h2>" not in html

@@ -124,9 +124,9 @@ async def test_subscriptions_are_made_changed_and_deleted(house: House, client: 
     assert [body_of(reply)["outcome"] for reply in await client.replies(deleted, 2)] == ["accepted", "repeated"]
     again = await client.reply(await client.send("DeleteSubscription", None, gone))
     assert again["error"]["code"] == "subscription_not_found"
-    # all of them are in the command log, those that were refused too
+    # all of them are in the command log, those that were refused or repeated too
     logged = await house.rows("select outcome, count(*) from command_log where flow_id = %s group by 1", one)
-    assert dict(logged) == {"accepted": 3, "refused": 3}
+    assert dict(logged) == {"accepted": 3, "refused": 3, "repeated": 1}
 
 
 async def test_binary_and_structured_commands_are_answered(house: House, client: Client) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.messages import Sender, read, sender
+from consumers.messages import Sender, name_of, read, sender
 from domain.commands import CreateFlow, PauseFlow, ProvideInput
 from domain.errors import BodyInvalid, Invalid, MfoError
 
@@ -243,6 +243,7 @@ def test_a_new_subscription_is_called_by_us_and_has_no_version() -> None:
     body = b'{"kind": "email", "address": "ann@example.com"}'
     command, _, _ = taken(binary(new), body)
     made = str(command.subscription_id)
+    assert name_of(command) == "CreateSubscription"
     assert taken(binary(new, subject=made), body)[0] == command
     assert "leave the id out" in refused(binary(new, subject=str(FLOW)), body).detail
     assert "no version" in refused(binary(new, expectedversion="1"), body).detail

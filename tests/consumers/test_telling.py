@@ -300,7 +300,8 @@ async def test_a_receiver_that_is_away_is_tried_again_until_the_notification_is_
             assert (sent["attempts"], sent["replays"]) == (1, 1)
             assert [got.id for got in there.got] == [f"msg_{dead['notification_id'].hex}"]
         assert await tell.house.rows("select command, outcome, user_id from command_log where command_id = 'r-1'") == [
-            ("ReplayNotification", "accepted", "maria")
+            ("ReplayNotification", "accepted", "maria"),
+            ("ReplayNotification", "repeated", "maria"),
         ]
 
 

@@ -1,4 +1,4 @@
-"""Processes that fill a read model's new tables."""
+"""Processes that share work out among themselves."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from mfo.embedded.processes import is_running, wait_until
 
 KILLED = """
 import os, signal
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from projections.filling import end_with_parent
+from eventstore.workers import workers
 
-pool = ProcessPoolExecutor(1, get_context("spawn"), end_with_parent)
+pool = workers(1)
 print(pool.submit(os.getpid).result(), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
