@@ -164,6 +164,7 @@ REPLAY: Json = {
 }
 
 READ_ANEW: Json = {
+    "x-mfo-headers": ["IdempotencyKey"],
     "requestBody": {
         "required": True,
         "content": {

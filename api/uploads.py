@@ -324,7 +324,16 @@ async def read_anew(request: Request, asking: Asking, import_id: ImportId) -> Re
     if len(msgspec.json.encode(options)) > MAX_OPTIONS_BYTES:
         wrong = FieldError("import_options", f"is too long; it may have {MAX_OPTIONS_BYTES} bytes")
         raise ImportOptionsInvalid(f"{wrong.field} {wrong.message}", errors=[wrong])
-    return Json(_detail(await asking.side.imports.read_anew(asking.tenant, str(import_id), options)))
+    envelope = asking.envelope(command_id(request))
+    act = Act("ReadImportAnew", import_id, {"import_options": options})
+    async with acting(asking.side.pool) as doing:
+        first = await doing.again(envelope, act)
+    if first is not None:
+        return Json(_detail(await asking.side.imports.get(asking.tenant, str(import_id))))
+    found = await asking.side.imports.read_anew(asking.tenant, str(import_id), options)
+    async with acting(asking.side.pool) as doing:
+        await doing.keep(envelope, act)
+    return Json(_detail(found))
 
 
 @router.get(

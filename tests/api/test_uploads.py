@@ -246,6 +246,22 @@ async def test_the_caller_says_how_a_file_is_read_and_later_otherwise(api: Api) 
     assert emptied.json()["import_options"] == {}
 
 
+async def test_a_change_of_options_is_made_once_and_kept(api: Api, key: str) -> None:
+    import_id = (await api.post("/imports", files={"file": ("a.csv", CSV)})).json()["import_file_id"]
+    headers, body = {"Idempotency-Key": key}, {"import_options": {"delimiter": ","}}
+    for _ in range(2):
+        answer = await api.ask("PATCH", f"/imports/{import_id}", json=body, headers=headers)
+        assert answer.json()["import_options"] == {"delimiter": ","}
+    other = await api.ask("PATCH", f"/imports/{import_id}", json={"import_options": {}}, headers=headers)
+    problem(other, 422, "idempotency_key_reused")
+    assert (await api.get(f"/imports/{import_id}")).json()["import_options"] == {"delimiter": ","}
+    assert await api.logged(key) == [
+        ("ReadImportAnew", "accepted", None),
+        ("ReadImportAnew", "repeated", None),
+        ("ReadImportAnew", "refused", "idempotency_key_reused"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
