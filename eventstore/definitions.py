@@ -28,7 +28,10 @@ def modules(names: Sequence[str], setting: str = "MFO_FLOW_TYPES") -> list[Modul
         try:
             found.append(import_module(name))
         except ImportError as error:
-            raise SettingsError(f"{setting} names the module {name!r}, which cannot be imported: {error}") from error
+            raise SettingsError(
+                f"{setting} names the module {name!r}, which cannot be imported: {error};"
+                " set PYTHONPATH to the folder in which it lies"
+            ) from error
     return found
 
 

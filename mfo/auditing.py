@@ -17,6 +17,7 @@ import psycopg
 
 from domain.commands import Envelope, Tenant
 from domain.errors import FlowNotFound, MfoError, SchemaBehind, StoreUnavailable
+from domain.words import counted
 from eventstore.audit import pack_verifier
 from eventstore.audit.artifacts_verify import artifacts
 from eventstore.audit.bucket import Bucket
@@ -105,7 +106,8 @@ def verify(
             else:
                 _take(whole, found)
             whole.troubles.extend(found.troubles)
-            said(f"{done + 1} of {number} parts, {whole.flows} flows, {len(whole.troubles)} findings")
+            counts = f"{counted(whole.flows, 'flow')}, {counted(len(whole.troubles), 'finding')}"
+            said(f"{done + 1} of {number} parts, {counts}")
         for done, part in enumerate(trail, len(parts) + 1):
             _add(whole, part.result())
             said(f"{done} of {number} parts, {whole.audit_events} audit events")

@@ -29,6 +29,8 @@ from eventstore.config import AuditConfig, CrewConfig, ServiceConfig, SmtpConfig
 PREFIX = "MFO_"
 # read by the tests, never by a service
 NOT_OURS = ("MFO_TEST_",)
+# pydantic's words for the length of a secret
+SECRET_LENGTH = re.compile(r"^Value should have (at (?:least|most) \d+) items? after validation, not \d+$")
 MIB = 1024 * 1024
 Service = Literal["api", "consumers", "projections"]
 
@@ -230,8 +232,9 @@ class Settings(BaseSettings):
     operator_token: SecretStr | None = Field(
         None,
         min_length=16,
-        description="What whoever asks for dead letters over HTTP must send as `X-MFO-Operator-Token`; without it they are not"
-        " served there. `mfo dlq` asks Kafka itself.",
+        description="What an operator must send as `X-MFO-Operator-Token`, 16 characters or more: for dead letters, retention and"
+        " holds, and what concerns every tenant. Without it nobody may. Commands send it from their own environment;"
+        " `mfo dlq` asks Kafka itself.",
     )
     crew_model: str | None = Field(
         None,
@@ -641,6 +644,7 @@ def _sentence(where: tuple[int | str, ...], said: str) -> str:
         if secret
         else f"{variable(field)} is {os.environ.get(variable(field))!r}, which is wrong"
     )
+    said = SECRET_LENGTH.sub(r"it must have \1 characters", said)
     return f"{shown}: {said.replace('Input should', 'it must', 1)}"
 
 

@@ -28,7 +28,7 @@ from eventstore.audit.checkpoints import COMMANDS_OF_ONE, EVENTS_OF_ONE, Checkpo
 from eventstore.audit.leaves import COMMAND_COLUMNS, COMMAND_SELECT, command_leaf, event_leaf, leaf_of
 from eventstore.audit.merkle import leaf_hash, node_hash
 from eventstore.audit.pack_report import Page, Told, as_html, as_pdf, summary
-from eventstore.codec import split
+from eventstore.codec import FIRST_HASH, chain, split
 from eventstore.database import Connection
 
 Json = dict[str, Any]
@@ -231,7 +231,11 @@ async def _fill(connection: Connection, pack: Pack) -> None:
             for name in ("events", "commands", "checkpoints")
         )
         prover = Prover(connection, pack.account, "events", used["events"])
+        last: dict[UUID, bytes] = {}
         async for place, flow_id, version, topic, state, digest in _rows(connection, EVENTS, asked[:1], "events"):
+            if chain(last.get(flow_id, FIRST_HASH), flow_id, version, topic, bytes(state)) != bytes(digest):
+                raise Tampered(f"flow {flow_id} does not hold at version {version}; run `mfo audit verify`")
+            last[flow_id] = bytes(digest)
             proof = await prover.proof(place, event_leaf(flow_id, version, bytes(digest)))
             row = {
                 "flow_id": str(flow_id),

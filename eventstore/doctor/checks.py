@@ -460,7 +460,7 @@ async def _projections(connection: Connection) -> list[Finding]:
                     code="projection_silent",
                     severity="critical",
                     message=f"No process has kept the read model {name} for {row['silent']:.0f} s.",
-                    mend=START_PROJECTIONS,
+                    mend=f"{START_PROJECTIONS}; a read model of your own wants it started with MFO_PROJECTIONS",
                     subjects=about,
                 )
             )

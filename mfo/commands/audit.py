@@ -90,7 +90,11 @@ def _verify_pack(pack: Path, key: list[str], as_json: bool) -> int:
     if not key:
         raise typer.BadParameter("a pack proves nothing without a --key that you trust")
     document = verify_pack(pack, [public_key_from(text) for text in key])
-    seen = ", ".join(f"{number} {name}" for name, number in document.items() if isinstance(number, int))
+    seen = ", ".join(
+        f"{number} {name}" if name == "unsigned" else counted(number, name.removesuffix("s"))
+        for name, number in document.items()
+        if isinstance(number, int)
+    )
     lines = [*document["troubles"], f"{document['status']}: {seen}"]
     if document["status"] == "unproven":
         lines.append(
@@ -131,8 +135,8 @@ def export(
     text = f"{out}: {counted(manifest['flows'], 'flow')}, {counted(manifest['events'], 'event')}"
     text += f", {counted(manifest['commands'], 'command')}, {counted(manifest['checkpoints'], 'checkpoint')}"
     if manifest["unsigned"]:
-        text += f"; {manifest['unsigned']} entries are newer than the last checkpoint, and not proven by this pack:"
-        text += " export again in ten seconds"
+        text += f"; {counted(manifest['unsigned'], 'entry', 'entries')} newer than the last checkpoint, and not proven"
+        text += " by this pack: export again in ten seconds"
     give({"file": str(out), **manifest}, text, as_json)
 
 

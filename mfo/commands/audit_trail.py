@@ -7,6 +7,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from domain.words import counted
 from mfo.client import AuditFormat, Client
 from mfo.commands.connection import talk
 from mfo.commands.flows import some
@@ -99,8 +100,8 @@ def report(
         "from": told["period"]["from"],
         "to": told["period"]["to"],
         "events": told["total_events"],
-        "compliance": f"{told['compliance_score']} ({told['compliance_violations']} violations)",
-        "security": f"{told['security_score']} ({told['security_alerts']} alerts, {told['security_events']} events)",
+        "compliance": f"{told['compliance_score']} ({counted(told['compliance_violations'], 'violation')})",
+        "security": f"{told['security_score']} ({counted(told['security_alerts'], 'alert')}, {counted(told['security_events'], 'event')})",
         "score": told["formula"],
     }
     rules = table(

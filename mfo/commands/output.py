@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import IntEnum
 from typing import Annotated, Any
@@ -29,7 +30,7 @@ class Code(IntEnum):
 def give(document: Any, text: str, as_json: bool) -> None:
     """The command's answer: the document, or the same as text."""
     if as_json:
-        text = json.dumps(document, indent=2, ensure_ascii=False, default=str)
+        text = json.dumps(document, indent=2, ensure_ascii=False, default=_told)
     print(text, flush=True)
 
 
@@ -44,7 +45,8 @@ def sentence(error: MfoError) -> str:
     detail = str(told["detail"]).strip().rstrip(".")
     text = f"{detail} ({told['code']})."
     fields = [f"{name}: {message}" if name else message for name, message in error.errors]
-    more = [field for field in fields if field not in detail]
+    # "at: lies ahead" says no more than "at lies ahead"
+    more = [field for field in fields if field not in detail and field.replace(": ", " ", 1) not in detail]
     if more:
         text += f" Fields: {'; '.join(more)}."
     if error.allowed:
@@ -90,11 +92,18 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         text = format(Decimal(repr(value)), "f")
         return text.rstrip("0").rstrip(".") if "." in text else text
+    if isinstance(value, datetime):
+        return _told(value)
     if isinstance(value, list | tuple):
         return ", ".join(plain(each) for each in value)
     if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False, default=str)
+        return json.dumps(value, ensure_ascii=False, default=_told)
     return " ".join(str(value).split())
+
+
+def _told(value: Any) -> str:
+    """What JSON has no form for; a time as the service writes it."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
 
 
 def short(text: str, most: int) -> str:

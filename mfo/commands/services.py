@@ -14,7 +14,7 @@ import typer
 from domain.errors import SettingsError
 from mfo.client import Unreachable
 from mfo.commands.connection import environment
-from mfo.commands.output import AsJson, give, say, table
+from mfo.commands.output import AsJson, give, plain, say, table
 from mfo.running import Running, command, default_folder, running
 
 projections = typer.Typer(help="Run the projections, or ask how far the read models are.")
@@ -110,12 +110,16 @@ def list_projections(as_json: AsJson = False) -> None:
 
     found = standings(_database_url())
     headings = ["name", "version", "state", "position", "lag", "lag_seconds", "rate", "parked"]
-    rows = [[one[heading] for heading in headings] + [_rebuild(one)] for one in found]
+    rows = [[_shown(one[heading]) for heading in headings] + [_rebuild(one)] for one in found]
     give(
         {"projections": found},
         table([heading.replace("_", " ") for heading in headings] + ["last rebuild"], rows),
         as_json,
     )
+
+
+def _shown(value: Any) -> Any:
+    return round(value, 1) if isinstance(value, float) else value
 
 
 def _rebuild(one: dict[str, Any]) -> str | None:
@@ -124,7 +128,7 @@ def _rebuild(one: dict[str, Any]) -> str | None:
     if last is None:
         return None
     if last["ended_at"] is not None:
-        return str(last["state"])
+        return f"{last['state']} {plain(last['ended_at'])}"
     left = f", {last['eta_seconds']:.0f} s left" if last["eta_seconds"] is not None else ""
     return f"{last['state']}, {last['flows_done']} of {last['flows_total']} flows{left}"
 

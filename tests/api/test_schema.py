@@ -111,7 +111,7 @@ def schema(service: Served, api_document: Json) -> Any:
     )
     loaded = schemathesis.openapi.from_dict(api_document, config=config)
     loaded.config.update(base_url=service.url)
-    return loaded.include(name_regex=ONLY) if ONLY else loaded
+    return loaded
 
 
 def grammars(document: Json) -> list[str]:
@@ -208,6 +208,9 @@ def test_every_route_answers_as_the_document_says(schema: Any, service: Served) 
 
         for found in schema.get_all_operations():
             operation = found.ok()
+            # include() of the library is not heard where its configuration speaks of operations
+            if not re.search(ONLY, operation.label):
+                continue
             for case in islice(systematic(operation), 0, None, EVERY):
                 call(case)
             drawn = st.one_of([operation.as_strategy(generation_mode=mode) for mode in GenerationMode])
@@ -219,6 +222,7 @@ def test_every_route_answers_as_the_document_says(schema: Any, service: Served) 
                 phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             )(given(case=drawn)(call))()
+    assert findings.calls, f"no operation matches {ONLY!r}; they are such as GET /api/v1/flows/{{flow_id}}"
     if findings.said:
         pytest.fail(findings.report(), pytrace=False)
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import zipfile
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import UUID, uuid4
@@ -21,7 +21,7 @@ from eventstore.audit.pack import Tampered, gather, write
 from eventstore.codec import FIRST_HASH, chain
 from mfo.auditing import verify_pack
 from tests.audit.archive import KEY, Archive
-from tests.audit.test_tampering import change_a_command
+from tests.audit.test_tampering import change_a_byte, change_a_command
 
 
 async def packed(archive: Archive, out: Path, flow: UUID | None = None) -> Path:
@@ -202,10 +202,19 @@ async def test_a_pack_that_lacks_events_or_is_of_another_account_does_not_hold(
     assert verdict(twice) == ["report.html: there more than once"]
 
 
-async def test_of_a_history_that_was_changed_no_pack_is_made(archive: Archive, tmp_path: Path) -> None:
-    await change_a_command(archive)
+async def make_unreadable(archive: Archive) -> None:
+    await archive.do(
+        "update stored_events set state = '{' where originator_id = %s and originator_version = 1", archive.flows[2]
+    )
+
+
+@pytest.mark.parametrize(("change", "flow"), [(change_a_command, 0), (change_a_byte, 1), (make_unreadable, 2)])
+async def test_of_a_history_that_was_changed_no_pack_is_made(
+    archive: Archive, tmp_path: Path, change: Callable[[Archive], Awaitable[object]], flow: int
+) -> None:
+    await change(archive)
     with pytest.raises(Tampered, match="mfo audit verify"):
-        await packed(archive, tmp_path / "flow.zip", archive.flows[0])
+        await packed(archive, tmp_path / "flow.zip", archive.flows[flow])
     assert not any_file(tmp_path)
 
 

@@ -54,6 +54,7 @@ def test_a_service_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MFO_SHARD", "a-b", "MFO_SHARD is 'a-b'"),
         ("MFO_CLIENT_ACCOUNT_ID", "7", "MFO_CLIENT_ACCOUNT_ID is '7'"),
         ("MFO_ARTIFACTS", "s3://bucket", "MFO_ARTIFACTS is 's3://bucket', which is wrong: it must be 'postgres'"),
+        ("MFO_OPERATOR_TOKEN", "short", "MFO_OPERATOR_TOKEN is wrong: it must have at least 16 characters"),
         ("MFO_HTP_PORT", "80", "MFO_HTP_PORT is not a setting; did you mean MFO_HTTP_PORT?"),
     ],
 )

@@ -16,6 +16,7 @@ import pytest
 from domain.commands import FailPhase
 from domain.errors import RebuildImpossible, SettingsError
 from eventstore.database import Connection
+from eventstore.definitions import modules
 from mfo.cli import run
 from projections.app import read_side
 from projections.consumer import Runner
@@ -85,6 +86,11 @@ def test_the_page_is_followed_word_for_word(
     assert found[0] == ("asset_inventory", 1, 0)
     assert ("data_import", 2, 1) in found
     assert len(found) == 6
+
+
+def test_a_module_that_is_not_found_is_refused_with_what_to_do() -> None:
+    with pytest.raises(SettingsError, match=r"MFO_PROJECTIONS names the module 'lies_elsewhere'.*set PYTHONPATH"):
+        modules(["lies_elsewhere"], "MFO_PROJECTIONS")
 
 
 async def test_rows_follow_whatever_way_the_events_come(
