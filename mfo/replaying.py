@@ -117,7 +117,10 @@ class ToTopic:
                 # one that was made just now is not known to every broker at once
                 await asyncio.sleep(TOPIC_LOOK_SECONDS)
             else:
-                raise ReplayRefused(f"there is no topic {self._topic} at {self._config.kafka_bootstrap}; make it first")
+                raise ReplayRefused(
+                    f"there is no topic {self._topic} at {self._config.kafka_bootstrap}; make it first, as with"
+                    f" kafka-topics.sh --create --topic {self._topic}"
+                )
         finally:
             await admin.close()
         self._producer = producer(self._config.kafka_bootstrap)

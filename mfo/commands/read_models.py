@@ -41,6 +41,8 @@ def rebuild(
     told = f"{counted(report['flows'], 'flow')}, {counted(report['events'], 'event')} in {report['seconds']} s"
     if compared is None:
         told += "; not compared, the old tables are of another version"
+    elif compared["unsettled"] == report["flows"] and not compared["different"]:
+        told += "; not compared, nothing had served before"
     else:
         told += f"; {counted(compared['different'], 'flow')} differed from the old rows"
     end = "serves now, the old tables are kept" if report["state"] == "done" else "is made, the old tables still serve"

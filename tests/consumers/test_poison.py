@@ -27,7 +27,8 @@ def looked_after_often(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_commands_of_a_broken_flow_wait_and_its_partition_goes_on(config: ServiceConfig, house: House) -> None:
     async with serving(config), client_of(config) as client:
         client.tenant = house.tenant
-        flow = await broken(house)
+        # nothing runs in it, which could be done before its history is broken
+        flow = await broken(house, options=CreateOptions())
         pause = await client.send("PauseFlow", flow.id)
         resume = await client.send("ResumeFlow", flow.id)
         # more flows than partitions, so that some share the broken one's
@@ -36,11 +37,11 @@ async def test_commands_of_a_broken_flow_wait_and_its_partition_goes_on(config: 
             assert (await client.reply(command_id))["outcome"] == "accepted"
         [record] = await client.replies(pause)
         assert headers_of(record)["ce_type"] == "mfo.reply.Parked.v1"
-        assert {**body_of(record), "version": 2} == {
+        assert body_of(record) == {
             "command_id": pause,
             "outcome": "parked",
             "flow_id": str(flow.id),
-            "version": 2,
+            "version": 1,
             "position": None,
         }
         assert (await client.reply(resume))["outcome"] == "parked"
@@ -49,7 +50,7 @@ async def test_commands_of_a_broken_flow_wait_and_its_partition_goes_on(config: 
         await readable(house, flow.id)
         await house.shift_clock(20)
         told = [body_of((await client.replies(command_id, 2))[1]) for command_id in (pause, resume)]
-        assert [(reply["outcome"], reply["version"]) for reply in told] == [("accepted", 3), ("accepted", 4)]
+        assert [(reply["outcome"], reply["version"]) for reply in told] == [("accepted", 2), ("accepted", 3)]
         assert all(reply["position"] for reply in told)
         await until(lambda: house.one("select count(*) = 0 from late_replies"), 60)
 

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from pathlib import Path
+from typing import Any
 
 from consumers.context import Outputs, PhaseContext
 from consumers.phases import runs
 from domain.flow_types import FlowTypeConfig, PhaseConfig
+from tests.waiting import until
 
 WORK_SECONDS = 0.1
 
 
+def given(n: int, go: Path) -> dict[str, Any]:
+    """What the flow numbered n begins with: every fifth has no end before there is a file `go`."""
+    return {"number": n, **({"until": str(go)} if n % 5 == 4 else {})}
+
+
 @runs("shared")
 async def slow_gather(ctx: PhaseContext) -> Outputs:
-    """Wait as for another system, and answer what was given."""
+    """Wait as for another system, `until` a file is there where one is named, and answer what was given."""
     await asyncio.sleep(WORK_SECONDS)
+    wanted = ctx.inputs.get("until")
+    await until(lambda: wanted is None or Path(wanted).exists(), 300)
     return {"gathered": ctx.inputs["number"]}
 
 

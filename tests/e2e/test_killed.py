@@ -19,7 +19,7 @@ from domain.flow import Flow, fold
 from domain.view import COLUMNS, row
 from eventstore.codec import FIRST_HASH, chain, decode, split
 from eventstore.definitions import flow_types, modules
-from tests.e2e.slow_steps import STEPS
+from tests.e2e.slow_steps import STEPS, given
 from tests.e2e.support import Listener, client_of, dev_with, kill_all, listener, until_status
 
 Json = dict[str, Any]
@@ -35,13 +35,13 @@ where originator_id = any(%s) order by originator_id, originator_version
 
 
 async def test_sixty_flows_outlive_the_death_of_everything(tmp_path: Path) -> None:
-    data = tmp_path / "dev"
+    data, go = tmp_path / "dev", tmp_path / "go"
     with dev_with(data, MFO_FLOW_TYPES=MODULE) as first:
         async with client_of(first.environment) as client:
             made = await asyncio.gather(
                 *(
                     client.create_flow(
-                        "slow_steps", f"flow {n}", initial_data={"number": n}, options={"auto_execute": True}
+                        "slow_steps", f"flow {n}", initial_data=given(n, go), options={"auto_execute": True}
                     )
                     for n in range(FLOWS)
                 )
@@ -49,6 +49,7 @@ async def test_sixty_flows_outlive_the_death_of_everything(tmp_path: Path) -> No
             await until_status(client, made[0]["flow_id"], "completed")
         assert kill_all(first) > 6
         killed_at = datetime.now(UTC)
+    go.touch()
     ids = [flow["flow_id"] for flow in made]
 
     with dev_with(data, MFO_FLOW_TYPES=MODULE) as second:

@@ -26,7 +26,7 @@ from mfo.client import Client
 from mfo.embedded import KafkaJars, Postgres, ensure_topics
 from mfo.embedded.processes import free_port, tail
 from tests.cli.support import ROOT, clean_environment
-from tests.e2e.slow_steps import STEPS
+from tests.e2e.slow_steps import STEPS, given
 from tests.e2e.support import until_status
 from tests.faults.wire import Wire
 from tests.waiting import until
@@ -49,6 +49,7 @@ class Stand:
     environment: dict[str, str]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     tenant: tuple[str, str, str] = field(default_factory=lambda: (str(uuid4()), str(uuid4()), "maria"))
+    gates: list[Path] = field(default_factory=list)
     database_url: str = ""
     """Straight to the server, past the wire."""
 
@@ -109,12 +110,13 @@ class Stand:
         return Client(self.url, *self.tenant)
 
     async def under_way(self, flows: int = FLOWS) -> list[str]:
-        """Flows in the middle of their phases: some have ended, and some have not."""
+        """Flows in the middle of their phases: some have ended, and some do not before `all_end_well`."""
+        self.gates.append(self.folder / f"go-{len(self.gates)}")
         async with self.client() as client:
             made = await asyncio.gather(
                 *(
                     client.create_flow(
-                        "slow_steps", f"flow {n}", initial_data={"number": n}, options={"auto_execute": True}
+                        "slow_steps", f"flow {n}", initial_data=given(n, self.gates[-1]), options={"auto_execute": True}
                     )
                     for n in range(flows)
                 )
@@ -124,6 +126,8 @@ class Stand:
 
     async def all_end_well(self, flow_ids: Sequence[str]) -> None:
         """Every flow is completed; each phase was, once; versions and hashes have no gap."""
+        for gate in self.gates:
+            gate.touch()
         async with self.client() as client:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 for flow_id in flow_ids:
