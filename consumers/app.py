@@ -34,7 +34,7 @@ from consumers.telling.sender import Sender
 from consumers.work import Workshop
 from eventstore.breakers import Breakers
 from eventstore.definitions import modules
-from eventstore.faults import lived_through
+from eventstore.faults import heed_the_end, lived_through
 from eventstore.health import Parts, health_door
 from eventstore.notifications import Notifications
 from eventstore.past import Past
@@ -192,6 +192,7 @@ async def _connected(config: ServiceConfig) -> Any:
         try:
             await kafka.start()
         except KafkaError as error:
+            heed_the_end()
             log.warning("Kafka cannot be reached", error=type(error).__name__, bootstrap=config.kafka_bootstrap)
             await _quietly(kafka.stop)
             await asyncio.sleep(pause)
@@ -206,6 +207,7 @@ async def _start_intake(intake: Intake) -> Intake:
         try:
             await intake.broker.start()
         except KafkaError as error:
+            heed_the_end()
             log.warning("intake cannot start", error=type(error).__name__)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)

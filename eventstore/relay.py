@@ -28,6 +28,7 @@ from eventstore import tracing
 from eventstore.codec import split, split_text
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect, conninfo
+from eventstore.faults import heed_the_end
 from eventstore.store import Stored, tail
 from eventstore.topic import told_upto
 from eventstore.wake import woken
@@ -133,6 +134,7 @@ class Relay:
                 await self._lead()
                 pause = TAKE_OVER_SECONDS
             except (psycopg.Error, KafkaError, OSError, TimeoutError) as error:
+                heed_the_end()
                 log.warning("relay interrupted", error=type(error).__name__, detail=str(error)[:200])
                 pause = min(pause * 2, 5.0)
             finally:

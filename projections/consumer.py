@@ -25,6 +25,7 @@ from psycopg_pool import PoolTimeout
 from eventstore import tracing
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
+from eventstore.faults import heed_the_end
 from eventstore.store import tail
 from projections.metrics import BATCH_SECONDS, EVENTS, POSITION, ROWS, STRANGE
 from projections.parked import park, parked, retry, still_parked
@@ -131,6 +132,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
                 self.state, self.reason, pause = "rebuild_needed", str(error), PAUSES[1] / 10
                 self.projection.forget()
             except FAULTS as error:
+                heed_the_end()
                 log.warning("projection interrupted", projection=self.name, error=short(error))
                 await self._say_waiting(error)
             pause = PAUSES[0] if monotonic() - begun > PAUSES[1] else min(pause * 2, PAUSES[1])

@@ -23,7 +23,7 @@ from eventstore.audit.signer import Round, Signer, Superseded, note_published, u
 from eventstore.audit.signing import SigningKey, trusted
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
-from eventstore.faults import lived_through
+from eventstore.faults import heed_the_end, lived_through
 from eventstore.relay import producer
 
 log = structlog.get_logger()
@@ -118,6 +118,7 @@ class Signing:
             if new:
                 await give([checkpoint for _, _, checkpoint in new])
         except (KafkaError, OSError, BucketUnreachable) as error:
+            heed_the_end()
             log.warning(
                 "checkpoints could not be published", to=where, error=type(error).__name__, detail=str(error)[:200]
             )
