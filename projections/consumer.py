@@ -147,7 +147,8 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         """Take the partitions over before the next batch."""
         self._next.clear()
         self._marks.clear()
-        self._assigned = True
+        # the topic may have been made anew, and what lies at an offset may be something else
+        self._assigned = self._lost = True
 
     async def _follow(self) -> None:
         try:
