@@ -18,6 +18,7 @@ from eventstore.database import pool
 from eventstore.definitions import remember
 from mfo.cli import run
 from mfo.commands.flows import _code
+from mfo.embedded.processes import wait_until
 from tests.cli.support import Said
 
 Json = dict[str, Any]
@@ -74,6 +75,11 @@ def asking(mfo: Typed, name: str) -> str:
     made = mfo("flow", "create", "discovery", "--name", name, "--tag", name, "--json")
     assert made.code == 0, made.err
     flow_id: str = made.document["flow_id"]
+
+    def listed() -> bool:
+        return any(one["flow_id"] == flow_id for one in mfo("flow", "list", "--tag", name, "--json").document["flows"])
+
+    assert wait_until(listed, 60, every=0.1)
     return flow_id
 
 
