@@ -10,10 +10,11 @@ import structlog
 from consumers.frames import Describe
 from consumers.metrics import IMPORTS_DESCRIBED
 from consumers.pool import WorkerLost, WorkerPool
-from eventstore.database import connect
 from eventstore.faults import lived_through
 from eventstore.imports import Import
+from eventstore.notices import Channel, listen
 from eventstore.service import WriteSide
+from eventstore.tasks import end_all
 from eventstore.wake import woken
 
 log = structlog.get_logger()
@@ -33,7 +34,7 @@ class Describer:
 
     async def run(self) -> None:
         """Describe uploads for as long as the service lives."""
-        hints = asyncio.create_task(self._hints(), name="import hints")
+        hints = asyncio.create_task(listen(self._side.config, (Channel.IMPORTS, self._wake.set)), name="import hints")
         try:
             while True:
                 self._wake.clear()
@@ -42,7 +43,7 @@ class Describer:
                         await self._describe(upload)
                 await woken(self._wake, POLL_SECONDS)
         finally:
-            hints.cancel()
+            await end_all([hints])
 
     async def _describe(self, upload: Import) -> None:
         order = Describe(
@@ -76,16 +77,3 @@ class Describer:
             await asyncio.sleep(RENEW_SECONDS)
             with lived_through("keeping an upload"):
                 await self._side.imports.renew(import_id)
-
-    async def _hints(self) -> None:
-        config = self._side.config
-        while True:
-            with lived_through("listening for uploads"):
-                connection = await connect(config.database_url, config.shard)
-                try:
-                    await connection.execute("listen mfo_imports")
-                    async for _ in connection.notifies():
-                        self._wake.set()
-                finally:
-                    await connection.close()
-            await asyncio.sleep(POLL_SECONDS)

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from time import monotonic
 from uuid import uuid4
 
 import psycopg
@@ -21,6 +22,7 @@ from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
 from eventstore.faults import PASSING, lived_through
 from eventstore.followers import Happened, Lead, done_after_all, following, lead, move, release, set_aside, to_try_again
+from eventstore.notices import Channel, listen
 from eventstore.wake import woken
 
 log = structlog.get_logger()
@@ -29,6 +31,9 @@ BATCH = 200
 IDLE_SECONDS = 5.0
 # between two looks at a busy log: company for what would come alone
 GAP_SECONDS = 0.03
+# between two looks at what was set aside, and two places kept that hold nothing new
+SOON_SECONDS = 0.5
+RENEW_SECONDS = 3.0
 
 FOLLOWED = Counter("mfo_followed_events_total", "Events that a follower has seen to", ["follower"])
 LEADS = Gauge("mfo_follower_leader", "1 where this process leads the follower", ["follower"])
@@ -57,6 +62,11 @@ class Follower:
         self._follow = follow
         self._who = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._wake = asyncio.Event()
+        self._led: Lead | None = None
+        # how far we have come, how far that is kept, and since when
+        self._position = self._kept = 0
+        self._kept_at = self._tidied_at = 0.0
+        self._postponed = False
         self.leading = False
 
     def wake(self) -> None:
@@ -73,18 +83,20 @@ class Follower:
 
     async def _serve(self) -> None:
         connection = await connect(self._config.database_url, self._config.shard)
+        self._led = None
         try:
             while True:
                 self._wake.clear()
-                led = await lead(connection, self.name, self._who)
-                if led is not None:
-                    self._leads(led)
-                    with suppress(Superseded):
-                        await self._catch_up(connection, led)
-                self.leading = led is not None
+                if await self._lead(connection):
+                    try:
+                        await self._catch_up(connection)
+                    except Superseded:
+                        self._led = None
+                self.leading = self._led is not None
                 LEADS.labels(self.name).set(self.leading)
                 await asyncio.sleep(GAP_SECONDS)
-                await (woken(self._wake, IDLE_SECONDS) if self.leading else asyncio.sleep(IDLE_SECONDS))
+                patience = SOON_SECONDS if self._postponed else IDLE_SECONDS
+                await (woken(self._wake, patience) if self.leading else asyncio.sleep(IDLE_SECONDS))
         finally:
             self.leading = False
             LEADS.labels(self.name).set(0)
@@ -92,43 +104,59 @@ class Follower:
                 await release(connection, self.name, self._who)
             await connection.close()
 
-    def _leads(self, led: Lead) -> None:
-        if not self.leading:
-            log.info("follower leads", follower=self.name, epoch=led.epoch, position=led.position)
+    async def _lead(self, connection: Connection) -> bool:
+        """Whether we lead: as kept with the last position, or asked again when that is a while ago."""
+        if self._led is not None and monotonic() - self._kept_at < RENEW_SECONDS:
+            return True
+        led = await lead(connection, self.name, self._who)
+        if led is not None and (self._led is None or led.epoch != self._led.epoch):
+            self._position = self._kept = led.position
+            if not self.leading:
+                log.info("follower leads", follower=self.name, epoch=led.epoch, position=led.position)
+        self._led, self._kept_at = led, monotonic()
+        return led is not None
 
-    async def _catch_up(self, connection: Connection, led: Lead) -> None:
-        position = led.position
+    async def _catch_up(self, connection: Connection) -> None:
         while True:
-            stretch = await following(connection, position, self._topics, BATCH)
-            if stretch.upto == position:
+            stretch = await following(connection, self._position, self._topics, BATCH)
+            if stretch.events:
+                try:
+                    await self._see_to(connection, stretch.events, stretch.upto)
+                except (*PASSING, Superseded):
+                    raise
+                except Exception:
+                    await self._one_by_one(connection, stretch.events, stretch.upto)
+                FOLLOWED.labels(self.name).inc(len(stretch.events))
+            self._position = stretch.upto
+            if stretch.last:
                 break
-            try:
-                await self._see_to(connection, led.epoch, stretch.events, stretch.upto)
-            except (*PASSING, Superseded):
-                raise
-            except Exception:
-                await self._one_by_one(connection, led.epoch, stretch.events, stretch.upto)
-            FOLLOWED.labels(self.name).inc(len(stretch.events))
-            position = stretch.upto
-        for event in await to_try_again(connection, self.name):
-            with suppress(_NotDone):
-                await self._try(connection, event, again=True)
+        # while the log is busy this is done now and then; what held nothing for us may be read twice
+        self._postponed = monotonic() - self._tidied_at < SOON_SECONDS
+        if not self._postponed:
+            self._tidied_at = monotonic()
+            if self._position != self._kept:
+                await self._keep(connection, self._position)
+            for event in await to_try_again(connection, self.name):
+                with suppress(_NotDone):
+                    await self._try(connection, event, again=True)
 
-    async def _see_to(self, connection: Connection, epoch: int, events: Sequence[Happened], upto: int) -> None:
+    async def _keep(self, connection: Connection, position: int) -> None:
+        assert self._led is not None
+        if not await move(connection, self.name, self._led.epoch, position):
+            raise Superseded
+        self._kept, self._kept_at = position, monotonic()
+
+    async def _see_to(self, connection: Connection, events: Sequence[Happened], upto: int) -> None:
         async with connection.transaction():
-            if events:
-                await self._follow(connection, events)
-            if not await move(connection, self.name, epoch, upto):
-                raise Superseded
+            await self._follow(connection, events)
+            await self._keep(connection, upto)
 
-    async def _one_by_one(self, connection: Connection, epoch: int, events: Sequence[Happened], upto: int) -> None:
+    async def _one_by_one(self, connection: Connection, events: Sequence[Happened], upto: int) -> None:
         for event in events:
             with suppress(_NotDone):
                 await self._try(connection, event, again=False)
-            if not await move(connection, self.name, epoch, event.position):
-                raise Superseded
-        if not await move(connection, self.name, epoch, upto):
-            raise Superseded
+            await self._keep(connection, event.position)
+        await self._keep(connection, upto)
 
     async def _try(self, connection: Connection, event: Happened, *, again: bool) -> None:
         try:
@@ -166,21 +194,10 @@ class Followers:
     async def run(self) -> None:
         """Follow for as long as the process lives."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._hints(), name="follower hints")
+            group.create_task(listen(self._config, (Channel.EVENTS, self._wake_all)), name="follower hints")
             for follower in self._followers:
                 group.create_task(follower.run(), name="follower")
 
-    async def _hints(self) -> None:
-        while True:
-            with lived_through("listening to the log"):
-                connection = await connect(self._config.database_url, self._config.shard)
-                try:
-                    await connection.execute("listen mfo_events")
-                    for follower in self._followers:
-                        follower.wake()
-                    async for _ in connection.notifies():
-                        for follower in self._followers:
-                            follower.wake()
-                finally:
-                    await connection.close()
-            await asyncio.sleep(1.0)
+    def _wake_all(self) -> None:
+        for follower in self._followers:
+            follower.wake()

@@ -52,9 +52,9 @@ from domain.words import SYSTEM_USER
 from eventstore import tracing
 from eventstore.claims import Claimed, Claims, Offer, Spent
 from eventstore.committer import WAITS, Answer
-from eventstore.database import connect
 from eventstore.definitions import remember
 from eventstore.faults import lived_through
+from eventstore.notices import Channel, listen
 from eventstore.runs import Beat, RunRow, Wish
 from eventstore.service import WriteSide
 from eventstore.store import Loaded
@@ -802,26 +802,16 @@ class Keeper:
         """Wake the loops when the store says that something was queued or set."""
         assert self._side is not None
         assert self._firing is not None
-        config = self._side.config
-        while True:
-            with lived_through("listening"):
-                connection = await connect(config.database_url, config.shard)
-                try:
-                    await connection.execute("listen mfo_runs")
-                    await connection.execute("listen mfo_timers")
-                    await connection.execute("listen mfo_signals")
-                    self._firing.wake()
-                    async for notice in connection.notifies():
-                        if notice.channel == "mfo_runs":
-                            self._queued = True
-                            self._wake_claims.set()
-                        elif notice.channel == "mfo_signals":
-                            self._wake_leases.set()
-                        else:
-                            self._firing.wake()
-                finally:
-                    await connection.close()
-            await asyncio.sleep(POLL_SECONDS)
+        await listen(
+            self._side.config,
+            (Channel.RUNS, self._look_in_the_queue),
+            (Channel.SIGNALS, self._wake_leases.set),
+            (Channel.TIMERS, self._firing.wake),
+        )
+
+    def _look_in_the_queue(self) -> None:
+        self._queued = True
+        self._wake_claims.set()
 
     async def on_steps(self, done: StepsDone) -> bool:
         """Commit the results of a run's steps; whether the run is still ours."""

@@ -38,8 +38,8 @@ from domain.fleet.subjects import Operation, PauseRule, StandingPause, State, Su
 from domain.telling import RULE
 from domain.words import SYSTEM_USER
 from eventstore.committer import WAITS
-from eventstore.database import connect
 from eventstore.faults import PASSING, lived_through
+from eventstore.notices import Channel, listen
 from eventstore.operations import ACCEPTED, PARKED, REFUSED, Outcome
 from eventstore.service import WriteSide
 from eventstore.tasks import end_all
@@ -106,7 +106,9 @@ class Runner:
 
     async def run(self) -> None:
         """Carry out operations for as long as the service lives; faults of the store are waited out."""
-        hints = asyncio.create_task(self._hints(), name="operation hints")
+        hints = asyncio.create_task(
+            listen(self._side.config, (Channel.OPERATIONS, self._wake.set)), name="operation hints"
+        )
         try:
             while True:
                 self._wake.clear()
@@ -151,20 +153,6 @@ class Runner:
             self._slow.discard(operation_id)
         OPERATIONS.set(len(self._in_hand))
         self._wake.set()
-
-    async def _hints(self) -> None:
-        config = self._side.config
-        while True:
-            with lived_through("listening for operations"):
-                connection = await connect(config.database_url, config.shard)
-                try:
-                    await connection.execute("listen mfo_operations")
-                    self._wake.set()
-                    async for _ in connection.notifies():
-                        self._wake.set()
-                finally:
-                    await connection.close()
-            await asyncio.sleep(1)
 
     async def _carry_out(self, operation: Operation, before: asyncio.Task[None] | None) -> None:
         """See an operation through, or to where it is to be left alone; `before` had it in hand when it was resumed."""

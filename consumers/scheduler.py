@@ -21,9 +21,10 @@ from domain.schedules.events import Kind
 from domain.schedules.schedule import Firing, Schedule, Step, due, flow_id_of, flows_of, look_at
 from domain.words import SYSTEM_USER
 from eventstore.committer import REFUSED, WAITS
-from eventstore.database import connect
 from eventstore.faults import lived_through
+from eventstore.notices import Channel, listen
 from eventstore.service import WriteSide
+from eventstore.tasks import end_all
 from eventstore.wake import woken
 
 log = structlog.get_logger()
@@ -48,7 +49,9 @@ class Scheduler:
 
     async def run(self) -> None:
         """Look after schedules for as long as the service lives; faults of the store are waited out."""
-        hints = asyncio.create_task(self._hints(), name="schedule hints")
+        hints = asyncio.create_task(
+            listen(self._side.config, (Channel.SCHEDULES, self._wake.set)), name="schedule hints"
+        )
         try:
             while True:
                 self._wake.clear()
@@ -57,8 +60,7 @@ class Scheduler:
                     wait = await self.round()
                 await woken(self._wake, wait)
         finally:
-            hints.cancel()
-            await asyncio.gather(hints, return_exceptions=True)
+            await end_all([hints])
 
     async def round(self) -> float:
         """See to what is due now; answers in how many seconds to look again."""
@@ -67,20 +69,6 @@ class Scheduler:
         if len(ids) == AT_ONCE:
             return 0.0
         return IDLE_SECONDS if following is None else min(max(following, SOON_SECONDS), IDLE_SECONDS)
-
-    async def _hints(self) -> None:
-        config = self._side.config
-        while True:
-            with lived_through("listening for schedules"):
-                connection = await connect(config.database_url, config.shard)
-                try:
-                    await connection.execute("listen mfo_schedules")
-                    self._wake.set()
-                    async for _ in connection.notifies():
-                        self._wake.set()
-                finally:
-                    await connection.close()
-            await asyncio.sleep(1)
 
     async def _see_to(self, schedule_id: UUID) -> None:
         """All that one schedule has to do now. One that cannot be helped is left for later, and the others go on."""

@@ -74,10 +74,11 @@ class Lead(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """What is new: the events that matter, and up to where the log was read."""
+    """What is new: the events that matter, up to where the log was read, and whether that was its end."""
 
     events: list[Happened]
     upto: int
+    last: bool
 
 
 async def lead(connection: Connection, name: str, who: str) -> Lead | None:
@@ -99,7 +100,8 @@ async def following(connection: Connection, position: int, topics: Sequence[str]
     ).fetchall()
     events = [_happened(row[1:]) for row in rows if row[1] is not None]
     full = len(events) == limit
-    return Stretch(events, events[-1].position if full else max(position, int(rows[0][0])))
+    upto = events[-1].position if full else max(position, int(rows[0][0]))
+    return Stretch(events, upto, last=not full and upto < position + STRETCH)
 
 
 async def move(connection: Connection, name: str, epoch: int, position: int) -> bool:

@@ -21,10 +21,10 @@ from domain.events import FlowCreated, FlowImported
 from eventstore.acts import Act, acting
 from eventstore.codec import decode
 from eventstore.database import Connection
+from eventstore.notices import Channel
 
 Json = dict[str, Any]
 
-CHANNEL = "mfo_notifications"
 FOLLOWER = "notifications"
 PENDING, SENT, DEAD, DROPPED = "pending", "sent", "dead", "dropped"
 STATES = (PENDING, SENT, DEAD, DROPPED)
@@ -325,7 +325,7 @@ class Notifications:
             if before is None and not off:
                 await connection.execute(REPLAY, (notification_id,))
             # a repeat too: a sender that looked just now passed by the row, which is ours until the end of this
-            await connection.execute("select pg_notify(%s, current_schema())", (CHANNEL,))
+            await connection.execute("select pg_notify(%s, current_schema())", (Channel.NOTIFICATIONS.value,))
         if before is None and off:
             raise SubscriptionDisabled
         return await self.one(tenant, notification_id)

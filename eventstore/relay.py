@@ -29,6 +29,7 @@ from eventstore.codec import split, split_text
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect, conninfo
 from eventstore.faults import heed_the_end
+from eventstore.notices import Channel, listen
 from eventstore.store import Stored, tail
 from eventstore.topic import told_upto
 from eventstore.wake import woken
@@ -45,6 +46,8 @@ BATCH = 1000
 # every commit wakes the leader; this is for a notice that was lost, and how often an idle one shows that it is alive
 POLL_SECONDS = 4.0
 TAKE_OVER_SECONDS = 1.0
+# the place is kept so often at most: a leader that dies has its successor repeat what it told since
+KEEP_SECONDS = 0.05
 # how often an idle leader looks whether the topic still holds what it was told
 TOPIC_CHECK_SECONDS = 15.0
 LOCK_CLASS = 2
@@ -156,7 +159,9 @@ class Relay:
             row = await (await connection.execute(LEAD, (self._who, self._name))).fetchone()
             assert row is not None
             epoch, position = int(row[0]), int(row[1])
-            listener = asyncio.create_task(self._listen(), name="relay listener")
+            listener = asyncio.create_task(
+                listen(self._config, (Channel.EVENTS, self._wake.set)), name="relay listener"
+            )
             listener.add_done_callback(lambda _: self._wake.set())
             kafka = producer(self._config.kafka_bootstrap)
             try:
@@ -195,17 +200,6 @@ class Relay:
         log.warning("the topic lacks what it was told; all of it is told once more", told=position, newest=newest)
         return 0
 
-    async def _listen(self) -> None:
-        """Wake the leader at every commit; a second connection, so that waiting never holds up the first."""
-        connection = await connect(self._config.database_url, self._config.shard)
-        try:
-            await connection.execute("listen mfo_events")
-            self._wake.set()
-            async for _ in connection.notifies():
-                self._wake.set()
-        finally:
-            await connection.close()
-
     async def _tell(
         self,
         connection: Connection,
@@ -214,34 +208,42 @@ class Relay:
         position: int,
         listener: asyncio.Task[None],
     ) -> None:
-        checked = monotonic()
+        checked = kept_at = monotonic()
+        kept = position
         while True:
             self._wake.clear()
             events = await tail(connection, position, BATCH)
             if events:
                 whole = await self._produce(kafka, events)
                 position = events[-1].position if whole else 0
-                moved = await connection.execute(MOVE, (position, self._name, epoch))
-                if moved.rowcount == 0:
-                    log.warning("relay was superseded", epoch=epoch)
-                    return
                 RELAYED.inc(len(events))
                 self._measure(events, full=len(events) == BATCH)
-                if len(events) == BATCH:
-                    continue
             else:
                 RELAY_LAG.set(0)
                 RELAY_OLDEST.set(0)
+            if position < kept or (position > kept and monotonic() - kept_at >= KEEP_SECONDS):
+                if not await self._move(connection, epoch, position):
+                    log.warning("relay was superseded", epoch=epoch)
+                    return
+                kept, kept_at = position, monotonic()
             if listener.done():
                 listener.result()
                 return
+            if len(events) == BATCH:
+                continue
+            patience = POLL_SECONDS if position == kept else max(KEEP_SECONDS - (monotonic() - kept_at), 0)
+            if await woken(self._wake, patience):
+                continue
+            if position == kept and monotonic() - checked > TOPIC_CHECK_SECONDS:
+                position, checked = await self._held(position), monotonic()
             # an idle leader shows that it is alive
-            if not await woken(self._wake, POLL_SECONDS) and not events:
-                if monotonic() - checked > TOPIC_CHECK_SECONDS:
-                    position, checked = await self._held(position), monotonic()
-                alive = await connection.execute(MOVE, (position, self._name, epoch))
-                if alive.rowcount == 0:
-                    return
+            if not await self._move(connection, epoch, position):
+                return
+            kept, kept_at = position, monotonic()
+
+    async def _move(self, connection: Connection, epoch: int, position: int) -> bool:
+        """Keep the place; False where another one leads by now."""
+        return (await connection.execute(MOVE, (position, self._name, epoch))).rowcount > 0
 
     async def _produce(self, kafka: AIOKafkaProducer, events: Sequence[Stored]) -> bool:
         """Send a batch and wait for every confirmation; a failure leaves the position where it was.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from domain.commands import CompletePhase, FailPhase, HandBackRun, RequestInput
 from domain.events import TOPICS, FlowPaused, FlowResumed
+from eventstore.notices import Channel
 from eventstore.store import Decision
 
-CHANNEL = "mfo_signals"
-SIGNAL = f"select pg_notify('{CHANNEL}', current_schema())"
+SIGNAL = f"select pg_notify('{Channel.SIGNALS}', current_schema())"
 
 PAUSED = TOPICS[FlowPaused]
 PAUSED_OR_NOT = [PAUSED, TOPICS[FlowResumed]]

@@ -22,9 +22,9 @@ from consumers.telling.outcome import Came, Outcome
 from consumers.telling.webhooks import Webhooks
 from consumers.threads import Threads
 from domain.errors import MfoError
-from eventstore.database import connect
 from eventstore.faults import lived_through
-from eventstore.notifications import CHANNEL, DEAD, DROPPED, PENDING, SENT, Claimed, Counts, Notifications
+from eventstore.notices import Channel, listen
+from eventstore.notifications import DEAD, DROPPED, PENDING, SENT, Claimed, Counts, Notifications
 from eventstore.service import WriteSide
 from eventstore.subscriptions import ACTIVE, disable, opened
 from eventstore.tasks import end_all
@@ -69,7 +69,9 @@ class Sender:
     async def run(self) -> None:
         """Send for as long as the service lives; faults of the store are waited out."""
         self._webhooks = Webhooks(self._config.webhook_networks, self._config.webhook_timeout_seconds)
-        hints = asyncio.create_task(self._hints(), name="notification hints")
+        hints = asyncio.create_task(
+            listen(self._side.config, (Channel.NOTIFICATIONS, self._wake.set)), name="notification hints"
+        )
         try:
             while True:
                 self._wake.clear()
@@ -216,20 +218,6 @@ class Sender:
         NOTIFICATIONS_WAITING.set(self.counts.pending)
         NOTIFICATIONS_DEAD.set(self.counts.dead)
         NOTIFICATION_LAG.set(self.counts.lag_seconds)
-
-    async def _hints(self) -> None:
-        config = self._side.config
-        while True:
-            with lived_through("listening for notifications"):
-                connection = await connect(config.database_url, config.shard)
-                try:
-                    await connection.execute(f"listen {CHANNEL}".encode())
-                    self._wake.set()
-                    async for _ in connection.notifies():
-                        self._wake.set()
-                finally:
-                    await connection.close()
-            await asyncio.sleep(1)
 
 
 def pause_after(attempts: int) -> float:

@@ -1,0 +1,101 @@
+"""What the store says aloud (NOTIFY), heard over one connection a process.
+
+PostgreSQL wakes every connection that listens to anything, whatever was said, so each further one costs every commit.
+A notice that was lost costs time and nothing else: whoever listens looks now and then all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from typing import NoReturn
+from weakref import WeakKeyDictionary
+
+from eventstore.config import ServiceConfig
+from eventstore.database import connect
+from eventstore.faults import lived_through
+from eventstore.tasks import end_all
+
+AGAIN_SECONDS = 1.0
+
+Wake = Callable[[], None]
+
+
+class Channel(StrEnum):
+    """What notices are about."""
+
+    EVENTS = "mfo_events"
+    RUNS = "mfo_runs"
+    TIMERS = "mfo_timers"
+    SIGNALS = "mfo_signals"
+    SCHEDULES = "mfo_schedules"
+    IMPORTS = "mfo_imports"
+    OPERATIONS = "mfo_operations"
+    NOTIFICATIONS = "mfo_notifications"
+
+
+class _Ear:
+    """The connection, for as long as anybody wants to be woken."""
+
+    def __init__(self, config: ServiceConfig) -> None:
+        self._config = config
+        self._connected = False
+        self.wakes: list[tuple[Channel, Wake]] = []
+        self.task = asyncio.create_task(self._listen(), name="notices")
+
+    def add(self, wakes: list[tuple[Channel, Wake]]) -> None:
+        self.wakes.extend(wakes)
+        if self._connected:
+            _all(wakes)
+
+    async def _listen(self) -> NoReturn:
+        while True:
+            with lived_through("listening to the store"):
+                connection = await connect(self._config.database_url, self._config.shard)
+                try:
+                    for channel in Channel:
+                        await connection.execute(f"listen {channel}".encode())
+                    # what was said before is not heard
+                    self._connected = True
+                    _all(self.wakes)
+                    async for notice in connection.notifies():
+                        for channel, wake in self.wakes:
+                            if channel == notice.channel:
+                                wake()
+                finally:
+                    self._connected = False
+                    await connection.close()
+            await asyncio.sleep(AGAIN_SECONDS)
+
+
+_ears: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], _Ear]] = WeakKeyDictionary()
+
+
+async def listen(config: ServiceConfig, *wanted: tuple[Channel, Wake]) -> NoReturn:
+    """Call each function whenever there is something on its channel, and once the connection stands, first or again.
+
+    Ends only when cancelled.
+    """
+    ears = _ears.setdefault(asyncio.get_running_loop(), {})
+    store = (config.database_url, config.shard)
+    ear = ears.get(store)
+    if ear is None or ear.task.done():
+        ear = ears[store] = _Ear(config)
+    mine = list(wanted)
+    ear.add(mine)
+    try:
+        await asyncio.wait([ear.task])
+        # it ends by what is no fault of the store, and nobody lives through that
+        ear.task.result()
+    finally:
+        ear.wakes = [each for each in ear.wakes if not any(each is one for one in mine)]
+        if not ear.wakes:
+            if ears.get(store) is ear:
+                del ears[store]
+            await end_all([ear.task])
+
+
+def _all(wakes: list[tuple[Channel, Wake]]) -> None:
+    for _, wake in wakes:
+        wake()
