@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import signal
 from collections.abc import Awaitable, Callable
@@ -32,7 +33,16 @@ def run_service(name: Name) -> None:
     config = settings.service_config(name)
     run: Callable[[ServiceConfig], Awaitable[None]] = importlib.import_module(f"{name}.app").run
     told_as_broken()
+    _collect_seldom()
     uvloop.run(_until_told(run, config))
+
+
+def _collect_seldom() -> None:
+    """Look for circles of garbage once in 20,000 new objects: they are rare here, and looking every 700 takes a sixth of the
+    time of a decision. What a service has loaded by now stays until its end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 20)
 
 
 async def _until_told(run: Callable[[ServiceConfig], Awaitable[None]], config: ServiceConfig) -> None:
