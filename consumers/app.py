@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
+from time import perf_counter
 from typing import Any, TypeVar
 
 import structlog
@@ -91,7 +92,10 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         if await _unless(stop, pool.start()) is None:
             return
         past = Past(side.pool, side.store)
-        workshop = Workshop(work, side.artifacts, side.imports, side.keyring, past, breakers=side.breakers)
+        # what runs inline computes from its first to its last moment, and the process does so for others too
+        workshop = Workshop(
+            work, side.artifacts, side.imports, side.keyring, past, breakers=side.breakers, cpu_seconds=perf_counter
+        )
         keeper.attach(side, pool, workshop)
         keeper.start()
         # whoever is told to stop drains; whoever is cancelled is in a hurry

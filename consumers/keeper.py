@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from itertools import count
 from time import monotonic
 from typing import Any
-from uuid import UUID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 import msgspec
 import structlog
@@ -24,7 +24,7 @@ from consumers.family import FlowCommand, Tell
 from consumers.frames import Asked, Ended, FlowAnswered, FlowAsked, Job, Progress, StepsDone
 from consumers.hooks import seen_by, work_of
 from consumers.losing import loss_of
-from consumers.metrics import RUNS, RUNS_ACTIVE
+from consumers.metrics import RUNS_ACTIVE, runs_ended
 from consumers.phases import Mode
 from consumers.places import Line, Meter, Place, offer_of
 from consumers.pool import Deaf, WorkerLost, WorkerPool, named
@@ -48,6 +48,7 @@ from domain.commands import (
 from domain.errors import MfoError, RunNotCurrent, StoreUnavailable, Unavailable
 from domain.flow import Flow, Run
 from domain.flow_types import FlowTypeConfig, FlowTypes, PhaseConfig
+from domain.ids import derived_text
 from domain.words import SYSTEM_USER
 from eventstore import tracing
 from eventstore.claims import Claimed, Claims, Offer, Spent
@@ -402,7 +403,7 @@ class Keeper:
         except TimeoutError:
             late = self._timeout(flow.id, run.run_id, run.token, run.phase_name, run.timeout_seconds)
             return self._by(job, late)
-        RUNS.labels(flow.flow_type, run.phase_name, ended.how).inc()
+        runs_ended(flow.flow_type, run.phase_name, ended.how).inc()
         assert self._side is not None
         return await loss_of(self._side, flow.id, run, ended) or self._command(flow, run, ended)
 
@@ -530,7 +531,7 @@ class Keeper:
         return failed.model_copy(update={"handler_versions": self._workshop.work.handler_versions(job.names)})
 
     def _failure(self, flow: Flow, run: Run, kind: str, code: str, message: str, *, retryable: bool) -> FailPhase:
-        RUNS.labels(flow.flow_type, run.phase_name, code).inc()
+        runs_ended(flow.flow_type, run.phase_name, code).inc()
         error = {"class": kind, "code": code, "message": message, "retryable": retryable}
         return FailPhase(flow_id=flow.id, run_id=run.run_id, token=run.token, error=error)
 
@@ -565,7 +566,7 @@ class Keeper:
         flow, run = active.flow, active.run
         return await self._ask(
             command,
-            command_id=str(uuid5(run.run_id, f"{run.token}:{called or type(command).__name__}")),
+            command_id=derived_text(run.run_id, f"{run.token}:{called or type(command).__name__}"),
             client_account_id=_known(flow.client_account_id),
             engagement_id=_known(flow.engagement_id),
             # what follows is nobody's wish
@@ -788,7 +789,7 @@ class Keeper:
         try:
             await self._ask(
                 command,
-                command_id=str(uuid5(row.run_id, f"{row.token}:{what}")),
+                command_id=derived_text(row.run_id, f"{row.token}:{what}"),
                 client_account_id=row.client_account_id,
                 engagement_id=row.engagement_id,
                 user_id=SYSTEM_USER,
@@ -846,7 +847,7 @@ class Keeper:
             command = CancelFlow.model_validate(body)
         return await self._ask(
             command,
-            command_id=str(uuid5(run.run_id, f"{name}:{msgspec.json.encode(body, order='sorted').decode()}")),
+            command_id=derived_text(run.run_id, f"{name}:{msgspec.json.encode(body, order='sorted').decode()}"),
             client_account_id=_known(flow.client_account_id),
             engagement_id=_known(flow.engagement_id),
             user_id=flow.updated_by,

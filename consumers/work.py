@@ -195,9 +195,11 @@ class Workshop:
         breakers: Breakers | None = None,
         crew: CrewConfig | None = None,
         peak_mb: Callable[[], float] | None = None,
+        cpu_seconds: Callable[[], float] = process_time,
     ) -> None:
         self.work = work
         self._peak_mb = peak_mb or _peak_mb
+        self._cpu_seconds = cpu_seconds
         self._targets = Targets(breakers) if breakers is not None else None
         self._artifacts = artifacts
         self._imports = imports
@@ -219,7 +221,7 @@ class Workshop:
         `keep(results)` commits results of steps under the run's token; `tell(command, body)` puts a command before a child
         flow and gives the error it was refused with.
         """
-        began, cpu = perf_counter(), process_time()
+        began, cpu = perf_counter(), self._cpu_seconds()
         folder, threads = RunFolder(), Threads()
         crew = ProcessCrew(self._crew, folder.path) if self._crew is not None else None
         try:
@@ -242,7 +244,7 @@ class Workshop:
         if not await threads.ended(THREAD_SECONDS):
             ended = msgspec.structs.replace(ended, stuck=True)
         took = int((perf_counter() - began) * 1000)
-        usage = {"cpu_seconds": round(process_time() - cpu, 3), "peak_memory_mb": round(self._peak_mb(), 1)}
+        usage = {"cpu_seconds": round(self._cpu_seconds() - cpu, 3), "peak_memory_mb": round(self._peak_mb(), 1)}
         ended = msgspec.structs.replace(ended, handler_versions=self.work.handler_versions(job.names))
         return presentable(_with_usage(ended, took, usage))
 
@@ -327,7 +329,8 @@ class Workshop:
             timeout_seconds=job.timeout_seconds,
             crew=line.crew,
             token=job.token,
-            log=log.bind(flow_id=str(job.flow_id), phase=job.phase_name, run_id=str(job.run_id)),
+            # bound when the handler first says something
+            log=structlog.get_logger(flow_id=str(job.flow_id), phase=job.phase_name, run_id=str(job.run_id)),
             progress=line.progress,
             targets=TenantTargets(self._targets, account, asyncio.get_running_loop()) if self._targets else None,
             error=job.error,

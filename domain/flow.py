@@ -1286,6 +1286,8 @@ def _step_of(moment: str, name: str) -> bool:
 def _without_hook_steps(flow: Flow, phase_name: str, moment: str) -> Flow:
     """The flow without the results of these hooks: the next time they run anew."""
     phase = flow.phase(phase_name)
+    if not phase.steps:
+        return flow
     left = {name: result for name, result in phase.steps.items() if not _step_of(moment, name)}
     return _with(flow, replace(phase, steps=left))
 
@@ -1595,10 +1597,15 @@ def _rolled_back(flow: Flow, fact: FlowRolledBack, meta: Meta) -> Flow:
 
 def _with(flow: Flow, changed: Phase) -> Flow:
     """The flow with one phase changed."""
-    return replace(flow, phases=tuple(changed if phase.name == changed.name else phase for phase in flow.phases))
+    return replace(flow, phases=_phases_with(flow, changed))
+
+
+def _phases_with(flow: Flow, changed: Phase) -> tuple[Phase, ...]:
+    return tuple([changed if phase.name == changed.name else phase for phase in flow.phases])
 
 
 def _moved(flow: Flow, changed: Phase, meta: Meta) -> Flow:
     """The flow with one phase changed, the change of its status noted."""
     moved = {"phase": changed.name, "status": str(changed.status), "timestamp": meta.at.isoformat()}
-    return replace(_with(flow, changed), transitions=(*flow.transitions, moved)[-KEPT_TRANSITIONS:])
+    transitions = (*flow.transitions, moved)[-KEPT_TRANSITIONS:]
+    return replace(flow, phases=_phases_with(flow, changed), transitions=transitions)

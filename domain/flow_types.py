@@ -198,6 +198,9 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def phase(self, name: str) -> PhaseConfig:
         """The phase with this name or alias; raises PhaseUnknown with the valid names."""
+        for phase in self.phases:
+            if phase.name == name:
+                return phase
         wanted = self.phase_aliases.get(_word(name), _word(name))
         for phase in self.phases:
             if phase.name == wanted:

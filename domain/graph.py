@@ -28,8 +28,11 @@ def left_out(flow: Flow, config: PhaseConfig) -> str | None:
 
     Its conditions must all hold; and of the phases that it follows at least one must have been gone through.
     """
+    names = flow.follows.get(config.name, config.follows or ())
+    if not names and not config.when:
+        return None
     phases = {phase.name: phase for phase in flow.phases}
-    followed = [phases[name] for name in flow.follows.get(config.name, config.follows or ())]
+    followed = [phases[name] for name in names]
     if followed and all(phase.status is PhaseStatus.SKIPPED and phase.not_taken for phase in followed):
         return f"none of the phases that it follows was gone through: {', '.join(phase.name for phase in followed)}"
     for condition in config.when:

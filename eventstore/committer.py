@@ -56,7 +56,6 @@ from eventstore.faults import lived_through
 from eventstore.keys import Keyring
 from eventstore.kin import Kin
 from eventstore.metrics import (
-    COMMANDS,
     COMMIT_SECONDS,
     COMMITTER_QUEUE,
     COMMITTER_QUEUE_BYTES,
@@ -64,6 +63,7 @@ from eventstore.metrics import (
     GROUP_SIZE,
     PARKED,
     TURNED_AWAY,
+    commands_decided,
 )
 from eventstore.parking import (
     Drained,
@@ -623,7 +623,7 @@ class Committer:
         text = msgspec.json.encode(error).decode() if error else None
         row = CommandRow(name, asked.envelope, asked.body_hash, outcome, version, text, None)
         await self.store.log_again(row, flow_id, first)
-        COMMANDS.labels(name, outcome).inc()
+        commands_decided(name, outcome).inc()
         answer = Answer(
             asked.envelope.command_id, outcome, flow_id, version, self.store.position(position), error, flow
         )
@@ -801,7 +801,7 @@ class Committer:
             if self._slots is not None:
                 self._slots.hand_over(flow, run)
         for asked, answer in answers:
-            COMMANDS.labels(type(asked.command).__name__, answer.outcome).inc()
+            commands_decided(type(asked.command).__name__, answer.outcome).inc()
             at = positions.get(answer.version, last_position) if answer.version else None
             _resolve(
                 asked,

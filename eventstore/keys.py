@@ -86,8 +86,13 @@ class Keyring:
 
     async def unseal(self, client_account_id: UUID, value: Any) -> Any:
         """`value` with every sealed part in clear again; raises KeyMissing."""
+        sealed: list[Any] = []
+        copy = _copied(value, sealed)
+        return await self._opened(client_account_id, value) if sealed else copy
+
+    async def _opened(self, client_account_id: UUID, value: Any) -> Any:
         if isinstance(value, list):
-            return [await self.unseal(client_account_id, inner) for inner in value]
+            return [await self._opened(client_account_id, inner) for inner in value]
         if not isinstance(value, dict):
             return value
         box = value.get(SEALED)
@@ -98,7 +103,7 @@ class Keyring:
             except InvalidTag:
                 raise KeyMissing from None
             return msgspec.json.decode(opened)
-        return {name: await self.unseal(client_account_id, inner) for name, inner in value.items()}
+        return {name: await self._opened(client_account_id, inner) for name, inner in value.items()}
 
     def _digest_key(self, account: bytes) -> bytes:
         return hmac.new(self._digest_secret, account, hashlib.sha256).digest()
@@ -161,6 +166,15 @@ def _walk(value: Any, replace: Any) -> Any:
         else _walk(inner, replace)
         for name, inner in value.items()
     }
+
+
+def _copied(value: Any, sealed: list[Any]) -> Any:
+    """A copy of a JSON value; its sealed parts are put on the list."""
+    if isinstance(value, dict):
+        if SEALED in value:
+            sealed.append(value)
+        return {name: _copied(inner, sealed) for name, inner in value.items()}
+    return [_copied(inner, sealed) for inner in value] if isinstance(value, list) else value
 
 
 def _is_sealed(value: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import Counter, Gauge, Histogram
 
 COMMANDS = Counter("mfo_commands_total", "Commands decided, by name and outcome", ["command", "outcome"])
@@ -20,3 +22,9 @@ PARKED_FLOWS = Gauge("mfo_parked_flows", "Flows whose commands wait because one 
 PARKED_COMMANDS = Gauge("mfo_parked_commands", "Commands that wait behind parked flows")
 PARKED_OLDEST = Gauge("mfo_parked_oldest_seconds", "How long the oldest of them has waited")
 LATE_REPLIES = Gauge("mfo_late_replies", "Outcomes of such commands that their senders have not been told yet")
+
+
+@cache
+def commands_decided(command: str, outcome: str) -> Counter:
+    """The counter of COMMANDS with these labels; looking it up each time costs more than counting."""
+    return COMMANDS.labels(command, outcome)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 
@@ -13,6 +13,7 @@ from domain.errors import FlowIsOver, RunNotCurrent
 from domain.events import CheckpointCreated, FlowEvent, FlowFailed
 from domain.flow import DONE, Flow, Meta, Phase, Recorded, evolve, settled
 from domain.flow_types import FlowTypeConfig, FlowTypes
+from domain.ids import derived_id
 from domain.rounds import can_iterate
 from domain.words import Moment, Status
 
@@ -65,7 +66,7 @@ class Story:
 
     def derived_id(self, what: str) -> UUID:
         """An id that follows from the flow and the version of the next fact."""
-        return uuid5(self.flow.id, f"{what}:{self.flow.version + 1}")
+        return derived_id(self.flow.id, f"{what}:{self.flow.version + 1}")
 
 
 def keep_point(story: Story, phase_name: str, options: Json) -> None:
