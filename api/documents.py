@@ -87,7 +87,7 @@ class FailedAttempt(Document):
 
 
 class FlowMade(Document):
-    """A new flow, as of its commit."""
+    """A new flow, as of its commit; where it was waited for, as of its end."""
 
     flow_id: UUID
     flow_type: str

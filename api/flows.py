@@ -56,13 +56,27 @@ SUGGESTIONS = "mapping_suggestions"
     responses=answers(201, FlowMade, 202, 400, 404, 409, 413, 422, 503, also={202: CommandParked}),
     openapi_extra=takes(CreateFlow, required=True, if_match=False),
 )
-async def create_flow(request: Request, asking: Asking) -> Response:
+async def create_flow(
+    request: Request,
+    asking: Asking,
+    wait: Annotated[
+        bool,
+        Query(
+            description="Answer when the flow has completed, failed, been cancelled or paused, or asks for something, as it"
+            " stands then; as it stands after `wait_ms` at the latest."
+        ),
+    ] = False,
+    wait_ms: WaitMs = 2000,
+) -> Response:
     """Begin a flow of a type. Only `flow_type` and `flow_name` are required."""
-    return await begin(request, asking)
+    return await begin(request, asking, seconds=wait_ms / 1000 if wait else 0)
 
 
-async def begin(request: Request, asking: Caller, **given: str) -> Response:
-    """A new flow as the body says it; what is `given` stands in for what it leaves out."""
+async def begin(request: Request, asking: Caller, *, seconds: float = 0, **given: str) -> Response:
+    """A new flow as the body says it; what is `given` stands in for what it leaves out.
+
+    One that goes on by itself is waited for that long.
+    """
     if "if-match" in request.headers:
         message = "does not apply to a flow that is new"
         raise ParameterInvalid(f"If-Match {message}", errors=[FieldError("If-Match", message)])
@@ -76,6 +90,11 @@ async def begin(request: Request, asking: Caller, **given: str) -> Response:
     flow = answer.flow
     if answer.error is not None or flow is None:
         return problem(request, answer.error or BodyInvalid())
+    version, position = answer.version, answer.position
+    if seconds and flow.status is Status.PROCESSING:
+        await asking.service.watch.rest(flow.id, version + 1, seconds)
+        flow, _, place = (await asking.side.store.load([flow.id]))[flow.id]
+        version, position = flow.version, asking.side.store.position(place)
     made = {
         "flow_id": flow.id,
         "flow_type": flow.flow_type,
@@ -84,10 +103,10 @@ async def begin(request: Request, asking: Caller, **given: str) -> Response:
         "current_phase": flow.current_phase,
         "next_action": next_action(flow, asking.side.types),
         "created_at": flow.created_at,
-        "version": answer.version,
-        "position": answer.position,
+        "version": version,
+        "position": position,
     }
-    return Json(made, 201, {"ETag": etag(answer.version), "Location": f"/api/v1/flows/{flow.id}"})
+    return Json(made, 201, {"ETag": etag(version), "Location": f"/api/v1/flows/{flow.id}"})
 
 
 @router.get("/flows", summary="List flows", responses=answers(200, FlowList, 400, 422, 503, 504))

@@ -17,6 +17,15 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from domain.events import (
+    TOPICS,
+    FlowCancelled,
+    FlowCompleted,
+    FlowDeleted,
+    FlowFailed,
+    FlowPaused,
+    InputRequested,
+)
 from eventstore.database import Connection
 
 log = structlog.get_logger()
@@ -24,11 +33,18 @@ log = structlog.get_logger()
 SAFETY_POLL_SECONDS = 0.25
 CHANNELS = ("mfo_events", "mfo_projected", "mfo_imports")
 
+# after these nothing happens by itself
+RESTS = (FlowCompleted, FlowFailed, FlowCancelled, FlowDeleted, FlowPaused, InputRequested)
+
 # each answers (key, number) for the keys asked about
 QUERIES: dict[str, str] = {
     "history": "select id, version from heads where id = any(%s)",
     "row": "select flow_id, version from crewai_flow_state_extensions where flow_id = any(%s)",
     "projection": "select name, position from projections where name = any(%s)",
+    "rest": (
+        "select originator_id, max(originator_version) from stored_events where originator_id = any(%s)"
+        f" and topic in ({', '.join(repr(TOPICS[fact]) for fact in RESTS)}) group by 1"
+    ),
     "import": "select id, case when state in ('readable', 'unreadable') then 1 else 0 end from imports where id = any(%s)",
 }
 
@@ -90,6 +106,11 @@ class Watch:
     async def row(self, flow_id: UUID, version: int, seconds: float) -> bool:
         """Whether the flow's row in the read model reaches `version` within so many seconds; raises psycopg.Error."""
         return await self._until("row", flow_id, version, seconds)
+
+    async def rest(self, flow_id: UUID, version: int, seconds: float) -> bool:
+        """Whether the flow comes to rest at `version` or later within so many seconds: it ends, is paused or asks for
+        something. Raises psycopg.Error."""
+        return await self._until("rest", flow_id, version, seconds)
 
     async def projection(self, name: str, position: int, seconds: float) -> bool:
         """Whether a projection reaches a position of the log within so many seconds; raises psycopg.Error."""

@@ -213,6 +213,7 @@ class Client:
         parent: str | None = None,
         depends_on: Sequence[str] = (),
         key: str | None = None,
+        wait_ms: int | None = None,
     ) -> Json:
         """Begin a flow; `{flow_id, status, current_phase, next_action, version, position, ...}`.
 
@@ -220,7 +221,8 @@ class Client:
         `flow_timeout_seconds`, `input_timeout_seconds`, `reuse_results`, `notification_emails` and how phases run
         (`timeout_seconds, max_retries, ...`). `priority`: 1 (first) to 5 (last) among the tenant's own flows that wait for a place. `parent`: the
         flow that this one is a child of; `depends_on`: flows that must complete before it begins, with the option
-        `on_dependency_failure` (`wait`, `ignore`, `fail`) for where one does not.
+        `on_dependency_failure` (`wait`, `ignore`, `fail`) for where one does not. With `wait_ms` (less than the client's timeout) the answer
+        comes when the flow has ended, is paused or asks for something, or when the time is over: one call, no polling.
         """
         options = _with_priority(options, priority)
         body: Json = {"flow_type": flow_type, "flow_name": flow_name}
@@ -236,7 +238,8 @@ class Client:
             body["flow_description"] = description
         if tags:
             body["flow_tags"] = list(tags)
-        return await self.request("POST", "/flows", body=body, key=key)
+        params = {"wait": True, "wait_ms": wait_ms} if wait_ms is not None else None
+        return await self.request("POST", "/flows", body=body, key=key, params=params)
 
     async def execute(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from uuid import UUID, uuid4, uuid5
 
@@ -11,6 +12,7 @@ from psycopg.types.json import Jsonb
 
 from api import documents
 from tests.api.conftest import Api, new_tenant, problem
+from tests.waiting import until
 
 
 async def test_a_new_flow_tells_where_it_stands(api: Api) -> None:
@@ -365,3 +367,31 @@ async def test_a_user_may_have_any_letters(api: Api) -> None:
 
     event = (await api.get(f"/flows/{response.json()['flow_id']}/history")).json()["events"][0]
     assert event["actor"] == "Jürgen Śmigły"
+
+
+async def test_whoever_makes_a_flow_may_wait_until_it_has_come_to_rest(api: Api) -> None:
+    flow_id = str(uuid5(api.account, "patient"))
+    body = {"flow_type": "discovery", "flow_name": "Estate", "initial_data": {"import_file_id": "f1"}}
+    body["options"] = {"auto_execute": True}
+    making = asyncio.create_task(
+        api.post("/flows?wait=true&wait_ms=30000", body, headers={"Idempotency-Key": "patient"})
+    )
+    await until(lambda: _exists(api, flow_id))
+    await api.want(flow_id, ("approval",), {})
+    answer = await making
+    made = answer.json()
+    assert (answer.status_code, made["flow_id"], made["status"]) == (201, flow_id, "waiting_for_input")
+    assert made["version"] == (await api.side.store.flow(UUID(flow_id))).version
+    assert answer.headers["etag"] == f'"{made["version"]}"'
+    assert made["next_action"]["type"] == "approve"
+
+
+async def test_a_flow_that_goes_on_is_answered_as_it_stands_when_the_time_is_over(api: Api) -> None:
+    body = {"flow_type": "discovery", "flow_name": "Estate", "initial_data": {"import_file_id": "f1"}}
+    answer = await api.post("/flows?wait=true&wait_ms=1", {**body, "options": {"auto_execute": True}})
+    assert (answer.status_code, answer.json()["status"]) == (201, "processing")
+    assert (await api.post("/flows?wait=true", body)).json()["status"] == "initialized"
+
+
+async def _exists(api: Api, flow_id: str) -> bool:
+    return (await api.side.store.flow(UUID(flow_id))).exists
