@@ -13,6 +13,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from time import monotonic
 from typing import Any
 
@@ -20,6 +21,7 @@ import psycopg
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
 from prometheus_client import Counter, Gauge
 
 from domain.fleet.events import OPERATION_PREFIX, PAUSE_RULE_PREFIX, STANDING_PAUSE_PREFIX
@@ -46,6 +48,8 @@ BATCH = 1000
 # every commit wakes the leader; this is for a notice that was lost, and how often an idle one shows that it is alive
 POLL_SECONDS = 4.0
 TAKE_OVER_SECONDS = 1.0
+# between two looks at a busy log: every record told alone is work for each of its readers, and takes it from the next commit
+GAP_SECONDS = 0.005
 # the place is kept so often at most: a leader that dies has its successor repeat what it told since
 KEEP_SECONDS = 0.05
 # how often an idle leader looks whether the topic still holds what it was told
@@ -78,7 +82,7 @@ def message(event: Stored, shard: str) -> tuple[bytes, bytes, Headers]:
     headers = [
         ("ce_specversion", b"1.0"),
         ("ce_id", f"{flow_id}:{event.version}".encode()),
-        ("ce_source", next((at for prefix, at in SOURCES.items() if event.topic.startswith(prefix)), b"/mfo/flows")),
+        ("ce_source", _source(event.topic)),
         ("ce_type", event.topic.encode()),
         ("ce_subject", flow_id.encode()),
         ("ce_time", meta.at.encode()),
@@ -97,6 +101,18 @@ def message(event: Stored, shard: str) -> tuple[bytes, bytes, Headers]:
     if meta.traceparent:
         headers.append((TRACEPARENT, meta.traceparent.encode()))
     return flow_id.encode(), data, headers
+
+
+@cache
+def _source(topic: str) -> bytes:
+    return next((at for prefix, at in SOURCES.items() if topic.startswith(prefix)), b"/mfo/flows")
+
+
+@lru_cache(maxsize=16_384)
+def _place(key: bytes) -> int:
+    """Where Kafka's own clients put a key, before it is divided by the number of partitions."""
+    place: int = murmur2(key) & 0x7FFFFFFF
+    return place
 
 
 def producer(bootstrap: str, **options: Any) -> AIOKafkaProducer:
@@ -212,6 +228,7 @@ class Relay:
         kept = position
         while True:
             self._wake.clear()
+            looked_at = monotonic()
             events = await tail(connection, position, BATCH)
             if events:
                 whole = await self._produce(kafka, events)
@@ -233,6 +250,7 @@ class Relay:
                 continue
             patience = POLL_SECONDS if position == kept else max(KEEP_SECONDS - (monotonic() - kept_at), 0)
             if await woken(self._wake, patience):
+                await asyncio.sleep(GAP_SECONDS - (monotonic() - looked_at))
                 continue
             if position == kept and monotonic() - checked > TOPIC_CHECK_SECONDS:
                 position, checked = await self._held(position), monotonic()
@@ -251,13 +269,15 @@ class Relay:
         False where a partition begins anew: the topic was deleted and made again, and holds nothing from before.
         """
         topic = self._config.topics.events
+        partitions = sorted(await kafka.partitions_for(topic))
         futures = []
         began, traced = tracing.now(), list[str]()
         for event in events:
             key, value, headers = message(event, self._config.shard)
             if headers[-1][0] == TRACEPARENT:
                 traced.append(headers[-1][1].decode())
-            futures.append(await kafka.send(topic, value, key=key, headers=headers))
+            partition = partitions[_place(key) % len(partitions)]
+            futures.append(await kafka.send(topic, value, key=key, partition=partition, headers=headers))
         begins_anew = False
         for kept in await asyncio.gather(*futures):
             if kept.offset <= self._offsets.get(kept.partition, -1):
