@@ -1,0 +1,65 @@
+"""One connection listens for a whole process, and wakes whoever asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from eventstore.notices import Channel, listen
+from eventstore.tasks import end_all
+from tests.eventstore.house import House
+from tests.waiting import until
+
+LISTENING = "select count(*) from pg_stat_activity where datname = current_database() and query like 'listen mfo_%%'"
+
+
+class Woken:
+    """How often somebody was woken."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> None:
+        self.times += 1
+
+
+@asynccontextmanager
+async def listening(house: House, channel: Channel) -> AsyncIterator[Woken]:
+    woken = Woken()
+    task = asyncio.create_task(listen(house.side.config, (channel, woken)))
+    try:
+        await until(lambda: woken.times)
+        yield woken
+    finally:
+        await end_all([task])
+
+
+async def say(house: House, channel: Channel) -> None:
+    await house.rows("select pg_notify(%s, current_schema())", channel.value)
+
+
+async def test_each_is_woken_by_its_own_channel_over_one_connection(house: House) -> None:
+    async with listening(house, Channel.RUNS) as runs:
+        async with listening(house, Channel.SCHEDULES) as schedules, listening(house, Channel.RUNS) as more:
+            assert await house.one(LISTENING) == 1
+            await say(house, Channel.RUNS)
+            await until(lambda: runs.times == 2 and more.times == 2)
+            await say(house, Channel.SCHEDULES)
+            await until(lambda: schedules.times == 2)
+        await say(house, Channel.RUNS)
+        await until(lambda: runs.times == 3)
+        assert (schedules.times, more.times) == (2, 2)
+    await until(lambda: _nobody(house))
+
+
+async def test_a_connection_that_was_lost_is_made_anew_and_everybody_is_woken(house: House) -> None:
+    async with listening(house, Channel.TIMERS) as timers, listening(house, Channel.EVENTS) as events:
+        await house.rows(LISTENING.replace("count(*)", "pg_terminate_backend(pid)"))
+        await until(lambda: timers.times == 2 and events.times == 2)
+        await say(house, Channel.TIMERS)
+        await until(lambda: timers.times == 3)
+
+
+async def _nobody(house: House) -> bool:
+    return await house.one(LISTENING) == 0
