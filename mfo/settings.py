@@ -578,7 +578,9 @@ class Settings(BaseSettings):
     @property
     def traces_endpoint(self) -> str | None:
         """Where traces go, by our own variable or OpenTelemetry's; none where they are off."""
-        return self.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
+        from eventstore.tracing import endpoint_in
+
+        return self.otlp_endpoint or endpoint_in(os.environ)
 
     def service_config(self, service: Service = "api") -> ServiceConfig:
         """What a service is started with, secrets read; raises SettingsError where something it needs is missing."""
