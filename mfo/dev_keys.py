@@ -1,4 +1,7 @@
-"""The key with which `mfo dev` signs checkpoints: the configured one, else one of the data folder's own."""
+"""The key with which `mfo dev` signs checkpoints: the configured one, else one of the data folder's own.
+
+What is wrong with the settings of the audit trail is said before anything starts.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,14 @@ from mfo.embedded.processes import write_private
 
 MARKER = ".mfo-dev"
 KEY, KEY_FILE, FORMER = "MFO_AUDIT_KEY", "MFO_AUDIT_KEY_FILE", "MFO_AUDIT_FORMER_KEYS"
+POLICY = "MFO_AUDIT_POLICY"
 
 
 def signing_variables(own: Path, say: Callable[[str], None]) -> dict[str, str]:
     """The variables that give the services their key; `own` is the file of the folder's key, made where none is configured.
 
     A folder that was signed with its own key goes on with a configured one: the public half of the former is named to the
-    services. Raises SettingsError where the configured key, or what goes with it, is wrong.
+    services. Raises SettingsError where the configured key, or the file of the audit policy, is wrong.
     """
     from eventstore.audit.signing import SigningKey, seed_from, shown
     from mfo.settings import load_settings
@@ -26,6 +30,8 @@ def signing_variables(own: Path, say: Callable[[str], None]) -> dict[str, str]:
     file = Path(os.environ.get(KEY_FILE) or own).expanduser().resolve()
     # what `mfo env` says of this or another folder is no choice of a key
     handed_on = file.name == own.name and (file.parent / MARKER).exists()
+    if os.environ.get(POLICY):
+        load_settings().audit_policy_config()
     if not os.environ.get(KEY) and (file == own or handed_on):
         if not own.exists():
             write_private(own, base64.b64encode(secrets.token_bytes(32)).decode())

@@ -458,10 +458,10 @@ class Settings(BaseSettings):
             file=self.audit_file,
             s3=self.audit_s3,
             s3_endpoint=self.audit_s3_endpoint,
-            policy=self._policy(),
+            policy=self.audit_policy_config(),
         )
 
-    def _policy(self) -> AuditPolicy:
+    def audit_policy_config(self) -> AuditPolicy:
         """What the audit trail is made under; raises SettingsError where the file of it is wrong."""
         found = Own()
         if self.audit_policy:
