@@ -87,6 +87,6 @@ def test_a_wrong_one_is_refused_before_anything_starts(own: Path, monkeypatch: p
         signing_variables(own, print)
     monkeypatch.delenv("MFO_AUDIT_KEY_FILE")
     monkeypatch.setenv("MFO_AUDIT_POLICY", "/nowhere/audit.toml")
-    with pytest.raises(SettingsError, match="MFO_AUDIT_POLICY names /nowhere/audit.toml, which cannot be read"):
+    with pytest.raises(SettingsError, match=r"MFO_AUDIT_POLICY names /nowhere/audit.toml, which cannot be read"):
         signing_variables(own, print)
     assert not own.exists()
