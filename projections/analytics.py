@@ -118,6 +118,8 @@ having (sum(n), sum(failed), sum(work_ms), sum(elapsed_ms), sum(cpu_ms), sum(tok
 Place = tuple[UUID, UUID, str, str, datetime, str, str, str]
 """Tenant, span, kind, time, flow type, status and name of a sum."""
 _state = msgspec.msgpack.Decoder(Going)
+# sets have another order in each process, and rows are compared
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 @dataclass(slots=True)
@@ -305,7 +307,7 @@ def _moved(flow_id: UUID, before: Kept | None, tally: Tally, version: int) -> Mo
         flow.created_at,
         tally.shares,
         tally.stays,
-        msgspec.msgpack.encode(tally.going) if ended is None else None,
+        _encode(tally.going) if ended is None else None,
     )
     return Moved(flow_id, before, after, ended)
 

@@ -160,8 +160,8 @@ async def _take(
 
 
 async def _asked(side: WriteSide, import_id: UUID, one: Old, by: str, *, before: int, again: bool) -> Noted:
-    # an id may be used once, and an import that was given back may be done again
-    key = f"{SOURCE}:{import_id}:{one.flow_id}:{before}"
+    # an id may be used once, and an import that was given back may be done again; what was refused before that, too
+    key = f"{SOURCE}:{import_id}:{one.flow_id}:{before}" + (":again" if again else "")
     try:
         fact = await _small(side, one)
         command = ImportFlow(flow_id=one.flow_id, told=msgspec.to_builtins(fact), again=again)
