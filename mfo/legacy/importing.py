@@ -101,8 +101,9 @@ async def give_back(
         part = {one.flow_id: one for one in taken[n : n + AT_ONCE]}
         noted: list[Noted] = []
         asked: list[Flow] = []
+        worked_on = await imports.worked_on(part.values())
         for flow_id, loaded in (await side.store.load(part)).items():
-            flow, moved = loaded.flow, loaded.flow.version != part[flow_id].version
+            flow, moved = loaded.flow, flow_id in worked_on
             if flow.status is Status.DELETED and moved:
                 noted.append(Noted(flow_id, UNDONE, flow.version))
                 gone += 1

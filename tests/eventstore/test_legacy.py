@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
-from domain.commands import DeleteFlow, ExecutePhase, Tenant
+from domain.commands import DeleteFlow, ExecutePhase, ReportChild, Tenant
 from domain.view import row
 from domain.words import Status
 from eventstore.legacy import LegacyImportNotFound, LegacyImports
@@ -192,6 +192,18 @@ async def test_an_imported_flow_is_executed_further_and_then_left_by_a_rollback(
     assert undone["deleted_before"] == 1
     undone = await give_back(house.side, import_id, "boris", silent, reason=None, moved_too=True)
     assert (undone["deleted"], undone["left"]) == (1, [])
+
+
+async def test_a_parent_that_was_told_of_its_childs_end_is_given_back_with_the_others(house: House, dump: Path) -> None:
+    told = await take_over(house.side, str(dump), "maria", silent)
+    child = next(flow for flow in (await look(house.side, str(dump))).flows if flow.fact.parent_flow_id)
+    parent = child.fact.parent_flow_id
+    assert parent is not None
+    house.tenant = Tenant(child.client_account_id, child.engagement_id, "mfo")
+    await house.ask(ReportChild(flow_id=parent, child_flow_id=child.flow_id, status="cancelled"))
+    assert (await house.side.store.flow(parent)).version == 2
+    undone = await give_back(house.side, UUID(told["import_id"]), "boris", silent, reason=None, moved_too=False)
+    assert (undone["deleted"], undone["left"]) == (told["flows"], [])
 
 
 async def test_a_type_that_is_not_known_is_taken_over_and_not_run(house: House, dump: Path) -> None:
