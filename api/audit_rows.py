@@ -13,7 +13,9 @@ from psycopg.rows import dict_row
 
 from api.answers import in_utc
 from api.cursors import Cursor
+from domain.auditing.compliance import RULES, Rule
 from domain.commands import Tenant
+from eventstore.audit.trail import policies
 from eventstore.service import WriteSide
 
 Row = dict[str, Any]
@@ -111,6 +113,15 @@ class AuditRows:
             " where {} and category = 'compliance_event' and outcome = 'violated' group by error_code"
         )
         return {row["error_code"]: row["n"] for row in await self._all(statement.format(where), values)}
+
+    async def rules(self) -> list[Rule]:
+        """Every rule that entries were ever held against, the shipped ones first."""
+        async with self._side.pool.connection() as connection:
+            known = await policies(connection)
+        rules = {rule.name: rule for rule in RULES}
+        for _, policy in sorted(known.items()):
+            rules |= {rule.name: rule for rule in policy.rules}
+        return list(rules.values())
 
     def _where(self, wanted: AuditFilter) -> tuple[sql.Composable, Row]:
         conditions: list[sql.Composable] = [self._whose]

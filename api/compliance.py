@@ -17,7 +17,7 @@ from api.audit_rows import SHOWN, AuditFilter, AuditRows
 from api.dlq import holds_token
 from api.openapi import answers
 from api.reading import IsoTime, aware
-from domain.auditing.compliance import FORMULA, RULES, score
+from domain.auditing.compliance import FORMULA, score
 from domain.errors import FieldError, FlowNotFound, OperatorOnly, ParameterInvalid
 from eventstore.audit.notes import Note
 
@@ -56,7 +56,7 @@ async def compliance_report(
     said: dict[str, Any] = {"scope": chosen, "from": wanted.since, "to": wanted.until}
     await noted(asking, Note("ReadComplianceReport", flow_id, said))
     rows = AuditRows(asking.side, asking.tenant, operator=is_operator, account=scope == "client_account")
-    figures, broken = await rows.figures(wanted), await rows.broken(wanted)
+    figures, broken, rules = await rows.figures(wanted), await rows.broken(wanted), await rows.rules()
     violations, _ = await rows.page(_only(wanted, category=["compliance_event"], outcome=["violated"]), SHOWN, None)
     alerts, _ = await rows.page(_only(wanted, category=["security_event"], level=["error", "critical"]), SHOWN, None)
     return Json(
@@ -80,7 +80,7 @@ async def compliance_report(
                     "severity": rule.severity,
                     "violations": broken.get(rule.name, 0),
                 }
-                for rule in RULES
+                for rule in rules
             ],
             "violations": violations,
             "alerts": alerts,

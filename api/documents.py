@@ -988,6 +988,9 @@ class DeadLetterReplay(Document):
         default=None, description="Take the place of those of their name; null: removed."
     )
     body: Json | str | None = Field(default=None, description="The whole value: a JSON object, or text as it is sent.")
+    key: str | None = Field(
+        default=None, min_length=1, max_length=255, description="The message's key, for a command its flow's id."
+    )
 
 
 class DeadLetterReplayed(Document):

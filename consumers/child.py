@@ -38,6 +38,7 @@ from consumers.signals import Signals
 from consumers.work import RunStuck, Workshop, log_fault, presentable, signals_of
 from domain.commands import Tenant
 from estate.parent import end_with_parent
+from eventstore import tracing
 from eventstore.artifacts import ArtifactStore
 from eventstore.breakers import Breakers
 from eventstore.database import pool
@@ -236,6 +237,8 @@ async def main() -> None:
     for sign in (signal.SIGINT, signal.SIGTERM):
         # meant for the service, which lets its children come to an end; not ignored, or their own children would inherit that
         signal.signal(sign, lambda *_: None)
+    if (endpoint := tracing.endpoint_in(os.environ)) is not None:
+        tracing.set_up("worker", endpoint)
     loop = asyncio.get_running_loop()
     answers_fd = os.dup(1)
     os.dup2(2, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from consumers.threads import Threads
 from domain.commands import MAX_WAIT_SECONDS
 from domain.conditions import TIMED_OUT, WAIT_STEPS, told
 from domain.questions import NOT_VALUES, Assignees, Question, faults
+from eventstore import tracing
 
 Outputs = dict[str, Any]
 T = TypeVar("T")
@@ -352,6 +354,11 @@ class PhaseContext:
         no such round."""
         wanted = self.iteration - 1 if number is None else number
         return await self.past.former(wanted) if 0 < wanted < self.iteration else None
+
+    def span(self, name: str, **attributes: str | float | bool) -> AbstractContextManager[None]:
+        """`with ctx.span("parse"):` is a span of that name in the run's trace, under the one around it; free while traces are
+        off. Steps have spans of their own."""
+        return tracing.part(name, attributes)
 
     async def step(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """Do a part of the work once: its result is committed, and the next attempt gets it back instead of doing it again.

@@ -40,7 +40,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     `start`, `before` and `after` are hooks around its handlers. With `hook`, the name of a moment, the handlers are the hooks
     of that moment, and no phase runs. `iteration` is the flow's round, `anew` how often the phase was to be done again;
     `reusable`: the result of an earlier run may be taken. `undoing` is there for compensations. With `yields` it begins no
-    further step while its flow is paused.
+    further step while its flow is paused. `traceparent` is the run's span, where it is traced.
     """
 
     run_id: UUID
@@ -76,6 +76,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     anew: int = 0
     reusable: bool = False
     undoing: Undoing | None = None
+    traceparent: str | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

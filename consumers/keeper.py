@@ -467,6 +467,7 @@ class Keeper:
             max_attempts=run.max_attempts,
             timeout_seconds=run.timeout_seconds,
             iteration=flow.iteration_number,
+            traceparent=active.span.traceparent if active.span else None,
             **seen_by(flow, run),
             **work_of(self._type(flow), flow, run),
         )

@@ -11,6 +11,7 @@ import msgspec
 
 from consumers.context import HandBack, Permanent, RateLimited, Retryable, RunSuspended
 from consumers.threads import Threads
+from eventstore import tracing
 
 T = TypeVar("T")
 
@@ -59,7 +60,8 @@ class Steps:
             return self._done[name]
         if self._gives_way():
             raise HandBack
-        value = await self._threads.do(work, *arguments)
+        with tracing.part(f"step {name}"):
+            value = await self._threads.do(work, *arguments)
         try:
             value = msgspec.json.decode(msgspec.json.encode(value))
         except (TypeError, ValueError) as error:
@@ -90,8 +92,9 @@ class Steps:
                 except (Exception, RunSuspended) as error:
                     failed.append(error)
 
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(place, item)) for place, item in enumerate(items)]
+        with tracing.part(f"map {name}"):
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one(place, item)) for place, item in enumerate(items)]
         if failed:
             raise failed[0]
         return [task.result() for task in tasks]

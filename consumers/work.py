@@ -44,6 +44,7 @@ from consumers.threads import Threads, exited
 from domain.commands import Tenant
 from domain.errors import MfoError, NotHere, Unavailable
 from estate.errors import EstateError
+from eventstore import tracing
 from eventstore.artifacts import ArtifactStore
 from eventstore.breakers import Breakers
 from eventstore.config import CrewConfig
@@ -226,7 +227,8 @@ class Workshop:
         crew = ProcessCrew(self._crew, folder.path) if self._crew is not None else None
         try:
             line = _Line(folder, threads, signals or signals_of(job), progress, keep, crew, tell)
-            ended = await self._asked(job, line)
+            with tracing.under(job.traceparent):
+                ended = await self._asked(job, line)
         except asyncio.CancelledError:
             threads.close()
             if not await threads.ended(THREAD_SECONDS):

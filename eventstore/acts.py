@@ -30,6 +30,9 @@ TAKEN = """
 select body_hash, flow_id, error, mfo_now() - at < make_interval(secs => %s), outcome, version, position from command_ids
 where (client_account_id, engagement_id, command_id) = (%s, %s, %s)
 """
+DONE = """
+update command_ids set version = %s, position = %s where (client_account_id, engagement_id, command_id) = (%s, %s, %s)
+"""
 LOG = """
 insert into command_log (at, client_account_id, engagement_id, user_id, command_id, command, flow_id, source, outcome, version,
                          error, correlation_id, causation_id, ip_address, user_agent, body)
@@ -132,6 +135,10 @@ class Acting:
         if error is not None:
             raise RefusedBefore(error)
         return Before(first.flow_id, bool(row[3]), first.outcome, (row[5], row[6]))
+
+    async def done(self, envelope: Envelope, place: tuple[int, int]) -> None:
+        """Say what came of an act that was kept before it was done."""
+        await self.connection.execute(DONE, (*place, *_key(envelope)))
 
     async def knows(self, envelope: Envelope) -> bool:
         """Whether the id was used before."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from domain.addresses import Addressing
-from domain.auditing.redaction import SECRETS_ONLY, Policy
+from domain.auditing.policy import SHIPPED, AuditPolicy
 
 DEFAULT_SHARD = "mfo"
 # what waits for the committer at most, in commands and in bytes
@@ -35,14 +35,14 @@ class CrewConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditConfig:
     """What signs the checkpoints of history: the private key's 32 bytes, the public halves of the keys before it, and a file
-    and a bucket (`s3://bucket/prefix`) that checkpoints are added to besides; and what the audit trail does not show."""
+    and a bucket (`s3://bucket/prefix`) that checkpoints are added to besides; and what the audit trail is made under."""
 
     seed: bytes = field(repr=False)
     former: tuple[bytes, ...] = ()
     file: Path | None = None
     s3: str | None = None
     s3_endpoint: str | None = None
-    policy: Policy = SECRETS_ONLY
+    policy: AuditPolicy = SHIPPED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

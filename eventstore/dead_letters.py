@@ -91,6 +91,24 @@ class Letter(NamedTuple):
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
+class Mending(NamedTuple):
+    """What is changed of a letter before it goes back: `headers` replace those of their name, none removes them; `body` and
+    `key` take the places of its own."""
+
+    headers: Mapping[str, str | None] | None = None
+    body: bytes | None = None
+    key: str | None = None
+
+
+class Outgoing(NamedTuple):
+    """A message that goes back to the commands, and the how-manieth time it does."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    replays: int
+
+
 class DeadLetters:
     """The topic of dead letters. Each call connects anew: they are asked for by people, seldom."""
 
@@ -137,28 +155,18 @@ class DeadLetters:
             raise DeadLetterNotFound
         return found[0]
 
-    async def replay(
-        self,
-        partition: int,
-        offset: int,
-        *,
-        actor: str,
-        headers: Mapping[str, str | None] | None = None,
-        body: bytes | None = None,
-    ) -> dict[str, Any]:
-        """Send a letter back to the commands as it came, or mended: `headers` replace those of their name, none removes
-        them; `body` takes the place of its value. Answers where it lies now: `{topic, partition, offset, replays}`.
+    async def mended(self, partition: int, offset: int, mending: Mending, *, actor: str) -> Outgoing:
+        """A letter as it is to go back to the commands, nothing sent yet.
 
-        Raises DeadLetterNotFound, DeadLetterCut, DeadLetterElsewhere, BodyTooLarge and KafkaUnavailable.
+        Raises DeadLetterNotFound, DeadLetterCut, DeadLetterElsewhere and KafkaUnavailable.
         """
         letter = await self.one(partition, offset)
         if letter.header(SOURCE[0]) != self._config.topics.commands:
             raise DeadLetterElsewhere
-        if body is None and (letter.header(CUT) is not None or (letter.value is None and letter.key is None)):
+        if mending.body is None and (letter.header(CUT) is not None or (letter.value is None and letter.key is None)):
             raise DeadLetterCut
-        value = letter.value if body is None else body
         replays = letter.replays + 1
-        changed = {name.lower(): text for name, text in (headers or {}).items()}
+        changed = {name.lower(): text for name, text in (mending.headers or {}).items()}
         sent = [
             (name, raw) for name, raw in letter.headers if not name.startswith(OURS) and name.lower() not in changed
         ]
@@ -168,11 +176,17 @@ class DeadLetters:
             (REPLAY_OF, f"{partition}:{offset}".encode()),
             (REPLAYED_BY, actor.encode()),
         ]
+        key = letter.key if mending.key is None else mending.key.encode()
+        return Outgoing(key, letter.value if mending.body is None else mending.body, tuple(sent), replays)
+
+    async def send(self, outgoing: Outgoing) -> dict[str, Any]:
+        """Send it; answers where it lies now: `{topic, partition, offset, replays}`. Raises BodyTooLarge and KafkaUnavailable."""
         kafka: AIOKafkaProducer = producer(self._config.kafka_bootstrap)
+        key, value, headers, replays = outgoing
         try:
             async with asyncio.timeout(READ_SECONDS):
                 await kafka.start()
-                at = await kafka.send_and_wait(self._config.topics.commands, value, key=letter.key, headers=sent)
+                at = await kafka.send_and_wait(self._config.topics.commands, value, key=key, headers=list(headers))
         except MessageSizeTooLargeError:
             raise BodyTooLarge(f"the message is larger than {MAX_BYTES} bytes; no broker takes it") from None
         except (KafkaError, TimeoutError, OSError) as error:

@@ -37,6 +37,12 @@ GIVEN_BACK = """
 select distinct flow_id from legacy_import_flows f where flow_id = any(%s::uuid[]) and outcome = 'undone'
 and not exists (select from legacy_import_flows o where o.flow_id = f.flow_id and o.outcome = 'imported')
 """
+# that a flow under it came to its end is no work of anybody
+WORKED_ON = """
+select distinct e.originator_id from unnest(%s::uuid[], %s::bigint[]) as n (flow_id, version)
+join stored_events e on e.originator_id = n.flow_id and e.originator_version > n.version
+where e.topic <> 'mfo.flow.ChildEnded.v1'
+"""
 LIST = """
 select i.import_id, i.source, i.user_id, i.started_at, i.finished_at, i.undone_at, i.document,
        count(f.flow_id) as flows, count(f.flow_id) filter (where f.outcome = 'imported') as imported,
@@ -123,6 +129,13 @@ class LegacyImports:
         """Those of the flows whose last import was undone."""
         async with self._pool.connection() as connection:
             cursor = await connection.execute(GIVEN_BACK, (list(flow_ids),))
+            return {row[0] for row in await cursor.fetchall()}
+
+    async def worked_on(self, taken: Iterable[Taken]) -> set[UUID]:
+        """Those of the flows that something was done with since they were taken over."""
+        known = [(one.flow_id, one.version) for one in taken]
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(WORKED_ON, ([each[0] for each in known], [each[1] for each in known]))
             return {row[0] for row in await cursor.fetchall()}
 
     async def list(self) -> list[Json]:

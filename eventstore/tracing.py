@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,7 @@ Kind = Literal["server", "consumer", "producer", "internal"]
 Value = str | int | float | bool
 
 _tracer: Tracer | None = None
+_nothing = nullcontext()
 _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
 
 
@@ -39,6 +40,11 @@ def set_up(service: str, endpoint: str) -> None:
     provider = TracerProvider(resource=Resource.create({"service.name": f"mfo-{service}"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")))
     _tracer = provider.get_tracer("mfo")
+
+
+def endpoint_in(environment: Mapping[str, str]) -> str | None:
+    """Where traces go, by our own variable or OpenTelemetry's; none where they are off."""
+    return environment.get("MFO_OTLP_ENDPOINT") or environment.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
 
 
 def on() -> bool:
@@ -109,6 +115,44 @@ def serving(name: str, parent: str | None) -> Iterator[dict[str, Value]]:
     finally:
         _current.reset(before)
         span.end(named=f"{name} {attributes['http.route']}" if "http.route" in attributes else None, **attributes)
+
+
+def under(traceparent: str | None) -> AbstractContextManager[None]:
+    """Have the parts of what is done inside be spans under this one."""
+    return _nothing if _tracer is None or traceparent is None else _under(traceparent)
+
+
+def part(name: str, attributes: Mapping[str, Value | None] | None = None) -> AbstractContextManager[None]:
+    """A span around a part of what is in hand, under that or the part around it; nothing while nobody traces it.
+
+    What is raised inside is named in its attribute `mfo.raised`.
+    """
+    parent = _current.get() if _tracer is not None else None
+    return _nothing if parent is None else _part(name, parent, attributes or {})
+
+
+@contextmanager
+def _under(traceparent: str) -> Iterator[None]:
+    before = _current.set(traceparent)
+    try:
+        yield
+    finally:
+        _current.reset(before)
+
+
+@contextmanager
+def _part(name: str, parent: str, attributes: Mapping[str, Value | None]) -> Iterator[None]:
+    span = begin(name, parent, attributes=attributes)
+    assert span is not None
+    raised: str | None = None
+    try:
+        with _under(span.traceparent):
+            yield
+    except BaseException as error:
+        raised = type(error).__name__
+        raise
+    finally:
+        span.end(raised=raised)
 
 
 def passed(name: str, kind: Kind, parents: Sequence[str | None], since: int) -> None:

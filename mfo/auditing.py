@@ -24,6 +24,7 @@ from eventstore.audit.bucket import Bucket
 from eventstore.audit.checkpoints import Checkpoint, from_dict
 from eventstore.audit.notes import Note, note
 from eventstore.audit.pack import Pack, gather, write
+from eventstore.audit.settings_verify import settings
 from eventstore.audit.signing import shown
 from eventstore.audit.trail import Range, reached
 from eventstore.audit.trail_verify import compare
@@ -97,6 +98,7 @@ def verify(
             for source, upto in _reached(*where).items()
             for part in _stretches(upto, jobs * 2, which.account)
         ]
+        trail.append(pool.submit(_settings, *where, which.account))
         kept = [pool.submit(_artifacts, *where, which.account, part) for part in _parts(jobs * 4) if which.artifacts]
         number = len(parts) + len(trail) + len(kept)
         for done, part in enumerate(parts):
@@ -170,6 +172,17 @@ def _histories(url: str, shard: str, account: UUID | None, part: tuple[UUID, UUI
         connection = await connect(url, shard)
         try:
             return await histories(connection, account=account, first=first or NO_FLOW, last=last or ALL_FLOWS)
+        finally:
+            await connection.close()
+
+    return _asked(look)
+
+
+def _settings(url: str, shard: str, account: UUID | None) -> Verdict:
+    async def look() -> Verdict:
+        connection = await connect(url, shard)
+        try:
+            return await settings(connection, account=account)
         finally:
             await connection.close()
 

@@ -495,9 +495,12 @@ class Client:
         *,
         headers: Mapping[str, str | None] | None = None,
         body: Mapping[str, Any] | str | None = None,
+        message_key: str | None = None,
     ) -> Json:
         """Send one back to the commands, as it came or mended; `{topic, partition, offset, replays}`."""
         given: Json = {"headers": dict(headers)} if headers else {}
+        if message_key is not None:
+            given["key"] = message_key
         if body is not None:
             given["body"] = body if isinstance(body, str) else dict(body)
         return await self.request("POST", f"/dlq/{partition}/{offset}/replay", body=given)

@@ -28,6 +28,7 @@ from domain.errors import MfoError
 from eventstore.config import DEFAULT_SHARD
 from eventstore.migrate import upgrade
 from mfo.client import ready
+from mfo.dev_keys import MARKER, signing_variables
 from mfo.embedded import Kafka, Postgres, choose_kafka, ensure_topics
 from mfo.embedded.processes import (
     FolderLock,
@@ -44,7 +45,6 @@ T = TypeVar("T")
 KafkaKind = Literal["auto", "jars", "builtin"]
 
 SERVICES = ("api", "consumers", "projections")
-MARKER = ".mfo-dev"
 # tells the processes of one data folder from all others on the machine, whatever became of their parents
 BELONGS_TO = "MFODEV_FOLDER"
 TICK_SECONDS = 0.1
@@ -125,13 +125,6 @@ class Folder:
                 f"made a master key for this folder: {self.key} (only you can read it; without it sensitive values are lost)"
             )
         return self.key
-
-    def signing_key(self, say: Callable[[str], None]) -> Path:
-        """The file with the key that signs checkpoints; made where it is missing, and says so."""
-        if not self.audit_key.exists():
-            write_private(self.audit_key, base64.b64encode(secrets.token_bytes(32)).decode())
-            say(f"made a key for this folder that signs checkpoints of history: {self.audit_key}")
-        return self.audit_key
 
     def tenant(self) -> dict[str, str]:
         """The variables of the tenant that commands speak for here: made once, then always the same."""
@@ -302,7 +295,7 @@ class Dev:
             name: os.environ.get(name) or str(free_port())
             for name in ("MFO_CONSUMERS_HEALTH_PORT", "MFO_PROJECTIONS_HEALTH_PORT")
         }
-        keys = self._folder.master_key(self._tell), self._folder.signing_key(self._tell)
+        keys = self._folder.master_key(self._tell), signing_variables(self._folder.audit_key, self._tell)
         with ThreadPoolExecutor(2) as threads:
             database = threads.submit(self._start_postgres)
             broker = threads.submit(self._start_kafka)
@@ -335,7 +328,7 @@ class Dev:
         self._tell(f"Kafka is up at {bootstrap}: {self._kafka_reason}")
         return bootstrap
 
-    def _variables(self, database_url: str, bootstrap: str, key: Path, audit_key: Path) -> dict[str, str]:
+    def _variables(self, database_url: str, bootstrap: str, key: Path, signing: dict[str, str]) -> dict[str, str]:
         patience = {"MFO_KAFKA_FETCH_WAIT_MS": "5"} if self._kafka and self._kafka.kind == "builtin" else {}
         return {
             **patience,
@@ -343,14 +336,14 @@ class Dev:
             "MFO_DATABASE_URL": f"{database_url}?options=-csearch_path%3D{DEFAULT_SHARD}",
             "MFO_KAFKA_BOOTSTRAP": bootstrap,
             "MFO_MASTER_KEY_FILE": str(key),
-            "MFO_AUDIT_KEY_FILE": str(audit_key),
+            **signing,
             "MFO_HTTP_PORT": str(self._port),
             **self._health_ports,
             **self._folder.tenant(),
         }
 
     def _child_environment(self) -> dict[str, str]:
-        given = {name: value for name, value in os.environ.items() if name not in {"MFO_MASTER_KEY", "MFO_AUDIT_KEY"}}
+        given = {name: value for name, value in os.environ.items() if name != "MFO_MASTER_KEY"}
         given.setdefault("MFO_LOG_FORMAT", "json")
         # all of it ends within SERVICE_STOP_SECONDS
         given["MFO_DRAIN_SECONDS"] = DRAIN_SECONDS

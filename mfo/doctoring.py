@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import psycopg
 
-from domain.errors import SchemaBehind, StoreUnavailable
+from domain.errors import RebuildImpossible, SchemaBehind, StoreUnavailable
+from domain.words import counted
 from eventstore.database import Connection, connect
 from eventstore.doctor import Finding, examine, examine_deeply
+from eventstore.doctor.deep import silently
+from eventstore.doctor.findings import EXAMPLES
 from eventstore.doctor.repair import Repairs
 from eventstore.doctor.topic import examine_topic
 from eventstore.relay import tell_anew
@@ -31,14 +34,65 @@ def settings() -> Settings:
     return load_settings()
 
 
-async def look(config: ServiceConfig, *, deep: bool) -> list[Finding]:
-    """What the checks find; `deep` reads the whole history and asks Kafka. Raises StoreUnavailable, SchemaBehind."""
+SAMPLE = 1000
+
+
+async def look(
+    config: ServiceConfig, *, deep: bool, sample: int = SAMPLE, said: Callable[[str], None] = silently
+) -> list[Finding]:
+    """What the checks find; `deep` reads the whole history, makes the rows of so many flows, chosen at random, anew, and asks
+    Kafka. `said` is told how far it is. Raises StoreUnavailable, SchemaBehind."""
     async with _connected(config) as connection:
         found = await examine(connection)
         if deep:
-            found += await examine_deeply(connection)
+            found += await examine_deeply(connection, said)
             found += await examine_topic(connection, config.kafka_bootstrap, Topics(config.topic_prefix).events)
-        return found
+            said("Kafka's topic looked at")
+    if deep and sample:
+        known = {subject["flow_id"] for one in found if one.code == "read_model_differs" for subject in one.subjects}
+        found += await _untrue(config, sample, known, said)
+    return found
+
+
+async def _untrue(config: ServiceConfig, sample: int, known: set[str], said: Callable[[str], None]) -> list[Finding]:
+    """The rows of a sample of flows, of every read model, held against what history says; but for flows `known` to differ."""
+    from projections.app import read_side
+    from projections.verifying import verify
+
+    async with read_side(config) as (_, projections):
+        names = sorted(projections)
+    found = []
+    for name in names:
+        try:
+            report = await verify(config, name, sample=sample, jobs=1, said=said)
+        except RebuildImpossible:
+            # of another version than this program's: nothing to compare
+            said(f"{name}: not compared, its tables are of another version")
+            continue
+        said(f"{name}: {counted(report['flows'], 'flow')}, {counted(report['rows'], 'row')} compared with history")
+        new = [one for one in report["differences"] if one["flow_id"] not in known]
+        if new:
+            found.append(
+                Finding(
+                    code="rows_untrue",
+                    severity="critical",
+                    count=len({one["flow_id"] for one in new}),
+                    message=f"Of {counted(report['flows'], 'flow')}, chosen at random, the rows of {name} are not what history"
+                    " says, although the projection has passed them: they were changed, removed or added by hand.",
+                    mend=f"`mfo projections rebuild {name}` makes the read model anew; `mfo projections verify {name}` looks at"
+                    " every flow",
+                    subjects=tuple(
+                        {
+                            "flow_id": one["flow_id"],
+                            "table": one["table"],
+                            "what": one["what"],
+                            "columns": one["columns"],
+                        }
+                        for one in new[:EXAMPLES]
+                    ),
+                )
+            )
+    return found
 
 
 @asynccontextmanager

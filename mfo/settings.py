@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,8 +23,8 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from domain.addresses import EMAIL, Addressing
-from domain.auditing.redaction import Policy
-from domain.errors import SettingsError
+from domain.auditing.policy import AuditPolicy, Own, own, policy_of
+from domain.errors import RegistrationError, SettingsError
 from eventstore.config import AuditConfig, CrewConfig, ServiceConfig, SmtpConfig, TellingConfig
 
 PREFIX = "MFO_"
@@ -140,6 +141,11 @@ class Settings(BaseSettings):
         (),
         description="Paths whose values the audit trail keeps from sight, with commas between: names with dots between, `*` "
         "for one name, `**` for any number, such as `body.initial_data.*.iban` or `**.ssn`.",
+    )
+    audit_policy: Path | None = Field(
+        None,
+        description="A TOML file with compliance rules of your own, and paths and patterns that the audit trail keeps from sight "
+        "besides; `mfo projections` reads it at its start.",
     )
     http_host: str = Field("127.0.0.1", description="Address on which HTTP is served; `0.0.0.0` for all.")
     http_port: Port = Field(8080, description="Port of the HTTP API.")
@@ -452,8 +458,24 @@ class Settings(BaseSettings):
             file=self.audit_file,
             s3=self.audit_s3,
             s3_endpoint=self.audit_s3_endpoint,
-            policy=Policy("email" in self.audit_redact, "phone" in self.audit_redact, self.audit_redact_paths),
+            policy=self.audit_policy_config(),
         )
+
+    def audit_policy_config(self) -> AuditPolicy:
+        """What the audit trail is made under; raises SettingsError where the file of it is wrong."""
+        found = Own()
+        if self.audit_policy:
+            where = f"{variable('audit_policy')} names {self.audit_policy}"
+            try:
+                found = own(tomllib.loads(self.audit_policy.read_text(encoding="utf-8")))
+            except OSError as error:
+                raise SettingsError(f"{where}, which cannot be read: {error.strerror}") from None
+            except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+                raise SettingsError(f"{where}, which is no TOML: {error}") from None
+            except RegistrationError as error:
+                raise SettingsError(f"{where}, which is wrong: {error}") from None
+        given = self.audit_redact
+        return policy_of(found, email="email" in given, phone="phone" in given, paths=self.audit_redact_paths)
 
     def crew_config(self) -> CrewConfig | None:
         """The agents' model and limits, None where no model is named; raises SettingsError."""
@@ -556,7 +578,9 @@ class Settings(BaseSettings):
     @property
     def traces_endpoint(self) -> str | None:
         """Where traces go, by our own variable or OpenTelemetry's; none where they are off."""
-        return self.otlp_endpoint or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None
+        from eventstore.tracing import endpoint_in
+
+        return self.otlp_endpoint or endpoint_in(os.environ)
 
     def service_config(self, service: Service = "api") -> ServiceConfig:
         """What a service is started with, secrets read; raises SettingsError where something it needs is missing."""

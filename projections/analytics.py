@@ -86,10 +86,40 @@ when matched and {" and ".join(f"t.{name} + d.{name} = 0" for name in NUMBERS)} 
 when matched then update set {", ".join(f"{name} = t.{name} + d.{name}" for name in NUMBERS)}
 when not matched then insert ({", ".join(COLUMNS)}) values ({", ".join(f"d.{name}" for name in COLUMNS)})
 """
+# what the sums must be, from the rows of the flows and their stays: by the hour first, then by every stretch of time
+SUMMED = """
+with shares as (
+    select f.client_account_id, f.engagement_id, x.s ->> 0 as kind, f.created_at as at, f.flow_type, f.flow_status,
+           x.s ->> 1 as name, (x.s ->> 2)::bigint as n, (x.s ->> 3)::bigint as failed, (x.s ->> 4)::bigint as work_ms,
+           (x.s ->> 5)::bigint as elapsed_ms, (x.s ->> 6)::bigint as cpu_ms, (x.s ->> 7)::bigint as tokens,
+           (x.s ->> 8)::numeric as times, (x.s ->> 9)::numeric as peaks
+    from {flows} f, jsonb_array_elements(f.shares) as x (s)
+    union all
+    select s.client_account_id, s.engagement_id, 'net', e.at, s.flow_type, s.flow_status, '', e.n, 0, 0, 0, 0, 0, 0, 0
+    from {stays} s, lateral (values (s.from_at, 1), (s.to_at, -1)) as e (at, n) where e.at is not null
+), hours as (
+    select client_account_id, engagement_id, kind, date_bin('1 hour', at, 'epoch') as at, flow_type, flow_status, name,
+           sum(n) as n, sum(failed) as failed, sum(work_ms) as work_ms, sum(elapsed_ms) as elapsed_ms, sum(cpu_ms) as cpu_ms,
+           sum(tokens) as tokens, sum(times) as times, sum(peaks) as peaks
+    from shares group by 1, 2, 3, 4, 5, 6, 7
+)
+select client_account_id, engagement_id, s.span, kind,
+       case when s.length is null then date_trunc('month', at, 'UTC') else date_bin(s.length, at, 'epoch') end as at,
+       flow_type, flow_status, name, sum(n)::bigint as n, sum(failed)::bigint as failed, sum(work_ms)::bigint as work_ms,
+       sum(elapsed_ms)::bigint as elapsed_ms, sum(cpu_ms)::bigint as cpu_ms, sum(tokens)::bigint as tokens,
+       sum(times) as times, sum(peaks) as peaks
+from hours, unnest(array['month', '30 days', '5 days', 'day', '6 hours', 'hour'],
+                   array[null, '30 days', '5 days', '1 day', '6 hours', '1 hour']::interval[]) as s (span, length)
+group by 1, 2, 3, 4, 5, 6, 7, 8
+having (sum(n), sum(failed), sum(work_ms), sum(elapsed_ms), sum(cpu_ms), sum(tokens), sum(times), sum(peaks))
+       <> (0, 0, 0, 0, 0, 0, 0, 0)
+"""
 
 Place = tuple[UUID, UUID, str, str, datetime, str, str, str]
 """Tenant, span, kind, time, flow type, status and name of a sum."""
 _state = msgspec.msgpack.Decoder(Going)
+# sets have another order in each process, and rows are compared
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 @dataclass(slots=True)
@@ -130,6 +160,7 @@ class Analytics:
         names = {kind: f"analytics_{kind}_v{version}" for kind in ("flows", "stays", "sums")}
         self.tables, self.sums = tuple(names.values()), (names["sums"],)
         self._known, self._bump, self._write = (each.format(**names) for each in (KNOWN, BUMP, WRITE))
+        self.summed = SUMMED.format(**names)
         self._fewer, self._stays, self._sum = (each.format(**names) for each in (FEWER, STAYS, SUM))
 
     def forget(self) -> None:
@@ -276,7 +307,7 @@ def _moved(flow_id: UUID, before: Kept | None, tally: Tally, version: int) -> Mo
         flow.created_at,
         tally.shares,
         tally.stays,
-        msgspec.msgpack.encode(tally.going) if ended is None else None,
+        _encode(tally.going) if ended is None else None,
     )
     return Moved(flow_id, before, after, ended)
 

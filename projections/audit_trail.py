@@ -17,7 +17,7 @@ from uuid import uuid4
 import psycopg
 import structlog
 
-from domain.auditing.redaction import Policy
+from domain.auditing.policy import SHIPPED, AuditPolicy
 from eventstore.audit.retention import apply
 from eventstore.audit.trail import COMMANDS_END, NAME, PROGRESS, Range, number_of, project
 from eventstore.config import ServiceConfig
@@ -51,7 +51,7 @@ class Round(NamedTuple):
 class Trail:
     """Keeps the trail on one connection, while it leads."""
 
-    def __init__(self, policy: Policy, who: str) -> None:
+    def __init__(self, policy: AuditPolicy, who: str) -> None:
         self._policy = policy
         self._who = who
         self._end = 0
@@ -109,7 +109,7 @@ class Keeping:
     def __init__(self, config: ServiceConfig) -> None:
         self._config = config
         self._who = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-        self.trail = Trail(config.audit.policy if config.audit is not None else Policy(), self._who)
+        self.trail = Trail(config.audit.policy if config.audit is not None else SHIPPED, self._who)
         self.leading = False
         self.reason = "it has not begun yet"
 

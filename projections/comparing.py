@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from psycopg import sql
@@ -27,18 +27,32 @@ where x.indrelid = to_regclass(%s) and x.indisprimary order by a.attnum
 """
 
 
+# what is kept beside what the rows of the flows add up to, key by key
+SUMS = """
+select to_jsonb(w), to_jsonb(t) from ({wanted}) w full join {table} t on {keys} where to_jsonb(w) is distinct from to_jsonb(t)
+"""
+
+
+@runtime_checkable
+class Summing(Protocol):
+    """A projection with a table of sums: `summed` is the query of what that must hold, of the rows of the other tables."""
+
+    sums: Sequence[str]
+    summed: str
+
+
 class Difference(NamedTuple):
-    """A row that is not what it should be: in which table, whose, which one by its key, and how."""
+    """A row that is not what it should be: in which table, whose (none: a sum of many), which one by its key, and how."""
 
     table: str
-    flow_id: UUID
+    flow_id: UUID | None
     key: Json
     what: str  # `differs`, `missing` or `surplus`
     columns: list[str]
 
     def as_dict(self) -> Json:
         """As it is shown."""
-        return {**self._asdict(), "flow_id": str(self.flow_id)}
+        return {**self._asdict(), "flow_id": str(self.flow_id) if self.flow_id is not None else None}
 
 
 class Editions(NamedTuple):
@@ -101,6 +115,29 @@ async def differences(connection: Connection, editions: Editions, flow_ids: Sequ
                 columns = [column for column in row if row[column] != other.get(column)]
                 if columns:
                     found.append(Difference(table, flow_id, shown, "differs", columns))
+    return found
+
+
+async def sum_differences(connection: Connection, schema: str, projection: Summing) -> list[Difference]:
+    """The sums that are not what the rows of the flows add up to, as both are at one moment."""
+    found: list[Difference] = []
+    for table in projection.sums:
+        there = sql.Identifier(schema, table)
+        key = [row[0] for row in await (await connection.execute(KEY, (there.as_string(connection),))).fetchall()]
+        statement = sql.SQL(SUMS).format(
+            wanted=sql.SQL(projection.summed),
+            table=there,
+            keys=sql.SQL(" and ").join(sql.SQL("w.{0} = t.{0}").format(sql.Identifier(name)) for name in key),
+        )
+        async with connection.transaction():
+            # tables of comparing lie in pg_temp, which would come first
+            await connection.execute(sql.SQL("set local search_path to {}, pg_temp").format(sql.Identifier(schema)))
+            rows = await (await connection.execute(statement)).fetchall()
+        for wanted, kept in rows:
+            row = wanted or kept
+            what = "missing" if kept is None else "surplus" if wanted is None else "differs"
+            columns = [name for name in row if wanted[name] != kept[name]] if what == "differs" else []
+            found.append(Difference(table, None, {name: row[name] for name in key}, what, columns))
     return found
 
 

@@ -57,7 +57,7 @@ class Projection(Protocol):
 
     `tables` are all tables that it writes, by names without a schema, in the order in which `apply` writes them; each has a
     column `flow_id`, and what a table holds of a flow follows from that flow's events alone. Only `sums` of them have not: they
-    add up what the others hold, and are made and swapped with them, but not compared. `ddl` makes the tables and the views on
+    add up what the others hold, and are made and swapped with them, and compared with those (`projections/comparing.py`). `ddl` makes the tables and the views on
     them; where it is empty they come with the migrations.
     """
 

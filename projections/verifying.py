@@ -22,7 +22,7 @@ from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
 from eventstore.workers import workers
 from projections.app import read_side
-from projections.comparing import Difference, Editions, counted, differences, differing
+from projections.comparing import Difference, Editions, Summing, counted, differences, differing, sum_differences
 from projections.filling import told_once
 from projections.histories import Some, Which, histories, ranges
 from projections.projection import Projection, about, compared
@@ -68,7 +68,8 @@ class Verdict:
 async def verify(
     config: ServiceConfig, name: str, *, sample: int | None = None, jobs: int = JOBS, said: Said = print
 ) -> Json:
-    """Compare a read model with what history says, of all flows or of so many chosen at random.
+    """Compare a read model with what history says, of all flows or of so many chosen at random; of all flows, its sums, too:
+    with what the flows' rows add up to, which have just been compared with history.
 
     Raises ProjectionUnknown, RebuildImpossible where this program writes another version, StoreUnavailable.
     """
@@ -91,19 +92,23 @@ async def verify(
             else:
                 whole = await _share_out(config, name, [part for part, _ in parts], jobs, said)
             await _again(connection, config.shard, projection, whole)
+            sums: list[Difference] = []
+            if sample is None and isinstance(projection, Summing):
+                sums = await sum_differences(connection, config.shard, projection)
         finally:
             await connection.close()
     seconds = monotonic() - began
     return {
         "projection": name,
         "version": projection.version,
-        "equal": not whole.different,
+        "equal": not whole.different and not sums,
         "flows": sum(flows for _, flows in parts),
         "rows": whole.rows,
         "different": len(whole.different),
         "parked": len(whole.parked),
         "behind": len(whole.behind),
-        "differences": [one.as_dict() for one in whole.differences],
+        "different_sums": len(sums),
+        "differences": [one.as_dict() for one in [*whole.differences, *sums][:SHOWN]],
         "seconds": round(seconds, 2),
         "rows_per_second": round(whole.rows / max(seconds, 0.001)),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from domain.fleet.commands import CancelOperation, StartOperation
+from eventstore.config import ServiceConfig
 from eventstore.doctor import CODES, Finding, examine
 from eventstore.doctor.metrics import shown
 from mfo.doctoring import look, mend
@@ -329,6 +330,35 @@ async def test_a_row_that_differs_from_history_is_found_and_told_anew(house: Hou
     await mended(house, trouble["read_model_differs"], deep=True)
     assert await house.rows("select * from crewai_flow_state_extensions where flow_id = %s", flow_id) == before
     assert await found(house, deep=True) == {}
+
+
+async def test_rows_of_a_sample_are_compared_with_what_history_says(
+    database_url: str, kafka: str, topic_prefix: str
+) -> None:
+    config = config_for(database_url, kafka_bootstrap=kafka, topic_prefix=topic_prefix)
+    async with open_house(database_url, kafka_bootstrap=kafka, topic_prefix=topic_prefix) as house:
+        flow_id = await ended(house)
+        await served(house)
+        told: list[str] = []
+        assert await untrue(config, told.append) == {}
+        assert "crewai_flow_state_extensions: 2 flows, 4 rows compared with history" in told
+        assert "hash chains: 13 events, 0 histories that do not hold" in told
+        await house.rows("update flow_state_extensions_v1 set flow_name = 'ours' where flow_id = %s", flow_id)
+        assert await untrue(config, told.append, sample=0) == {}
+        finding = (await untrue(config, told.append))["rows_untrue"]
+        assert (finding.count, finding.repairable) == (1, False)
+        [subject] = finding.subjects
+        assert (subject["flow_id"], subject["columns"]) == (str(flow_id), ["flow_name"])
+        # what a row of another version says is told once, and mended there
+        await house.rows("update flow_state_extensions_v1 set version = 1 where flow_id = %s", flow_id)
+        assert set(await untrue(config, told.append)) == {"read_model_differs"}
+
+
+async def untrue(config: ServiceConfig, said: Callable[[str], None], *, sample: int = 10) -> dict[str, Finding]:
+    """What a deep look finds, but for what Kafka was not told here."""
+    found = {finding.code: finding for finding in await look(config, deep=True, sample=sample, said=said)}
+    found.pop("topic_behind", None)
+    return found
 
 
 async def test_a_stray_run_is_refused_and_removed(house: House) -> None:

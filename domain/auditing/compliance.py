@@ -1,14 +1,15 @@
 """Compliance rules, as data, and what they make of an entry of the trail.
 
-A rule looks at the operations it names. `needs` are columns that must be there and name somebody or something; `approved`
-wants a word of approval: a reason, or an approver among the details; `youngest_days` is the age that data must have reached
-before it may be removed.
+A rule looks at the operations it names. `needs` are columns, or paths such as `details.body.ticket`, that must be there and
+name somebody or something; `approved` wants a word of approval: a reason, or an approver among the details; `reason_fits` is a
+regular expression that the reason must hold; `youngest_days` is the age that data must have reached before it may be removed.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -31,11 +32,12 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     title: str
-    severity: str = "medium"
+    severity: Literal["low", "medium", "high", "critical"] = "medium"
     operations: tuple[str, ...] = ()
     categories: tuple[Category, ...] = ()
     needs: tuple[str, ...] = ()
     approved: bool = False
+    reason_fits: str | None = None
     youngest_days: int | None = None
 
 
@@ -79,11 +81,13 @@ def violated(entry: Entry, rules: Sequence[Rule] = RULES) -> list[tuple[Rule, st
             continue
         if rule.categories and entry.category not in rule.categories:
             continue
-        missing = [name for name in rule.needs if str(getattr(entry, name) or "").strip().lower() in _NO_ONE]
+        missing = [name for name in rule.needs if _said(entry, name).strip().lower() in _NO_ONE]
         if missing:
             found.append((rule, f"missing: {', '.join(missing)}"))
         elif rule.approved and not _approved(entry):
             found.append((rule, "neither a reason nor an approver is recorded"))
+        elif rule.reason_fits is not None and not re.search(rule.reason_fits, entry.reason or ""):
+            found.append((rule, f"the reason does not fit {rule.reason_fits}"))
         elif rule.youngest_days is not None and (days := _days(entry)) is not None and days < rule.youngest_days:
             found.append((rule, f"{days} days, at least {rule.youngest_days} are wanted"))
     return found
@@ -122,6 +126,15 @@ def score(faults: int, total: int) -> float:
 def _approved(entry: Entry) -> bool:
     body = _body(entry)
     return bool((entry.reason or "").strip() or body.get("approved_by") or body.get("approval"))
+
+
+def _said(entry: Entry, name: str) -> str:
+    """What stands in a column, or at a path of the details, as text; empty where nothing does."""
+    first, *path = name.split(".")
+    value = getattr(entry, first)
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    return "" if value is None or value == [] else str(value)
 
 
 def _days(entry: Entry) -> int | None:

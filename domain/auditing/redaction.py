@@ -68,7 +68,8 @@ _PHONE = re.compile(r"(?<![\w.:/-])(?:\+|00|0|\(0)[0-9][0-9 ()/.-]{5,}[0-9](?![\
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """What is kept from sight besides secrets: e-mail addresses, telephone numbers, and values at paths of the details.
+    """What is kept from sight besides secrets: e-mail addresses, telephone numbers, values at paths of the details, and what
+    fits patterns (regular expressions) in any text.
 
     A path is names with dots between; `*` stands for one name, `**` for any number of them.
     """
@@ -76,6 +77,7 @@ class Policy(msgspec.Struct, frozen=True):
     email: bool = False
     phone: bool = False
     paths: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
 
 
 SECRETS_ONLY = Policy()
@@ -106,6 +108,8 @@ def text(value: str, policy: Policy = SECRETS_ONLY) -> str:
         shown = _EMAIL.sub(FILTERED, shown)
     if policy.phone:
         shown = _PHONE.sub(FILTERED, shown)
+    for pattern in policy.patterns:
+        shown = _compiled(pattern).sub(FILTERED, shown)
     return shown if len(shown) <= LONGEST_TEXT else f"{shown[:LONGEST_TEXT]}... {len(shown) - LONGEST_TEXT} more"
 
 
@@ -140,6 +144,11 @@ def is_secret(name: str) -> bool:
 
 def _fits(pattern: str, path: tuple[str, ...]) -> bool:
     return _expression(pattern).fullmatch(".".join(path)) is not None
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
 
 
 @lru_cache(maxsize=256)

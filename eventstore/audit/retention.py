@@ -27,6 +27,10 @@ from eventstore.database import Connection
 Json = dict[str, Any]
 
 BATCH = 2000
+STAYS = [
+    *("apply_audit_retention", "set_audit_retention", "place_legal_hold", "release_legal_hold", "adopt_audit_policy"),
+]
+"""Operations whose rows of the command log are never removed."""
 
 SET = """
 insert into audit_retention (client_account_id, category, keep_days, set_by, set_at) values (%s, %s, %s, %s, mfo_now())
@@ -47,7 +51,12 @@ HOLDS = """
 select id as hold_id, flow_id, reason, placed_by, placed_at, released_by, released_at from audit_holds
 where client_account_id = %s and engagement_id = %s and (%s::uuid is null or id = %s) order by placed_at desc, id
 """
-EVER_HELD = "select count(*) from audit_holds where client_account_id = %s"
+# what removal goes by: nothing of it may change meanwhile
+GROUNDS = """
+select (select count(*) from audit_holds where client_account_id = %(account)s),
+       (select array_agg((category, keep_days, set_at)::text order by category) from audit_retention
+        where client_account_id = %(account)s)
+"""
 ACCOUNTS = "select distinct client_account_id from audit_retention"
 DUE = """
 with rules as (select category, keep_days from audit_retention where client_account_id = %(account)s),
@@ -60,8 +69,8 @@ select a.source, a.place from audit_events_v1 a left join rules r on r.category 
 where a.client_account_id = %(account)s
   and a.at < mfo_now() - make_interval(days => (select min(keep_days) from rules))
 group by a.source, a.place
--- what says what was removed stays: without it a removal is none of retention's
-having not bool_or(a.operation = 'apply_audit_retention') and bool_and(coalesce(a.at < mfo_now() - make_interval(days => r.keep_days), false))
+-- what says what was removed, and under what, stays: verification holds removals, retention and holds against it
+having not bool_or(a.operation = any(%(stays)s)) and bool_and(coalesce(a.at < mfo_now() - make_interval(days => r.keep_days), false))
    and not bool_or(exists (
         select from audit_holds h where h.client_account_id = a.client_account_id and h.engagement_id = a.engagement_id
         and h.released_at is null and (h.flow_id is null or h.flow_id = a.flow_id)))
@@ -94,8 +103,8 @@ class HoldNotFound(NotHere):
     code = "hold_not_found"
 
 
-class _HeldMeanwhile(Exception):
-    """A hold was placed while entries were being removed."""
+class _ChangedMeanwhile(Exception):
+    """A hold was placed, or retention set anew, while entries were being removed."""
 
 
 class Removed(NamedTuple):
@@ -170,7 +179,7 @@ async def apply(connection: Connection) -> list[Removed]:
             try:
                 async with connection.transaction():
                     some = await _remove(connection, account)
-            except _HeldMeanwhile:
+            except _ChangedMeanwhile:
                 continue
             removed += some
             if not some:
@@ -179,8 +188,8 @@ async def apply(connection: Connection) -> list[Removed]:
 
 
 async def _remove(connection: Connection, account: UUID) -> list[Removed]:
-    held = await (await connection.execute(EVER_HELD, (account,))).fetchone()
-    due = await (await connection.execute(DUE, {"account": account, "limit": BATCH})).fetchall()
+    grounds = await (await connection.execute(GROUNDS, {"account": account})).fetchone()
+    due = await (await connection.execute(DUE, {"account": account, "limit": BATCH, "stays": STAYS})).fetchall()
     if not due:
         return []
     which = ([row[0] for row in due], [row[1] for row in due])
@@ -214,9 +223,9 @@ async def _remove(connection: Connection, account: UUID) -> list[Removed]:
         # verification holds what is gone against these
         said |= {name: sorted(some) for name, some in places[engagement].items()}
         await note(connection, envelope, Note("ApplyAuditRetention", None, said))
-    # the notes hold the store's lock, under which holds are placed: what is not seen now comes after this is committed
-    if await (await connection.execute(EVER_HELD, (account,))).fetchone() != held:
-        raise _HeldMeanwhile
+    # the notes hold the store's lock, under which both are changed: what is not seen now comes after this is committed
+    if await (await connection.execute(GROUNDS, {"account": account})).fetchone() != grounds:
+        raise _ChangedMeanwhile
     return [Removed(account, engagement, counts) for engagement, counts in engagements.items()]
 
 

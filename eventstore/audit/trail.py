@@ -6,14 +6,17 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 from psycopg import sql
 
 from domain.auditing.compliance import violations
-from domain.auditing.redaction import Policy
-from domain.auditing.trail import EVENTS, Entry, Happened, Said, Source, of_command, of_event
+from domain.auditing.policy import AuditPolicy
+from domain.auditing.trail import EVENTS, NOBODY, Entry, Happened, Said, Source, of_command, of_event
+from domain.commands import Envelope
+from domain.words import SYSTEM_USER
+from eventstore.audit.notes import Note, note
 from eventstore.codec import split
 from eventstore.database import Connection
 
@@ -50,8 +53,10 @@ from heads h join stored_events e on e.originator_id = h.id and e.originator_ver
 """
 POLICIES = "select id, document from audit_policies"
 NEW_POLICY = """
-insert into audit_policies (document, first_used_at) values (%s, mfo_now()) on conflict do nothing
+insert into audit_policies (document, first_used_at) values (%s, mfo_now()) on conflict do nothing returning id
 """
+ADOPTED = "AdoptAuditPolicy"
+"""What the command log says of a policy that is used for the first time, under no client account: so it is signed."""
 NOT_FOUND = '"flow_not_found"'
 
 
@@ -81,20 +86,35 @@ async def reached(connection: Connection) -> dict[str, int]:
     return {Source.COMMAND: int(row[1]), Source.EVENT: int(row[0])}
 
 
-async def policies(connection: Connection) -> dict[int, Policy]:
+async def policies(connection: Connection) -> dict[int, AuditPolicy]:
     """What entries were ever made under, by number."""
     rows = await (await connection.execute(POLICIES)).fetchall()
-    return {number: msgspec.json.decode(document, type=Policy) for number, document in rows}
+    return {number: msgspec.json.decode(document, type=AuditPolicy) for number, document in rows}
 
 
-async def number_of(connection: Connection, policy: Policy) -> int:
+async def number_of(connection: Connection, policy: AuditPolicy) -> int:
     """The number of a policy, a new one where nothing was made under it before."""
     for _ in range(2):
         for number, known in (await policies(connection)).items():
             if known == policy:
                 return number
-        await connection.execute(NEW_POLICY, (msgspec.json.encode(policy, order="sorted").decode(),))
+        document = msgspec.json.encode(policy, order="sorted").decode()
+        async with connection.transaction():
+            row = await (await connection.execute(NEW_POLICY, (document,))).fetchone()
+            if row is not None:
+                await note(connection, _adopting(), Note(ADOPTED, None, {"id": row[0], "document": document}))
     raise AssertionError("a policy that was just written is not there")
+
+
+def _adopting() -> Envelope:
+    return Envelope(
+        command_id=str(uuid4()),
+        client_account_id=NOBODY,
+        engagement_id=NOBODY,
+        user_id=SYSTEM_USER,
+        correlation_id="audit",
+        source="audit",
+    )
 
 
 async def said(connection: Connection, part: Range) -> AsyncIterator[tuple[Said, bool]]:
@@ -130,10 +150,10 @@ async def happened(connection: Connection, part: Range) -> AsyncIterator[Happene
             )
 
 
-def entries_of(origin: Said | Happened, policy: Policy, *, foreign: bool = False) -> list[Entry]:
+def entries_of(origin: Said | Happened, policy: AuditPolicy, *, foreign: bool = False) -> list[Entry]:
     """All entries of one origin, its violations of the rules among them."""
     made = of_command(origin, policy, foreign=foreign) if isinstance(origin, Said) else of_event(origin, policy)
-    return made + violations(made)
+    return made + violations(made, policy.rules)
 
 
 async def write(connection: Connection, entries: Iterable[Entry], policy: int) -> int:
@@ -151,7 +171,7 @@ async def write(connection: Connection, entries: Iterable[Entry], policy: int) -
     return count
 
 
-async def project(connection: Connection, policy: Policy, number: int, *, commands: Range, events: Range) -> int:
+async def project(connection: Connection, policy: AuditPolicy, number: int, *, commands: Range, events: Range) -> int:
     """Make and keep the entries of both parts, in a transaction of the caller's; answers how many."""
     count = 0
     waiting: list[Entry] = []

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from domain.auditing.redaction import Policy
+from domain.auditing.policy import SHIPPED, AuditPolicy
 from domain.auditing.trail import Entry, Happened, Said, Source
 from eventstore.audit.trail import (
     CHUNK,
@@ -132,7 +132,7 @@ async def _hold(
     part: Range,
     origins: Sequence[tuple[Origin, bool]],
     *,
-    known: Mapping[int, Policy],
+    known: Mapping[int, AuditPolicy],
     verdict: Verdict,
 ) -> None:
     """Hold the entries kept of a stretch against those that follow from its origins."""
@@ -146,7 +146,7 @@ async def _hold(
         there = kept.pop(_place(origin), {})
         if there:
             policy = known.get(next(iter(there.values()))[-1])
-            made = {one.part: one for one in entries_of(origin, policy or Policy(), foreign=foreign)}
+            made = {one.part: one for one in entries_of(origin, policy or SHIPPED, foreign=foreign)}
             _differ(source, made, there, verdict)
         else:
             await _gone(connection, origin, known, verdict, foreign=foreign)
@@ -175,10 +175,10 @@ def _differ(source: str, made: Mapping[int, Entry], there: Mapping[int, Row], ve
 
 
 async def _gone(
-    connection: Connection, origin: Origin, known: Mapping[int, Policy], verdict: Verdict, *, foreign: bool
+    connection: Connection, origin: Origin, known: Mapping[int, AuditPolicy], verdict: Verdict, *, foreign: bool
 ) -> None:
     """There is no entry of this: either nothing is said of it, or retention removed what was, and its hash fits."""
-    made = entries_of(origin, Policy(), foreign=foreign)
+    made = entries_of(origin, SHIPPED, foreign=foreign)
     if not made:
         return
     cursor = await connection.execute(REMOVED, (made[0].source, made[0].place))
@@ -187,7 +187,7 @@ async def _gone(
         for entry in made:
             _missing(entry, verdict)
         return
-    policy = known.get(next(iter(left.values()))[0]) or Policy()
+    policy = known.get(next(iter(left.values()))[0]) or SHIPPED
     for entry in entries_of(origin, policy, foreign=foreign):
         if entry.part not in left:
             _missing(entry, verdict)

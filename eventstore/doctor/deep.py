@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
 from domain.words import counted
@@ -51,25 +52,35 @@ where queued_at < mfo_now() - make_interval(secs => %s)
 order by queued_at limit %s
 """
 BATCH = 5000
+TOLD_EVERY = 100_000
 
 
-async def examine_deeply(connection: Connection) -> list[Finding]:
-    """What only a look at everything finds; takes a second for some hundred thousand events."""
-    found = [*await _chains(connection), *await _heads(connection), *await _rows(connection), *await _stray(connection)]
-    found += await examine_states(connection)
+def silently(_: str) -> None:
+    """Progress that nobody wants to hear of."""
+
+
+async def examine_deeply(connection: Connection, said: Callable[[str], None] = silently) -> list[Finding]:
+    """What only a look at everything finds; takes a second for some hundred thousand events. `said` is told how far it is."""
+    found = [*await _chains(connection, said), *await _heads(connection), *await _rows(connection)]
+    said("heads and rows looked at")
+    found += [*await _stray(connection), *await examine_states(connection)]
+    said("runs and states of flows under way looked at")
     return sorted(found, key=lambda finding: ("critical", "warning", "info").index(finding.severity))
 
 
-async def _chains(connection: Connection) -> list[Finding]:
+async def _chains(connection: Connection, said: Callable[[str], None]) -> list[Finding]:
     """Versions without a gap, hashes that follow from one another."""
     gaps: list[Json] = []
     broken: list[Json] = []
     flow_id: UUID | None = None
-    version, previous, lost = 0, FIRST_HASH, False
+    version, previous, lost, events = 0, FIRST_HASH, False, 0
     async with connection.transaction(), connection.cursor("histories", binary=True) as cursor:
         cursor.itersize = BATCH
         await cursor.execute(HISTORY)
         async for originator, number, topic, state, digest in cursor:
+            events += 1
+            if events % TOLD_EVERY == 0:
+                said(f"hash chains: {events} events")
             if originator != flow_id:
                 flow_id, version, previous, lost = originator, 0, FIRST_HASH, False
             if lost:
@@ -82,6 +93,9 @@ async def _chains(connection: Connection) -> list[Finding]:
                 broken.append({"flow_id": str(flow_id), "version": number, "topic": topic})
                 lost = True
             version, previous = number, bytes(digest)
+    said(
+        f"hash chains: {counted(events, 'event')}, {counted(len(gaps) + len(broken), 'history', 'histories')} that do not hold"
+    )
     found = []
     if gaps:
         found.append(

@@ -59,5 +59,6 @@ CODES: dict[str, str] = {
     "outputs_lost": "Flows under way whose state names artifacts that are gone",
     "flow_unreadable": "Flows under way whose history cannot be read",
     "read_model_differs": "Rows of the read model that are not at their flow's version",
+    "rows_untrue": "Rows of a read model that are not what history says",
 }
 """Every code with what it means."""

@@ -88,15 +88,21 @@ def replay(
         typer.Option(metavar="NAME=VALUE", help="Set a header; `NAME=` removes it. May be given more than once."),
     ] = None,
     body: Annotated[str | None, typer.Option(metavar="TEXT|@FILE", help="Another body; left out: as it came.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Another key, for a command its flow's id; left out: as it came.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Send a dead letter back to the commands, as it came or mended."""
+    from eventstore.dead_letters import Mending
+
     partition, offset = _place(place, "PARTITION/OFFSET")
     headers, value = _headers(header or []), _body(body)
     actor = environment_user()
 
     async def ask(letters: Any) -> Json:
-        replayed: Json = await letters.replay(partition, offset, actor=actor, headers=headers, body=value)
+        outgoing = await letters.mended(partition, offset, Mending(headers, value, key), actor=actor)
+        replayed: Json = await letters.send(outgoing)
         return replayed
 
     answer = _talk(ask)

@@ -21,6 +21,12 @@ def doctor(
     deep: Annotated[
         bool, typer.Option("--deep", help="Read every history too, and compare it with its rows and with Kafka.")
     ] = False,
+    sample: Annotated[
+        int,
+        typer.Option(
+            min=0, help="With --deep: of so many flows, chosen at random, every row is made anew and compared."
+        ),
+    ] = 1000,
     repair: Annotated[
         bool, typer.Option("--repair", help="Mend what a command can mend; it is in the history.")
     ] = False,
@@ -31,13 +37,13 @@ def doctor(
     from mfo.doctoring import look, mend, settings
 
     config = settings().service_config("consumers")
-    found = asyncio.run(look(config, deep=deep))
+    found = asyncio.run(look(config, deep=deep, sample=sample, said=say))
     done: list[Json] = []
     if repair and any(finding.repairable for finding in found):
         user = os.environ.get("MFO_USER_ID") or getpass.getuser()
         done = asyncio.run(mend(config, found, deep=deep, user_id=user))
         say(f"{counted(len(done), 'repair')} given; looking again")
-        found = asyncio.run(look(config, deep=deep))
+        found = asyncio.run(look(config, deep=deep, sample=sample, said=say))
     ailing = any(finding.severity != "info" for finding in found)
     document = {
         "status": "ailing" if ailing else "well",

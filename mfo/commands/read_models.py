@@ -77,7 +77,10 @@ def verify(
         seen += f"; {counted(report['behind'], 'flow')} not yet taken in"
     if report["parked"]:
         seen += f"; {counted(report['parked'], 'flow')} set aside"
-    said = "is what history says" if report["equal"] else f"differs for {counted(report['different'], 'flow')}"
+    wrong = counted(report["different"], "flow")
+    if report["different_sums"]:
+        wrong += f" and {counted(report['different_sums'], 'sum')}"
+    said = "is what history says" if report["equal"] else f"differs for {wrong}"
     give(report, "\n".join([*_differences(report), f"{name} {said}: {seen}"]), as_json)
     return Code.DONE if report["equal"] else Code.REFUSED
 
@@ -87,7 +90,8 @@ def _differences(report: Json) -> list[str]:
     for one in report["differences"]:
         key = ", ".join(f"{column} {value}" for column, value in one["key"].items() if column != "flow_id")
         columns = f": {', '.join(one['columns'])}" if one["columns"] else ""
-        lines.append(f"{one['table']}, flow {one['flow_id']}{', ' + key if key else ''} {one['what']}{columns}")
+        whose = f", flow {one['flow_id']}" if one["flow_id"] else ""
+        lines.append(f"{one['table']}{whose}{', ' + key if key else ''} {one['what']}{columns}")
     return lines
 
 

@@ -101,8 +101,9 @@ async def give_back(
         part = {one.flow_id: one for one in taken[n : n + AT_ONCE]}
         noted: list[Noted] = []
         asked: list[Flow] = []
+        worked_on = await imports.worked_on(part.values())
         for flow_id, loaded in (await side.store.load(part)).items():
-            flow, moved = loaded.flow, loaded.flow.version != part[flow_id].version
+            flow, moved = loaded.flow, flow_id in worked_on
             if flow.status is Status.DELETED and moved:
                 noted.append(Noted(flow_id, UNDONE, flow.version))
                 gone += 1
@@ -160,8 +161,8 @@ async def _take(
 
 
 async def _asked(side: WriteSide, import_id: UUID, one: Old, by: str, *, before: int, again: bool) -> Noted:
-    # an id may be used once, and an import that was given back may be done again
-    key = f"{SOURCE}:{import_id}:{one.flow_id}:{before}"
+    # an id may be used once, and an import that was given back may be done again; what was refused before that, too
+    key = f"{SOURCE}:{import_id}:{one.flow_id}:{before}" + (":again" if again else "")
     try:
         fact = await _small(side, one)
         command = ImportFlow(flow_id=one.flow_id, told=msgspec.to_builtins(fact), again=again)

@@ -315,4 +315,7 @@ def _text(value: Any) -> str | None:
         return None
     if isinstance(value, bool):
         return "t" if value else "f"
+    if isinstance(value, float) and value.is_integer():
+        # as PostgreSQL writes it
+        return str(int(value))
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +21,8 @@ from mfo.legacy.dump import SourceUnreadable, Values
 MASTER, DISCOVERY, ASSESSMENT = TABLES = ("crewai_flow_state_extensions", "discovery_flows", "assessment_flows")
 OURS = "log_position"
 AT_ONCE = 1000
+TIME = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d")
+FLAGS = {"t": "true", "f": "false"}
 COLUMNS = """
 select a.attname from pg_attribute a where a.attrelid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped
 order by a.attnum
@@ -33,8 +38,10 @@ class Raw(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """The hash of what stands in it, as canonical JSON."""
-        return hashlib.sha256(msgspec.json.encode(_clean(self.values), order="sorted")).hexdigest()
+        """The hash of what stands in it, as canonical JSON: the same from the database and from a dump, in whatever zone of time
+        and whatever way of writing JSON."""
+        said = {name: None if text is None else _canonical(text) for name, text in self.values.items()}
+        return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
 
 
 def is_database(source: str) -> bool:
@@ -92,9 +99,15 @@ def _rows(connection: psycopg.Connection, table: str, columns: list[str]) -> Ite
             yield table, dict(zip((name.lower() for name in columns), row, strict=True))
 
 
-def _clean(values: Values) -> Values:
-    """Lone surrogates stand for bytes that are no text; JSON has no place for them."""
-    return {
-        name: text.encode("utf-8", "surrogateescape").decode("latin-1") if text and not text.isprintable() else text
-        for name, text in values.items()
-    }
+def _canonical(text: str) -> str:
+    """One way of writing what may be written in several."""
+    if text[:1] in {"{", "["}:
+        with suppress(ValueError, RecursionError):
+            return msgspec.json.encode(msgspec.json.decode(text), order="sorted").decode()
+    if TIME.match(text):
+        with suppress(ValueError, OverflowError):
+            at = datetime.fromisoformat(text)
+            return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    # lone surrogates stand for bytes that are no text; JSON has no place for them
+    clean = text if text.isprintable() else text.encode("utf-8", "surrogateescape").decode("latin-1")
+    return FLAGS.get(clean, clean)

@@ -13,7 +13,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from api.audit_rows import AuditFilter, AuditRows
-from domain.auditing.redaction import SECRETS_ONLY
+from domain.auditing.compliance import RULES, Rule
+from domain.auditing.policy import SHIPPED, AuditPolicy
 from domain.commands import Tenant
 from projections.audit_trail import Trail
 from tests.api.conftest import Api, config_for, new_tenant, problem, started
@@ -30,10 +31,10 @@ async def api(shared_database_url: str) -> AsyncIterator[Api]:
         yield running
 
 
-async def grow(api: Api) -> None:
+async def grow(api: Api, policy: AuditPolicy = SHIPPED) -> None:
     """The trail up to the end of both logs."""
     await api.service.notes.flush()
-    trail = Trail(SECRETS_ONLY, "tests")
+    trail = Trail(policy, "tests")
     async with api.side.pool.connection() as connection:
         while (done := await trail.round(connection)) is None or done.more:
             assert done is not None
@@ -211,6 +212,21 @@ async def test_the_compliance_report_counts_what_the_rules_found(api: Api) -> No
         422,
         "parameter_invalid",
     )
+
+
+async def test_the_report_has_the_rules_of_the_deployment_too(api: Api) -> None:
+    flow_id = (await api.made(project=False))["flow_id"]
+    await api.post(f"/flows/{flow_id}/cancel", {"reason": "as agreed"})
+    ticket = Rule(name="change_ticket", title="Name a ticket", operations=("cancel",), reason_fits=r"CHG-\d+")
+    await grow(api, AuditPolicy(rules=(*RULES, ticket)))
+    report = (await api.get("/compliance/report", params={"flow_id": flow_id})).json()
+    assert report["rules"][-1] == {
+        "rule": "change_ticket",
+        "title": "Name a ticket",
+        "severity": "medium",
+        "violations": 1,
+    }
+    assert report["violations"][0]["details"]["what"] == r"the reason does not fit CHG-\d+"
 
 
 async def test_operators_say_how_long_it_is_kept_and_what_is_held(api: Api, key: str) -> None:

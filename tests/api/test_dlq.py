@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
 
 from api import documents
+from eventstore.dead_letters import DeadLetters, KafkaUnavailable
 from tests.api.conftest import Api, config_for, problem, started
 from tests.consumers.conftest import Client, client_of, headers_of
 from tests.consumers.test_intake import CREATE, Door
@@ -96,6 +98,7 @@ async def test_letters_are_read_masked_mended_and_sent_back(operated: Api, clien
     problem(other, 422, "idempotency_key_reused")
     assert await operated.logged("replay-1") == [
         ("ReplayDeadLetter", "accepted", None),
+        ("DeadLetterReplayed", "accepted", None),
         ("ReplayDeadLetter", "repeated", None),
         ("ReplayDeadLetter", "refused", "idempotency_key_reused"),
     ]
@@ -111,6 +114,36 @@ async def test_letters_are_read_masked_mended_and_sent_back(operated: Api, clien
     replies = await client.replies(sent, 3)
     assert [headers_of(each)["ce_type"].split(".")[2] for each in replies] == ["Refused", "Refused", "Accepted"]
     assert headers_of(replies[-1])["ce_correlationid"] == "mended"
+
+
+async def test_a_wrong_key_is_mended_and_a_crash_while_it_is_sent_leaves_that_it_was_asked_for(
+    operated: Api, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow_id = uuid4()
+    attributes = client.attributes("CreateFlow", None)
+    headers = [(f"ce_{name}", text.encode()) for name, text in attributes.items()]
+    await client.raw(json.dumps({**CREATE, "flow_id": str(flow_id)}).encode(), headers, key=b"another")
+    await until(lambda: len(client.on(client.config.topics.dead_letters)) == 1, 60)
+    [letter] = (await operated.get("/dlq", headers=OPERATOR)).json()["dead_letters"]
+    assert letter["code"] == "key_mismatch"
+    path, keyed = f"/dlq/{letter['partition']}/{letter['offset']}/replay", OPERATOR | {"Idempotency-Key": "mend"}
+    problem(await operated.post(path, {"key": ""}, headers=keyed), 422, "body_invalid")
+
+    async def lost(*_: object) -> None:
+        raise KafkaUnavailable
+
+    with monkeypatch.context() as broken:
+        broken.setattr(DeadLetters, "send", lost)
+        problem(await operated.post(path, {"key": str(flow_id)}, headers=keyed), 503, "kafka_unavailable")
+    assert (await operated.post(path, {"key": str(flow_id)}, headers=keyed)).status_code == 200
+    replies = await client.replies(attributes["id"], 2)
+    assert [headers_of(each)["ce_type"].split(".")[2] for each in replies] == ["Refused", "Accepted"]
+    assert await operated.logged("mend") == [
+        ("ReplayDeadLetter", "accepted", None),
+        ("DeadLetterReplayed", "refused", "kafka_unavailable"),
+        ("ReplayDeadLetter", "repeated", None),
+        ("DeadLetterReplayed", "accepted", None),
+    ]
 
 
 async def test_the_list_is_paged_from_the_newest_and_read_from_an_offset(operated: Api, client: Client) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from domain.auditing.redaction import SECRETS_ONLY, Policy
+from domain.auditing.policy import SHIPPED, AuditPolicy
 from eventstore.audit.checkpoints import Checkpoint
+from eventstore.audit.settings_verify import settings
 from eventstore.audit.signer import Round, Signer, note_published, unpublished
 from eventstore.audit.signing import SigningKey, trusted
 from eventstore.audit.trail import Range, reached
@@ -39,7 +40,7 @@ class Archive:
         assert done is not None
         return done
 
-    async def grow(self, policy: Policy = SECRETS_ONLY) -> int:
+    async def grow(self, policy: AuditPolicy = SHIPPED) -> int:
         """Bring the audit trail up to the end of both logs; answers how many entries were made."""
         trail, made = Trail(policy, "first"), 0
         async with self.house.side.pool.connection() as connection:
@@ -61,7 +62,8 @@ class Archive:
         async with self.house.side.pool.connection() as connection:
             chains = await histories(connection)
             signed = await checkpoints(connection, keys, published=self.published if published else ())
-        signed.troubles += await self.compared()
+            governed = await settings(connection)
+        signed.troubles += governed.troubles + await self.compared()
         signed.flows = chains.flows
         signed.troubles += chains.troubles
         return signed

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from domain.commands import PauseFlow, ResumeFlow
+from eventstore.audit import artifacts_verify, settings_verify, trail_verify, verify
 from eventstore.audit.checkpoints import Checkpoint
 from eventstore.audit.leaves import COMMAND_SELECT, command_digest
 from eventstore.audit.signer import Round, Signer
@@ -55,6 +58,14 @@ async def remove_the_last_event(archive: Archive) -> None:
         "update heads set version = 1, hash = (select hash from stored_events where originator_id = heads.id) where id = %s",
         archive.flows[1],
     )
+
+
+async def remove_an_event_between(archive: Archive) -> None:
+    await archive.do("delete from stored_events where originator_id = %s and originator_version = 2", archive.flows[3])
+
+
+async def remove_a_head(archive: Archive) -> None:
+    await archive.do("delete from heads where id = %s", archive.flows[1])
 
 
 async def remove_a_flow(archive: Archive) -> None:
@@ -165,6 +176,8 @@ async def pretend_that_retention_removed_a_command(archive: Archive) -> None:
         (change_a_byte, {"event_changed"}),
         (remove_the_last_event, {"history_differs", "event_removed"}),
         (remove_a_flow, {"history_differs", "event_removed"}),
+        (remove_an_event_between, {"event_missing", "history_differs", "event_removed"}),
+        (remove_a_head, {"head_missing", "history_differs"}),
         (insert_an_event, {"history_differs", "event_removed"}),
         (swap_two_events, {"history_differs"}),
         (change_a_command, {"command_log_differs"}),
@@ -266,3 +279,19 @@ async def test_a_new_key_goes_on_where_it_knows_the_one_before(archive: Archive)
 async def test_of_two_signers_one_signs(archive: Archive) -> None:
     async with archive.house.side.pool.connection() as connection:
         assert await Signer(KEY, {}, str(uuid4())).round(connection) is None
+
+
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "audit-history.md"
+CODES = (
+    *(trail_verify.CHANGED, trail_verify.MISSING, trail_verify.INSERTED, trail_verify.UNEXPLAINED),
+    *(settings_verify.POLICY, settings_verify.RETENTION, settings_verify.HOLD),
+    *re.findall(r'(?:code=|wrong\(|"events", |"commands", )"(\w+)"', Path(verify.__file__).read_text()),
+    *re.findall(r'"(artifact_\w+)"', Path(artifacts_verify.__file__).read_text()),
+)
+
+
+def test_every_finding_is_explained_in_the_guide_and_is_in_its_table_of_faults() -> None:
+    explained, faults = GUIDE.read_text().split("What somebody may do, and what tells.")
+    assert len(set(CODES)) >= 19
+    assert {code for code in CODES if f"`{code}`" not in explained} == set()
+    assert {code for code in CODES if f"`{code}`" not in faults} == set()

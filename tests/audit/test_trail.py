@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from importlib.resources import files
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from domain.auditing.redaction import FILTERED, Policy
+from domain.auditing.compliance import RULES, Rule
+from domain.auditing.policy import AuditPolicy
+from domain.auditing.redaction import FILTERED
 from domain.auditing.trail import Category
 from domain.commands import DeleteFlow, PauseFlow, ResumeFlow
 from domain.errors import KeyReused, OperatorOnly
 from eventstore.audit import retention, trail
 from eventstore.audit.notes import Note, Notes
 from eventstore.audit.retention import HoldNotFound, Retention, apply
+from eventstore.audit.settings_verify import settings
 from projections.audit_trail import Trail
 from tests.audit.archive import Archive
 from tests.eventstore.house import create, new_tenant
@@ -41,6 +45,8 @@ async def test_every_command_is_there_with_its_answer(archive: Archive) -> None:
     ]
     refused = await entries(archive, "outcome = 'refused'", "select operation, error_code, actor from audit_events")
     assert refused == [("resume", "flow_not_paused", "maria")]
+    # what entries are made under is a command of its own
+    assert await archive.grow() == 1
     assert await archive.grow() == 0
 
 
@@ -73,7 +79,7 @@ async def test_secrets_are_kept_from_sight_and_names_of_flows_are_not(archive: A
     }
     flow = create(flow_name="token of love", initial_data=data, flow_description="ask ann@example.com")
     await archive.house.ask(flow)
-    await archive.grow(Policy(email=True, paths=("**.iban",)))
+    await archive.grow(AuditPolicy(email=True, paths=("**.iban",)))
     [(body,)] = await entries(archive, f"flow_id = '{flow.flow_id}'", "select details -> 'body' from audit_events")
     assert body["flow_name"] == "token of love"
     assert body["flow_description"] == f"ask {FILTERED}"
@@ -85,9 +91,9 @@ async def test_secrets_are_kept_from_sight_and_names_of_flows_are_not(archive: A
 async def test_under_a_new_policy_older_entries_stay_what_they_were(archive: Archive) -> None:
     await archive.grow()
     await archive.house.ask(create(flow_description="ask ann@example.com"))
-    await archive.grow(Policy(email=True))
+    await archive.grow(AuditPolicy(email=True))
     await archive.house.ask(create(flow_description="ask ann@example.com"))
-    await archive.grow(Policy(phone=True))
+    await archive.grow(AuditPolicy(phone=True))
     assert len(await archive.do("select 1 from audit_policies")) == 3
     assert await archive.compared() == []
 
@@ -138,11 +144,11 @@ async def test_it_goes_through_a_long_log_in_parts(archive: Archive, monkeypatch
     monkeypatch.setattr("projections.audit_trail.MOST", 2)
     monkeypatch.setattr("eventstore.audit.trail.CHUNK", 1)
     monkeypatch.setattr("eventstore.audit.trail_verify.CHUNK", 2)
-    assert await archive.grow() == 6
+    assert await archive.grow() == 6 + 1
     assert await archive.compared() == []
     async with archive.house.side.pool.connection() as connection:
         # somebody else keeps the trail
-        assert await Trail(Policy(), "second").round(connection) is None
+        assert await Trail(AuditPolicy(), "second").round(connection) is None
 
 
 Tamper = Callable[[Archive], Awaitable[Any]]
@@ -297,6 +303,103 @@ async def test_what_retention_removes_leaves_what_verification_needs(archive: Ar
     assert len(await entries(archive, f"flow_id = '{archive.flows[0]}' and operation = 'create'")) == 1
     await archive.do("update command_log_removed set digest = sha256('x')")
     assert "command_log_differs" in await archive.codes()
+
+
+OWN = Rule(name="no_lunch", title="Nobody pauses for lunch", operations=("pause",), reason_fits="^(?!lunch)")
+
+
+async def test_rules_of_ones_own_are_run_and_verified_with_those_that_are_shipped(archive: Archive) -> None:
+    await archive.grow()
+    assert await entries(archive, "category = 'compliance_event'") == []
+    await archive.house.ask(ResumeFlow(flow_id=archive.flows[3]))
+    await archive.house.ask(PauseFlow(flow_id=archive.flows[3], reason="lunch again, IBAN DE021"))
+    await archive.grow(AuditPolicy(rules=(*RULES, OWN), patterns=(r"DE\d+",)))
+    columns = "select error_code, details ->> 'title', reason from audit_events"
+    broken = await entries(archive, "category = 'compliance_event'", columns)
+    assert broken == [("no_lunch", "Nobody pauses for lunch", f"lunch again, IBAN {FILTERED}")]
+    # entries that were made before hold without it, and those after it with it
+    assert await archive.codes() == set()
+
+
+async def soften_a_policy(archive: Archive) -> None:
+    await archive.do("update audit_policies set document = replace(document, '\"email\":true', '\"email\":false')")
+    await archive.do("delete from audit_events_v1")
+    await archive.do("update audit_progress set commands_upto = 0")
+    await archive.do("update followers set position = 0 where name = 'audit_events'")
+    await archive.grow()
+
+
+async def shorten_retention(archive: Archive) -> None:
+    await archive.do("update audit_retention set keep_days = 1")
+
+
+async def forget_retention(archive: Archive) -> None:
+    await archive.do("delete from audit_retention")
+
+
+async def make_retention_up(archive: Archive) -> None:
+    await archive.do("insert into audit_retention values (gen_random_uuid(), 'user_action', 1, 'nobody', now())")
+
+
+async def remove_a_hold(archive: Archive) -> None:
+    await archive.do("delete from audit_holds")
+
+
+async def release_a_hold(archive: Archive) -> None:
+    await archive.do("update audit_holds set released_at = now(), released_by = 'nobody'")
+
+
+async def remove_under_another_retention(archive: Archive) -> None:
+    """With the table as it was before, after the deed."""
+    await archive.do("alter table audit_holds rename to holds")
+    await archive.do("create table audit_holds (like holds)")
+    await archive.do("update audit_retention set keep_days = 1")
+    await archive.house.shift_clock(5 * 86_400)
+    assert await removed(archive) == {"flow_lifecycle": 2}
+    await archive.do("update audit_retention set keep_days = 100")
+    await archive.do("drop table audit_holds")
+    await archive.do("alter table holds rename to audit_holds")
+
+
+@pytest.mark.parametrize(
+    ("tamper", "codes"),
+    [
+        (soften_a_policy, {"audit_policy_changed"}),
+        (shorten_retention, {"audit_retention_changed"}),
+        (forget_retention, {"audit_retention_changed"}),
+        (make_retention_up, {"audit_retention_changed"}),
+        (remove_a_hold, {"legal_hold_changed"}),
+        (release_a_hold, {"legal_hold_changed"}),
+        (remove_under_another_retention, {"removal_unexplained"}),
+    ],
+)
+async def test_each_way_to_change_what_governs_the_trail_is_found(
+    archive: Archive, tamper: Tamper, codes: set[str]
+) -> None:
+    retention = await kept_for(archive, 100, Category.FLOW_LIFECYCLE)
+    await retention.place(archive.house.envelope(), None, "in court")
+    await archive.grow(AuditPolicy(email=True))
+    await archive.sign()
+    await archive.grow(AuditPolicy(email=True))
+    assert await archive.codes() == set()
+    await tamper(archive)
+    await archive.sign()
+    assert await archive.codes() == codes
+
+
+async def test_an_upgrade_says_in_the_command_log_what_governs_the_trail_by_then(archive: Archive) -> None:
+    retention = await kept_for(archive, 100, Category.FLOW_LIFECYCLE)
+    hold = await retention.place(archive.house.envelope(), None, "in court")
+    await retention.place(archive.house.envelope(), archive.flows[3], "in court, too")
+    await retention.release(archive.house.envelope(), hold, "settled")
+    await archive.grow()
+    governing = "command ~ 'Audit|Hold'"
+    await archive.do(f"delete from command_log where {governing}")
+    assert await archive.codes() >= {"audit_policy_changed", "audit_retention_changed", "legal_hold_changed"}
+    await archive.do(files("eventstore.sql").joinpath("audit_settings.sql").read_text())
+    async with archive.house.side.pool.connection() as connection:
+        assert (await settings(connection)).troubles == []
+    assert len(await archive.do(f"select 1 from command_log where {governing}")) == 5
 
 
 async def test_what_is_not_signed_yet_is_not_removed(archive: Archive) -> None:

@@ -41,6 +41,39 @@ def test_a_service_gets_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert KEY not in repr(settings)
 
 
+POLICY = """
+redact_paths = ["**.ssn"]
+redact_patterns = ['DE\\d{20}']
+
+[[rules]]
+name = "change_ticket"
+title = "Whoever cancels names a ticket"
+operations = ["cancel"]
+reason_fits = 'CHG-\\d+'
+"""
+
+
+def test_what_the_audit_trail_is_made_under_is_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "audit.toml"
+    monkeypatch.setenv("MFO_AUDIT_KEY", KEY)
+    monkeypatch.setenv("MFO_AUDIT_REDACT_PATHS", "body.iban")
+    monkeypatch.setenv("MFO_AUDIT_POLICY", str(file))
+    with pytest.raises(
+        SettingsError, match=r"^MFO_AUDIT_POLICY names .*audit.toml, which cannot be read: No such file"
+    ):
+        load_settings().audit_config()
+    file.write_text(POLICY)
+    found = load_settings().audit_config()
+    assert found is not None
+    assert (found.policy.rules[-1].name, found.policy.paths) == ("change_ticket", ("body.iban", "**.ssn"))
+    file.write_text("[[rules]")
+    with pytest.raises(SettingsError, match=r"which is no TOML: .*line 1"):
+        load_settings().audit_config()
+    file.write_text(POLICY.replace("reason_fits", "reason_has"))
+    with pytest.raises(SettingsError, match=r"which is wrong: .*unknown field `reason_has`"):
+        load_settings().audit_config()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
