@@ -17,22 +17,17 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import structlog
 
 from domain.measures import EPOCH, SPANS, begin_of
-from eventstore.codec import decode
 from eventstore.database import Connection
-from eventstore.store import LOAD
 from projections.flows import FlowTopics
-from projections.projection import ROW_ERRORS, Applied, Parked
+from projections.histories import whole
+from projections.projection import PATIENCE_SECONDS, ROW_ERRORS, Applied, Parked
 from projections.tally import IGNORED, NUMBERS, Going, Key, Numbers, Tally
-from projections.told import Told, short
-
-log = structlog.get_logger()
+from projections.told import Told, by_flow, joins, news, short
 
 NAME = "analytics"
 VERSION = 1
-LOAD_AT_ONCE = 200
 LOCK_CLASS = 5
 NET = "net"
 ONE: Numbers = [1, *[0] * (len(NUMBERS) - 1)]
@@ -121,6 +116,7 @@ class Analytics:
     """One row a flow, its stays in each status, and the sums; what was not told is read from the event store."""
 
     name = NAME
+    patience = PATIENCE_SECONDS
     topics = FlowTopics()
     ddl = ""
 
@@ -152,9 +148,7 @@ class Analytics:
         return applied
 
     async def _move(self, connection: Connection, batch: Sequence[Told], parked: list[Parked]) -> list[Moved]:
-        told: dict[UUID, list[Told]] = {}
-        for event in batch:
-            told.setdefault(event.flow_id, []).append(event)
+        told = by_flow(batch)
         known = await self._rows(connection, list(told))
         moved: list[Moved] = []
         behind: dict[UUID, int] = {}
@@ -162,24 +156,20 @@ class Analytics:
         for flow_id, events in told.items():
             kept = known.get(flow_id)
             at = kept.version if kept is not None else 0
-            news = sorted({event.version: event for event in events if event.version > at}.values())
-            if not news:
+            new = news(events, at)
+            if not new:
                 continue
-            joined = news[0].version == at + 1 and news[-1].version == at + len(news)
-            if joined and kept is not None and all(event.topic in IGNORED for event in news):
-                bumped[flow_id] = news[-1].version
+            joined = joins(new, at)
+            if joined and kept is not None and all(event.topic in IGNORED for event in new):
+                bumped[flow_id] = new[-1].version
             elif joined and (kept is None or kept.state is not None):
                 try:
-                    tally = _tally(kept)
-                    for event in news:
-                        if event.topic not in IGNORED:
-                            tally.tell(event.recorded())
-                    moved.append(_moved(flow_id, kept, tally, news[-1].version))
+                    moved.append(_told(flow_id, kept, _tally(kept), new))
                 # whatever one flow's events cause concerns that flow alone
                 except Exception as error:
-                    parked.append(Parked(flow_id, news[0].version, short(error)))
+                    parked.append(Parked(flow_id, new[0].version, short(error)))
             else:
-                behind[flow_id] = news[0].version
+                behind[flow_id] = new[0].version
         if bumped:
             await connection.execute(self._bump, (list(bumped), list(bumped.values())))
         await self._load(connection, behind, known, moved, parked)
@@ -198,23 +188,10 @@ class Analytics:
         parked: list[Parked],
     ) -> None:
         """Fold whole histories where the events in hand do not join on to what is known, or a flow that was over goes on."""
-        ids = list(behind)
-        for n in range(0, len(ids), LOAD_AT_ONCE):
-            cursor = await connection.execute(LOAD, (ids[n : n + LOAD_AT_ONCE],), binary=True)
-            histories: dict[UUID, list[tuple[Any, ...]]] = {}
-            for stored in await cursor.fetchall():
-                histories.setdefault(stored[0], []).append(stored)
-            for flow_id in ids[n : n + LOAD_AT_ONCE]:
-                history = histories.get(flow_id, [])
-                if not history or history[-1][1] < behind[flow_id]:
-                    log.warning("event of no flow in this store", flow_id=str(flow_id), version=behind[flow_id])
-                    continue
+        async for histories in whole(connection, behind):
+            for flow_id, history in histories.items():
                 try:
-                    tally = Tally()
-                    for _, version, topic, state, *_ in history:
-                        if topic not in IGNORED:
-                            tally.tell(decode(flow_id, version, topic, state))
-                    moved.append(_moved(flow_id, known.get(flow_id), tally, history[-1][1]))
+                    moved.append(_told(flow_id, known.get(flow_id), Tally(), history))
                 except Exception as error:
                     parked.append(Parked(flow_id, behind[flow_id], short(error)))
 
@@ -259,6 +236,13 @@ def _tally(kept: Kept | None) -> Tally:
         return Tally()
     shares = {key: list(numbers) for key, numbers in kept.shares.items()}
     return Tally(going=_state.decode(kept.state), shares=shares, stays=list(kept.stays))
+
+
+def _told(flow_id: UUID, before: Kept | None, tally: Tally, events: Sequence[Told]) -> Moved:
+    for event in events:
+        if event.topic not in IGNORED:
+            tally.tell(event.recorded())
+    return _moved(flow_id, before, tally, events[-1].version)
 
 
 def _moved(flow_id: UUID, before: Kept | None, tally: Tally, version: int) -> Moved:

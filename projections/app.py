@@ -32,6 +32,7 @@ from eventstore.health import Parts, health_door
 from projections.analytics import Analytics
 from projections.audit_trail import Keeping
 from projections.consumer import Runner
+from projections.feed import Feed
 from projections.field_mappings import FieldMappings
 from projections.flow_intervals import FlowIntervals
 from projections.flows import Flows
@@ -110,7 +111,8 @@ async def run(config: ServiceConfig) -> None:
     signing, keeping = Signing(config), Keeping(config)
     async with AsyncExitStack() as stack:
         connections, known = await stack.enter_async_context(read_side(config))
-        runners = [Runner(config, projection) for projection in known.values()]
+        feed = Feed(config)
+        runners = [Runner(config, projection, feed) for projection in known.values()]
         stack.enter_context(_signals(stop))
         # events and flows hold no cycles: fewer searches for some save a quarter of the time per event
         stack.callback(gc.set_threshold, *gc.get_threshold())

@@ -16,7 +16,7 @@ from domain.events import TOPICS, PhaseCompleted
 from eventstore.artifacts import ArtifactStore
 from eventstore.database import Connection
 from projections.handed import FLOW_ERRORS, ROLLED_BACK, Handed, RowUnreadable, completed, savepoint, undone
-from projections.projection import Applied, Parked, nothing
+from projections.projection import PATIENCE_SECONDS, Applied, Parked, nothing
 from projections.told import Told, short
 
 NAME = "import_field_mappings"
@@ -73,6 +73,7 @@ class FieldMappings:
     """The mappings of a flow's newest field mapping replace those it had before; undone it has none."""
 
     name = NAME
+    patience = PATIENCE_SECONDS
     sums = ()
     ddl = ""
     topics = (TOPICS[PhaseCompleted], ROLLED_BACK)

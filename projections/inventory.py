@@ -13,7 +13,7 @@ from domain.events import TOPICS, PhaseCompleted
 from eventstore.artifacts import ArtifactStore
 from eventstore.database import Connection
 from projections.handed import FLOW_ERRORS, ROLLED_BACK, Handed, RowUnreadable, completed, savepoint, undone
-from projections.projection import Applied, Parked, nothing
+from projections.projection import PATIENCE_SECONDS, Applied, Parked, nothing
 from projections.told import Told, short
 
 NAME = "inventory"
@@ -77,6 +77,7 @@ class Inventory:
     undone has none."""
 
     name = NAME
+    patience = PATIENCE_SECONDS
     sums = ()
     ddl = ""
     topics = (TOPICS[PhaseCompleted], ROLLED_BACK)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from msgspec import UNSET
 
 from domain.errors import MfoError
 from domain.flow import Meta, Recorded
-from eventstore.codec import decode, decode_data, split
+from eventstore.codec import decode_data, split
 from eventstore.store import Stored
 
 
@@ -22,10 +23,12 @@ class MessageStrange(MfoError):
     code = "message_strange"
 
 
-class Told(NamedTuple):
+@dataclass(slots=True)
+class Told:
     """One event with its place in its flow (`version`, from 1) and in the log (`position`).
 
-    `headers` are those of a Kafka record and `body` the event's data; without headers `body` is a stored state.
+    `headers` are those of a Kafka record and `body` the event's data; without headers `body` is a stored state. Several
+    projections are told the same object: what one of them decoded the others find.
     """
 
     flow_id: UUID
@@ -34,21 +37,24 @@ class Told(NamedTuple):
     topic: str
     body: bytes
     headers: Mapping[str, bytes] | None = None
+    _parts: tuple[Meta, bytes] | None = field(default=None, init=False, repr=False, compare=False)
+    _recorded: Recorded | None = field(default=None, init=False, repr=False, compare=False)
 
     def recorded(self) -> Recorded:
         """The fact; raises UnknownTopic, MessageStrange and msgspec.DecodeError."""
-        if self.headers is None:
-            return decode(self.flow_id, self.version, self.topic, self.body)
-        return Recorded(self.flow_id, self.version, meta_of(self.headers), decode_data(self.topic, self.body))
+        if self._recorded is None:
+            meta, data = self._split()
+            self._recorded = Recorded(self.flow_id, self.version, meta, decode_data(self.topic, data))
+        return self._recorded
 
     def tenant(self) -> tuple[UUID, UUID]:
         """Client account and engagement."""
-        meta = meta_of(self.headers) if self.headers is not None else split(self.body)[0]
+        meta = self._split()[0]
         return meta.client_account_id, meta.engagement_id
 
     def data(self) -> bytes:
         """The JSON object of the fact's fields."""
-        return self.body if self.headers is not None else split(self.body)[1]
+        return self.body if self.headers is not None else self._split()[1]
 
     def traceparent(self) -> str | None:
         """The span that brought it about, where Kafka told of one."""
@@ -57,7 +63,31 @@ class Told(NamedTuple):
 
     def at(self) -> datetime:
         """When it happened."""
-        return meta_of(self.headers).at if self.headers is not None else split(self.body)[0].at
+        return self._split()[0].at
+
+    def _split(self) -> tuple[Meta, bytes]:
+        if self._parts is None:
+            self._parts = split(self.body) if self.headers is None else (meta_of(self.headers), self.body)
+        return self._parts
+
+
+def by_flow(batch: Iterable[Told]) -> dict[UUID, list[Told]]:
+    """A batch's events flow by flow, as they came."""
+    told: dict[UUID, list[Told]] = {}
+    for event in batch:
+        told.setdefault(event.flow_id, []).append(event)
+    return told
+
+
+def news(events: Iterable[Told], at: int) -> list[Told]:
+    """The events of a flow that are later than the version `at`, each once, in order."""
+    found = {event.version: event for event in events if event.version > at}
+    return [found[version] for version in sorted(found)]
+
+
+def joins(events: Sequence[Told], at: int) -> bool:
+    """Whether events of a flow, in order, go on at the version `at` without a gap."""
+    return events[0].version == at + 1 and events[-1].version == at + len(events)
 
 
 def from_store(event: Stored) -> Told:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -249,7 +250,7 @@ async def test_a_flow_that_cannot_be_folded_is_set_aside_alone(
 ) -> None:
     good, bad = await house.begin(), await house.begin()
     told = [
-        each._replace(topic="mfo.flow.PhaseStarred.v1") if each.flow_id == bad and each.version == 2 else each
+        replace(each, topic="mfo.flow.PhaseStarred.v1") if each.flow_id == bad and each.version == 2 else each
         for each in await house.told()
     ]
     async with connection.transaction():
