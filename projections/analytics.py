@@ -7,8 +7,6 @@ One member writes at a time: the sums of a tenant are few rows that all of them 
 
 from __future__ import annotations
 
-import json
-from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -198,22 +196,22 @@ class Analytics:
     async def _write_all(self, connection: Connection, moved: Sequence[Moved]) -> None:
         if not moved:
             return
-        await connection.execute(self._write, (_json([_document(each) for each in moved]),))
+        await connection.execute(self._write, (_encoded([_document(each) for each in moved]),))
         fewer = [each for each in moved if each.before and len(each.before.stays) > len(each.after.stays)]
         if fewer:
             beyond = ([each.flow_id for each in fewer], [len(each.after.stays) for each in fewer])
             await connection.execute(self._fewer, beyond)
         stays = [stay for each in moved for stay in _new_stays(each)]
         if stays:
-            await connection.execute(self._stays, (_json(stays),))
+            await connection.execute(self._stays, (_encoded(stays),))
         sums = [dict(zip(COLUMNS, (*place, *numbers), strict=True)) for place, numbers in _sums(moved)]
         if sums:
-            await connection.execute(self._sum, (_json(sums),))
+            await connection.execute(self._sum, (_encoded(sums),))
 
 
-def _json(rows: list[dict[str, Any]]) -> str:
-    """JSON whose numbers may have any length."""
-    return json.dumps(rows, default=str)
+def _encoded(rows: list[dict[str, Any]]) -> str:
+    """JSON, its numbers of any length."""
+    return msgspec.json.encode(rows).decode()
 
 
 def _kept(row: Sequence[Any]) -> Kept:
@@ -223,11 +221,11 @@ def _kept(row: Sequence[Any]) -> Kept:
 
 
 def _shares_of(text: str) -> dict[Key, Numbers]:
-    return {(kind, name): numbers for kind, name, *numbers in json.loads(text)}
+    return {(kind, name): numbers for kind, name, *numbers in msgspec.json.decode(text)}
 
 
 def _stays_of(text: str) -> list[tuple[str, int]]:
-    return [(status, since) for status, since in json.loads(text)]
+    return [(status, since) for status, since in msgspec.json.decode(text)]
 
 
 def _tally(kept: Kept | None) -> Tally:
@@ -276,9 +274,9 @@ def _document(each: Moved) -> dict[str, Any]:
         "flow_status": after.flow_status,
         "created_at": after.created_at,
         "ended_at": _at(each.ended_us) if each.ended_us is not None else None,
-        "shares": [[*key, *numbers] for key, numbers in after.shares.items()],
+        "shares": [(*key, *numbers) for key, numbers in after.shares.items()],
         "stays": after.stays,
-        "state": b64encode(after.state).decode() if after.state is not None else None,
+        "state": after.state,
     }
 
 

@@ -45,6 +45,7 @@ STORE_BATCH = 4000
 STORE_BATCH_BYTES = 8 << 20
 MEASURE_SECONDS = 0.05
 IDLE_SECONDS = 6.0
+MOST_REST_SECONDS = 0.03
 # how soon a flow that was set aside is tried again when somebody asks
 PARKED_SECONDS = 1.0
 PAUSES = (0.1, 5.0)
@@ -138,7 +139,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         self._marks: dict[int, tuple[int, int]] = {}
         self._assigned = False
         self._some_parked = False
-        self._applied = self._measured = 0.0
+        self._rested = self._measured = 0.0
         self._relayed = 0
 
     async def run(self) -> None:
@@ -197,16 +198,18 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._assigned or tap.lost:
             await self._take_over(tap)
         patience = self.projection.patience
-        if patience and tap.events:
-            await tap.gather(self._applied + patience - monotonic(), PATIENT_BATCH)
+        if tap.events:
+            await tap.gather(self._rested - monotonic(), PATIENT_BATCH if patience else BATCH)
         behind = self.position < max(self._relayed, *self._reached.values(), 0)
         idle = PARKED_SECONDS if self._some_parked else IDLE_SECONDS
         wait = max(MEASURE_SECONDS, patience) if behind else idle
         left = max(0.0, self._measured + wait - monotonic())
         told, moved = self._read(await tap.take(left, PATIENT_BATCH if patience else BATCH))
         if moved:
-            self._applied = monotonic()
+            begun = monotonic()
             await self.apply(told, moved)
+            # as long a rest as the work took: under load the next batch holds more of each flow
+            self._rested = begun + patience if patience else min(2 * monotonic() - begun, begun + MOST_REST_SECONDS)
         since = monotonic() - self._measured
         if self._next and since >= (max(MEASURE_SECONDS, patience) if behind or moved else idle):
             await self._measure(idle=not (behind or moved))

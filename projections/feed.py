@@ -26,6 +26,7 @@ log = structlog.get_logger()
 
 BATCH = 2000
 POLL_SECONDS = 2.0
+REST_SECONDS = 0.003
 MOST_EVENTS = 20_000
 MOST_BYTES = 16 << 20
 
@@ -237,8 +238,8 @@ class _Reader:
                 records = await self._consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=BATCH)
                 for place, batch in records.items():
                     self._hand_out(place.partition, batch)
-                # whoever waits gets its turn, however much there is to read
-                await asyncio.sleep(0)
+                # under load a fetch brings more for the same work, and whoever waits gets its turn
+                await asyncio.sleep(REST_SECONDS)
         # whatever it is, those who wait for events must learn of it
         except Exception as error:
             self.ended = True

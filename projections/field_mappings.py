@@ -22,6 +22,7 @@ from projections.told import Told, short
 NAME = "import_field_mappings"
 VERSION = 1
 PHASE, OUTPUT = "field_mapping", "mappings"
+MENTIONED = f'"{OUTPUT}"'.encode()
 COLUMNS = (
     *("flow_id", "client_account_id", "engagement_id", "n", "source_file", "source_sheet", "source_field"),
     *("header_key", "kind", "target_field", "unit", "match_type", "confidence", "status", "suggested_by"),
@@ -107,6 +108,8 @@ class FieldMappings:
     async def _one(self, connection: Connection, event: Told) -> int:
         if event.topic == ROLLED_BACK:
             return await self._forget(connection, event) if PHASE in undone(event) else 0
+        if MENTIONED not in event.data():
+            return 0
         phase = completed(event)
         value = phase.outputs.get(OUTPUT)
         if phase.phase_name != PHASE or value is None:

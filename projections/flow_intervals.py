@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.flow import DONE, Flow, Recorded, evolve, progress
+from domain.flow import DONE, Flow, progress
 from eventstore.database import Connection
 from projections.flows import FlowTopics
 from projections.histories import whole
@@ -98,11 +98,11 @@ class _Traced:
         self.emptied = False
         self._stored = kept is not None
 
-    def tell(self, recorded: Recorded, size: int) -> None:
+    def tell(self, event: Told) -> None:
         """One event more."""
-        self.flow = evolve(self.flow, recorded)
-        self.cost += size
-        now = _interval(self.flow, recorded.meta.at)
+        self.flow = event.after(self.flow)
+        self.cost += len(event.body)
+        now = _interval(self.flow, event.at())
         if not self.intervals:
             self.intervals.append(now)
             return
@@ -182,7 +182,7 @@ class FlowIntervals:
             each = _Traced(kept.flow if kept else Flow(id=flow_id), kept)
             try:
                 for event in new:
-                    each.tell(event.recorded(), len(event.body))
+                    each.tell(event)
                 traced[flow_id] = each
             # whatever one flow's events cause concerns that flow alone
             except Exception as error:
@@ -199,7 +199,7 @@ class FlowIntervals:
                 each = _Traced(Flow(id=flow_id), None)
                 try:
                     for event in history:
-                        each.tell(event.recorded(), len(event.body))
+                        each.tell(event)
                     traced[flow_id] = each
                     # a row may be there of what, told as a whole, never held
                     each.emptied = True

@@ -16,7 +16,7 @@ from psycopg_pool import PoolTimeout
 
 from domain.errors import RegistrationError
 from domain.events import FlowEvent
-from domain.flow import Flow, evolve
+from domain.flow import Flow
 from domain.flow_types import FlowTypes
 from domain.view import COLUMNS, row
 from domain.words import Status
@@ -244,11 +244,10 @@ class Flows:
 def _fold(start: Flow, history: Iterable[Told], *, counted_from: int) -> _Moved:
     moved = _Moved(start, 0, new=counted_from == 0)
     for event in history:
-        recorded = event.recorded()
-        moved.flow = evolve(moved.flow, recorded)
+        moved.flow = event.after(moved.flow)
         moved.position = event.position
-        if recorded.version > counted_from:
-            moved.facts.append(recorded.fact)
+        if event.version > counted_from:
+            moved.facts.append(event.recorded().fact)
     return moved
 
 

@@ -17,7 +17,7 @@ from projections.told import Told
 ROW_ERRORS: tuple[type[psycopg.Error], ...] = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded)
 
 
-PATIENCE_SECONDS = 0.25
+PATIENCE_SECONDS = 0.4
 
 
 class Parked(NamedTuple):

@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import UNSET
 
 from domain.errors import MfoError
-from domain.flow import Meta, Recorded
+from domain.flow import Flow, Meta, Recorded, evolve
 from eventstore.codec import decode_data, split
 from eventstore.store import Stored
 
@@ -28,7 +28,7 @@ class Told:
     """One event with its place in its flow (`version`, from 1) and in the log (`position`).
 
     `headers` are those of a Kafka record and `body` the event's data; without headers `body` is a stored state. Several
-    projections are told the same object: what one of them decoded the others find.
+    projections are told the same object: what one of them decoded, or folded, the others find.
     """
 
     flow_id: UUID
@@ -39,6 +39,7 @@ class Told:
     headers: Mapping[str, bytes] | None = None
     _parts: tuple[Meta, bytes] | None = field(default=None, init=False, repr=False, compare=False)
     _recorded: Recorded | None = field(default=None, init=False, repr=False, compare=False)
+    _after: Flow | None = field(default=None, init=False, repr=False, compare=False)
 
     def recorded(self) -> Recorded:
         """The fact; raises UnknownTopic, MessageStrange and msgspec.DecodeError."""
@@ -46,6 +47,15 @@ class Told:
             meta, data = self._split()
             self._recorded = Recorded(self.flow_id, self.version, meta, decode_data(self.topic, data))
         return self._recorded
+
+    def after(self, flow: Flow) -> Flow:
+        """The flow after this event, `flow` being how it was before; raises as `recorded` does, and what `evolve` raises."""
+        if self._after is not None:
+            return self._after
+        after = evolve(flow, self.recorded())
+        # a history from the store is told to one projection alone
+        self._after = after if self.headers is not None else None
+        return after
 
     def tenant(self) -> tuple[UUID, UUID]:
         """Client account and engagement."""
