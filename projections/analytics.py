@@ -18,6 +18,7 @@ import msgspec
 
 from domain.measures import EPOCH, SPANS, begin_of
 from eventstore.database import Connection
+from eventstore.wake import in_turns
 from projections.flows import FlowTopics
 from projections.histories import whole
 from projections.projection import PATIENCE_SECONDS, ROW_ERRORS, Applied, Parked
@@ -151,7 +152,7 @@ class Analytics:
         moved: list[Moved] = []
         behind: dict[UUID, int] = {}
         bumped: dict[UUID, int] = {}
-        for flow_id, events in told.items():
+        async for flow_id, events in in_turns(told.items()):
             kept = known.get(flow_id)
             at = kept.version if kept is not None else 0
             new = news(events, at)

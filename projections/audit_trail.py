@@ -30,11 +30,16 @@ log = structlog.get_logger()
 
 MOST = 4000
 """Most places of either log that one transaction covers."""
-IDLE_SECONDS = 1.0
+IDLE_SECONDS = 1.5
+# a lease is for 12 s, and one that is kept at rest is asked for this often
+RENEW_SECONDS = 5.0
 REST, LONGEST_REST_SECONDS = 3.0, 2.0
 RETENTION_SECONDS = 3600.0
 
 DRAWN = "select last_value from command_log_n_seq"
+ENDS = """
+select (select coalesce(max(notification_id), 0) from stored_events), (select last_value from command_log_n_seq)
+"""
 
 
 class Superseded(Exception):
@@ -55,6 +60,7 @@ class Trail:
         self._policy = policy
         self._who = who
         self._end = 0
+        self._seen = (0, 0)
         self.position = 0
         self.lag = 0
 
@@ -86,6 +92,12 @@ class Trail:
                 raise Superseded
         self.position = upto[0]
         return Round(made, more=upto != (events_end, commands_end))
+
+    async def anything(self, connection: Connection) -> bool:
+        """Whether anything can be new since this was asked last; one statement, for whoever leads and has nothing to do."""
+        row = await (await connection.execute(ENDS)).fetchone()
+        seen, self._seen = self._seen, (int(row[0]), int(row[1])) if row is not None else (0, 0)
+        return seen != self._seen
 
     async def release(self, connection: Connection) -> None:
         """Let another process keep the trail at once."""
@@ -144,7 +156,12 @@ class Keeping:
                             client_account_id=str(removed.client_account_id),
                             entries=dict(removed.entries),
                         )
+                renewed = monotonic()
                 await asyncio.sleep(IDLE_SECONDS)
+                while done is not None and monotonic() - renewed < RENEW_SECONDS:
+                    if await self.trail.anything(connection):
+                        break
+                    await asyncio.sleep(IDLE_SECONDS)
         finally:
             self.leading = False
             with suppress(psycopg.Error, OSError):

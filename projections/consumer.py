@@ -61,8 +61,10 @@ class OtherVersion(Exception):
 
 
 REGISTER = """
-insert into projections as p (name, version, state, tables, updated_at) values (%s, %s, 'starting', %s, mfo_now())
-on conflict (name) do update set state = 'starting', tables = excluded.tables, updated_at = mfo_now()
+insert into projections as p (name, version, state, tables, patience, updated_at)
+values (%s, %s, 'starting', %s, %s, mfo_now())
+on conflict (name) do update set state = 'starting', tables = excluded.tables, patience = excluded.patience,
+    updated_at = mfo_now()
 where p.version = excluded.version returning position
 """
 SERVED = "select version from projections where name = %s"
@@ -238,7 +240,10 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _register(self) -> None:
         connection = await self._connect()
         await ensure(connection, self.projection)
-        registered = (self.name, self.projection.version, list(self.projection.tables))
+        registered = (
+            *(self.name, self.projection.version, list(self.projection.tables)),
+            self.projection.patience,
+        )
         row = await (await connection.execute(REGISTER, registered)).fetchone()
         if row is None:
             await self._check_version(connection)

@@ -17,6 +17,7 @@ import msgspec
 
 from domain.flow import DONE, Flow, progress
 from eventstore.database import Connection
+from eventstore.wake import in_turns
 from projections.flows import FlowTopics
 from projections.histories import whole
 from projections.projection import PATIENCE_SECONDS, ROW_ERRORS, Applied, Parked
@@ -173,7 +174,7 @@ class FlowIntervals:
             known = {row[0] for row in await cursor.fetchall()}
         traced: dict[UUID, _Traced] = {}
         behind: dict[UUID, int] = {}
-        for flow_id, new in told.items():
+        async for flow_id, new in in_turns(told.items()):
             kept = self._cache.get(flow_id)
             at = kept.flow.version if kept is not None else 0
             if flow_id in known or not joins(new, at):

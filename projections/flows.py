@@ -54,16 +54,21 @@ TYPES = {
 }
 ALL = (*COLUMNS, "log_position")
 
-# measured: as fast as arrays and COPY (7,000 to 9,000 rows/s on one core each side), at half the work on this side
+# measured: as fast as arrays and COPY at half the work on this side; as jsonb a quarter less of the server's than as json
 WRITE = f"""
-insert into {{table}} as t ({", ".join(ALL)})
-select {", ".join(ALL)} from json_to_recordset(%s::json) as r ({", ".join(f"{name} {TYPES.get(name, 'jsonb')}" for name in ALL)})
-on conflict (flow_id) do update set {", ".join(f"{name} = excluded.{name}" for name in ALL if name != "flow_id")}
-where t.version < excluded.version
-"""
-WORDS = """
-insert into {words} (flow_id, words) select id, to_tsvector('simple', text) from unnest(%s::uuid[], %s::text[]) as w (id, text)
-on conflict do nothing
+with rows as (
+    insert into {{table}} as t ({", ".join(ALL)})
+    select {", ".join(ALL)}
+    from jsonb_to_recordset(%s::jsonb) as r ({", ".join(f"{name} {TYPES.get(name, 'jsonb')}" for name in ALL)})
+    on conflict (flow_id) do update set {", ".join(f"{name} = excluded.{name}" for name in ALL if name != "flow_id")}
+    where t.version < excluded.version returning 1
+),
+words as (
+    insert into {{words}} (flow_id, words)
+    select id, to_tsvector('simple', text) from unnest(%s::uuid[], %s::text[]) as w (id, text)
+    on conflict do nothing
+)
+select count(*) from rows
 """
 VERSIONS = "select flow_id, version from {table} where flow_id = any(%b)"
 
@@ -109,7 +114,6 @@ class Flows:
         self._cost = 0
         names = {"table": f"flow_state_extensions_v{version}", "words": f"flow_words_v{version}"}
         self._write = WRITE.format(**names)
-        self._words = WORDS.format(**names)
         self._versions = VERSIONS.format(**names)
         self.tables = (names["table"], names["words"])
 
@@ -204,17 +208,11 @@ class Flows:
 
     async def _write_rows(self, connection: Connection, part: Sequence[_Moved]) -> int:
         document = b"[" + b",".join(each.document for each in part) + b"]"
-        cursor = await connection.execute(self._write, (document.decode(),))
         new = [each.flow for each in part if each.new]
-        if new:
-            await connection.execute(
-                self._words,
-                (
-                    [flow.id for flow in new],
-                    [" ".join((flow.flow_name, flow.flow_description or "", *flow.flow_tags)) for flow in new],
-                ),
-            )
-        return cursor.rowcount
+        texts = [" ".join((flow.flow_name, flow.flow_description or "", *flow.flow_tags)) for flow in new]
+        values = (document.decode(), [flow.id for flow in new], texts)
+        row = await (await connection.execute(self._write, values)).fetchone()
+        return int(row[0]) if row is not None else 0
 
     async def _write_singly(self, connection: Connection, ordered: list[_Moved], applied: Applied) -> list[_Moved]:
         done = []
