@@ -200,13 +200,14 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._assigned or tap.lost:
             await self._take_over(tap)
         patience = self.projection.patience
-        if tap.events:
-            await tap.gather(self._rested - monotonic(), PATIENT_BATCH if patience else BATCH)
+        most = PATIENT_BATCH if patience else BATCH
         behind = self.position < max(self._relayed, *self._reached.values(), 0)
         idle = PARKED_SECONDS if self._some_parked else IDLE_SECONDS
         wait = max(MEASURE_SECONDS, patience) if behind else idle
-        left = max(0.0, self._measured + wait - monotonic())
-        told, moved = self._read(await tap.take(left, PATIENT_BATCH if patience else BATCH))
+        await tap.come(self._measured + wait - monotonic())
+        if tap.events:
+            await tap.gather(self._rested - monotonic(), most)
+        told, moved = self._read(tap.take(most))
         if moved:
             begun = monotonic()
             await self.apply(told, moved)

@@ -64,10 +64,16 @@ class Tap:
         """
         return await self._reader.follow(self, frozenset(partitions))
 
-    async def take(self, seconds: float, most: int) -> list[Parcel]:
-        """What has come, a parcel or up to `most` events; waits for it so many seconds. Raises what ended the reading."""
-        if not self._parcels:
-            await self._until(lambda: bool(self._parcels), seconds)
+    async def come(self, seconds: float) -> None:
+        """Wait until something is there, so many seconds at most."""
+        await self._until(lambda: bool(self._parcels), seconds)
+
+    async def gather(self, seconds: float, enough: int) -> None:
+        """Let events come together for so long, or until there are enough."""
+        await self._until(lambda: self.events >= enough, seconds)
+
+    def take(self, most: int) -> list[Parcel]:
+        """What is there, a parcel or up to `most` events. Raises what ended the reading."""
         self._nudged = False
         if self._error is not None:
             raise self._error
@@ -81,12 +87,8 @@ class Tap:
         self.events -= events
         return taken
 
-    async def gather(self, seconds: float, enough: int) -> None:
-        """Let events come together for so long, or until there are enough."""
-        await self._until(lambda: self.events >= enough, seconds)
-
     def nudge(self) -> None:
-        """End the wait under way, or the next one: there is something else to be seen to."""
+        """End all waiting until something is taken again: there is something else to be seen to."""
         self._nudged = True
         self._change.set()
 
