@@ -53,14 +53,14 @@ select flow_type, count(*) from crewai_flow_state_extensions
 where flow_status in ('initialized', 'processing', 'waiting_for_input', 'paused') group by flow_type
 """
 # several processes measure; whoever comes first does it for all
-MEASURED = """
-update projections set
-    rate = greatest(0, position - measured_position)
-           / nullif(extract(epoch from mfo_now() - measured_at)::float8, 0),
-    measured_position = position, measured_at = mfo_now()
-where measured_at is null or abs(extract(epoch from mfo_now() - measured_at)) > %s
-"""
 FIGURES = """
+with measured as (
+    update projections set
+        rate = greatest(0, position - measured_position)
+               / nullif(extract(epoch from mfo_now() - measured_at)::float8, 0),
+        measured_position = position, measured_at = mfo_now()
+    where measured_at is null or abs(extract(epoch from mfo_now() - measured_at)) > %s
+)
 select p.name, p.position, p.parked, (select coalesce(max(notification_id), 0) from stored_events),
        (select state from stored_events where notification_id > p.position order by notification_id limit 1)
 from projections p
@@ -184,8 +184,7 @@ async def _examine(connections: AsyncConnectionPool[Connection]) -> None:
 async def figures(connections: AsyncConnectionPool[Connection]) -> None:
     """Read lag and parked flows into the gauges. Every process of the service reports the same figures."""
     async with connections.connection() as connection:
-        await connection.execute(MEASURED, (MEASURE_SECONDS - 0.5,))
-        found = await (await connection.execute(FIGURES)).fetchall()
+        found = await (await connection.execute(FIGURES, (MEASURE_SECONDS - 0.5,))).fetchall()
     for name, position, parked, end, oldest in found:
         LAG_EVENTS.labels(name).set(max(0, end - position))
         age = (datetime.now(UTC) - split(oldest)[0].at).total_seconds() if oldest is not None else 0.0
