@@ -101,9 +101,10 @@ class _Traced:
 
     def tell(self, event: Told) -> None:
         """One event more."""
-        self.flow = event.after(self.flow)
+        recorded = event.recorded()
+        self.flow = event.after(self.flow, recorded)
         self.cost += len(event.body)
-        now = _interval(self.flow, event.at())
+        now = _interval(self.flow, recorded.meta.at)
         if not self.intervals:
             self.intervals.append(now)
             return

@@ -242,10 +242,11 @@ class Flows:
 def _fold(start: Flow, history: Iterable[Told], *, counted_from: int) -> _Moved:
     moved = _Moved(start, 0, new=counted_from == 0)
     for event in history:
-        moved.flow = event.after(moved.flow)
+        recorded = event.recorded()
+        moved.flow = event.after(moved.flow, recorded)
         moved.position = event.position
         if event.version > counted_from:
-            moved.facts.append(event.recorded().fact)
+            moved.facts.append(recorded.fact)
     return moved
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET
 
 from domain.errors import MfoError
 from domain.flow import Flow, Meta, Recorded, evolve
-from eventstore.codec import decode_data, split
+from eventstore.codec import decode, decode_data, split
 from eventstore.store import Stored
 
 
@@ -23,12 +23,11 @@ class MessageStrange(MfoError):
     code = "message_strange"
 
 
-@dataclass(slots=True)
-class Told:
+class Told(msgspec.Struct):
     """One event with its place in its flow (`version`, from 1) and in the log (`position`).
 
     `headers` are those of a Kafka record and `body` the event's data; without headers `body` is a stored state. Several
-    projections are told the same object: what one of them decoded, or folded, the others find.
+    projections are told the same object: what one of them decoded, or folded, the others find in `known` and `then`.
     """
 
     flow_id: UUID
@@ -37,34 +36,35 @@ class Told:
     topic: str
     body: bytes
     headers: Mapping[str, bytes] | None = None
-    _parts: tuple[Meta, bytes] | None = field(default=None, init=False, repr=False, compare=False)
-    _recorded: Recorded | None = field(default=None, init=False, repr=False, compare=False)
-    _after: Flow | None = field(default=None, init=False, repr=False, compare=False)
+    known: Recorded | None = None
+    then: Flow | None = None
 
     def recorded(self) -> Recorded:
         """The fact; raises UnknownTopic, MessageStrange and msgspec.DecodeError."""
-        if self._recorded is None:
-            meta, data = self._split()
-            self._recorded = Recorded(self.flow_id, self.version, meta, decode_data(self.topic, data))
-        return self._recorded
+        if self.headers is None:
+            # a history from the store is told to one projection alone
+            return decode(self.flow_id, self.version, self.topic, self.body)
+        if self.known is None:
+            fact = decode_data(self.topic, self.body)
+            self.known = Recorded(self.flow_id, self.version, meta_of(self.headers), fact)
+        return self.known
 
-    def after(self, flow: Flow) -> Flow:
-        """The flow after this event, `flow` being how it was before; raises as `recorded` does, and what `evolve` raises."""
-        if self._after is not None:
-            return self._after
-        after = evolve(flow, self.recorded())
-        # a history from the store is told to one projection alone
-        self._after = after if self.headers is not None else None
-        return after
+    def after(self, flow: Flow, recorded: Recorded) -> Flow:
+        """The flow after this event, which `recorded` is, `flow` being how it was before; raises what `evolve` raises."""
+        if self.headers is None:
+            return evolve(flow, recorded)
+        if self.then is None:
+            self.then = evolve(flow, recorded)
+        return self.then
 
     def tenant(self) -> tuple[UUID, UUID]:
         """Client account and engagement."""
-        meta = self._split()[0]
+        meta = self.meta()
         return meta.client_account_id, meta.engagement_id
 
     def data(self) -> bytes:
         """The JSON object of the fact's fields."""
-        return self.body if self.headers is not None else self._split()[1]
+        return self.body if self.headers is not None else split(self.body)[1]
 
     def traceparent(self) -> str | None:
         """The span that brought it about, where Kafka told of one."""
@@ -73,12 +73,13 @@ class Told:
 
     def at(self) -> datetime:
         """When it happened."""
-        return self._split()[0].at
+        return self.meta().at
 
-    def _split(self) -> tuple[Meta, bytes]:
-        if self._parts is None:
-            self._parts = split(self.body) if self.headers is None else (meta_of(self.headers), self.body)
-        return self._parts
+    def meta(self) -> Meta:
+        """Who, when and why; raises as `recorded` does."""
+        if self.known is not None:
+            return self.known.meta
+        return split(self.body)[0] if self.headers is None else meta_of(self.headers)
 
 
 def by_flow(batch: Iterable[Told]) -> dict[UUID, list[Told]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
+
+from msgspec.structs import replace
 
 from domain.commands import PauseFlow, ResumeFlow
 from eventstore.database import Connection
