@@ -214,7 +214,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             # as long a rest as the work took: under load the next batch holds more of each flow
             self._rested = begun + patience if patience else min(2 * monotonic() - begun, begun + MOST_REST_SECONDS)
         since = monotonic() - self._measured
-        if self._next and since >= (max(MEASURE_SECONDS, patience) if behind or moved else idle):
+        if self._next and since >= (MEASURE_SECONDS if moved else wait):
             await self._measure(idle=not (behind or moved))
         elif since >= idle:
             await self._stay()
