@@ -1042,6 +1042,9 @@ class ProjectionView(Document):
     eta_seconds: float | None = Field(
         description="Until the rebuild is filled, or until nothing is left; null: not known."
     )
+    patience_seconds: float = Field(
+        description="At most so long it gathers events, so that one batch holds many of each flow; 0: what comes is applied at once."
+    )
     updated_at: datetime | None
     parked: int
     rebuild: RebuildView | None

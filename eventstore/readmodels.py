@@ -16,7 +16,7 @@ with ends as (
     select coalesce(max(notification_id), 0) as log_end, (select position from relay where name = 'kafka') as relayed
     from stored_events
 )
-select p.name, p.version, p.state, p.position, p.parked, p.rate, p.updated_at,
+select p.name, p.version, p.state, p.position, p.parked, p.rate, p.patience, p.updated_at,
        greatest(0, coalesce(e.relayed, e.log_end) - p.position) as lag, mfo_now() as now,
        (select state from stored_events where notification_id > p.position and notification_id <= coalesce(e.relayed, e.log_end)
         order by notification_id limit 1) as oldest,
@@ -32,8 +32,8 @@ REBUILD = ("flows_total", "flows_done", "events_done", "eta_seconds", "started_a
 
 
 def standing(row: Mapping[str, Any]) -> Row:
-    """What a row of STANDINGS says: `{name, version, state, position, lag, lag_seconds, rate, eta_seconds, parked, updated_at,
-    rebuild}`; `lag` in events, `rate` in events a second."""
+    """What a row of STANDINGS says: `{name, version, state, position, lag, lag_seconds, rate, eta_seconds, patience_seconds,
+    parked, updated_at, rebuild}`; `lag` in events, `rate` in events a second."""
     oldest = split(bytes(row["oldest"]))[0].at if row["oldest"] is not None else None
     rebuild = None
     if row["rebuild_state"] is not None:
@@ -55,6 +55,7 @@ def standing(row: Mapping[str, Any]) -> Row:
         "lag_seconds": max(0.0, (_aware(row["now"]) - oldest).total_seconds()) if oldest is not None else 0.0,
         "rate": rate,
         "eta_seconds": eta,
+        "patience_seconds": row["patience"],
         "parked": row["parked"],
         "updated_at": row["updated_at"],
         "rebuild": rebuild,

@@ -7,8 +7,6 @@ One member writes at a time: the sums of a tenant are few rows that all of them 
 
 from __future__ import annotations
 
-import json
-from base64 import b64encode
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,22 +15,18 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import structlog
 
 from domain.measures import EPOCH, SPANS, begin_of
-from eventstore.codec import decode
 from eventstore.database import Connection
-from eventstore.store import LOAD
+from eventstore.wake import in_turns
 from projections.flows import FlowTopics
-from projections.projection import ROW_ERRORS, Applied, Parked
+from projections.histories import whole
+from projections.projection import PATIENCE_SECONDS, ROW_ERRORS, Applied, Parked
 from projections.tally import IGNORED, NUMBERS, Going, Key, Numbers, Tally
-from projections.told import Told, short
-
-log = structlog.get_logger()
+from projections.told import Told, by_flow, joins, news, short
 
 NAME = "analytics"
 VERSION = 1
-LOAD_AT_ONCE = 200
 LOCK_CLASS = 5
 NET = "net"
 ONE: Numbers = [1, *[0] * (len(NUMBERS) - 1)]
@@ -151,6 +145,7 @@ class Analytics:
     """One row a flow, its stays in each status, and the sums; what was not told is read from the event store."""
 
     name = NAME
+    patience = PATIENCE_SECONDS
     topics = FlowTopics()
     ddl = ""
 
@@ -183,34 +178,28 @@ class Analytics:
         return applied
 
     async def _move(self, connection: Connection, batch: Sequence[Told], parked: list[Parked]) -> list[Moved]:
-        told: dict[UUID, list[Told]] = {}
-        for event in batch:
-            told.setdefault(event.flow_id, []).append(event)
+        told = by_flow(batch)
         known = await self._rows(connection, list(told))
         moved: list[Moved] = []
         behind: dict[UUID, int] = {}
         bumped: dict[UUID, int] = {}
-        for flow_id, events in told.items():
+        async for flow_id, events in in_turns(told.items()):
             kept = known.get(flow_id)
             at = kept.version if kept is not None else 0
-            news = sorted({event.version: event for event in events if event.version > at}.values())
-            if not news:
+            new = news(events, at)
+            if not new:
                 continue
-            joined = news[0].version == at + 1 and news[-1].version == at + len(news)
-            if joined and kept is not None and all(event.topic in IGNORED for event in news):
-                bumped[flow_id] = news[-1].version
+            joined = joins(new, at)
+            if joined and kept is not None and all(event.topic in IGNORED for event in new):
+                bumped[flow_id] = new[-1].version
             elif joined and (kept is None or kept.state is not None):
                 try:
-                    tally = _tally(kept)
-                    for event in news:
-                        if event.topic not in IGNORED:
-                            tally.tell(event.recorded())
-                    moved.append(_moved(flow_id, kept, tally, news[-1].version))
+                    moved.append(_told(flow_id, kept, _tally(kept), new))
                 # whatever one flow's events cause concerns that flow alone
                 except Exception as error:
-                    parked.append(Parked(flow_id, news[0].version, short(error)))
+                    parked.append(Parked(flow_id, new[0].version, short(error)))
             else:
-                behind[flow_id] = news[0].version
+                behind[flow_id] = new[0].version
         if bumped:
             await connection.execute(self._bump, (list(bumped), list(bumped.values())))
         await self._load(connection, behind, known, moved, parked)
@@ -229,45 +218,32 @@ class Analytics:
         parked: list[Parked],
     ) -> None:
         """Fold whole histories where the events in hand do not join on to what is known, or a flow that was over goes on."""
-        ids = list(behind)
-        for n in range(0, len(ids), LOAD_AT_ONCE):
-            cursor = await connection.execute(LOAD, (ids[n : n + LOAD_AT_ONCE],), binary=True)
-            histories: dict[UUID, list[tuple[Any, ...]]] = {}
-            for stored in await cursor.fetchall():
-                histories.setdefault(stored[0], []).append(stored)
-            for flow_id in ids[n : n + LOAD_AT_ONCE]:
-                history = histories.get(flow_id, [])
-                if not history or history[-1][1] < behind[flow_id]:
-                    log.warning("event of no flow in this store", flow_id=str(flow_id), version=behind[flow_id])
-                    continue
+        async for histories in whole(connection, behind):
+            for flow_id, history in histories.items():
                 try:
-                    tally = Tally()
-                    for _, version, topic, state, *_ in history:
-                        if topic not in IGNORED:
-                            tally.tell(decode(flow_id, version, topic, state))
-                    moved.append(_moved(flow_id, known.get(flow_id), tally, history[-1][1]))
+                    moved.append(_told(flow_id, known.get(flow_id), Tally(), history))
                 except Exception as error:
                     parked.append(Parked(flow_id, behind[flow_id], short(error)))
 
     async def _write_all(self, connection: Connection, moved: Sequence[Moved]) -> None:
         if not moved:
             return
-        await connection.execute(self._write, (_json([_document(each) for each in moved]),))
+        await connection.execute(self._write, (_encoded([_document(each) for each in moved]),))
         fewer = [each for each in moved if each.before and len(each.before.stays) > len(each.after.stays)]
         if fewer:
             beyond = ([each.flow_id for each in fewer], [len(each.after.stays) for each in fewer])
             await connection.execute(self._fewer, beyond)
         stays = [stay for each in moved for stay in _new_stays(each)]
         if stays:
-            await connection.execute(self._stays, (_json(stays),))
+            await connection.execute(self._stays, (_encoded(stays),))
         sums = [dict(zip(COLUMNS, (*place, *numbers), strict=True)) for place, numbers in _sums(moved)]
         if sums:
-            await connection.execute(self._sum, (_json(sums),))
+            await connection.execute(self._sum, (_encoded(sums),))
 
 
-def _json(rows: list[dict[str, Any]]) -> str:
-    """JSON whose numbers may have any length."""
-    return json.dumps(rows, default=str)
+def _encoded(rows: list[dict[str, Any]]) -> str:
+    """JSON, its numbers of any length."""
+    return msgspec.json.encode(rows).decode()
 
 
 def _kept(row: Sequence[Any]) -> Kept:
@@ -277,11 +253,11 @@ def _kept(row: Sequence[Any]) -> Kept:
 
 
 def _shares_of(text: str) -> dict[Key, Numbers]:
-    return {(kind, name): numbers for kind, name, *numbers in json.loads(text)}
+    return {(kind, name): numbers for kind, name, *numbers in msgspec.json.decode(text)}
 
 
 def _stays_of(text: str) -> list[tuple[str, int]]:
-    return [(status, since) for status, since in json.loads(text)]
+    return [(status, since) for status, since in msgspec.json.decode(text)]
 
 
 def _tally(kept: Kept | None) -> Tally:
@@ -290,6 +266,13 @@ def _tally(kept: Kept | None) -> Tally:
         return Tally()
     shares = {key: list(numbers) for key, numbers in kept.shares.items()}
     return Tally(going=_state.decode(kept.state), shares=shares, stays=list(kept.stays))
+
+
+def _told(flow_id: UUID, before: Kept | None, tally: Tally, events: Sequence[Told]) -> Moved:
+    for event in events:
+        if event.topic not in IGNORED:
+            tally.tell(event.recorded())
+    return _moved(flow_id, before, tally, events[-1].version)
 
 
 def _moved(flow_id: UUID, before: Kept | None, tally: Tally, version: int) -> Moved:
@@ -323,9 +306,9 @@ def _document(each: Moved) -> dict[str, Any]:
         "flow_status": after.flow_status,
         "created_at": after.created_at,
         "ended_at": _at(each.ended_us) if each.ended_us is not None else None,
-        "shares": [[*key, *numbers] for key, numbers in after.shares.items()],
+        "shares": [(*key, *numbers) for key, numbers in after.shares.items()],
         "stays": after.stays,
-        "state": b64encode(after.state).decode() if after.state is not None else None,
+        "state": after.state,
     }
 
 

@@ -32,6 +32,7 @@ from eventstore.health import Parts, health_door
 from projections.analytics import Analytics
 from projections.audit_trail import Keeping
 from projections.consumer import Runner
+from projections.feed import Feed
 from projections.field_mappings import FieldMappings
 from projections.flow_intervals import FlowIntervals
 from projections.flows import Flows
@@ -52,14 +53,14 @@ select flow_type, count(*) from crewai_flow_state_extensions
 where flow_status in ('initialized', 'processing', 'waiting_for_input', 'paused') group by flow_type
 """
 # several processes measure; whoever comes first does it for all
-MEASURED = """
-update projections set
-    rate = greatest(0, position - measured_position)
-           / nullif(extract(epoch from mfo_now() - measured_at)::float8, 0),
-    measured_position = position, measured_at = mfo_now()
-where measured_at is null or abs(extract(epoch from mfo_now() - measured_at)) > %s
-"""
 FIGURES = """
+with measured as (
+    update projections set
+        rate = greatest(0, position - measured_position)
+               / nullif(extract(epoch from mfo_now() - measured_at)::float8, 0),
+        measured_position = position, measured_at = mfo_now()
+    where measured_at is null or abs(extract(epoch from mfo_now() - measured_at)) > %s
+)
 select p.name, p.position, p.parked, (select coalesce(max(notification_id), 0) from stored_events),
        (select state from stored_events where notification_id > p.position order by notification_id limit 1)
 from projections p
@@ -110,7 +111,8 @@ async def run(config: ServiceConfig) -> None:
     signing, keeping = Signing(config), Keeping(config)
     async with AsyncExitStack() as stack:
         connections, known = await stack.enter_async_context(read_side(config))
-        runners = [Runner(config, projection) for projection in known.values()]
+        feed = Feed(config)
+        runners = [Runner(config, projection, feed) for projection in known.values()]
         stack.enter_context(_signals(stop))
         # events and flows hold no cycles: fewer searches for some save a quarter of the time per event
         stack.callback(gc.set_threshold, *gc.get_threshold())
@@ -182,8 +184,7 @@ async def _examine(connections: AsyncConnectionPool[Connection]) -> None:
 async def figures(connections: AsyncConnectionPool[Connection]) -> None:
     """Read lag and parked flows into the gauges. Every process of the service reports the same figures."""
     async with connections.connection() as connection:
-        await connection.execute(MEASURED, (MEASURE_SECONDS - 0.5,))
-        found = await (await connection.execute(FIGURES)).fetchall()
+        found = await (await connection.execute(FIGURES, (MEASURE_SECONDS - 0.5,))).fetchall()
     for name, position, parked, end, oldest in found:
         LAG_EVENTS.labels(name).set(max(0, end - position))
         age = (datetime.now(UTC) - split(oldest)[0].at).total_seconds() if oldest is not None else 0.0

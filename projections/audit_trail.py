@@ -19,7 +19,7 @@ import structlog
 
 from domain.auditing.policy import SHIPPED, AuditPolicy
 from eventstore.audit.retention import apply
-from eventstore.audit.trail import COMMANDS_END, NAME, PROGRESS, Range, number_of, project
+from eventstore.audit.trail import COMMANDS_END, NAME, Range, number_of, project
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
 from eventstore.faults import lived_through
@@ -30,11 +30,21 @@ log = structlog.get_logger()
 
 MOST = 4000
 """Most places of either log that one transaction covers."""
-IDLE_SECONDS = 1.0
+IDLE_SECONDS = 2.0
+# a lease is for 12 s, and one that is kept at rest is asked for this often
+RENEW_SECONDS = 5.0
 REST, LONGEST_REST_SECONDS = 3.0, 2.0
 RETENTION_SECONDS = 3600.0
 
-DRAWN = "select last_value from command_log_n_seq"
+# the sequence says cheaply that nothing can be new in the command log
+ENDS = """
+select (select coalesce(max(notification_id), 0) from stored_events), (select last_value from command_log_n_seq)
+"""
+STANDING = """
+select f.position, p.commands_upto, (select coalesce(max(notification_id), 0) from stored_events),
+       (select last_value from command_log_n_seq)
+from followers f, audit_progress p where f.name = 'audit_events'
+"""
 
 
 class Superseded(Exception):
@@ -55,6 +65,7 @@ class Trail:
         self._policy = policy
         self._who = who
         self._end = 0
+        self._seen = (0, 0)
         self.position = 0
         self.lag = 0
 
@@ -63,10 +74,10 @@ class Trail:
         led = await lead(connection, NAME, self._who)
         if led is None:
             return None
-        row = await (await connection.execute(PROGRESS)).fetchone()
+        row = await (await connection.execute(STANDING)).fetchone()
         assert row is not None
-        position, commands, events_end = (int(number) for number in row)
-        commands_end = await self._commands_end(connection, commands)
+        position, commands, events_end, drawn = (int(number) for number in row)
+        commands_end = await self._commands_end(connection, commands, drawn)
         self.position = position
         self.lag = max(0, events_end - position) + max(0, commands_end - commands)
         upto = min(events_end, position + MOST), min(commands_end, commands + MOST)
@@ -87,20 +98,22 @@ class Trail:
         self.position = upto[0]
         return Round(made, more=upto != (events_end, commands_end))
 
+    async def anything(self, connection: Connection) -> bool:
+        """Whether anything can be new since this was asked last; one statement, for whoever leads and has nothing to do."""
+        row = await (await connection.execute(ENDS)).fetchone()
+        seen, self._seen = self._seen, (int(row[0]), int(row[1])) if row is not None else (0, 0)
+        return seen != self._seen
+
     async def release(self, connection: Connection) -> None:
         """Let another process keep the trail at once."""
         await release(connection, NAME, self._who)
 
-    async def _commands_end(self, connection: Connection, commands: int) -> int:
-        """The last place of the command log. The sequence says cheaply that nothing can be new; the rows say what is."""
-        if self._end > commands:
-            return self._end
-        drawn = await (await connection.execute(DRAWN)).fetchone()
-        if drawn is not None and int(drawn[0]) <= commands:
-            return commands
-        row = await (await connection.execute(COMMANDS_END, (commands, commands))).fetchone()
-        self._end = int(row[0]) if row is not None else commands
-        return self._end
+    async def _commands_end(self, connection: Connection, commands: int, drawn: int) -> int:
+        """The last place of the command log: the rows say it, where numbers were drawn that are not covered."""
+        if self._end <= commands < drawn:
+            row = await (await connection.execute(COMMANDS_END, (commands, commands))).fetchone()
+            self._end = int(row[0]) if row is not None else commands
+        return max(self._end, commands)
 
 
 class Keeping:
@@ -144,7 +157,12 @@ class Keeping:
                             client_account_id=str(removed.client_account_id),
                             entries=dict(removed.entries),
                         )
+                renewed = monotonic()
                 await asyncio.sleep(IDLE_SECONDS)
+                while done is not None and monotonic() - renewed < RENEW_SECONDS:
+                    if await self.trail.anything(connection):
+                        break
+                    await asyncio.sleep(IDLE_SECONDS)
         finally:
             self.leading = False
             with suppress(psycopg.Error, OSError):

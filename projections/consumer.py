@@ -1,15 +1,18 @@
 """How a projection follows history: batches from Kafka, rows and offsets in one transaction, the event store for what Kafka lost.
 
-A batch of either source goes through the same `apply`. The place where each partition goes on lies in PostgreSQL, beside
-the rows. `projections.position` is a low-water mark: every event up to there has been applied, or its flow set aside. A
+A batch of either source goes through the same `apply`. What comes from Kafka is read once for all projections of the process
+(`feed.py`); a consumer group for each says which partitions it follows here. How far each partition is lies in PostgreSQL,
+beside the rows. `projections.position` is a low-water mark: every event up to there has been applied, or its flow set aside. A
 partition that is read to its end has everything that the relay had told before that end was asked for; the mark is the
-least of what is so known of each partition. A start catches up from the store between the mark and the end of the log, so
-that a topic that was emptied, made anew or shortened loses nothing.
+least of what is so known of each partition. Whoever takes partitions over catches up from the store between the mark and the
+end of the log, so that a topic that was emptied, made anew or shortened, and a projection that is slower than it, lose nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from time import monotonic, perf_counter
@@ -19,7 +22,7 @@ from uuid import UUID
 import psycopg
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import KafkaError
 from psycopg_pool import PoolTimeout
 
 from eventstore import tracing
@@ -27,22 +30,28 @@ from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
 from eventstore.faults import heed_the_end
 from eventstore.store import tail
-from projections.metrics import BATCH_SECONDS, EVENTS, POSITION, ROWS, STRANGE
+from projections.feed import BATCH, Feed, Parcel, Tap
+from projections.metrics import BATCH_SECONDS, EVENTS, POSITION, ROWS
 from projections.parked import park, parked, retry, still_parked
 from projections.projection import ROW_ERRORS, Applied, Projection
 from projections.shadows import ensure
-from projections.told import MessageStrange, Told, from_kafka, from_store, short
+from projections.told import Told, from_store, short
 
 log = structlog.get_logger()
 
-BATCH = 2000
+# whoever waits between batches takes more at once
+PATIENT_BATCH = 8000
 STORE_BATCH = 4000
 STORE_BATCH_BYTES = 8 << 20
 MEASURE_SECONDS = 0.05
-IDLE_SECONDS = 3.0
+IDLE_SECONDS = 6.0
+MOST_REST_SECONDS = 0.03
+# how soon a flow that was set aside is tried again when somebody asks
+PARKED_SECONDS = 1.0
 PAUSES = (0.1, 5.0)
 LOCK_CLASS = 3
 RELAY = "kafka"
+PROCESS = f"mfo-{socket.gethostname()}-{os.getpid()}"
 
 FAULTS = (psycopg.Error, KafkaError, PoolTimeout, OSError, TimeoutError)
 
@@ -52,23 +61,32 @@ class OtherVersion(Exception):
 
 
 REGISTER = """
-insert into projections as p (name, version, state, tables, updated_at) values (%s, %s, 'starting', %s, mfo_now())
-on conflict (name) do update set state = 'starting', tables = excluded.tables, updated_at = mfo_now()
+insert into projections as p (name, version, state, tables, patience, updated_at)
+values (%s, %s, 'starting', %s, %s, mfo_now())
+on conflict (name) do update set state = 'starting', tables = excluded.tables, patience = excluded.patience,
+    updated_at = mfo_now()
 where p.version = excluded.version returning position
 """
 SERVED = "select version from projections where name = %s"
-WROTE = "select version, pg_notify('mfo_projected', name) from projections where name = %s"
 # this process may be of a version that can follow where others could not
 ASK_AGAIN = "update parked_flows set retry_at = mfo_now() where projection = %s and retry_at is null"
+# whoever has nothing to do says that it is alive
 RELAYED = """
-select coalesce((select position from relay where name = %s), 0), (select version from projections where name = %s),
-       (select array_agg(flow_id) from parked_flows where projection = %s and retry_at is not null)
+with alive as (
+    update projections set state = 'live', updated_at = mfo_now() where %(idle)s and name = %(name)s and version = %(version)s
+)
+select coalesce((select position from relay where name = %(relay)s), 0), p.version, p.position, p.parked > 0,
+       (select array_agg(flow_id) from parked_flows where projection = %(name)s and retry_at is not null)
+from (select 1) as one left join projections p on p.name = %(name)s
 """
-OFFSETS = """
-insert into projection_offsets as o (projection, topic, partition, next_offset)
-select %s, %s, p, n from unnest(%s::int[], %s::bigint[]) as u (p, n) order by p
-on conflict (projection, topic, partition) do update set next_offset = excluded.next_offset
-where o.next_offset < excluded.next_offset
+WRITTEN = """
+with going_on as (
+    insert into projection_offsets as o (projection, topic, partition, next_offset)
+    select %(name)s, %(topic)s, p, n from unnest(%(partitions)s::int[], %(offsets)s::bigint[]) as u (p, n) order by p
+    on conflict (projection, topic, partition) do update set next_offset = excluded.next_offset
+    where o.next_offset < excluded.next_offset
+)
+select version, case when %(wrote)s then pg_notify('mfo_projected', name) end from projections where name = %(name)s
 """
 RESET = """
 insert into projection_offsets as o (projection, topic, partition, next_offset, position)
@@ -76,19 +94,21 @@ select %s, %s, p, n, %s from unnest(%s::int[], %s::bigint[]) as u (p, n) order b
 on conflict (projection, topic, partition)
 do update set next_offset = excluded.next_offset, position = greatest(o.position, excluded.position)
 """
-KNOWN = """
-update projection_offsets o set position = u.at from unnest(%s::int[], %s::bigint[]) as u (p, at)
-where o.projection = %s and o.topic = %s and o.partition = u.p and o.position < u.at
-"""
 MARK = """
-with low as (
-    select min(position) as position, count(*) as partitions from projection_offsets
-    where projection = %(name)s and topic = %(topic)s and partition < %(partitions)s
+with known as (select p, at from unnest(%(partitions)s::int[], %(known)s::bigint[]) as u (p, at)),
+kept as (
+    update projection_offsets o set position = known.at from known
+    where o.projection = %(name)s and o.topic = %(topic)s and o.partition = known.p and o.position < known.at
+),
+low as (
+    select min(greatest(o.position, known.at)) as position, count(*) as partitions
+    from projection_offsets o left join known on known.p = o.partition
+    where o.projection = %(name)s and o.topic = %(topic)s and o.partition < %(count)s
 ),
 before as (select position from projections where name = %(name)s),
 moved as (
     update projections p set state = 'live', updated_at = mfo_now(),
-           position = case when low.partitions >= %(partitions)s then greatest(p.position, low.position) else p.position end
+           position = case when low.partitions >= %(count)s then greatest(p.position, low.position) else p.position end
     from low where p.name = %(name)s returning p.position
 )
 select moved.position, case when moved.position > before.position then pg_notify('mfo_projected', %(name)s) end
@@ -99,7 +119,8 @@ from moved, before
 class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
     """One member of a projection's consumer group; `run` ends only when it is cancelled."""
 
-    def __init__(self, config: ServiceConfig, projection: Projection) -> None:
+    def __init__(self, config: ServiceConfig, projection: Projection, feed: Feed | None = None) -> None:
+        """`feed` is what the process reads the topic with; without one the runner has its own."""
         self.projection = projection
         self.name = projection.name
         self.topic = config.topics.events
@@ -111,14 +132,16 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         self.partitions: tuple[int, ...] = ()
         self._config = config
         self._connection: Connection | None = None
-        self._consumer: Any = None
-        self._parked: set[Any] = set()
-        self._next: dict[TopicPartition, int] = {}
-        self._reached: dict[TopicPartition, int] = {}
-        self._marks: dict[TopicPartition, tuple[int, int]] = {}
+        self._feed = feed or Feed(config)
+        self._tap: Tap | None = None
+        self._member: Any = None
+        self._parked: set[UUID] = set()
+        self._next: dict[int, int] = {}
+        self._reached: dict[int, int] = {}
+        self._marks: dict[int, tuple[int, int]] = {}
         self._assigned = False
-        self._lost = True
-        self._measured = 0.0
+        self._some_parked = False
+        self._rested = self._measured = 0.0
         self._relayed = 0
 
     async def run(self) -> None:
@@ -144,50 +167,65 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         self._marks.clear()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """Take the partitions over before the next batch."""
+        """Take the partitions over before the next batch; the feed reads them, not this member of the group."""
         self._next.clear()
         self._marks.clear()
-        # the topic may have been made anew, and what lies at an offset may be something else
-        self._assigned = self._lost = True
+        for each in assigned:
+            self._member.seek(each, 0)
+            self._member.pause(each)
+        self._assigned = True
+        if self._tap is not None:
+            self._tap.nudge()
 
     async def _follow(self) -> None:
         try:
             await self._register()
-            self._lost = True
-            self._consumer = self._make_consumer()
-            self._consumer.subscribe([self.topic], listener=self)
-            await self._consumer.start()
-            while True:
-                if self._assigned:
-                    with suppress(IllegalStateError):
-                        await self._take_over()
-                behind = self.position < max(self._relayed, *self._reached.values(), 0)
-                wait = MEASURE_SECONDS if behind else IDLE_SECONDS / 2
-                told, moved = self._read(await self._consumer.getmany(timeout_ms=int(wait * 1000), max_records=BATCH))
-                if moved:
-                    await self.apply(told, moved)
-                if self._next and monotonic() - self._measured >= (
-                    MEASURE_SECONDS if behind or moved else IDLE_SECONDS
-                ):
-                    with suppress(IllegalStateError):
-                        await self._measure()
+            async with self._feed.tap(self.name) as tap:
+                self._tap, self._assigned = tap, False
+                self._member = self._make_member()
+                self._member.subscribe([self.topic], listener=self)
+                await self._member.start()
+                while True:
+                    await self._turn(tap)
         finally:
-            consumer, self._consumer = self._consumer, None
-            if consumer is not None:
+            self._tap = None
+            member, self._member = self._member, None
+            if member is not None:
                 with suppress(Exception):
-                    await asyncio.wait_for(consumer.stop(), 5)
+                    await asyncio.wait_for(member.stop(), 5)
             await self._disconnect()
 
-    def _make_consumer(self) -> AIOKafkaConsumer:
+    async def _turn(self, tap: Tap) -> None:
+        """Apply what has come, after the rest that the projection takes, and measure when it is time to."""
+        if self._assigned or tap.lost:
+            await self._take_over(tap)
+        patience = self.projection.patience
+        most = PATIENT_BATCH if patience else BATCH
+        behind = self.position < max(self._relayed, *self._reached.values(), 0)
+        idle = PARKED_SECONDS if self._some_parked else IDLE_SECONDS
+        wait = max(MEASURE_SECONDS, patience) if behind else idle
+        await tap.come(self._measured + wait - monotonic())
+        if tap.events:
+            await tap.gather(self._rested - monotonic(), most)
+        told, moved = self._read(tap.take(most))
+        if moved:
+            begun = monotonic()
+            await self.apply(told, moved)
+            # as long a rest as the work took: under load the next batch holds more of each flow
+            self._rested = begun + patience if patience else min(2 * monotonic() - begun, begun + MOST_REST_SECONDS)
+        since = monotonic() - self._measured
+        if self._next and since >= (MEASURE_SECONDS if moved else wait):
+            await self._measure(idle=not (behind or moved))
+        elif since >= idle:
+            await self._stay()
+
+    def _make_member(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
             bootstrap_servers=self._config.kafka_bootstrap,
             group_id=self.group,
+            # members are shared out in the order of their ids: so that each projection of a process follows the same partitions
+            client_id=PROCESS,
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=self._config.kafka_fetch_wait_ms,
-            fetch_max_bytes=8 << 20,
-            max_partition_fetch_bytes=1 << 20,
-            max_poll_records=BATCH,
             session_timeout_ms=6_000,
             heartbeat_interval_ms=1_500,
             # a catch-up from the store is no reason to leave the group
@@ -195,10 +233,18 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             metadata_max_age_ms=10_000,
         )
 
+    async def _stay(self) -> None:
+        """Remain a member of the group, which asks for records now and then; raises KafkaError."""
+        self._measured = monotonic()
+        await self._member.getmany(timeout_ms=0)
+
     async def _register(self) -> None:
         connection = await self._connect()
         await ensure(connection, self.projection)
-        registered = (self.name, self.projection.version, list(self.projection.tables))
+        registered = (
+            *(self.name, self.projection.version, list(self.projection.tables)),
+            self.projection.patience,
+        )
         row = await (await connection.execute(REGISTER, registered)).fetchone()
         if row is None:
             await self._check_version(connection)
@@ -218,50 +264,30 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
                 f" run: mfo projections rebuild {self.name}"
             )
 
-    async def _take_over(self) -> None:
-        """Go on where each assigned partition was left; what cannot be had from Kafka any more comes from the store."""
+    async def _take_over(self, tap: Tap) -> None:
+        """Follow the assigned partitions from their ends; whatever lies before comes from the store."""
         self._assigned = False
-        partitions = sorted(self._consumer.assignment())
-        self.partitions = tuple(each.partition for each in partitions)
+        partitions = sorted(each.partition for each in self._member.assignment())
+        self.partitions = tuple(partitions)
         self.projection.forget()
+        # before the store's end is asked for: whatever lies before these offsets lies before that end
+        begins = await tap.follow(partitions)
         if not partitions:
             # more members than partitions: ready to step in
             self.state = "live"
             return
-        # asked before the store's end is: whatever lies before these offsets lies before that end
-        begins = await self._consumer.beginning_offsets(partitions)
-        ends = await self._consumer.end_offsets(partitions)
         connection = await self._connect()
         self._parked = await parked(connection, self.name)
-        cursor = await connection.execute(
-            "select partition, next_offset from projection_offsets where projection = %s and topic = %s",
-            (self.name, self.topic),
+        position = await self._catch_up()
+        connection = await self._connect()
+        await connection.execute(
+            RESET, (self.name, self.topic, position, partitions, [begins[each] for each in partitions])
         )
-        stored: dict[int, int] = dict(await cursor.fetchall())
-        going_on = {each: stored.get(each.partition, -1) for each in partitions}
-        self._lost = self._lost or any(not begins[each] <= offset <= ends[each] for each, offset in going_on.items())
-        if self._lost:
-            position = await self._catch_up()
-            connection = await self._connect()
-            await connection.execute(
-                RESET,
-                (
-                    self.name,
-                    self.topic,
-                    position,
-                    [each.partition for each in partitions],
-                    [ends[each] for each in partitions],
-                ),
-            )
-            going_on = ends
-            self._lost = False
-        for each, offset in going_on.items():
-            self._consumer.seek(each, offset)
-        self._next = dict(going_on)
+        self._next = begins
         self._marks, self._reached = {}, {}
         await self._measure()
         self.state = "live"
-        log.info("projection goes on", projection=self.name, partitions=list(self.partitions), position=self.position)
+        log.info("projection goes on", projection=self.name, partitions=partitions, position=self.position)
 
     async def _catch_up(self) -> int:
         """Apply the log from the low-water mark to its end, one member at a time; answers the place reached."""
@@ -297,35 +323,20 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             await lock.close()
 
-    def _read(self, records: dict[TopicPartition, list[Any]]) -> tuple[list[Told], dict[TopicPartition, int]]:
-        """The events in the records of a poll, and where their partitions go on after them."""
+    def _read(self, parcels: Iterable[Parcel]) -> tuple[list[Told], dict[int, int]]:
+        """The events that the projection wants, and where their partitions go on after them."""
         told: list[Told] = []
-        moved: dict[TopicPartition, int] = {}
+        moved: dict[int, int] = {}
         wanted = self.projection.topics
-        for partition, batch in records.items():
-            expected = self._next.get(partition)
-            if expected is None or not batch:
+        for parcel in parcels:
+            if parcel.partition not in self._next:
                 continue
-            if batch[0].offset != expected:
-                log.warning("topic jumped", projection=self.name, partition=partition.partition, offset=batch[0].offset)
-                self._assigned = self._lost = True
-                continue
-            for record in batch:
-                try:
-                    event = from_kafka(record.value, record.headers, self._config.shard)
-                except MessageStrange as error:
-                    STRANGE.labels(self.name).inc()
-                    log.warning("record is no event", projection=self.name, offset=record.offset, detail=error.detail)
-                    continue
-                if event is None:
-                    continue
-                self._reached[partition] = max(self._reached.get(partition, 0), event.position)
-                if wanted is None or event.topic in wanted:
-                    told.append(event)
-            moved[partition] = batch[-1].offset + 1
+            moved[parcel.partition] = parcel.next_offset
+            self._reached[parcel.partition] = max(self._reached.get(parcel.partition, 0), parcel.reached)
+            told += parcel.told if wanted is None else [event for event in parcel.told if event.topic in wanted]
         return told, moved
 
-    async def apply(self, told: Sequence[Told], moved: dict[TopicPartition, int]) -> None:
+    async def apply(self, told: Sequence[Told], moved: dict[int, int]) -> None:
         """Write what the events make of the rows, and the offsets, in one transaction; asks again until it is done."""
         begun, since = perf_counter(), tracing.now()
         singly, pause = False, PAUSES[0]
@@ -365,7 +376,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             if tracing.on():
                 tracing.passed(f"project {self.name}", "consumer", [event.traceparent() for event in told], since)
 
-    async def _apply_once(self, told: Sequence[Told], moved: dict[TopicPartition, int], *, singly: bool) -> Applied:
+    async def _apply_once(self, told: Sequence[Told], moved: dict[int, int], *, singly: bool) -> Applied:
         connection = await self._connect()
         async with connection.transaction():
             aside = {event.flow_id for event in told if event.flow_id in self._parked} if self._parked else set()
@@ -376,13 +387,16 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             applied = await self.projection.apply(connection, told, singly=singly) if told else Applied()
             if applied.parked:
                 await park(connection, self.name, applied.parked)
-            if moved:
-                await connection.execute(
-                    OFFSETS, (self.name, self.topic, [each.partition for each in moved], list(moved.values()))
-                )
-            if applied.rows:
+            if moved or applied.rows:
+                written = {
+                    "name": self.name,
+                    "topic": self.topic,
+                    "partitions": list(moved),
+                    "offsets": list(moved.values()),
+                    "wrote": applied.rows > 0,
+                }
                 # at the end: tables that were replaced before this transaction had one of them are noticed here
-                row = await (await connection.execute(WROTE, (self.name,))).fetchone()
+                row = await (await connection.execute(WRITTEN, written)).fetchone()
                 self._is_ours(row[0] if row is not None else None)
         return applied
 
@@ -401,42 +415,45 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             connection = await self._connect()
             await connection.execute("update projections set state = 'waiting' where name = %s", (self.name,))
 
-    async def _measure(self) -> None:
+    async def _measure(self, *, idle: bool = False) -> None:
         """Find how far the log has been applied, partition by partition, and say so."""
-        self._measured = monotonic()
+        await self._stay()
         connection = await self._connect()
-        cursor = await connection.execute(RELAYED, (RELAY, self.name, self.name))
-        row = await cursor.fetchone()
+        asked = {"name": self.name, "version": self.projection.version, "relay": RELAY, "idle": idle}
+        row = await (await connection.execute(RELAYED, asked)).fetchone()
         assert row is not None
-        self._relayed = int(row[0])
+        self._relayed, position, self._some_parked = int(row[0]), row[2], bool(row[3])
         self._is_ours(row[1])
-        for flow_id in row[2] or ():
+        for flow_id in row[4] or ():
             await self._again(connection, flow_id)
         going_on = dict(self._next)
         if not going_on:
             return
-        ends = await self._consumer.end_offsets(list(going_on))
+        places = {each: TopicPartition(self.topic, each) for each in going_on}
+        ends = await self._member.end_offsets(list(places.values()))
         known: dict[int, int] = {}
         for partition, offset in going_on.items():
-            if offset > ends[partition]:
-                log.warning("topic was shortened", projection=self.name, partition=partition.partition, offset=offset)
-                self._assigned = self._lost = True
+            end_now = ends[places[partition]]
+            if offset > end_now:
+                log.warning("topic was shortened", projection=self.name, partition=partition, offset=offset)
+                self._assigned = True
                 return
             # a mark is left standing until it is reached, so that the low-water mark moves under steady load too
-            end, at = self._marks.setdefault(partition, (ends[partition], self._relayed))
+            end, at = self._marks.setdefault(partition, (end_now, self._relayed))
             if offset >= end:
-                known[partition.partition] = max(at, self._reached.get(partition, 0))
-                if offset >= ends[partition]:
-                    known[partition.partition] = max(known[partition.partition], self._relayed)
+                known[partition] = max(at, self._reached.get(partition, 0))
+                if offset >= end_now:
+                    known[partition] = max(known[partition], self._relayed)
                 self._marks.pop(partition, None)
             elif partition in self._reached:
-                known[partition.partition] = self._reached[partition]
+                known[partition] = self._reached[partition]
+        self.position = max(self.position, int(position or 0))
         if self.position < max(known.values(), default=0):
-            await connection.execute(KNOWN, (list(known), list(known.values()), self.name, self.topic))
-        count = len(self._consumer.partitions_for_topic(self.topic) or going_on)
-        cursor = await connection.execute(MARK, {"name": self.name, "topic": self.topic, "partitions": count})
-        row = await cursor.fetchone()
-        self.position = int(row[0]) if row is not None else self.position
+            count = len(self._member.partitions_for_topic(self.topic) or going_on)
+            marked = {"partitions": list(known), "known": list(known.values()), "count": count}
+            cursor = await connection.execute(MARK, {"name": self.name, "topic": self.topic, **marked})
+            row = await cursor.fetchone()
+            self.position = int(row[0]) if row is not None else self.position
         POSITION.labels(self.name).set(self.position)
 
     async def _again(self, connection: Connection, flow_id: UUID) -> None:

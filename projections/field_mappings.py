@@ -16,12 +16,13 @@ from domain.events import TOPICS, PhaseCompleted
 from eventstore.artifacts import ArtifactStore
 from eventstore.database import Connection
 from projections.handed import FLOW_ERRORS, ROLLED_BACK, Handed, RowUnreadable, completed, savepoint, undone
-from projections.projection import Applied, Parked, nothing
+from projections.projection import PATIENCE_SECONDS, Applied, Parked, nothing
 from projections.told import Told, short
 
 NAME = "import_field_mappings"
 VERSION = 1
 PHASE, OUTPUT = "field_mapping", "mappings"
+MENTIONED = f'"{OUTPUT}"'.encode()
 COLUMNS = (
     *("flow_id", "client_account_id", "engagement_id", "n", "source_file", "source_sheet", "source_field"),
     *("header_key", "kind", "target_field", "unit", "match_type", "confidence", "status", "suggested_by"),
@@ -73,6 +74,7 @@ class FieldMappings:
     """The mappings of a flow's newest field mapping replace those it had before; undone it has none."""
 
     name = NAME
+    patience = PATIENCE_SECONDS
     sums = ()
     ddl = ""
     topics = (TOPICS[PhaseCompleted], ROLLED_BACK)
@@ -106,6 +108,8 @@ class FieldMappings:
     async def _one(self, connection: Connection, event: Told) -> int:
         if event.topic == ROLLED_BACK:
             return await self._forget(connection, event) if PHASE in undone(event) else 0
+        if MENTIONED not in event.data():
+            return 0
         phase = completed(event)
         value = phase.outputs.get(OUTPUT)
         if phase.phase_name != PHASE or value is None:

@@ -10,25 +10,24 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from domain.flow import DONE, Flow, Recorded, evolve, progress
-from eventstore.codec import decode
+from domain.flow import DONE, Flow, progress
 from eventstore.database import Connection
-from eventstore.store import LOAD
+from eventstore.wake import in_turns
 from projections.flows import FlowTopics
-from projections.projection import ROW_ERRORS, Applied, Parked
-from projections.told import Told, short
+from projections.histories import whole
+from projections.projection import PATIENCE_SECONDS, ROW_ERRORS, Applied, Parked
+from projections.told import Told, by_flow, joins, news, short
 
 NAME = "flow_intervals"
 VERSION = 1
 
 # of the bodies of the events that were folded
 CACHE_BYTES = 8 << 20
-LOAD_AT_ONCE = 200
 WRITE_ROWS = 2000
 
 TYPES = {
@@ -100,10 +99,11 @@ class _Traced:
         self.emptied = False
         self._stored = kept is not None
 
-    def tell(self, recorded: Recorded, size: int) -> None:
+    def tell(self, event: Told) -> None:
         """One event more."""
-        self.flow = evolve(self.flow, recorded)
-        self.cost += size
+        recorded = event.recorded()
+        self.flow = event.after(self.flow, recorded)
+        self.cost += len(event.body)
         now = _interval(self.flow, recorded.meta.at)
         if not self.intervals:
             self.intervals.append(now)
@@ -124,6 +124,7 @@ class FlowIntervals:
     """The intervals of each flow, folded from its events; what is not known here is read from the event store."""
 
     name = NAME
+    patience = PATIENCE_SECONDS
     topics = FlowTopics()
     sums = ()
     ddl = ""
@@ -162,56 +163,50 @@ class FlowIntervals:
         return applied
 
     async def _trace(self, connection: Connection, batch: Sequence[Told], parked: list[Parked]) -> dict[UUID, _Traced]:
-        told: dict[UUID, dict[int, Told]] = {}
-        for event in batch:
-            kept = self._cache.get(event.flow_id)
-            if kept is None or event.version > kept.flow.version:
-                told.setdefault(event.flow_id, {})[event.version] = event
+        told: dict[UUID, list[Told]] = {}
+        for flow_id, events in by_flow(batch).items():
+            kept = self._cache.get(flow_id)
+            if new := news(events, kept.flow.version if kept is not None else 0):
+                told[flow_id] = new
         strange = [flow_id for flow_id in told if flow_id not in self._cache]
         known: set[UUID] = set()
         if strange:
             cursor = await connection.execute(self._known, (strange,), binary=True)
             known = {row[0] for row in await cursor.fetchall()}
         traced: dict[UUID, _Traced] = {}
-        behind: list[Told] = []
-        for flow_id, events in told.items():
+        behind: dict[UUID, int] = {}
+        async for flow_id, new in in_turns(told.items()):
             kept = self._cache.get(flow_id)
             at = kept.flow.version if kept is not None else 0
-            news = [events[version] for version in sorted(events)]
-            if flow_id in known or news[0].version != at + 1 or news[-1].version != at + len(news):
-                behind.append(news[0])
+            if flow_id in known or not joins(new, at):
+                behind[flow_id] = new[0].version
                 continue
             each = _Traced(kept.flow if kept else Flow(id=flow_id), kept)
             try:
-                for event in news:
-                    each.tell(event.recorded(), len(event.body))
+                for event in new:
+                    each.tell(event)
                 traced[flow_id] = each
             # whatever one flow's events cause concerns that flow alone
             except Exception as error:
-                parked.append(Parked(flow_id, news[0].version, short(error)))
+                parked.append(Parked(flow_id, new[0].version, short(error)))
         await self._load(connection, behind, traced, parked)
         return traced
 
     async def _load(
-        self, connection: Connection, behind: list[Told], traced: dict[UUID, _Traced], parked: list[Parked]
+        self, connection: Connection, behind: dict[UUID, int], traced: dict[UUID, _Traced], parked: list[Parked]
     ) -> None:
         """Tell whole histories where the events in hand do not join on to what is known."""
-        for n in range(0, len(behind), LOAD_AT_ONCE):
-            part = {event.flow_id: event for event in behind[n : n + LOAD_AT_ONCE]}
-            cursor = await connection.execute(LOAD, (list(part),), binary=True)
-            histories: dict[UUID, list[tuple[Any, ...]]] = {}
-            for stored in await cursor.fetchall():
-                histories.setdefault(stored[0], []).append(stored)
+        async for histories in whole(connection, behind):
             for flow_id, history in histories.items():
                 each = _Traced(Flow(id=flow_id), None)
                 try:
-                    for _, version, topic, state, _, _ in history:
-                        each.tell(decode(flow_id, version, topic, state), len(state))
+                    for event in history:
+                        each.tell(event)
                     traced[flow_id] = each
                     # a row may be there of what, told as a whole, never held
                     each.emptied = True
                 except Exception as error:
-                    parked.append(Parked(flow_id, part[flow_id].version, short(error)))
+                    parked.append(Parked(flow_id, behind[flow_id], short(error)))
 
     async def _write_all(self, connection: Connection, ordered: Sequence[_Traced]) -> int:
         rows = [interval for each in ordered for interval in each.intervals]

@@ -55,12 +55,15 @@ def undone(event: Told) -> tuple[str, ...]:
     return _rolled_back.decode(event.data()).undone if event.topic == ROLLED_BACK else ()
 
 
+def names_artifacts(event: Told) -> bool:
+    """Whether an event may name an artifact; the many that do not are told by their bytes."""
+    data = event.data()
+    return b'"artifact"' in data or SPILLED.encode() in data
+
+
 def savepoint(connection: Connection, event: Told) -> AbstractAsyncContextManager[Any]:
     """A savepoint around an event that may write; the many that name no artifact go without."""
-    data = event.data()
-    if event.topic == ROLLED_BACK or b'"artifact"' in data or SPILLED.encode() in data:
-        return connection.transaction()
-    return nullcontext()
+    return connection.transaction() if event.topic == ROLLED_BACK or names_artifacts(event) else nullcontext()
 
 
 class Handed:

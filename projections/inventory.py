@@ -12,8 +12,17 @@ from psycopg import sql
 from domain.events import TOPICS, PhaseCompleted
 from eventstore.artifacts import ArtifactStore
 from eventstore.database import Connection
-from projections.handed import FLOW_ERRORS, ROLLED_BACK, Handed, RowUnreadable, completed, savepoint, undone
-from projections.projection import Applied, Parked, nothing
+from projections.handed import (
+    FLOW_ERRORS,
+    ROLLED_BACK,
+    Handed,
+    RowUnreadable,
+    completed,
+    names_artifacts,
+    savepoint,
+    undone,
+)
+from projections.projection import PATIENCE_SECONDS, Applied, Parked, nothing
 from projections.told import Told, short
 
 NAME = "inventory"
@@ -48,6 +57,7 @@ insert into inventory_sets_v{version} as s (flow_id, phase_name, kind, version, 
 on conflict (flow_id, phase_name, kind) do update set version = excluded.version, rows = excluded.rows
 where s.version < excluded.version
 """
+SOME = "select distinct flow_id from inventory_sets_v{version} where flow_id = any(%b) and rows > 0"
 OLDER = """
 select s.flow_id, s.phase_name, s.kind from inventory_sets_v{version} s
 join unnest(%s::uuid[], %s::text[], %s::text[], %s::bigint[]) as e (flow_id, phase_name, kind, version)
@@ -77,6 +87,7 @@ class Inventory:
     undone has none."""
 
     name = NAME
+    patience = PATIENCE_SECONDS
     sums = ()
     ddl = ""
     topics = (TOPICS[PhaseCompleted], ROLLED_BACK)
@@ -85,6 +96,7 @@ class Inventory:
         self.version = version
         self._handed = Handed(artifacts)
         self._guard = GUARD.format(version=version)
+        self._some = SOME.format(version=version)
         self._older = OLDER.format(version=version)
         self.tables = (f"inventory_sets_v{version}", *(f"{kind}_v{version}" for kind in KINDS))
 
@@ -96,8 +108,11 @@ class Inventory:
         applied = Applied(committed=nothing)
         without: list[tuple[UUID, str, str, int]] = []
         aside: set[UUID] = set()
+        # flows without rows, which nobody hands any to, are passed over
+        having = await self._having(connection, {event.flow_id for event in batch})
+        having |= {event.flow_id for event in batch if names_artifacts(event)}
         for event in batch:
-            if event.flow_id in aside:
+            if event.flow_id in aside or event.flow_id not in having:
                 continue
             try:
                 async with savepoint(connection, event):
@@ -107,6 +122,11 @@ class Inventory:
                 aside.add(event.flow_id)
         applied.rows += await self._empty(connection, [each for each in without if each[0] not in aside])
         return applied
+
+    async def _having(self, connection: Connection, flow_ids: set[UUID]) -> set[UUID]:
+        """Those of the flows of which there are rows."""
+        cursor = await connection.execute(self._some, (list(flow_ids),), binary=True)
+        return {row[0] for row in await cursor.fetchall()}
 
     async def _one(self, connection: Connection, event: Told, without: list[tuple[UUID, str, str, int]]) -> int:
         if event.topic == ROLLED_BACK:

@@ -42,8 +42,9 @@ RATE = Gauge(
     "mfo_projection_rows_per_second", "Rows written a second, over the last measuring interval", ["projection"]
 )
 PARKED = Gauge("mfo_projection_parked_flows", "Flows set aside", ["projection"])
-STRANGE = Counter(
-    "mfo_projection_strange_records_total", "Records on the event topic that are no events", ["projection"]
+STRANGE = Counter("mfo_projection_strange_records_total", "Records on the event topic that are no events")
+CUT_OFF = Counter(
+    "mfo_projection_cut_off_total", "Times it was slower than the topic and went on from the store", ["projection"]
 )
 
 REACHED: dict[type[FlowEvent], str] = {

@@ -17,6 +17,9 @@ from projections.told import Told
 ROW_ERRORS: tuple[type[psycopg.Error], ...] = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded)
 
 
+PATIENCE_SECONDS = 0.4
+
+
 class Parked(NamedTuple):
     """A flow that is set aside at the event `version`, and why."""
 
@@ -55,6 +58,9 @@ class Projection(Protocol):
     is guarded by a version, so that events may come twice. It raises one of ROW_ERRORS when a row is refused; asked again
     with `singly`, it isolates that flow and hands it back as parked. `forget` drops what is known in memory only.
 
+    `patience` is how many seconds it rests between two batches, so that one of them holds many events of each flow and few
+    transactions are needed; 0 for what has to be fresh. What comes after a rest that is over is applied at once.
+
     `tables` are all tables that it writes, by names without a schema, in the order in which `apply` writes them; each has a
     column `flow_id`, and what a table holds of a flow follows from that flow's events alone. Only `sums` of them have not: they
     add up what the others hold, and are made and swapped with them, and compared with those (`projections/comparing.py`). `ddl` makes the tables and the views on
@@ -66,6 +72,9 @@ class Projection(Protocol):
 
     @property
     def version(self) -> int: ...
+
+    @property
+    def patience(self) -> float: ...
 
     @property
     def tables(self) -> Sequence[str]: ...

@@ -15,17 +15,15 @@ from psycopg import sql
 
 from domain.events import TOPICS, FlowEvent
 from domain.flow import Recorded
-from eventstore.codec import decode
 from eventstore.database import Connection
-from eventstore.store import LOAD
 from projections.flows import FlowTopics
-from projections.projection import ROW_ERRORS, Applied, Parked
+from projections.histories import whole
+from projections.projection import PATIENCE_SECONDS, ROW_ERRORS, Applied, Parked
 from projections.told import Told, short
 
 Row = Mapping[str, Any]
 Rows = Callable[[Sequence[Recorded]], Iterable[Row]]
 
-LOAD_AT_ONCE = 200
 FLOWS = "create table {flows} (flow_id uuid primary key, version bigint not null);\n"
 MOVE = """
 insert into {flows} as t (flow_id, version) select * from unnest(%s::uuid[], %s::bigint[]) as u (flow_id, version)
@@ -58,6 +56,7 @@ class TableProjection:
     ) -> None:
         self.name = name
         self.version = version
+        self.patience = PATIENCE_SECONDS
         flows = f"{name}_flows"
         self.tables = (flows, name)
         self.ddl = FLOWS.format(flows=flows) + table
@@ -81,29 +80,22 @@ class TableProjection:
         cursor = await connection.execute(self._known.encode(), (list(newest),), binary=True)
         known: dict[UUID, int] = dict(await cursor.fetchall())
         # in the order of ids, so that two members at work never wait for each other in a ring
-        ids = sorted(flow_id for flow_id, version in newest.items() if version > known.get(flow_id, 0))
-        for n in range(0, len(ids), LOAD_AT_ONCE):
-            made = await self._made(connection, ids[n : n + LOAD_AT_ONCE], newest, applied.parked)
+        behind = {flow_id: version for flow_id, version in newest.items() if version > known.get(flow_id, 0)}
+        async for histories in whole(connection, behind):
+            made = self._made(histories, behind, applied.parked)
             if singly:
                 await self._singly(connection, made, applied)
             else:
                 applied.rows += await self._replace(connection, made)
         return applied
 
-    async def _made(
-        self, connection: Connection, ids: list[UUID], newest: Mapping[UUID, int], parked: list[Parked]
+    def _made(
+        self, histories: Mapping[UUID, list[Told]], behind: Mapping[UUID, int], parked: list[Parked]
     ) -> list[_Made]:
-        cursor = await connection.execute(LOAD, (ids,), binary=True)
-        stored: dict[UUID, list[tuple[Any, ...]]] = {}
-        for row in await cursor.fetchall():
-            if row[2] in self.topics:
-                stored.setdefault(row[0], []).append(row)
         made = []
-        for flow_id in ids:
-            if flow_id not in stored:
-                continue
+        for flow_id, events in histories.items():
             try:
-                history = [decode(flow_id, version, topic, state) for _, version, topic, state, _, _ in stored[flow_id]]
+                history = [event.recorded() for event in events if event.topic in self.topics]
                 meta = history[0].meta
                 whose = {
                     "flow_id": flow_id,
@@ -113,7 +105,7 @@ class TableProjection:
                 made.append(_Made(flow_id, history[-1].version, [{**row, **whose} for row in self._rows(history)]))
             # whatever one flow's events cause concerns that flow alone
             except Exception as error:
-                parked.append(Parked(flow_id, newest[flow_id], short(error)))
+                parked.append(Parked(flow_id, behind[flow_id], short(error)))
         return made
 
     async def _replace(self, connection: Connection, made: Sequence[_Made]) -> int:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
+import msgspec
 from msgspec import UNSET
 
 from domain.errors import MfoError
-from domain.flow import Meta, Recorded
+from domain.flow import Flow, Meta, Recorded, evolve
 from eventstore.codec import decode, decode_data, split
 from eventstore.store import Stored
 
@@ -22,10 +23,11 @@ class MessageStrange(MfoError):
     code = "message_strange"
 
 
-class Told(NamedTuple):
+class Told(msgspec.Struct):
     """One event with its place in its flow (`version`, from 1) and in the log (`position`).
 
-    `headers` are those of a Kafka record and `body` the event's data; without headers `body` is a stored state.
+    `headers` are those of a Kafka record and `body` the event's data; without headers `body` is a stored state. Several
+    projections are told the same object: what one of them decoded, or folded, the others find in `known` and `then`.
     """
 
     flow_id: UUID
@@ -34,16 +36,30 @@ class Told(NamedTuple):
     topic: str
     body: bytes
     headers: Mapping[str, bytes] | None = None
+    known: Recorded | None = None
+    then: Flow | None = None
 
     def recorded(self) -> Recorded:
         """The fact; raises UnknownTopic, MessageStrange and msgspec.DecodeError."""
         if self.headers is None:
+            # a history from the store is told to one projection alone
             return decode(self.flow_id, self.version, self.topic, self.body)
-        return Recorded(self.flow_id, self.version, meta_of(self.headers), decode_data(self.topic, self.body))
+        if self.known is None:
+            fact = decode_data(self.topic, self.body)
+            self.known = Recorded(self.flow_id, self.version, meta_of(self.headers), fact)
+        return self.known
+
+    def after(self, flow: Flow, recorded: Recorded) -> Flow:
+        """The flow after this event, which `recorded` is, `flow` being how it was before; raises what `evolve` raises."""
+        if self.headers is None:
+            return evolve(flow, recorded)
+        if self.then is None:
+            self.then = evolve(flow, recorded)
+        return self.then
 
     def tenant(self) -> tuple[UUID, UUID]:
         """Client account and engagement."""
-        meta = meta_of(self.headers) if self.headers is not None else split(self.body)[0]
+        meta = self.meta()
         return meta.client_account_id, meta.engagement_id
 
     def data(self) -> bytes:
@@ -57,7 +73,32 @@ class Told(NamedTuple):
 
     def at(self) -> datetime:
         """When it happened."""
-        return meta_of(self.headers).at if self.headers is not None else split(self.body)[0].at
+        return self.meta().at
+
+    def meta(self) -> Meta:
+        """Who, when and why; raises as `recorded` does."""
+        if self.known is not None:
+            return self.known.meta
+        return split(self.body)[0] if self.headers is None else meta_of(self.headers)
+
+
+def by_flow(batch: Iterable[Told]) -> dict[UUID, list[Told]]:
+    """A batch's events flow by flow, as they came."""
+    told: dict[UUID, list[Told]] = {}
+    for event in batch:
+        told.setdefault(event.flow_id, []).append(event)
+    return told
+
+
+def news(events: Iterable[Told], at: int) -> list[Told]:
+    """The events of a flow that are later than the version `at`, each once, in order."""
+    found = {event.version: event for event in events if event.version > at}
+    return [found[version] for version in sorted(found)]
+
+
+def joins(events: Sequence[Told], at: int) -> bool:
+    """Whether events of a flow, in order, go on at the version `at` without a gap."""
+    return events[0].version == at + 1 and events[-1].version == at + len(events)
 
 
 def from_store(event: Stored) -> Told:

@@ -62,6 +62,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), FILTERED),
     (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|sk-[\w-]{16,})"), FILTERED),
 )
+# ids, numbers and short names, which none of the shapes fits
+_PLAIN = re.compile(r"[0-9a-fA-F-]*|[A-Za-z0-9_]{0,19}")
 _EMAIL = re.compile(r"\b[\w.%+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b")
 # a plus or a nought before, and seven figures at least: numbers of rows and versions are no telephone numbers
 _PHONE = re.compile(r"(?<![\w.:/-])(?:\+|00|0|\(0)[0-9][0-9 ()/.-]{5,}[0-9](?![\w:-]|\.[0-9])")
@@ -102,8 +104,9 @@ def redacted(value: Any, policy: Policy = SECRETS_ONLY, *, path: tuple[str, ...]
 def text(value: str, policy: Policy = SECRETS_ONLY) -> str:
     """A text without what looks like a secret in it."""
     shown = _no_nul(value)
-    for shape, instead in _SHAPES:
-        shown = shape.sub(instead, shown)
+    if not _PLAIN.fullmatch(shown):
+        for shape, instead in _SHAPES:
+            shown = shape.sub(instead, shown)
     if policy.email:
         shown = _EMAIL.sub(FILTERED, shown)
     if policy.phone:

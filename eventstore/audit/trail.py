@@ -19,6 +19,7 @@ from domain.words import SYSTEM_USER
 from eventstore.audit.notes import Note, note
 from eventstore.codec import split
 from eventstore.database import Connection
+from eventstore.wake import in_turns
 
 Json = dict[str, Any]
 
@@ -122,14 +123,14 @@ async def said(connection: Connection, part: Range) -> AsyncIterator[tuple[Said,
     async for rows in _chunks(connection, "said", COMMANDS, part):
         found = [Said(*row) for row in rows]
         foreign = await _foreign(connection, found)
-        for one in found:
+        async for one in in_turns(found):
             yield one, one.n in foreign
 
 
 async def happened(connection: Connection, part: Range) -> AsyncIterator[Happened]:
     """The events that have entries of their own; inside of a transaction."""
     async for rows in _chunks(connection, "happened", HISTORY, part):
-        for position, flow_id, version, topic, state in rows:
+        async for position, flow_id, version, topic, state in in_turns(rows):
             meta, data = split(bytes(state))
             if part.account is not None and meta.client_account_id != part.account:
                 continue

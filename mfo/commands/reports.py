@@ -17,6 +17,8 @@ from mfo.commands.output import AsJson, give, plain, say, table
 
 Json = dict[str, Any]
 PAGE = 1000
+# the read model gathers before it writes: what a phase has just found is waited for
+WHOLE = {"consistency": "strong"}
 
 
 class ReportAs(StrEnum):
@@ -183,7 +185,7 @@ def _show(
 
     async def converse(client: Client) -> list[Json]:
         rows: list[Json] = []
-        params = {**wanted, "limit": min(limit or PAGE, PAGE)}
+        params = {**wanted, **WHOLE, "limit": min(limit or PAGE, PAGE)}
         async for row in client.pages(f"/flows/{flow_id}/{kind}", kind, params=params):
             rows.append(row)
             if limit is not None and len(rows) >= limit:
@@ -200,14 +202,14 @@ def _as_csv(flow_id: str, kind: Found, wanted: Json, *, output: Path | None, lim
     if limit is not None:
         raise typer.BadParameter("--limit does not go with --format csv, which takes all rows")
     if output is not None:
-        kept = _writing(output, lambda client: client.export(flow_id, kind, output, params=wanted))
+        kept = _writing(output, lambda client: client.export(flow_id, kind, output, params={**wanted, **WHOLE}))
         give({"flow_id": flow_id, **kept}, str(output), as_json)
         return
     if as_json:
         raise typer.BadParameter("--json prints one JSON document; with --format csv name a file with --output")
     with TemporaryDirectory(prefix="mfo-") as folder:
         file = Path(folder) / f"{kind}.csv"
-        talk(lambda client: client.export(flow_id, kind, file, params=wanted))
+        talk(lambda client: client.export(flow_id, kind, file, params={**wanted, **WHOLE}))
         with file.open("rb") as stream:
             while part := stream.read(1 << 20):
                 sys.stdout.buffer.write(part)

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from domain.commands import (
     CancelFlow,
@@ -263,7 +264,7 @@ async def test_a_flow_that_cannot_be_folded_is_set_aside_alone(
 ) -> None:
     good, bad = await house.begin(), await house.begin()
     told = [
-        each._replace(topic="mfo.flow.PhaseStarred.v1") if each.flow_id == bad and each.version == 2 else each
+        replace(each, topic="mfo.flow.PhaseStarred.v1") if each.flow_id == bad and each.version == 2 else each
         for each in await house.told()
     ]
     async with connection.transaction():

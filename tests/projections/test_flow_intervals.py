@@ -7,6 +7,8 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from domain.commands import PauseFlow, ResumeFlow
 from eventstore.database import Connection
 from projections.flow_intervals import FlowIntervals
@@ -89,7 +91,7 @@ async def test_a_flow_that_cannot_be_read_is_set_aside_and_the_others_go_on(
 ) -> None:
     good, bad = await house.begin(), await house.begin()
     events = await house.told()
-    broken = [e._replace(body=b'{"meta": 1}') if e.flow_id == bad else e for e in events]
+    broken = [replace(e, body=b'{"meta": 1}') if e.flow_id == bad else e for e in events]
     async with connection.transaction():
         applied = await FlowIntervals().apply(connection, broken)
     assert [each.flow_id for each in applied.parked] == [bad]
