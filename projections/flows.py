@@ -58,10 +58,19 @@ ALL = (*COLUMNS, "log_position")
 
 # measured: as fast as arrays and COPY (7,000 to 9,000 rows/s on one core each side), at half the work on this side
 WRITE = f"""
+with written as (
 insert into {{table}} as t ({", ".join(ALL)})
 select {", ".join(ALL)} from json_to_recordset(%s::json) as r ({", ".join(f"{name} {TYPES.get(name, 'jsonb')}" for name in ALL)})
 on conflict (flow_id) do update set {", ".join(f"{name} = excluded.{name}" for name in ALL if name != "flow_id")}
 where t.version < excluded.version
+returning flow_id, flow_tags, client_account_id, engagement_id, flow_type, flow_status, created_at
+), tagged as (
+insert into {{tags}} as g (flow_id, tag, client_account_id, engagement_id, flow_type, flow_status, created_at)
+select distinct flow_id, tag, client_account_id, engagement_id, flow_type, flow_status, created_at
+from written, jsonb_array_elements_text(flow_tags) as tag
+on conflict (flow_id, tag) do update set flow_status = excluded.flow_status where g.flow_status <> excluded.flow_status
+)
+select count(*) from written
 """
 WORDS = """
 insert into {words} (flow_id, words) select id, to_tsvector('simple', text) from unnest(%s::uuid[], %s::text[]) as w (id, text)
@@ -108,11 +117,15 @@ class Flows:
         self._learn = learn
         self._cache: OrderedDict[UUID, _Kept] = OrderedDict()
         self._cost = 0
-        names = {"table": f"flow_state_extensions_v{version}", "words": f"flow_words_v{version}"}
+        names = {
+            "table": f"flow_state_extensions_v{version}",
+            "tags": f"flow_tags_v{version}",
+            "words": f"flow_words_v{version}",
+        }
         self._write = WRITE.format(**names)
         self._words = WORDS.format(**names)
         self._versions = VERSIONS.format(**names)
-        self.tables = (names["table"], names["words"])
+        self.tables = tuple(names.values())
 
     def forget(self) -> None:
         """Hold no flow in memory any more."""
@@ -231,7 +244,8 @@ class Flows:
                     [" ".join((flow.flow_name, flow.flow_description or "", *flow.flow_tags)) for flow in new],
                 ),
             )
-        return cursor.rowcount
+        row = await cursor.fetchone()
+        return int(row[0]) if row else 0
 
     async def _write_singly(self, connection: Connection, ordered: list[_Moved], applied: Applied) -> list[_Moved]:
         done = []

@@ -119,6 +119,13 @@ def database_url(stack: Stack) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def module_url(stack: Stack) -> Iterator[str]:
+    """A new database with the newest schema for the tests of one module."""
+    with stack.database(migrated=True) as url:
+        yield url
+
+
 @pytest.fixture
 def empty_database_url(stack: Stack) -> Iterator[str]:
     """A new database without any table of ours, this test's alone."""
