@@ -448,6 +448,10 @@ class Client:
         """A flow with all flows under it: `{flow_id, flow_name, status, progress, draining, children[], below{...}, ...}`."""
         return await self.request("GET", f"/flows/{flow_id}/tree", params={"min_position": min_position})
 
+    async def summary(self, flow_id: str, *, min_position: str | None = None) -> Json:
+        """A flow and all flows under it, added up: `{flows, flow_types, statuses, total_assets, asset_types, issues, phases[], ...}`."""
+        return await self.request("GET", f"/flows/{flow_id}/summary", params={"min_position": min_position})
+
     async def parked(self, flow_id: str) -> Json:
         """Why a flow is parked and what waits there: `{flow_id, parked[], commands[], next_cursor}`. All parked flows are
         `pages("/parked", "parked")`."""

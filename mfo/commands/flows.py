@@ -387,6 +387,22 @@ def tree(flow_id: FlowId, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def summary(flow_id: FlowId, as_json: AsJson = False) -> None:
+    """A flow and all flows under it, added up: how they stand, what they found, how good it is."""
+    found = talk(lambda client: client.summary(flow_id))
+    rows = [
+        [each["flow_type"], each["phase_name"], _counted(each["statuses"]), each["quality"]] for each in found["phases"]
+    ]
+    told = {name: _counted(value) if isinstance(value, dict) else value for name, value in found.items()}
+    del told["phases"]
+    give(found, facts(told) + "\n\n" + table(["type", "phase", "statuses", "quality"], rows), as_json)
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items())
+
+
+@app.command()
 def watch(flow_id: FlowId, as_json: AsJson = False) -> None:
     """Show a flow's phases as they happen, until it is over."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import get_args
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -48,9 +48,9 @@ ROWS: dict[str, list[Json]] = {
 }
 
 
-async def found(api: Api, *, project: bool = True) -> Json:
+async def found(api: Api, *, project: bool = True, **body: Any) -> Json:
     """A flow whose first phase has found something."""
-    made = await api.made(options={"auto_execute": True})
+    made = await api.made(options={"auto_execute": True}, **body)
     refs = {}
     for kind, rows in ROWS.items():
         lines = b"\n".join(msgspec.json.encode(row) for row in rows) + b"\n"
