@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -407,9 +407,10 @@ def watch(flow_id: FlowId, as_json: AsJson = False) -> None:
     """Show a flow's phases as they happen, until it is over."""
 
     async def converse(client: Client) -> Json:
-        with shown() as show_status:
-            async for found in client.follow(flow_id):
-                show_status(found)
+        async with aclosing(client.follow(flow_id)) as changes:
+            with shown() as show_status:
+                async for found in changes:
+                    show_status(found)
         return found
 
     _end(talk(converse), as_json)
@@ -417,13 +418,14 @@ def watch(flow_id: FlowId, as_json: AsJson = False) -> None:
 
 async def wait_for(client: Client, flow_id: str, version: int) -> Json:
     """The flow's status once nothing more happens by itself: over, paused, between phases, or waiting for somebody."""
-    with shown() as show_status:
-        async for found in client.follow(flow_id, min_version=version):
-            show_status(found)
-            if (found.get("next_action") or {}).get("type") == "wait":
-                continue
-            if found["status"] in RESTING or (found["status"] == Status.PAUSED and not found.get("draining")):
-                break
+    async with aclosing(client.follow(flow_id, min_version=version)) as changes:
+        with shown() as show_status:
+            async for found in changes:
+                show_status(found)
+                if (found.get("next_action") or {}).get("type") == "wait":
+                    continue
+                if found["status"] in RESTING or (found["status"] == Status.PAUSED and not found.get("draining")):
+                    break
     return found
 
 
