@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
@@ -43,7 +43,7 @@ from domain.commands import (
     tenant_from,
 )
 from domain.errors import BodyInvalid, BodyNotJson, BodyTooLarge, FieldError, FlowNotFound, ParameterInvalid
-from eventstore.audit.notes import Notes
+from eventstore.audit.notes import Note, Notes
 from eventstore.committer import Answer
 from eventstore.service import WriteSide
 
@@ -92,6 +92,11 @@ class Caller:
             ip_address=self.ip_address,
             user_agent=self.user_agent,
         )
+
+    def looked(self, name: Literal["CheckStatus", "ListFlows"], flow_id: UUID | None, **at: Any) -> None:
+        """Have the audit trail tell of a read, where it is to tell of those that are not sensitive."""
+        if self.side.config.audit_reads:
+            self.service.notes.later(self.envelope(str(uuid4())), Note(name, flow_id, at))
 
 
 async def caller(request: Request) -> Caller:

@@ -102,6 +102,7 @@ async def begin(request: Request, asking: Caller, **given: str) -> Response:
 @router.get("/flows", summary="List flows", responses=answers(200, FlowList, 400, 422, 503, 504))
 async def list_flows(
     *,
+    request: Request,
     asking: Asking,
     flow_type: Annotated[str | None, Query(max_length=1000, description="Comma list of flow types.")] = None,
     status: Annotated[
@@ -148,6 +149,7 @@ async def list_flows(
         then = await past_time(asking, at, "at")
         await intervals_are_due(asking, then, wait_ms)
         rows, total, is_estimate = await asking.rows.flows_then(wanted, then, sort, limit, after)
+    asking.looked("ListFlows", None, query=request.url.query[:1000], total=total)
     column = {"status": "flow_status"}.get(sort.removeprefix("-"), sort.removeprefix("-"))
     last = rows[limit - 1] if len(rows) > limit else None
     return Json(
@@ -217,6 +219,7 @@ async def get_flow(
         row = await row_then(asking, wanted, at, min_version=how.min_version)
     else:
         row = await flow_row(asking, wanted, how)
+    asking.looked("CheckStatus", wanted.flow_id, path=request.url.path)
     same = not_modified(request, row["version"])
     if same is not None:
         return same
@@ -280,8 +283,10 @@ async def flow_status(
     """
     if at is not None:
         row = await row_then(asking, wanted, at, min_version=how.min_version)
+        asking.looked("CheckStatus", wanted.flow_id, path=request.url.path)
         return Json(await _status(asking, row, then=True), headers={"ETag": etag(row["version"])})
     row = await flow_row(asking, wanted, how)
+    asking.looked("CheckStatus", wanted.flow_id, path=request.url.path)
     # of the flows under it the version says nothing
     if row["flow_status"] not in NO_TIME_IS_SAVED and not row["child_flow_ids"]:
         same = not_modified(request, row["version"])

@@ -226,6 +226,7 @@ def test_every_route_answers_as_the_document_says(schema: Any, service: Served, 
                 told.write_line(
                     f"{n} of {len(wanted)}: {operation.label}: {findings.calls} calls, {len(findings.said)} findings"
                 )
+                told.flush()
     assert findings.calls, f"no operation matches {ONLY!r}; they are such as GET /api/v1/flows/{{flow_id}}"
     if findings.said:
         pytest.fail(findings.report(), pytrace=False)
