@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class Raw(NamedTuple):
 
     table: str
     number: int
-    values: Values
+    values: Mapping[str, str | None]
 
     @property
     def sha256(self) -> str:
@@ -92,7 +92,7 @@ def _rows(connection: psycopg.Connection, table: str, columns: list[str]) -> Ite
             yield table, dict(zip((name.lower() for name in columns), row, strict=True))
 
 
-def _clean(values: Values) -> Values:
+def _clean(values: Mapping[str, str | None]) -> Values:
     """Lone surrogates stand for bytes that are no text; JSON has no place for them."""
     return {
         name: text.encode("utf-8", "surrogateescape").decode("latin-1") if text and not text.isprintable() else text
