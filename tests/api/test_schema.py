@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -30,6 +31,7 @@ EXAMPLES = int(os.environ.get("MFO_TEST_SCHEMA_EXAMPLES", "1"))
 EVERY = int(os.environ.get("MFO_TEST_SCHEMA_EVERY", "16"))
 ONLY = os.environ.get("MFO_TEST_SCHEMA_PATHS", "")
 CALL_SECONDS = 60
+STEPS = 12
 ACCEPTED = ("2xx", "3xx", "401", "403", "404", "409", "429", "5xx")
 
 # bodies with rules that JSON Schema does not say, so that a valid one may be answered 422: the operations, why
@@ -83,6 +85,15 @@ class Findings:
             f"{line}\n  {case.as_curl_command()[:800]}\n  {answer[:400]}",
         )
 
+    def judge(self, case: Case[Any], response: Response) -> None:
+        """Note what is wrong with an answer."""
+        try:
+            case.validate_response(response, additional_checks=[documented_headers])
+        except FailureGroup as group:
+            for failure in group.exceptions:
+                words = str(failure.message).split("Schema:")[0]
+                self.note(case, failure.title, words, f"{response.status_code} {response.text}")
+
     def report(self) -> str:
         return "\n".join([f"{len(self.said)} findings in {self.calls} calls", *sorted(self.said.values())])
 
@@ -131,6 +142,18 @@ def _is_text(schema: Json) -> bool:
 
 def aimed(case: Case[Any], service: Served) -> Case[Any]:
     """The case with the tenant and ids of things that there are, where it has valid ones; what is wrong stays wrong."""
+    addressed(case, service)
+    for name, value in case.path_parameters.items():
+        drawn, there = _uuid(value), service.ids.get(name)
+        if drawn and there and drawn.int % 4:
+            case.path_parameters[name] = (
+                there[-1] if case.method == "DELETE" else there[drawn.int // 4 % max(len(there) - 1, 1)]
+            )
+    return case
+
+
+def addressed(case: Case[Any], service: Served) -> None:
+    """Make the case one of the tenant, without what nobody can guess."""
     positive = case.meta is not None and case.meta.generation.mode.is_positive
     headers, query = case.headers, case.query
     for name in TENANT_IDS:
@@ -145,12 +168,6 @@ def aimed(case: Case[Any], service: Served) -> Case[Any]:
         for name in ("cursor", "min_position", "min_version"):
             query.pop(name, None)
         headers.pop("If-Match", None)
-    for name, value in case.path_parameters.items():
-        drawn, there = _uuid(value), service.ids.get(name)
-        if drawn and there and drawn.int % 4:
-            case.path_parameters[name] = (
-                there[-1] if case.method == "DELETE" else there[drawn.int // 4 % max(len(there) - 1, 1)]
-            )
     # systematic cases hold numbers as text
     waits = str(query.get("wait_ms", 0))
     if (
@@ -163,7 +180,6 @@ def aimed(case: Case[Any], service: Served) -> Case[Any]:
         case.body["flow_type"] = "discovery"
     if positive and case.media_type == "application/json":
         case.body = _whole(case.body)
-    return case
 
 
 def _whole(value: Any) -> Any:
@@ -183,9 +199,10 @@ def _uuid(value: Any) -> UUID | None:
 
 
 @pytest.mark.timeout(900)
-def test_every_route_answers_as_the_document_says(schema: Any, service: Served, pytestconfig: pytest.Config) -> None:
+def test_every_route_answers_as_the_document_says(
+    schema: Any, service: Served, capfd: pytest.CaptureFixture[str]
+) -> None:
     findings = Findings()
-    told = pytestconfig.pluginmanager.get_plugin("terminalreporter") if EVERY == 1 else None
     with requests.Session() as session:
 
         def call(case: Case[Any]) -> None:
@@ -196,16 +213,7 @@ def test_every_route_answers_as_the_document_says(schema: Any, service: Served, 
             except requests.RequestException as error:
                 findings.note(case, type(error).__name__, str(error), "")
                 return
-            try:
-                case.validate_response(response, additional_checks=[documented_headers])
-            except FailureGroup as group:
-                for failure in group.exceptions:
-                    findings.note(
-                        case,
-                        failure.title,
-                        str(failure.message).split("Schema:")[0],
-                        f"{response.status_code} {response.text}",
-                    )
+            findings.judge(case, response)
 
         # include() of the library is not heard where its configuration speaks of operations
         every = [found.ok() for found in schema.get_all_operations()]
@@ -222,12 +230,44 @@ def test_every_route_answers_as_the_document_says(schema: Any, service: Served, 
                 phases=[Phase.generate],
                 suppress_health_check=list(HealthCheck),
             )(given(case=drawn)(call))()
-            if told is not None:
-                told.write_line(
-                    f"{n} of {len(wanted)}: {operation.label}: {findings.calls} calls, {len(findings.said)} findings"
-                )
-                told.flush()
+            if EVERY == 1:
+                with capfd.disabled():
+                    sys.stderr.write(
+                        f"{n} of {len(wanted)}: {operation.label}: {findings.calls} calls, {len(findings.said)} findings\n"
+                    )
     assert findings.calls, f"no operation matches {ONLY!r}; they are such as GET /api/v1/flows/{{flow_id}}"
+    if findings.said:
+        pytest.fail(findings.report(), pytrace=False)
+
+
+@pytest.mark.skipif(EVERY != 1, reason="a part of the long run: make schema")
+@pytest.mark.timeout(900)
+def test_what_an_answer_names_can_be_asked_for(schema: Any, service: Served) -> None:
+    """Walks from answer to answer: ids that one gives are taken by the next. The links are inferred from names and shapes."""
+    findings = Findings()
+
+    class Walk(schema.as_state_machine()):  # type: ignore[misc]
+        def before_call(self, case: Case[Any]) -> None:
+            addressed(case, service)
+
+        def get_call_kwargs(self, _: Case[Any]) -> Json:
+            return {"timeout": CALL_SECONDS}
+
+        def validate_response(self, response: Response, case: Case[Any], *_: Any, **__: Any) -> None:
+            findings.calls += 1
+            findings.judge(case, response)
+
+    Walk.run(
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+    )
     if findings.said:
         pytest.fail(findings.report(), pytrace=False)
 
