@@ -155,8 +155,9 @@ def _is_text(schema: Json) -> bool:
 
 def aimed(case: Case[Any], service: Served) -> Case[Any]:
     """The case with the tenant and ids of things that there are, where it has valid ones; what is wrong stays wrong."""
-    addressed(case, service)
+    # asked before the case is changed: the library judges it anew afterwards
     path = case.meta.components.get(ParameterLocation.PATH) if case.meta is not None else None
+    addressed(case, service)
     if path is not None and path.mode.is_negative:
         return case
     for name, value in case.path_parameters.items():
