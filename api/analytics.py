@@ -16,11 +16,21 @@ from api.answers import Json, etag, not_modified
 from api.asking import DOOR, Asking, OfFlow
 from api.flows import statuses_of, types_asked
 from api.openapi import answers
-from api.problems import FlowTypeNotFound
-from api.reading import Consistency, IsoTime, MinPosition, MinVersion, WaitMs, aware, flow_row, list_is_due, words
+from api.problems import FlowTypeNotFound, wrong_parameter
+from api.reading import (
+    AsRead,
+    Consistency,
+    IsoTime,
+    MinPosition,
+    WaitMs,
+    aware,
+    flow_row,
+    list_is_due,
+    words,
+)
 from api.rows import Row
 from api.sums import ANALYTICS, Figure, Sums, Window
-from domain.errors import FieldError, ParameterInvalid, TypeUnknown
+from domain.errors import TypeUnknown
 from domain.measures import ERROR, quantile, tokens
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["analytics"])
@@ -62,8 +72,7 @@ async def flow_analytics(
     window = Window(*_within(since, until), await types_asked(asking, words(flow_type)), statuses_of(words(status)))
     moment = _in_range("at", at)
     if moment is not None and (since is not None or until is not None):
-        message = "does not go with from and to: it counts all flows as they stood then"
-        raise ParameterInvalid(f"at {message}", errors=[FieldError("at", message)])
+        raise wrong_parameter("at", "does not go with from and to: it counts all flows as they stood then")
     await list_is_due(asking, ANALYTICS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
     told = Sums(asking.side, asking.tenant)
     shown = {"window": _shown(window), "at": moment, "generated_at": asking.side.committer.now()}
@@ -130,12 +139,10 @@ async def flow_performance(
     request: Request,
     asking: Asking,
     wanted: OfFlow,
-    min_version: MinVersion = None,
-    wait_ms: WaitMs = 2000,
-    consistency: Consistency = None,
+    how: AsRead,
 ) -> Response:
     """Time, processor and memory phase by phase, beside what is usual for flows of its type."""
-    row = await flow_row(asking, wanted, min_version=min_version, wait_ms=wait_ms, consistency=consistency)
+    row = await flow_row(asking, wanted, how)
     same = not_modified(request, row["version"])
     if same is not None:
         return same
@@ -272,16 +279,14 @@ def _phase(phase: Row, used: Row, usual: Mapping[str, Figure]) -> dict[str, Any]
 def _within(since: datetime | None, until: datetime | None) -> tuple[datetime | None, datetime | None]:
     since, until = _in_range("from", since), _in_range("to", until)
     if since is not None and until is not None and since >= until:
-        message = "must be later than from"
-        raise ParameterInvalid(f"to {message}", errors=[FieldError("to", message)])
+        raise wrong_parameter("to", "must be later than from")
     return since, until
 
 
 def _in_range(name: str, at: datetime | None) -> datetime | None:
     at = aware(at)
     if at is not None and not EARLIEST <= at <= LATEST:
-        message = f"must lie between {EARLIEST:%Y} and {LATEST:%Y}"
-        raise ParameterInvalid(f"{name} {message}", errors=[FieldError(name, message)])
+        raise wrong_parameter(name, f"must lie between {EARLIEST:%Y} and {LATEST:%Y}")
     return at
 
 

@@ -6,13 +6,17 @@ import asyncio
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, compile_path
 
 from api import (
     analytics,
@@ -40,6 +44,7 @@ from api import (
     schedules,
     service,
     subscriptions,
+    summary,
     targets,
     tree,
     uploads,
@@ -47,12 +52,12 @@ from api import (
 )
 from api.asking import Service
 from api.crowd import Crowd
-from api.door import Door
+from api.door import METHODS, Door
 from api.hurry import hurried
 from api.listening import Tail
 from api.service import KafkaCheck
 from api.watch import Watch
-from domain.errors import SettingsError
+from domain.errors import MethodNotAllowed, SettingsError
 from eventstore.audit.notes import Notes
 from eventstore.database import connect
 from eventstore.service import ServiceConfig, write_side
@@ -110,7 +115,7 @@ def create_app(config: ServiceConfig) -> FastAPI:
         repairs.router,
         *(flows.router, verbs.router, found.router, report.router, uploads.router, targets.router, parked.router),
         *(dlq.router, schedules.router, inputs.router, flow_types.router, iterations.router, back.router),
-        *(tree.router, events.router, diff.router),
+        *(tree.router, summary.router, events.router, diff.router),
         *(subscriptions.router, notifications.router),
         *(operations.router, pauses.router),
         deprecated.router,
@@ -127,6 +132,10 @@ def create_app(config: ServiceConfig) -> FastAPI:
                 route.unique_id = route.operation_id or _operation_id(route)
                 methods[route.path] = sorted({*methods.get(route.path, ()), *(route.methods or ())})
     app.state.methods = methods
+    # what is not possible with /flows/analytics would else be taken for something about a flow of that name
+    app.router.routes[:0] = [
+        Route(path, _only(known), methods=sorted(METHODS - {*known})) for path, known in hidden(methods)
+    ]
     problems.install(app)
     openapi.install(app)
     crowd = Crowd(
@@ -139,6 +148,21 @@ def create_app(config: ServiceConfig) -> FastAPI:
     app.state.crowd = crowd
     app.add_middleware(Door, crowd=crowd)
     return app
+
+
+def hidden(methods: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Sequence[str]]]:
+    """The paths without a parameter that a path with one matches, too, with their methods."""
+    patterns = [compile_path(path)[0] for path in methods if "{" in path]
+    for path, known in methods.items():
+        if "{" not in path and any(pattern.match(path) for pattern in patterns):
+            yield path, known
+
+
+def _only(known: Sequence[str]) -> Callable[[Request], Awaitable[Response]]:
+    async def refuse(_: Request) -> Response:
+        raise HTTPException(MethodNotAllowed.status, headers={"Allow": ", ".join(known)})
+
+    return refuse
 
 
 async def run(config: ServiceConfig) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
@@ -20,7 +20,7 @@ from starlette.datastructures import Headers
 
 from api.expected import Medians
 from api.listening import Tail
-from api.problems import field_errors
+from api.problems import field_errors, wrong_parameter
 from api.rows import Rows
 from api.watch import Watch
 from domain.commands import (
@@ -43,7 +43,7 @@ from domain.commands import (
     tenant_from,
 )
 from domain.errors import BodyInvalid, BodyNotJson, BodyTooLarge, FieldError, FlowNotFound, ParameterInvalid
-from eventstore.audit.notes import Notes
+from eventstore.audit.notes import Note, Notes
 from eventstore.committer import Answer
 from eventstore.service import WriteSide
 
@@ -92,6 +92,11 @@ class Caller:
             ip_address=self.ip_address,
             user_agent=self.user_agent,
         )
+
+    def looked(self, name: Literal["CheckStatus", "ListFlows"], flow_id: UUID | None, **at: Any) -> None:
+        """Have the audit trail tell of a read, where it is to tell of those that are not sensitive."""
+        if self.side.config.audit_reads:
+            self.service.notes.later(self.envelope(str(uuid4())), Note(name, flow_id, at))
 
 
 async def caller(request: Request) -> Caller:
@@ -207,7 +212,7 @@ def command_id(request: Request) -> str:
     if key is None:
         return str(uuid4())
     if not 1 <= len(key) <= MAX_HEADER or not key.isprintable():
-        _wrong_header("Idempotency-Key", f"must be 1 to {MAX_HEADER} printable characters")
+        raise wrong_parameter("Idempotency-Key", f"must be 1 to {MAX_HEADER} printable characters")
     return key
 
 
@@ -225,12 +230,14 @@ def expected_version(request: Request) -> int | None:
         or not (number.isascii() and number.isdigit())
         or len(number) > 18
     ):
-        _wrong_header("If-Match", 'must be one version in quotes, such as "3"')
+        raise wrong_parameter("If-Match", 'must be one version in quotes, such as "3"')
     return int(number)
 
 
-def _wrong_header(name: str, message: str) -> NoReturn:
-    raise ParameterInvalid(f"{name} {message}", errors=[FieldError(name, message)])
+def no_if_match(request: Request, what: str) -> None:
+    """Raise ParameterInvalid where there is an `If-Match`: it does not apply to `what`, such as `a flow that is new`."""
+    if "if-match" in request.headers:
+        raise wrong_parameter("If-Match", f"does not apply to {what}")
 
 
 async def json_body(request: Request, limit: int) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from api.audit_documents import ComplianceReport
 from api.audit_rows import SHOWN, AuditFilter, AuditRows
 from api.dlq import holds_token
 from api.openapi import answers
+from api.problems import wrong_parameter
 from api.reading import IsoTime, aware
 from domain.auditing.compliance import FORMULA, score
-from domain.errors import FieldError, FlowNotFound, OperatorOnly, ParameterInvalid
+from domain.errors import FlowNotFound, OperatorOnly
 from eventstore.audit.notes import Note
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["audit"])
@@ -44,8 +45,7 @@ async def compliance_report(
     """How the rules were kept in a period: by one flow, by the engagement, or by the client account."""
     if flow_id is not None:
         if scope is not None:
-            message = "goes without flow_id"
-            raise ParameterInvalid(f"scope {message}", errors=[FieldError("scope", message)])
+            raise wrong_parameter("scope", "goes without flow_id")
         if await asking.rows.version(flow_id) is None:
             raise FlowNotFound
     is_operator = holds_token(request, asking)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from domain.errors import FieldError, ParameterInvalid
+from api.problems import wrong_parameter
 
 Key = datetime | str | int
 
@@ -52,8 +52,7 @@ def read(
             raise ValueError
         return Cursor(_key(written.key, key), UUID(written.id) if uuids else written.id)
     except (ValueError, msgspec.DecodeError):
-        message = "is not a cursor of this list in this order; begin without one"
-        raise ParameterInvalid(f"cursor {message}", errors=[FieldError("cursor", message)]) from None
+        raise wrong_parameter("cursor", "is not a cursor of this list in this order; begin without one") from None
 
 
 def _key(written: str | int, kind: type[datetime] | type[str] | type[int]) -> Key:

@@ -55,6 +55,7 @@ def _routes(flow_type: str) -> None:
 
     async def listed(
         *,
+        request: Request,
         asking: Asking,
         status: Annotated[str | None, Query(max_length=1000)] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -62,7 +63,9 @@ def _routes(flow_type: str) -> None:
     ) -> Response:
         """As GET /flows of this type."""
         try:
-            return await flows.list_flows(asking=asking, flow_type=flow_type, status=status, limit=limit, cursor=cursor)
+            return await flows.list_flows(
+                request=request, asking=asking, flow_type=flow_type, status=status, limit=limit, cursor=cursor
+            )
         except ParameterInvalid as invalid:
             if [error.field for error in invalid.errors] != ["flow_type"]:
                 raise

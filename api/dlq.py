@@ -18,7 +18,7 @@ from api.asking import DOOR, Asking, Caller, command_id, json_body
 from api.cursors import Cursor
 from api.documents import DeadLetter, DeadLetterList, DeadLetterReplay, DeadLetterReplayed
 from api.openapi import OPERATOR, REPLAY, answers
-from api.problems import field_errors
+from api.problems import field_errors, wrong_parameter
 from domain.errors import BodyInvalid, FieldError, MfoError, OperatorOnly, ParameterInvalid
 from eventstore.acts import Act, acting
 from eventstore.audit.notes import Note, note
@@ -83,8 +83,7 @@ def _offsets(text: str) -> dict[int, int]:
     try:
         return dict(msgspec.json.decode(text, type=list[tuple[int, int]]))
     except msgspec.DecodeError:
-        message = "is not a cursor of this list; begin without one"
-        raise ParameterInvalid(f"cursor {message}", errors=[FieldError("cursor", message)]) from None
+        raise wrong_parameter("cursor", "is not a cursor of this list; begin without one") from None
 
 
 @router.get(

@@ -12,8 +12,9 @@ from api.asking import DOOR, Asking
 from api.flows import known_types
 from api.listening import Listener, position_after
 from api.openapi import EVENT_STREAM, answers
+from api.problems import wrong_parameter
 from api.reading import words
-from domain.errors import FieldError, FlowNotFound, ParameterInvalid
+from domain.errors import FlowNotFound
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["flows"])
 
@@ -48,7 +49,7 @@ async def hear_events(
         if after is not None and after > tail.position and after > await tail.end():
             raise ValueError("lies beyond the end of the log; begin without one")
     except ValueError as error:
-        raise ParameterInvalid(f"Last-Event-ID {error}", errors=[FieldError("Last-Event-ID", str(error))]) from None
+        raise wrong_parameter("Last-Event-ID", str(error)) from None
     if flow_id is not None and await asking.rows.version(flow_id) is None:
         raise FlowNotFound(f"there is no flow {flow_id}")
     tenant = (asking.tenant.client_account_id, asking.tenant.engagement_id)

@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from api import cursors
 from api.answers import Json, etag
-from api.asking import Asking, Caller, build, command_id, expected_version, json_body
+from api.asking import Asking, Caller, build, command_id, expected_version, json_body, no_if_match
 from api.cursors import Cursor
-from api.problems import problem
+from api.problems import problem, wrong_parameter
 from api.reading import words
 from domain.errors import (
     FieldError,
@@ -100,9 +100,7 @@ OfPauseRule = Annotated[PauseRule, Depends(wanted_pause_rule)]
 
 async def made(request: Request, asking: Caller, kind: type[C]) -> tuple[C, str]:
     """The command in the body that makes something new, and its id; raises ParameterInvalid, BodyNotJson, BodyInvalid."""
-    if "if-match" in request.headers:
-        message = "does not apply to what is new"
-        raise ParameterInvalid(f"If-Match {message}", errors=[FieldError("If-Match", message)])
+    no_if_match(request, "what is new")
     key = command_id(request)
     body = await json_body(request, asking.side.config.max_body_bytes)
     subject_id = new_id(kind, asking.tenant.client_account_id, key)
@@ -162,8 +160,7 @@ def version_of(text: str | None) -> int:
     if text is None:
         return 0
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        message = "is not a cursor of this list; begin without one"
-        raise ParameterInvalid(f"cursor {message}", errors=[FieldError("cursor", message)])
+        raise wrong_parameter("cursor", "is not a cursor of this list; begin without one")
     return int(text)
 
 

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api import cursors
 from api.answers import Json, deleted, etag, not_modified
-from api.asking import DOOR, NO_BODY, Asking, Caller, OfFlow, build, command_id, json_body, no_body, submit
+from api.asking import DOOR, NO_BODY, Asking, Caller, OfFlow, build, command_id, json_body, no_body, no_if_match, submit
 from api.csv_lines import csv_lines
 from api.cursors import Cursor
 from api.documents import CommandParked, FlowDetail, FlowList, FlowMade, FlowStatusAnswer, History
@@ -21,8 +21,19 @@ from api.expected import estimated_completion
 from api.openapi import DELETE_FLOW, NDJSON_OR_CSV, answers, takes
 from api.parked import waits
 from api.past import At, AtTime, intervals_are_due, past_time, row_then
-from api.problems import problem
-from api.reading import Consistency, IsoTime, MinPosition, MinVersion, WaitMs, aware, flow_row, list_is_due, words
+from api.problems import problem, wrong_parameter
+from api.reading import (
+    AsRead,
+    Consistency,
+    IsoTime,
+    MinPosition,
+    MinVersion,
+    WaitMs,
+    aware,
+    flow_row,
+    list_is_due,
+    words,
+)
 from api.rows import FLOWS, FlowFilter, Row
 from api.runs import run_shown
 from api.tree import tree_counts
@@ -77,9 +88,7 @@ async def begin(request: Request, asking: Caller, *, seconds: float = 0, **given
 
     One that goes on by itself is waited for that long.
     """
-    if "if-match" in request.headers:
-        message = "does not apply to a flow that is new"
-        raise ParameterInvalid(f"If-Match {message}", errors=[FieldError("If-Match", message)])
+    no_if_match(request, "a flow that is new")
     key = command_id(request)
     flow_id = uuid5(asking.tenant.client_account_id, key)
     body = await json_body(request, asking.side.config.max_body_bytes)
@@ -112,6 +121,7 @@ async def begin(request: Request, asking: Caller, *, seconds: float = 0, **given
 @router.get("/flows", summary="List flows", responses=answers(200, FlowList, 400, 422, 503, 504))
 async def list_flows(
     *,
+    request: Request,
     asking: Asking,
     flow_type: Annotated[str | None, Query(max_length=1000, description="Comma list of flow types.")] = None,
     status: Annotated[
@@ -158,6 +168,7 @@ async def list_flows(
         then = await past_time(asking, at, "at")
         await intervals_are_due(asking, then, wait_ms)
         rows, total, is_estimate = await asking.rows.flows_then(wanted, then, sort, limit, after)
+    asking.looked("ListFlows", None, query=request.url.query[:1000], total=total)
     column = {"status": "flow_status"}.get(sort.removeprefix("-"), sort.removeprefix("-"))
     last = rows[limit - 1] if len(rows) > limit else None
     return Json(
@@ -219,16 +230,15 @@ async def get_flow(
     request: Request,
     asking: Asking,
     wanted: OfFlow,
-    min_version: MinVersion = None,
-    wait_ms: WaitMs = 2000,
-    consistency: Consistency = None,
+    how: AsRead,
     at: At = None,
 ) -> Response:
     """The flow's row of the read model, with its phases, outputs and errors; with `at` as it was then."""
     if at is not None:
-        row = await row_then(asking, wanted, at, min_version=min_version)
+        row = await row_then(asking, wanted, at, min_version=how.min_version)
     else:
-        row = await flow_row(asking, wanted, min_version=min_version, wait_ms=wait_ms, consistency=consistency)
+        row = await flow_row(asking, wanted, how)
+    asking.looked("CheckStatus", wanted.flow_id, path=request.url.path)
     same = not_modified(request, row["version"])
     if same is not None:
         return same
@@ -283,9 +293,7 @@ async def flow_status(
     request: Request,
     asking: Asking,
     wanted: OfFlow,
-    min_version: MinVersion = None,
-    wait_ms: WaitMs = 2000,
-    consistency: Consistency = None,
+    how: AsRead,
     at: At = None,
 ) -> Response:
     """Status, progress, times and what comes next. A flow in progress is never answered with 304.
@@ -293,9 +301,11 @@ async def flow_status(
     With `at` as its history tells it then: without the progress inside of a run, what it waited for, and the flows under it.
     """
     if at is not None:
-        row = await row_then(asking, wanted, at, min_version=min_version)
+        row = await row_then(asking, wanted, at, min_version=how.min_version)
+        asking.looked("CheckStatus", wanted.flow_id, path=request.url.path)
         return Json(await _status(asking, row, then=True), headers={"ETag": etag(row["version"])})
-    row = await flow_row(asking, wanted, min_version=min_version, wait_ms=wait_ms, consistency=consistency)
+    row = await flow_row(asking, wanted, how)
+    asking.looked("CheckStatus", wanted.flow_id, path=request.url.path)
     # of the flows under it the version says nothing
     if row["flow_status"] not in NO_TIME_IS_SAVED and not row["child_flow_ids"]:
         same = not_modified(request, row["version"])
@@ -440,8 +450,7 @@ def _history_cursor(text: str | None) -> int:
     if text is None:
         return 0
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        message = "is not a cursor of this list; begin without one"
-        raise ParameterInvalid(f"cursor {message}", errors=[FieldError("cursor", message)])
+        raise wrong_parameter("cursor", "is not a cursor of this list; begin without one")
     return int(text)
 
 

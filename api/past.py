@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 from fastapi import Query
 
 from api.asking import Caller, Wanted
+from api.problems import wrong_parameter
 from api.reading import aware, list_is_due
 from api.rows import FLOW_INTERVALS, FLOWS, Row
-from domain.errors import FieldError, FlowNotBegun, ParameterInvalid
+from domain.errors import FlowNotBegun
 from domain.flow import Recorded
 from eventstore.codec import split
 
@@ -31,7 +32,7 @@ AtTime = Annotated[
 async def row_then(asking: Caller, wanted: Wanted, at: str, *, min_version: int | None) -> Row:
     """The row that the read model showed of the flow then, replayed from history; raises as `history_then` does."""
     if min_version is not None:
-        _wrong("at", "and min_version exclude each other: what was does not change any more")
+        raise wrong_parameter("at", "and min_version exclude each other: what was does not change any more")
     last = (await history_then(asking, wanted, at))[-1]
     return (await asking.rows.replayed(wanted.flow_id, upto=last.version))[1]
 
@@ -45,9 +46,9 @@ async def history_then(asking: Caller, wanted: Wanted, at: str, name: str = "at"
     if at.isascii() and at.isdigit() and len(at) <= 18:
         version = int(at)
         if version < 1:
-            _wrong(name, "is below 1, the version of a flow's first event")
+            raise wrong_parameter(name, "is below 1, the version of a flow's first event")
         if version > wanted.version:
-            _wrong(name, f"lies ahead: the flow is at version {wanted.version}")
+            raise wrong_parameter(name, f"lies ahead: the flow is at version {wanted.version}")
         return [recorded for _, recorded in await asking.side.store.history(wanted.flow_id, upto=version)]
     until = await past_time(asking, at, name, "is neither a version nor a time")
     history = [recorded for _, recorded in await asking.side.store.history(wanted.flow_id, upto=wanted.version)]
@@ -70,10 +71,10 @@ async def past_time(asking: Caller, text: str, name: str, otherwise: str = "is n
     except ValueError:
         found = None
     if found is None:
-        _wrong(name, f"{otherwise}; a time is such as 2026-11-20T12:00:00Z, with + written as %2B")
+        raise wrong_parameter(name, f"{otherwise}; a time is such as 2026-11-20T12:00:00Z, with + written as %2B")
     now = await asking.side.store.now()
     if found > now:
-        _wrong(name, f"lies ahead: it is {now.isoformat()} now")
+        raise wrong_parameter(name, f"lies ahead: it is {now.isoformat()} now")
     return found
 
 
@@ -83,7 +84,3 @@ async def intervals_are_due(asking: Caller, until: datetime, wait_ms: int) -> No
         beyond = await asking.side.store.tail(await asking.rows.projected(projection), 1)
         if beyond and split(beyond[0].state)[0].at <= until:
             await list_is_due(asking, projection, min_position=None, wait_ms=wait_ms, consistency="strong")
-
-
-def _wrong(name: str, message: str) -> NoReturn:
-    raise ParameterInvalid(f"{name} {message}", errors=[FieldError(name, message)])

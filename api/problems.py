@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -64,6 +64,11 @@ class TargetNotFound(NotHere):
     """There is no target with this name that has ever failed."""
 
     code = "target_not_found"
+
+
+def wrong_parameter(name: str, message: str, *, allowed: Sequence[str] = ()) -> ParameterInvalid:
+    """What to raise for a query parameter or header; `message` goes on where its name ends, such as `must be later`."""
+    return ParameterInvalid(f"{name} {message}", allowed=allowed, errors=[FieldError(name, message)])
 
 
 def status_of(code: str) -> int:

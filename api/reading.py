@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from fastapi import Query
+from fastapi import Depends, Query
 from pydantic import BeforeValidator
 
 from api.asking import Caller, Wanted
+from api.problems import wrong_parameter
 from api.rows import Row
-from domain.errors import FieldError, ParameterInvalid, ReadModelBehind
+from domain.errors import ReadModelBehind
 
 MAX_WAIT_MS = 60_000
 
@@ -40,16 +42,31 @@ Consistency = Annotated[
 ]
 
 
-async def flow_row(
-    asking: Caller, wanted: Wanted, *, min_version: int | None, wait_ms: int, consistency: str | None
-) -> Row:
+@dataclass(frozen=True, slots=True)
+class Read:
+    """How a flow is to be read: at which version at least, for how long to wait for it, and whether from history."""
+
+    min_version: int | None = None
+    wait_ms: int = 2000
+    consistency: str | None = None
+
+
+async def read(min_version: MinVersion = None, wait_ms: WaitMs = 2000, consistency: Consistency = None) -> Read:
+    """What the query says of that."""
+    return Read(min_version, wait_ms, consistency)
+
+
+AsRead = Annotated[Read, Depends(read)]
+
+
+async def flow_row(asking: Caller, wanted: Wanted, how: Read) -> Row:
     """The flow's row; raises ReadModelBehind when it does not reach `min_version` in time.
 
     A flow that the read model does not know yet is waited for, then replayed: it exists, so it is never 404.
     """
-    seconds = wait_ms / 1000
+    seconds, min_version = how.wait_ms / 1000, how.min_version
     watch = asking.service.watch
-    if consistency == "strong":
+    if how.consistency == "strong":
         if (
             min_version
             and min_version > wanted.version
@@ -107,8 +124,9 @@ def position_number(asking: Caller, text: str) -> int:
     """The number in `<shard>:<n>`; raises ParameterInvalid for another shard's or none."""
     shard, _, number = text.rpartition(":")
     if shard != asking.side.store.shard or not (number.isascii() and number.isdigit()) or len(number) > 18:
-        message = f"is not a position of this service, such as {asking.side.store.shard}:42"
-        raise ParameterInvalid(f"min_position {message}", errors=[FieldError("min_position", message)])
+        raise wrong_parameter(
+            "min_position", f"is not a position of this service, such as {asking.side.store.shard}:42"
+        )
     return int(number)
 
 

@@ -15,12 +15,12 @@ from api.answers import Json, etag
 from api.asking import DOOR, Asking, Caller, command_id, document_in
 from api.cursors import Cursor
 from api.openapi import answers
-from api.problems import problem
+from api.problems import problem, wrong_parameter
 from api.repair_documents import Orphans, Reconciliation, Repair, Repaired, RepairOptions
 from domain.children import child_status, master_status
 from domain.commands import ImportFlow, RepairFlow
 from domain.deciding.following import next_action
-from domain.errors import FieldError, FlowNotFound, ParameterInvalid
+from domain.errors import FlowNotFound
 from domain.events import Origin
 from domain.flow import Flow
 from eventstore import orphans as store
@@ -124,12 +124,11 @@ async def repair_flow(request: Request, asking: Asking, flow_id: FlowId) -> Resp
     if wanted.repair_type is None and found and found[0]["flow_id"] != flow_id:
         message = "must be named where only its time speaks for it; GET .../repair-options tells of which flow"
         possible = list(dict.fromkeys(str(one["repair"]) for one in found))
-        raise ParameterInvalid(f"repair_type {message}", allowed=possible, errors=[FieldError("repair_type", message)])
+        raise wrong_parameter("repair_type", message, allowed=possible)
     chosen = next((one for one in found if wanted.repair_type in (None, one["repair"])), None)
     if wanted.repair_type is not None and chosen is None and found:
         possible = [str(one["repair"]) for one in found]
-        message = f"is not possible here; use {', '.join(possible)}"
-        raise ParameterInvalid(f"repair_type {message}", allowed=possible, errors=[FieldError("repair_type", message)])
+        raise wrong_parameter("repair_type", f"is not possible here; use {', '.join(possible)}", allowed=possible)
     told: dict[str, Any] = {
         "flow_id": chosen["flow_id"] if chosen else flow_id,
         "repair_type": chosen["repair"] if chosen else wanted.repair_type,

@@ -29,6 +29,7 @@ Row = dict[str, Any]
 STREAM_ROWS = 2000
 FLOWS = "crewai_flow_state_extensions"
 FLOW_INTERVALS = "flow_intervals"
+TAGGED = sql.Identifier("flow_tags")
 SUMMARY = (
     *("flow_id", "flow_type", "flow_version", "flow_name", "flow_description", "flow_tags", "flow_status"),
     *("current_phase", "phases_completed", "progress_percentage", "next_action", "draining", "parent_flow_id"),
@@ -172,20 +173,30 @@ class Rows:
         values["at"] = at
         column = sql.Identifier(SORTS[sort.removeprefix("-")])
         order, beyond = (sql.SQL("desc"), sql.SQL("<")) if sort.startswith("-") else (sql.SQL("asc"), sql.SQL(">"))
-        total, is_estimate, few = await self._total(flows, where, values)
+        # what filters by a tag and by nothing that only the flows' own rows know is answered by the tags' index alone
+        by_tag = at is None and wanted.tag is not None and wanted.parent_flow_id is None and wanted.search is None
+        counted, which = (TAGGED, _flow_conditions(wanted, by_tag=True)[0]) if by_tag else (flows, where)
+        total, is_estimate, few = await self._total(counted, which, values)
         if total == 0:
             return FlowPage([], 0, is_estimate=False)
-        page = where
+        found, page = (counted, which) if sort.endswith("created_at") else (flows, where)
         if few is not None:
             # the planner takes few for many, and walks the whole tenant in order; they are found already
-            page = sql.SQL("{} and flow_id = any(%(few)s)").format(where)
+            page = sql.SQL("{} and flow_id = any(%(few)s)").format(page)
             values = {**values, "few": few}
         if after is not None:
             page = sql.SQL("{} and ({}, flow_id) {} (%(key)s, %(last)s)").format(page, column, beyond)
             values = {**values, "key": after.key, "last": after.id}
-        statement = sql.SQL("select {} from {} where {} order by {} {}, flow_id {} limit %(limit)s").format(
-            sql.SQL(", ").join(sql.Identifier(name) for name in SUMMARY), flows, page, column, order, order
+        listing = sql.SQL(
+            "select {columns} from {flows} where {page} order by {column} {order}, flow_id {order}{limit}"
         )
+        parts = {"column": column, "order": order}
+        shown, up_to = sql.SQL(", ").join(map(sql.Identifier, SUMMARY)), sql.SQL(" limit %(limit)s")
+        if at is None:
+            # first which, by an index alone where one has it all, then the rows of those
+            ids = listing.format(columns=sql.SQL("flow_id"), flows=found, page=page, limit=up_to, **parts)
+            flows, page, up_to = sql.Identifier(FLOWS), sql.SQL("flow_id = any(array({}))").format(ids), sql.SQL("")
+        statement = listing.format(columns=shown, flows=flows, page=page, limit=up_to, **parts)
         rows = await self._all(statement, {**values, "limit": limit + 1}, prepare=False)
         return FlowPage(rows, total, is_estimate)
 
@@ -392,7 +403,8 @@ def _found_conditions(flow_id: UUID, wanted: FoundFilter) -> tuple[sql.Composabl
     return sql.SQL(" and ").join(conditions), values
 
 
-def _flow_conditions(wanted: FlowFilter) -> tuple[sql.Composable, Row]:
+def _flow_conditions(wanted: FlowFilter, *, by_tag: bool = False) -> tuple[sql.Composable, Row]:
+    """What the rows of flows must fulfil; `by_tag`: those of TAGGED."""
     conditions: list[sql.Composable] = [OF_TENANT]
     values: Row = {}
 
@@ -423,7 +435,7 @@ def _flow_conditions(wanted: FlowFilter) -> tuple[sql.Composable, Row]:
     if wanted.parent_flow_id is not None:
         add(sql.SQL("parent_flow_id = %(parent)s"), "parent", wanted.parent_flow_id)
     if wanted.tag is not None:
-        add(sql.SQL("flow_tags ? %(tag)s"), "tag", wanted.tag)
+        add(sql.SQL("tag = %(tag)s") if by_tag else sql.SQL("flow_tags ? %(tag)s"), "tag", wanted.tag)
     if wanted.search:
         add(sql.SQL("search_words @@ %(search)s::tsquery"), "search", wanted.search)
     elif wanted.search is not None:

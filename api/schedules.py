@@ -11,11 +11,22 @@ from starlette.responses import Response
 
 from api import cursors
 from api.answers import Json, deleted, etag, not_modified
-from api.asking import DOOR, NO_BODY, Asking, Caller, build, command_id, expected_version, json_body, no_body
+from api.asking import (
+    DOOR,
+    NO_BODY,
+    Asking,
+    Caller,
+    build,
+    command_id,
+    expected_version,
+    json_body,
+    no_body,
+    no_if_match,
+)
 from api.cursors import Cursor
 from api.flows import known_types
 from api.openapi import DELETE_FLOW, answers, takes
-from api.problems import problem
+from api.problems import problem, wrong_parameter
 from api.reading import words
 from api.schedule_documents import FiringList, NextTimes, ScheduleAnswered, ScheduleEvents, ScheduleList, ScheduleView
 from domain.errors import FieldError, ParameterInvalid, ScheduleNotFound
@@ -115,9 +126,7 @@ def _told(request: Request, answer: ScheduleAnswer, status: int) -> Response:
 )
 async def create_schedule(request: Request, asking: Asking) -> Response:
     """Make flows of a type at times: cron in a time zone, an interval, or one moment."""
-    if "if-match" in request.headers:
-        message = "does not apply to a schedule that is new"
-        raise ParameterInvalid(f"If-Match {message}", errors=[FieldError("If-Match", message)])
+    no_if_match(request, "a schedule that is new")
     key = command_id(request)
     schedule_id = new_schedule_id(asking.tenant.client_account_id, key)
     command = await _command(request, asking, CreateSchedule, schedule_id)
@@ -319,8 +328,7 @@ def _version(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        message = "is not a cursor of this list; begin without one"
-        raise ParameterInvalid(f"cursor {message}", errors=[FieldError("cursor", message)])
+        raise wrong_parameter("cursor", "is not a cursor of this list; begin without one")
     return int(text)
 
 

@@ -13,7 +13,7 @@ from api.answers import Json
 from api.asking import DOOR, Asking, OfFlow
 from api.documents import FlowTree
 from api.openapi import answers
-from api.reading import Consistency, MinPosition, WaitMs, flow_row, list_is_due
+from api.reading import Consistency, MinPosition, Read, WaitMs, flow_row, list_is_due
 from api.rows import FLOWS, MAX_BELOW, Row
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["flows"])
@@ -34,7 +34,7 @@ async def flow_tree(
 ) -> Response:
     """Where each of them stands, nested. `consistency=strong` waits until the read model has all that has happened."""
     await list_is_due(asking, FLOWS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
-    row = await flow_row(asking, wanted, min_version=None, wait_ms=wait_ms, consistency=None)
+    row = await flow_row(asking, wanted, Read(wait_ms=wait_ms))
     below = await asking.rows.below(wanted.flow_id)
     shown = below[:MAX_BELOW]
     return Json({**nested(row, shown), "below": tree_counts(shown), "truncated": len(below) > MAX_BELOW})

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Annotated, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request
@@ -30,6 +30,7 @@ from domain.errors import BodyInvalid, FieldError, ImportOptionsInvalid, UploadI
 from domain.import_options import MAX_BYTES as MAX_OPTIONS_BYTES
 from domain.import_options import checked
 from eventstore.acts import Act, acting
+from eventstore.audit.notes import Note
 from eventstore.committer import ACCEPTED, REPEATED
 from eventstore.imports import Import, import_id_of
 
@@ -221,6 +222,16 @@ async def _drain(stream: AsyncIterator[bytes]) -> None:
             return
 
 
+@asynccontextmanager
+async def _noted(asking: Caller) -> AsyncIterator[None]:
+    """Have the audit trail tell of an upload that is refused."""
+    try:
+        yield
+    except (UploadInvalid, UploadTooLarge, ImportOptionsInvalid) as refused:
+        asking.service.notes.later(asking.envelope(str(uuid4())), Note("UploadImport", None, {}, refused))
+        raise
+
+
 @router.post(
     "/imports",
     status_code=201,
@@ -232,7 +243,7 @@ async def add_import(request: Request, asking: Asking) -> Response:
     """Keep a file by its content; the same bytes again are the same import (200), with the name, type and import options
     that it had before: PATCH it to have it read otherwise."""
     envelope = asking.envelope(command_id(request))
-    async with received(request, asking.side.config.max_upload_bytes) as upload:
+    async with _noted(asking), received(request, asking.side.config.max_upload_bytes) as upload:
         marks = [b"UploadImport", upload.filename.encode(), (upload.import_type or "").encode(), upload.sha256]
         if upload.import_options:
             marks.append(msgspec.json.encode(upload.import_options, order="sorted"))

@@ -54,6 +54,11 @@ from bench_flows
 WORDS = """
 insert into flow_words_v1 select flow_id, to_tsvector('simple', 'flow ' || n || ' tag' || n % 100) from bench_flows
 """
+TAGS = """
+insert into flow_tags_v1
+select flow_id, tag, client_account_id, engagement_id, flow_type, flow_status, created_at
+from flow_state_extensions_v1, jsonb_array_elements_text(flow_tags) as tag
+"""
 CONTRIBUTIONS = """
 insert into analytics_flows_v1 (flow_id, version, client_account_id, engagement_id, flow_type, flow_status, created_at, ended_at,
                                 shares, stays)
@@ -106,7 +111,14 @@ select client_account_id, engagement_id, %(span)s, kind, date_bin(%(length)s, at
        sum(failed), sum(work_ms), sum(elapsed_ms), sum(cpu_ms), sum(tokens), sum(times), sum(peaks)
 from analytics_sums_v1 where span = %(finer)s group by 1, 2, 3, 4, 5, 6, 7, 8
 """
-TABLES = ("flow_state_extensions_v1", "flow_words_v1", "analytics_flows_v1", "analytics_stays_v1", "analytics_sums_v1")
+TABLES = (
+    "flow_state_extensions_v1",
+    "flow_words_v1",
+    "flow_tags_v1",
+    "analytics_flows_v1",
+    "analytics_stays_v1",
+    "analytics_sums_v1",
+)
 
 
 def load(url: str, account: str, engagement: str, flows: int) -> dict[str, Any]:
@@ -119,6 +131,7 @@ def load(url: str, account: str, engagement: str, flows: int) -> dict[str, Any]:
         connection.execute(MADE, {"seed": SEED, "days": DAYS, "flows": flows})
         connection.execute(FLOW_ROWS, who)
         connection.execute(WORDS)
+        connection.execute(TAGS)
         connection.execute(CONTRIBUTIONS.replace("held(", "pg_temp.held(").encode(), who)
         for statement in (SUMS, STAYS, NET):
             connection.execute(statement)
@@ -150,15 +163,21 @@ def questions(chance: random.Random) -> dict[str, str]:
         "portfolio": "/portfolio",
         "list, newest": "/flows",
         "list, type and status": "/flows?flow_type=discovery&status=processing",
+        "list, status": "/flows?status=paused,waiting_for_input",
+        "list, made in a week": "/flows?"
+        + urlencode({"created_after": ago(since), "created_before": ago(since - 7), "flow_type": "discovery"}),
         "list, tag": "/flows?tag=tag7",
+        "list, tag, type and status": "/flows?tag=tag7&flow_type=discovery&status=completed,failed",
+        "list, by name": "/flows?sort=flow_name",
+        "list, last changed, of a status": "/flows?sort=-updated_at&status=failed",
+        "list, search, one flow": f"/flows?search={chance.randrange(FLOWS)}",
+        "list, search, one in a hundred": "/flows?search=tag71",
     }
 
 
-async def measure(where: Running, *, flows: int, requests: int) -> dict[str, Any]:
-    """The figures of one run."""
-    variables = where.environment
+async def asked(variables: dict[str, str], requests: int) -> dict[str, dict[str, float]]:
+    """How long each kind of question takes a service that has the flows, as p50_ms, p99_ms and max_ms."""
     account, engagement = variables["MFO_CLIENT_ACCOUNT_ID"], variables["MFO_ENGAGEMENT_ID"]
-    loaded = await asyncio.to_thread(load, variables["MFO_DATABASE_URL"], account, engagement, flows)
     headers = {"X-Client-Account-ID": account, "X-Engagement-ID": engagement, "X-User-ID": "bench"}
     chance = random.Random(SEED)
     taken: dict[str, list[float]] = {}
@@ -171,11 +190,20 @@ async def measure(where: Running, *, flows: int, requests: int) -> dict[str, Any
                 answer.raise_for_status()
                 if n >= 5:
                     taken.setdefault(name, []).append(took)
+    return {name: _spread(took) for name, took in taken.items()}
+
+
+async def measure(where: Running, *, flows: int, requests: int) -> dict[str, Any]:
+    """The figures of one run."""
+    variables = where.environment
+    account, engagement = variables["MFO_CLIENT_ACCOUNT_ID"], variables["MFO_ENGAGEMENT_ID"]
+    loaded = await asyncio.to_thread(load, variables["MFO_DATABASE_URL"], account, engagement, flows)
+    latencies = await asked(variables, requests)
     return {
         "flows": flows,
         **loaded,
         "requests": requests,
-        "latencies": {name: _spread(took) for name, took in taken.items()},
+        "latencies": latencies,
         "load": round(os.getloadavg()[0], 1),
         **await versions_of(where),
     }

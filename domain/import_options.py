@@ -35,7 +35,9 @@ def _without_nul(text: str) -> str:
 
 _NUMBER = {"type": "integer", "minimum": 0}
 _NUMBERS = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": MAX_HEADER_ROWS}
-HeaderRow = Annotated[Any, AfterValidator(_header_row), WithJsonSchema({"anyOf": [_NUMBER, _NUMBERS]})]
+HeaderRow = Annotated[
+    Any, AfterValidator(_header_row), WithJsonSchema({"anyOf": [_NUMBER, _NUMBERS, {"type": "null"}]})
+]
 Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_without_nul)]
 Row = Annotated[int, Field(ge=1)]
 Names = Annotated[list[Name], Field(max_length=1000)]

@@ -102,6 +102,7 @@ class ServiceConfig:
     slots: int = 64
     tenant_runs: int | None = None
     operator_token: str | None = None
+    audit_reads: bool = False
     http_in_flight: int = 256
     uploads_at_once: int = 8
     operation_max_flows: int = 100_000

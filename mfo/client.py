@@ -53,6 +53,8 @@ BUSY_PATIENCE_SECONDS = 60.0
 BEHIND_PATIENCE_SECONDS = 60.0
 # comments come every 15 seconds
 LISTENING_TIMEOUT = httpx.Timeout(10.0, read=40.0)
+# how far work is, is no event
+PROGRESS_SECONDS = 2.0
 # a service that is being restarted, or whose database is, answers again after a moment
 RETRY_AFTER_SECONDS = (0.2, 0.6, 1.5)
 
@@ -463,6 +465,10 @@ class Client:
         """A flow with all flows under it: `{flow_id, flow_name, status, progress, draining, children[], below{...}, ...}`."""
         return await self.request("GET", f"/flows/{flow_id}/tree", params={"min_position": min_position})
 
+    async def summary(self, flow_id: str, *, min_position: str | None = None) -> Json:
+        """A flow and all flows under it, added up: `{flows, flow_types, statuses, total_assets, asset_types, issues, phases[], ...}`."""
+        return await self.request("GET", f"/flows/{flow_id}/summary", params={"min_position": min_position})
+
     async def parked(self, flow_id: str) -> Json:
         """Why a flow is parked and what waits there: `{flow_id, parked[], commands[], next_cursor}`. All parked flows are
         `pages("/parked", "parked")`."""
@@ -846,35 +852,41 @@ class Client:
 
     async def follow(
         self, flow_id: str, *, min_version: int | None = None, patience_seconds: float = 15.0
-    ) -> AsyncIterator[Json]:
-        """Every change of a flow's status until the flow is over; the caller leaves earlier by breaking off.
+    ) -> AsyncGenerator[Json, None]:
+        """Every change of a flow's status until the flow is over; who leaves earlier closes it (`contextlib.aclosing`).
 
-        Waits at the service for the next version, so nothing polls. A service that is away for `patience_seconds` at most is
-        waited for.
+        Hears the flow's events, and looks every two seconds for progress while work is in hand, since that is no event. A
+        service that is away for `patience_seconds` at most is waited for.
         """
         status = await self.status(flow_id, min_version=min_version, wait_ms=10_000)
         yield status
-        last_answer = time.monotonic()
-        while status["status"] not in OVER:
-            asked_at = time.monotonic()
-            try:
-                found = await self.status(flow_id, min_version=int(status["version"]) + 1, wait_ms=2000)
-            except ServiceError as error:
-                if error.problem_code != "read_model_behind":
-                    raise
-                found = await self.status(flow_id)
-            except Unreachable:
-                if time.monotonic() - last_answer > patience_seconds:
-                    raise
-                await asyncio.sleep(0.5)
-                continue
-            last_answer = time.monotonic()
-            if _mark(found) != _mark(status):
-                status = found
-                yield status
-            elif last_answer - asked_at < 0.1:
-                # the service did not wait, so we do
-                await asyncio.sleep(0.2)
+        events = self.events(flow_id=flow_id, after=status["position"], patience_seconds=patience_seconds)
+        hearing = asyncio.ensure_future(anext(events))
+        wanted, last_answer = 0, time.monotonic()
+        try:
+            while status["status"] not in OVER:
+                moves = wanted > status["version"] or status["status"] == Status.PROCESSING or status.get("draining")
+                if (await asyncio.wait({hearing}, timeout=PROGRESS_SECONDS if moves else None))[0]:
+                    wanted = (await hearing)["version"]
+                    hearing = asyncio.ensure_future(anext(events))
+                    if wanted <= status["version"]:
+                        continue
+                try:
+                    found = await self.status(flow_id, min_version=max(wanted, 1), wait_ms=10_000)
+                except (ServiceError, Unreachable) as error:
+                    if isinstance(error, ServiceError) and error.problem_code != "read_model_behind":
+                        raise
+                    if time.monotonic() - last_answer > patience_seconds:
+                        raise
+                    continue
+                last_answer = time.monotonic()
+                if _mark(found) != _mark(status):
+                    status = found
+                    yield status
+        finally:
+            hearing.cancel()
+            await asyncio.gather(hearing, return_exceptions=True)
+            await events.aclose()
 
     async def events(
         self,

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -211,11 +211,12 @@ class Demo:
 
     async def _watch(self, client: Client, created: Json) -> Json:
         status: Json = {}
-        with self._phases() as show_status:
-            async for status in client.follow(created["flow_id"], min_version=int(created["version"])):
-                show_status(status)
-                if status["status"] in RESTING:
-                    break
+        async with aclosing(client.follow(created["flow_id"], min_version=int(created["version"]))) as changes:
+            with self._phases() as show_status:
+                async for status in changes:
+                    show_status(status)
+                    if status["status"] in RESTING:
+                        break
         return status
 
     @contextmanager

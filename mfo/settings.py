@@ -133,6 +133,10 @@ class Settings(BaseSettings):
     audit_s3_endpoint: str | None = Field(
         None, pattern=r"^https?://\S+$", description="Address of an S3-compatible store; left out: AWS."
     )
+    audit_reads: bool = Field(
+        False,
+        description="Whether the audit trail tells who looked where a flow stands and who listed flows, too. Each is a row more.",
+    )
     audit_redact: Personal = Field(
         (),
         description="What the audit trail keeps from sight besides secrets: `email`, `phone`, with a comma between.",
@@ -617,6 +621,7 @@ class Settings(BaseSettings):
             max_queue_bytes=self.max_queue_bytes,
             http_in_flight=self.http_in_flight,
             uploads_at_once=self.uploads_at_once,
+            audit_reads=self.audit_reads,
             operator_token=self.operator_token.get_secret_value() if self.operator_token else None,
             crew=self.crew_config() if service == "consumers" else None,
             audit=self.audit_config() if service == "projections" else None,

@@ -61,7 +61,14 @@ with rows as (
     select {", ".join(ALL)}
     from jsonb_to_recordset(%s::jsonb) as r ({", ".join(f"{name} {TYPES.get(name, 'jsonb')}" for name in ALL)})
     on conflict (flow_id) do update set {", ".join(f"{name} = excluded.{name}" for name in ALL if name != "flow_id")}
-    where t.version < excluded.version returning 1
+    where t.version < excluded.version
+    returning flow_id, flow_tags, client_account_id, engagement_id, flow_type, flow_status, created_at
+),
+tagged as (
+    insert into {{tags}} as g (flow_id, tag, client_account_id, engagement_id, flow_type, flow_status, created_at)
+    select distinct flow_id, tag, client_account_id, engagement_id, flow_type, flow_status, created_at
+    from rows, jsonb_array_elements_text(flow_tags) as tag
+    on conflict (flow_id, tag) do update set flow_status = excluded.flow_status where g.flow_status <> excluded.flow_status
 ),
 words as (
     insert into {{words}} (flow_id, words)
@@ -112,10 +119,14 @@ class Flows:
         self._learn = learn
         self._cache: OrderedDict[UUID, _Kept] = OrderedDict()
         self._cost = 0
-        names = {"table": f"flow_state_extensions_v{version}", "words": f"flow_words_v{version}"}
+        names = {
+            "table": f"flow_state_extensions_v{version}",
+            "tags": f"flow_tags_v{version}",
+            "words": f"flow_words_v{version}",
+        }
         self._write = WRITE.format(**names)
         self._versions = VERSIONS.format(**names)
-        self.tables = (names["table"], names["words"])
+        self.tables = tuple(names.values())
 
     def forget(self) -> None:
         """Hold no flow in memory any more."""

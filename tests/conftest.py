@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import PurePath
+from threading import current_thread, main_thread
 from typing import Any
 
 import pytest
@@ -34,6 +36,10 @@ def pytest_configure(config: pytest.Config) -> None:
     # some thirty brokers live for less than a minute: compiling their code well costs more than it brings
     os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
     config.stash[STACK] = session_stack(dict(os.environ))
+    # told to end, a run ends as by Ctrl-C: with all that it started
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if current_thread() is main_thread() and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     config.stash[TOLD] = []
 
 
@@ -115,6 +121,13 @@ def postgres_url(stack: Stack) -> str:
 @pytest.fixture
 def database_url(stack: Stack) -> Iterator[str]:
     """A new database with the newest schema, this test's alone."""
+    with stack.database(migrated=True) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_url(stack: Stack) -> Iterator[str]:
+    """A new database with the newest schema for the tests of one module."""
     with stack.database(migrated=True) as url:
         yield url
 

@@ -8,6 +8,7 @@ import gc
 import os
 import secrets
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -129,7 +130,7 @@ class Stack:
             case "wheel":
                 server = Postgres(self.scratch, settings=UNSAFE_AND_QUICK)
                 url = server.start()
-                self._stops.append(server.stop)
+                self._stops += [server.stop, guarded(server.cluster / "postmaster.pid", self.scratch)]
         with psycopg.connect(url) as connection:
             version = connection.info.parameter_status("server_version")
         self.ran_on["PostgreSQL"] = f"{version} ({_SOURCES[self.choice.postgres]})"
@@ -269,6 +270,19 @@ class Stack:
         if not wait_until(lambda: bool(client.list_topics(timeout=10).brokers), seconds=60):
             raise EmbeddedError(f"The Kafka container does not answer at {bootstrap}.")
         return bootstrap
+
+
+def guarded(pid_file: Path, folder: Path) -> Callable[[], object]:
+    """Have a server ended and its folder removed when this process dies without a word; called at its end, it says the word."""
+    script = 'read -r word || { kill -INT "$(head -n 1 "$1")"; sleep 2; rm -rf -- "$2"; }'
+    guard = subprocess.Popen(
+        ["/bin/sh", "-c", script, "guard", str(pid_file), str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    return lambda: guard.communicate(b"done\n")
 
 
 _SOURCES: dict[str, str] = {

@@ -169,6 +169,8 @@ COMMANDS: dict[str, Kind] = {
     "RetryParked": Kind("retry_parked", _USER),
     "DiscardParked": Kind("discard_parked", _USER, Level.WARNING),
     # reads and what else is noted by eventstore/audit/notes.py
+    "CheckStatus": Kind("status_check", _USER, Level.DEBUG),
+    "ListFlows": Kind("list", _USER, Level.DEBUG),
     "ReadAuditTrail": Kind("read_audit_trail", _USER),
     "ReadComplianceReport": Kind("read_compliance_report", _USER),
     "AccessRefused": Kind("access", _SAFE, Level.WARNING),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -387,13 +387,30 @@ def tree(flow_id: FlowId, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def summary(flow_id: FlowId, as_json: AsJson = False) -> None:
+    """A flow and all flows under it, added up: how they stand, what they found, how good it is."""
+    found = talk(lambda client: client.summary(flow_id))
+    rows = [
+        [each["flow_type"], each["phase_name"], _counted(each["statuses"]), each["quality"]] for each in found["phases"]
+    ]
+    told = {name: _counted(value) if isinstance(value, dict) else value for name, value in found.items()}
+    del told["phases"]
+    give(found, facts(told) + "\n\n" + table(["type", "phase", "statuses", "quality"], rows), as_json)
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items())
+
+
+@app.command()
 def watch(flow_id: FlowId, as_json: AsJson = False) -> None:
     """Show a flow's phases as they happen, until it is over."""
 
     async def converse(client: Client) -> Json:
-        with shown() as show_status:
-            async for found in client.follow(flow_id):
-                show_status(found)
+        async with aclosing(client.follow(flow_id)) as changes:
+            with shown() as show_status:
+                async for found in changes:
+                    show_status(found)
         return found
 
     _end(talk(converse), as_json)
@@ -401,13 +418,14 @@ def watch(flow_id: FlowId, as_json: AsJson = False) -> None:
 
 async def wait_for(client: Client, flow_id: str, version: int) -> Json:
     """The flow's status once nothing more happens by itself: over, paused, between phases, or waiting for somebody."""
-    with shown() as show_status:
-        async for found in client.follow(flow_id, min_version=version):
-            show_status(found)
-            if (found.get("next_action") or {}).get("type") == "wait":
-                continue
-            if found["status"] in RESTING or (found["status"] == Status.PAUSED and not found.get("draining")):
-                break
+    async with aclosing(client.follow(flow_id, min_version=version)) as changes:
+        with shown() as show_status:
+            async for found in changes:
+                show_status(found)
+                if (found.get("next_action") or {}).get("type") == "wait":
+                    continue
+                if found["status"] in RESTING or (found["status"] == Status.PAUSED and not found.get("draining")):
+                    break
     return found
 
 

@@ -9,7 +9,7 @@ import typer
 
 from mfo.client import Client, ServiceError
 from mfo.commands.connection import talk
-from mfo.commands.flows import AskingPhase, FlowId, Inputs, Reason, Wait, give_input, some
+from mfo.commands.flows import FlowId, give_input, some
 from mfo.commands.output import AsJson, facts, give, table
 
 Json = dict[str, Any]
@@ -79,18 +79,9 @@ def show(flow_id: FlowId, as_json: AsJson = False) -> None:
     give({"flow_id": flow_id, **asked}, text, as_json)
 
 
-@app.command()
-def answer(
-    *,
-    flow_id: FlowId,
-    inputs: Inputs = None,
-    phase: AskingPhase = None,
-    reason: Reason = None,
-    wait: Wait = False,
-    as_json: AsJson = False,
-) -> None:
-    """Answer what a flow asks, such as --input approval=true; the same as `mfo flow input`."""
-    give_input(flow_id=flow_id, inputs=inputs, phase=phase, reason=reason, wait=wait, as_json=as_json)
+app.command("answer", help="Answer what a flow asks, such as --input approval=true; the same as `mfo flow input`.")(
+    give_input
+)
 
 
 def people(asked: Json) -> str:

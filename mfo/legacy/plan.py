@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple, overload
 from uuid import UUID, uuid5
 
 from msgspec.structs import replace
@@ -16,6 +17,7 @@ from domain.relations import MAX_LEVELS
 from domain.words import Status
 from mfo.legacy.flows import Old, put_together
 from mfo.legacy.reading import Fault, Row
+from mfo.legacy.spool import KeptValues, Spool
 from mfo.legacy.tables import ASSESSMENT, DISCOVERY, MASTER, TABLES, Raw
 
 Json = dict[str, Any]
@@ -25,53 +27,107 @@ KEYS = {MASTER: ("flow_id",), DISCOVERY: ("flow_id", "id"), ASSESSMENT: ("flow_i
 AT_REST = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
 
 
+class Known(NamedTuple):
+    """What must be known of a flow while the others are put in order; the rest of it lies at its `place` in the spool."""
+
+    place: int
+    flow_id: UUID
+    parent: UUID | None
+    tenant: tuple[UUID, UUID]
+    status: str
+    created_at: datetime
+    flow_type: str
+    flow_version: str
+
+
+class Placed(NamedTuple):
+    """A flow with those above it and under it, these with how they have ended."""
+
+    known: Known
+    ancestors: tuple[UUID, ...] = ()
+    children: tuple[tuple[UUID, str | None], ...] = ()
+
+
+class Flows(Sequence[Old]):
+    """Flows in order; each is read from the spool when it is asked for."""
+
+    def __init__(self, spool: Spool, placed: Sequence[Placed] = ()) -> None:
+        self._spool = spool
+        self.placed = placed
+
+    def __len__(self) -> int:
+        return len(self.placed)
+
+    @overload
+    def __getitem__(self, which: int) -> Old: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[Old]: ...
+    def __getitem__(self, which: int | slice) -> Old | list[Old]:
+        found = self.placed[which]
+        return self._read(found) if isinstance(found, Placed) else [self._read(each) for each in found]
+
+    def _read(self, placed: Placed) -> Old:
+        flow: Old = self._spool.get(placed.known.place)
+        return replace(flow, fact=replace(flow.fact, ancestors=placed.ancestors, children=placed.children))
+
+
 @dataclass
 class Plan:
     """Flows in an order in which parents come first; `tables` is `{table: {rows, sha256}}`, `left_out` the number of flows."""
 
     import_id: UUID
     tables: Json
-    flows: list[Old] = field(default_factory=list)
+    flows: Flows
     faults: list[Fault] = field(default_factory=list)
     left_out: int = 0
 
     @property
     def placeholders(self) -> list[str]:
         """The flow types that are not known here."""
-        return sorted({flow.fact.flow_type for flow in self.flows if flow.fact.flow_version.startswith("imported-")})
+        known = [flow.known for flow in self.flows.placed]
+        return sorted({flow.flow_type for flow in known if flow.flow_version.startswith("imported-")})
 
     def counts(self) -> Json:
         """How many flows there are, by status and by type."""
         return {
             "flows": len(self.flows),
             "left_out": self.left_out,
-            "by_status": dict(sorted(Counter(flow.fact.status for flow in self.flows).items())),
-            "by_type": dict(sorted(Counter(flow.fact.flow_type for flow in self.flows).items())),
+            "by_status": dict(sorted(Counter(flow.known.status for flow in self.flows.placed).items())),
+            "by_type": dict(sorted(Counter(flow.known.flow_type for flow in self.flows.placed).items())),
         }
 
 
 def make(raws: Iterable[Raw], types: FlowTypes) -> Plan:
     """Read the rows and put the flows together. The same rows, in whatever order, give the same import id."""
+    spool = Spool()
     rows: dict[str, list[Row]] = {table: [] for table in TABLES}
     hashes: dict[str, list[str]] = {table: [] for table in TABLES}
     for raw in raws:
-        rows[raw.table].append(Row(raw, KEYS[raw.table]))
+        rows[raw.table].append(Row(raw._replace(values=KeptValues(spool, dict(raw.values))), KEYS[raw.table]))
         hashes[raw.table].append(raw.sha256)
     tables: Json = {table: {"rows": len(found), "sha256": checksum(found)} for table, found in hashes.items()}
     import_id = uuid5(IMPORTS, checksum(each["sha256"] for each in tables.values()))
-    plan = Plan(import_id, tables)
-    kept: dict[UUID, Old] = {}
+    plan = Plan(import_id, tables, Flows(spool))
+    kept: dict[UUID, Known] = {}
     read: dict[UUID, tuple[Row | None, Row | None]] = {}
     for master, child in pairs(rows):
         flow = put_together(master, child, types, str(import_id))
         if flow is None:
             plan.left_out += 1
         else:
-            kept[flow.flow_id], read[flow.flow_id] = flow, (master, child)
+            kept[flow.flow_id], read[flow.flow_id] = _known(flow, spool.put(flow)), (master, child)
     _without_parents(plan, kept, read)
     plan.faults = sorted({fault for found in rows.values() for row in found for fault in row.faults})
-    plan.flows = _in_order(kept)
+    plan.flows = Flows(spool, _in_order(kept))
     return plan
+
+
+def _known(flow: Old, place: int) -> Known:
+    fact, tenant = flow.fact, (flow.client_account_id, flow.engagement_id)
+    return Known(
+        *(place, flow.flow_id, flow.parent, tenant),
+        *(fact.status, fact.created_at, fact.flow_type, fact.flow_version),
+    )
 
 
 def checksum(hashes: Iterable[str]) -> str:
@@ -113,7 +169,7 @@ def pairs(rows: dict[str, list[Row]]) -> list[tuple[Row | None, Row | None]]:
     return paired
 
 
-def _without_parents(plan: Plan, kept: dict[UUID, Old], read: dict[UUID, tuple[Row | None, Row | None]]) -> None:
+def _without_parents(plan: Plan, kept: dict[UUID, Known], read: dict[UUID, tuple[Row | None, Row | None]]) -> None:
     """Leave out flows whose parent is not taken over, or that stand in a circle or too deep, and what is under them."""
     while True:
         wrong: dict[UUID, str] = {}
@@ -127,7 +183,7 @@ def _without_parents(plan: Plan, kept: dict[UUID, Old], read: dict[UUID, tuple[R
                     wrong[flow_id] = "the flows above it form a circle"
                 elif len(reached) >= MAX_LEVELS:
                     wrong[flow_id] = f"it would stand more than {MAX_LEVELS} levels deep"
-                elif parent.client_account_id != flow.client_account_id or parent.engagement_id != flow.engagement_id:
+                elif parent.tenant != flow.tenant:
                     wrong[flow_id] = f"the flow {above} is another tenant's"
                 else:
                     reached.add(above)
@@ -141,13 +197,12 @@ def _without_parents(plan: Plan, kept: dict[UUID, Old], read: dict[UUID, tuple[R
             row.wrong("parent_flow_id", why)
 
 
-def _in_order(kept: dict[UUID, Old]) -> list[Old]:
+def _in_order(kept: dict[UUID, Known]) -> list[Placed]:
     """The flows with those above them and under them, parents first."""
     under: dict[UUID, list[tuple[UUID, str | None]]] = {}
-    for flow in sorted(kept.values(), key=lambda each: (each.fact.created_at, each.flow_id)):
+    for flow in sorted(kept.values(), key=lambda each: (each.created_at, each.flow_id)):
         if flow.parent is not None:
-            ended = flow.fact.status if flow.fact.status in AT_REST else None
-            under.setdefault(flow.parent, []).append((flow.flow_id, ended))
+            under.setdefault(flow.parent, []).append((flow.flow_id, flow.status if flow.status in AT_REST else None))
     placed = []
     for flow in kept.values():
         ancestors: list[UUID] = []
@@ -155,6 +210,5 @@ def _in_order(kept: dict[UUID, Old]) -> list[Old]:
         while above is not None:
             ancestors.insert(0, above)
             above = kept[above].parent
-        family = {"ancestors": tuple(ancestors), "children": tuple(under.get(flow.flow_id, ()))}
-        placed.append(replace(flow, fact=replace(flow.fact, **family)))
-    return sorted(placed, key=lambda each: (len(each.fact.ancestors), each.fact.created_at, each.flow_id))
+        placed.append(Placed(flow, tuple(ancestors), tuple(under.get(flow.flow_id, ()))))
+    return sorted(placed, key=lambda each: (len(each.ancestors), each.known.created_at, each.known.flow_id))

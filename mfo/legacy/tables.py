@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ class Raw(NamedTuple):
 
     table: str
     number: int
-    values: Values
+    values: Mapping[str, str | None]
 
     @property
     def sha256(self) -> str:

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from api.app import create_app
 from api.asking import Service
@@ -70,6 +71,14 @@ class Api:
 
     async def get(self, path: str, **options: Any) -> httpx.Response:
         return await self.ask("GET", path, **options)
+
+    async def shown(self, path: str, document: type[BaseModel]) -> Json:
+        """What a GET is answered, which must be such a document."""
+        answer = await self.get(path)
+        assert answer.status_code == 200, answer.text
+        found: Json = answer.json()
+        document.model_validate(found)
+        return found
 
     async def post(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
         if body is not None:

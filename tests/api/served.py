@@ -9,14 +9,17 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from threading import Thread
+from typing import Any, Literal, get_args, get_origin
 
+from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.app import _Server
+from api.discovered import AssetFound, ChangeFound, DependencyFound, IssueFound, ReviewFound
 from domain.addresses import Addressing
 from eventstore.service import TellingConfig
 from tests.api.conftest import Api, Json, config_for, started
-from tests.api.test_found import found
+from tests.api.test_found import ROWS, found
 
 OPERATOR = {"X-MFO-Operator-Token": "an operator's own token"}
 ADDRESSES = Addressing(mail=True, email_domains=("example.com",), webhook_hosts=("hooks.example.com",))
@@ -31,6 +34,26 @@ MAKES: dict[str, tuple[str, Json]] = {
     "pause_rule_id": ("/pause-rules", {"measure": "error_rate", "limit": 0.5, "flow_type": "discovery"}),
     "subscription_id": ("/subscriptions", {"kind": "email", "address": "ann@example.com"}),
 }
+
+
+FOUND = {
+    "assets": AssetFound,
+    "dependencies": DependencyFound,
+    "issues": IssueFound,
+    "reviews": ReviewFound,
+    "changes": ChangeFound,
+}
+
+
+def whole(kind: type[BaseModel], row: Json) -> Json:
+    """The row with all that such a document must have."""
+    return {name: _plain(field.annotation) for name, field in kind.model_fields.items() if field.is_required()} | row
+
+
+def _plain(kind: Any) -> Any:
+    if type(None) in get_args(kind):
+        return None
+    return get_args(kind)[0] if get_origin(kind) is Literal else (get_origin(kind) or kind)()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +112,8 @@ async def _something_of_everything(api: Api) -> dict[str, list[str]]:
     point = await api.post(f"/flows/{flows[0]}/checkpoints", {"reason": "before I try something"})
     for flow_id in flows:
         await api.project(flow_id)
-    flows.insert(0, (await found(api))["flow_id"])
+    rows = {kind: [whole(FOUND[kind], row) for row in some] for kind, some in ROWS.items()}
+    flows.insert(0, (await found(api, found=rows))["flow_id"])
     ids = {"flow_id": flows, "checkpoint_id": [point.json()["checkpoint_id"]]}
     for name in ("a", "b"):
         for named, (path, body) in (

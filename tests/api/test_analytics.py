@@ -41,11 +41,7 @@ async def portfolio(api: Api) -> list[str]:
 
 
 async def analytics(api: Api, query: str = "") -> Json:
-    answer = await api.get(f"/flows/analytics{query}")
-    assert answer.status_code == 200, answer.text
-    found: Json = answer.json()
-    FlowAnalytics.model_validate(found)
-    return found
+    return await api.shown(f"/flows/analytics{query}", FlowAnalytics)
 
 
 async def test_all_flows_are_counted_whatever_became_of_them(api: Api) -> None:

@@ -188,6 +188,29 @@ async def test_who_is_not_let_in_is_noted_and_tenants_learn_nothing_of_others(ap
     assert [(each["actor"], each["flow_id"], each["restricted"]) for each in found] == [("eve", flow_id, True)] * 4
 
 
+async def test_reads_that_are_not_sensitive_are_told_where_that_is_wanted(shared_database_url: str) -> None:
+    for wanted in (False, True):
+        async with started(config_for(shared_database_url, audit_reads=wanted)) as api:
+            flow_id = (await api.made())["flow_id"]
+            for path in (f"/flows/{flow_id}/status", f"/flows/{flow_id}", "/flows?flow_type=discovery"):
+                assert (await api.get(path)).status_code == 200
+            await grow(api)
+            reads = [each for each in await listed(api, level="debug") if each["operation"] in {"status_check", "list"}]
+            told = [(each["operation"], each["flow_id"], each["outcome"]) for each in reads]
+            looked = ("status_check", flow_id, "accepted")
+            assert told == ([("list", None, "accepted"), looked, looked] if wanted else [])
+
+
+async def test_uploads_that_are_refused_are_told(api: Api) -> None:
+    assert (await api.post("/imports", files={"other": ("a.csv", b"name")})).status_code == 422
+    problem(await api.post("/imports", content=b"x", headers={"Content-Length": str(1 << 40)}), 422, "upload_invalid")
+    large = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(1 << 40)}
+    problem(await api.post("/imports", content=b"x", headers=large), 413, "upload_too_large")
+    await grow(api)
+    told = [(each["outcome"], each["error_code"]) for each in await listed(api, operation="upload_import")]
+    assert told == [("refused", "upload_too_large"), ("refused", "upload_invalid"), ("refused", "upload_invalid")]
+
+
 async def test_the_compliance_report_counts_what_the_rules_found(api: Api) -> None:
     flow_id = await a_day(api)
     of_flow = (await api.get("/compliance/report", params={"flow_id": flow_id})).json()

@@ -204,6 +204,8 @@ async def test_unknown_routes_and_methods(api: Api) -> None:
     assert body["allowed"] == ["GET"]
     response = await api.ask("PATCH", "/flows")
     assert problem(response, 405, "method_not_allowed")["allowed"] == ["GET", "POST"]
+    # not taken for a flow of that name
+    assert problem(await api.ask("DELETE", "/flows/analytics"), 405, "method_not_allowed")["allowed"] == ["GET"]
     assert response.headers["allow"] == "GET, POST"
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import get_args
+from collections.abc import Mapping
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -48,11 +49,11 @@ ROWS: dict[str, list[Json]] = {
 }
 
 
-async def found(api: Api, *, project: bool = True) -> Json:
-    """A flow whose first phase has found something."""
-    made = await api.made(options={"auto_execute": True})
+async def found(api: Api, *, project: bool = True, found: Mapping[str, list[Json]] = ROWS, **body: Any) -> Json:
+    """A flow whose first phase has found these rows."""
+    made = await api.made(options={"auto_execute": True}, **body)
     refs = {}
-    for kind, rows in ROWS.items():
+    for kind, rows in found.items():
         lines = b"\n".join(msgspec.json.encode(row) for row in rows) + b"\n"
         # an output called changes is what cleansing changed
         refs["estate_changes" if kind == "changes" else kind] = await api.side.artifacts.put(

@@ -17,11 +17,7 @@ Json = dict[str, Any]
 
 
 async def shown(api: Api, query: str = "") -> Json:
-    answer = await api.get(f"/portfolio{query}")
-    assert answer.status_code == 200, answer.text
-    found: Json = answer.json()
-    Portfolio.model_validate(found)
-    return found
+    return await api.shown(f"/portfolio{query}", Portfolio)
 
 
 async def test_flows_are_done_one_after_the_other_that_wait_for_each_other(api: Api) -> None:

@@ -7,8 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from api.summary_documents import FlowSummary
 from domain.commands import ReportChild
 from tests.api.conftest import Api, new_tenant, problem
+from tests.api.test_found import found
 
 Json = dict[str, Any]
 
@@ -51,6 +53,28 @@ async def test_the_status_of_a_parent_says_how_many_under_it_still_drain(api: Ap
     detail = (await api.get(f"/flows/{root}")).json()
     assert detail["child_flow_ids"] == [children[0]]
     assert (await api.get(f"/flows/{children[0]}")).json()["parent_flow_id"] == root
+
+
+async def test_a_flow_is_added_up_with_all_flows_under_it(api: Api) -> None:
+    root, children, _ = await family(api)
+    inventory = await found(api, parent_flow_id=children[1])
+    cleansed = (await api.made(parent_flow_id=root, options={"auto_execute": True}))["flow_id"]
+    for outputs in ({}, {}, {"quality": {"overall": 81.25}}):
+        await api.complete(cleansed, **outputs)
+    await api.project(cleansed)
+    summed = await api.shown(f"/flows/{root}/summary", FlowSummary)
+    assert (summed["flow_id"], summed["flows"], summed["truncated"]) == (root, 7, False)
+    assert summed["flow_types"] == {"discovery": 7}
+    assert summed["statuses"] == {"initialized": 5, "processing": 2}
+    assert (summed["total_assets"], summed["asset_types"]) == (7, {"database": 4, "server": 3})
+    assert (summed["total_dependencies"], summed["issues"]) == (3, {"high": 2, "low": 1})
+    phases = {phase["phase_name"]: phase for phase in summed["phases"]}
+    assert phases["data_import"]["statuses"] == {"completed": 2, "pending": 5}
+    assert (phases["data_cleansing"]["quality"], phases["data_import"]["quality"]) == (81.2, None)
+    alone = await api.shown(f"/flows/{inventory['flow_id']}/summary", FlowSummary)
+    assert (alone["flows"], alone["total_assets"]) == (1, 7)
+    api.tenant = new_tenant()
+    problem(await api.get(f"/flows/{root}/summary"), 404, "flow_not_found")
 
 
 async def test_a_tree_is_its_tenants_alone(api: Api) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from uuid import uuid4
 from xml.sax.saxutils import escape
 
@@ -20,6 +19,7 @@ from projections.signer import Signing
 from tests.audit.archive import KEY, Archive
 from tests.projections.conftest import config_for, running
 from tests.waiting import until
+from tests.webserver import Handler, web_server
 
 
 @dataclass
@@ -36,49 +36,32 @@ class StandIn:
 def bucket_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     store = StandIn()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Objects(Handler, BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             store.signed.append(self.headers.get("Authorization", ""))
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.body()
             if store.refuses:
-                self._answer(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
+                self.answer(403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>")
                 return
             store.objects[self.path] = body
-            self._answer(200, b"")
+            self.answer(200)
 
         def do_GET(self) -> None:
             path, _, query = self.path.partition("?")
             if "list-type=2" not in query:
-                self._answer(200, store.objects[path])
+                self.answer(200, store.objects[path])
                 return
             keys = "".join(
                 f"<Contents><Key>{escape(name.removeprefix('/audit/'))}</Key><Size>1</Size></Contents>"
                 for name in store.objects
             )
             listing = f"<ListBucketResult><IsTruncated>false</IsTruncated>{keys}</ListBucketResult>"
-            self._answer(200, listing.encode())
-
-        def _answer(self, status: int, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
+            self.answer(200, listing.encode())
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    store.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with web_server(Objects) as store.url:
         yield store
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def signed(number: int) -> Checkpoint:

@@ -54,21 +54,13 @@ async def flaky(context: PhaseContext) -> Outputs:
 @runs("shared")
 async def throttled(context: PhaseContext) -> Outputs:
     """The other side wants to be left alone for a while."""
-    with visit(context) as stay:
-        key = stay.effect()
-        if context.attempt == 1:
-            raise RateLimited("not so fast", after_seconds=1.5)
-        return {"key": key}
+    return _left_alone(context, "not so fast", 1.5)
 
 
 @runs("shared")
 async def patient(context: PhaseContext) -> Outputs:
     """The other side wants to be left alone for longer than its owner waits."""
-    with visit(context) as stay:
-        key = stay.effect()
-        if context.attempt == 1:
-            raise RateLimited("not for a minute", after_seconds=60)
-        return {"key": key}
+    return _left_alone(context, "not for a minute", 60)
 
 
 @runs("shared")
@@ -204,6 +196,14 @@ async def begets(context: PhaseContext) -> Outputs:
         if ids:
             await context.wait_flows(ids)
         return {"key": stay.effect(), "children": ids}
+
+
+def _left_alone(context: PhaseContext, said: str, seconds: float) -> Outputs:
+    with visit(context) as stay:
+        key = stay.effect()
+        if context.attempt == 1:
+            raise RateLimited(said, after_seconds=seconds)
+        return {"key": key}
 
 
 def _seconds(context: PhaseContext) -> float:

@@ -6,8 +6,10 @@ import asyncio
 import re
 import subprocess
 import sys
+from contextlib import aclosing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -108,3 +110,25 @@ async def test_a_command_without_a_reply_says_under_which_id_to_send_it_again(en
         with pytest.raises(ReplyTimedOut, match="command mine within 0"):
             await sender.send(command, command_id="mine", patience_seconds=0)
         assert (await sender.send(command, command_id="mine")).outcome in {"accepted", "repeated"}
+
+
+class Asking(Client):
+    """A client that counts how often it asks where a flow stands."""
+
+    asked = 0
+
+    async def status(self, flow_id: str, **how: Any) -> dict[str, Any]:
+        self.asked += 1
+        return await super().status(flow_id, **how)
+
+
+async def test_who_follows_a_flow_hears_of_it_and_asks_once_for_each_change(environment: dict[str, str]) -> None:
+    async with Asking(environment["MFO_URL"], *tenant_of(environment)) as client:
+        flow = await client.create_flow("discovery", "Followed")
+        async with asyncio.timeout(30), aclosing(client.follow(flow["flow_id"])) as changes:
+            assert (await anext(changes))["status"] == "initialized"
+            await client.tell(flow["flow_id"], "pause")
+            assert (await anext(changes))["status"] == "paused"
+            await client.tell(flow["flow_id"], "cancel")
+            assert [found["status"] async for found in changes] == ["cancelled"]
+        assert client.asked == 3

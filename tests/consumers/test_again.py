@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
 
 from consumers.phases import PhaseWork
 from domain.commands import CreateOptions, DeleteFlow, StartIteration, Tenant
@@ -19,24 +18,14 @@ from eventstore.results import Results
 from tests.consumers import again
 from tests.consumers.conftest import ended
 from tests.consumers.test_keeper import Yard
-from tests.consumers.yards import lines, open_yard
+from tests.consumers.yards import lines, yard_of
 from tests.eventstore.house import new_tenant
-from tests.stack import Stack
 from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture(scope="module")
-def module_url(stack: Stack) -> Iterator[str]:
-    with stack.database(migrated=True) as url:
-        yield url
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def yard(module_url: str) -> AsyncIterator[Yard]:
-    async with open_yard(module_url, again.__name__, workers=1) as yard:
-        yield yard
+yard = yard_of(again.__name__, workers=1)
 
 
 @pytest.fixture(autouse=True)

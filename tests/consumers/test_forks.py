@@ -5,35 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 
 from domain.commands import FailPhase, PauseFlow, ResumeFlow, RollbackFlow
 from domain.flow import Flow
 from tests.consumers.conftest import ended
 from tests.consumers.test_keeper import Yard
-from tests.consumers.yards import open_yard
-from tests.stack import Stack
+from tests.consumers.yards import yard_of
 from tests.waiting import until
 
 FORKED = "tests.consumers.forked"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture(scope="module")
-def module_url(stack: Stack) -> Iterator[str]:
-    with stack.database(migrated=True) as url:
-        yield url
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def yard(module_url: str) -> AsyncIterator[Yard]:
-    async with open_yard(module_url, FORKED) as yard:
-        yield yard
+yard = yard_of(FORKED)
 
 
 async def begin(yard: Yard, flow_type: str, folder: Path) -> UUID:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 
 from consumers.context import Permanent
 from consumers.phases.discovery import HANDLERS, VALIDATORS
@@ -22,25 +20,15 @@ from estate.sample import write_sample
 from eventstore.definitions import flow_types, modules
 from tests.consumers.conftest import ended
 from tests.consumers.test_keeper import Yard, quiet
-from tests.consumers.yards import lines, open_yard
+from tests.consumers.yards import lines, yard_of
 from tests.estate.support import Discovery
-from tests.stack import Stack
 from tests.waiting import until
 
 MODULE = "tests.consumers.hooked"
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture(scope="module")
-def module_url(stack: Stack) -> Iterator[str]:
-    with stack.database(migrated=True) as url:
-        yield url
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def yard(module_url: str) -> AsyncIterator[Yard]:
-    async with open_yard(module_url, MODULE) as yard:
-        yield yard
+yard = yard_of(MODULE)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -31,7 +31,6 @@ from eventstore.service import write_side
 from tests.consumers.conftest import ended
 from tests.consumers.keeping import at_work
 from tests.eventstore.house import FLOWS, House, config_for, create, started
-from tests.stack import Stack
 from tests.waiting import until
 
 SECRET = "correct horse battery staple"
@@ -59,12 +58,6 @@ class Yard:
 async def yard(module_url: str) -> AsyncIterator[Yard]:
     async with at_work(config_for(module_url, workers=2, worker_memory_mb=300)) as (house, keeper, pool):
         yield Yard(house, keeper, pool)
-
-
-@pytest.fixture(scope="module")
-def module_url(stack: Stack) -> Iterator[str]:
-    with stack.database(migrated=True) as url:
-        yield url
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -37,7 +37,6 @@ from tests.consumers.conftest import body_of, client_of, headers_of, serving
 from tests.eventstore.conftest import EMPTY
 from tests.eventstore.house import House, create, imported, open_house
 from tests.projecting import project
-from tests.stack import Stack
 from tests.waiting import until
 
 Json = dict[str, Any]
@@ -105,12 +104,6 @@ class Yard:
             async with connection.transaction():
                 await self.watch.follow(connection, stretch.events)
                 await connection.execute("update followers set position = %s", (stretch.upto,))
-
-
-@pytest.fixture(scope="module")
-def module_url(stack: Stack) -> Iterator[str]:
-    with stack.database(migrated=True) as url:
-        yield url
 
 
 @pytest.fixture

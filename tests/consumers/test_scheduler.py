@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -34,18 +34,11 @@ from tests.consumers.conftest import client_of, ended, headers_of, serving
 from tests.eventstore.breaking import accept_events, readable, refuse_heads, unreadable
 from tests.eventstore.conftest import EMPTY
 from tests.eventstore.house import House, open_house
-from tests.stack import Stack
 from tests.waiting import until
 
 Json = dict[str, Any]
 SIX = datetime(2031, 3, 3, 6, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def module_url(stack: Stack) -> Iterator[str]:
-    with stack.database(migrated=True) as url:
-        yield url
 
 
 class Yard:

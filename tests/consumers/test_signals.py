@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 
@@ -16,16 +16,9 @@ from domain.words import Status
 from eventstore import committer
 from tests.consumers.yard import Yard, open_yard
 from tests.eventstore.house import open_house
-from tests.stack import Stack
 from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module")
-def module_url(stack: Stack) -> Iterator[str]:
-    with stack.database(migrated=True) as url:
-        yield url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
@@ -16,16 +16,9 @@ from domain.words import Status
 from eventstore.metrics import PARKED
 from tests.consumers.yard import Yard, open_yard
 from tests.eventstore.breaking import readable, unreadable
-from tests.stack import Stack
 from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module")
-def module_url(stack: Stack) -> Iterator[str]:
-    with stack.database(migrated=True) as url:
-        yield url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from time import monotonic
@@ -23,7 +23,6 @@ from eventstore.database import pool
 from tests.consumers.conftest import ended
 from tests.consumers.test_keeper import Yard
 from tests.consumers.yards import lines, open_yard
-from tests.stack import Stack
 from tests.waiting import until
 
 MODULE = "tests.consumers.calling"
@@ -57,12 +56,6 @@ class Outside:
 @pytest.fixture
 def outside(tmp_path: Path) -> Outside:
     return Outside(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def module_url(stack: Stack) -> Iterator[str]:
-    with stack.database(migrated=True) as url:
-        yield url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

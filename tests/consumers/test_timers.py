@@ -29,16 +29,9 @@ from eventstore.timers import DUE, DueTimer, due, lead
 from tests.consumers.conftest import ended
 from tests.eventstore.house import FLOWS, House, config_for, open_house
 from tests.spec import MIDDAY
-from tests.stack import Stack
 from tests.waiting import until
 
 FIRINGS = "select count(*) from command_log where flow_id = %s and command = 'FireTimer'"
-
-
-@pytest.fixture(scope="module")
-def module_url(stack: Stack) -> Iterator[str]:
-    with stack.database(migrated=True) as url:
-        yield url
 
 
 @pytest.fixture

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from domain.commands import CancelFlow, ExecutePhase, ProvideInput, RollbackFlow
 from domain.flow import Flow
 from tests.consumers.conftest import ended
 from tests.consumers.test_keeper import Yard, quiet
-from tests.consumers.yards import lines, open_yard
-from tests.stack import Stack
+from tests.consumers.yards import lines, yard_of
 from tests.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture(scope="module")
-def module_url(stack: Stack) -> Iterator[str]:
-    with stack.database(migrated=True) as url:
-        yield url
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def yard(module_url: str) -> AsyncIterator[Yard]:
-    async with open_yard(module_url, "tests.consumers.undone") as yard:
-        yield yard
+yard = yard_of("tests.consumers.undone")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,8 @@ def kill_all(running: Dev) -> int:
 async def until_status(client: Client, flow_id: str, wanted: str, min_version: int | None = None) -> Json:
     """The first status that is the wanted one."""
     status: Json = {}
-    async with asyncio.timeout(40):
-        async for status in client.follow(flow_id, min_version=min_version):
+    async with asyncio.timeout(40), aclosing(client.follow(flow_id, min_version=min_version)) as changes:
+        async for status in changes:
             if status["status"] == wanted:
                 return status
     raise AssertionError(f"the flow became {status.get('status')}, not {wanted}: {status.get('errors')}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +11,6 @@ import pytest_asyncio
 
 from eventstore.breakers import PROBE_SECONDS, SHARED, Breaker, Breakers, Counted
 from tests.eventstore.house import House, open_house
-from tests.stack import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 LIMITS = {"threshold": 3, "window_seconds": 60.0, "first_seconds": 10.0, "most_seconds": 70.0}
@@ -61,12 +60,6 @@ class Board:
         row = await self.breakers.one(self.target)
         assert row is not None
         return row
-
-
-@pytest.fixture(scope="module")
-def module_url(stack: Stack) -> Iterator[str]:
-    with stack.database(migrated=True) as url:
-        yield url
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
