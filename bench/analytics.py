@@ -8,7 +8,6 @@ the last 90 days, of eight types with six phases each, four of five completed.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,8 @@ import httpx
 import psycopg
 
 from bench.flows import versions_of
+from bench.processor import Parts, spent
+from bench.report import Report, figure
 from bench.stack import whole_service
 from domain.measures import LENGTHS
 from mfo.running import Running
@@ -162,6 +163,8 @@ async def measure(where: Running, *, flows: int, requests: int) -> dict[str, Any
     headers = {"X-Client-Account-ID": account, "X-Engagement-ID": engagement, "X-User-ID": "bench"}
     chance = random.Random(SEED)
     taken: dict[str, list[float]] = {}
+    parts = Parts(where.pid)
+    before = parts.take()
     async with httpx.AsyncClient(base_url=f"{variables['MFO_URL']}/api/v1", headers=headers, timeout=120) as client:
         for n in range(requests + 5):
             for name, path in questions(chance).items():
@@ -175,9 +178,8 @@ async def measure(where: Running, *, flows: int, requests: int) -> dict[str, Any
         "flows": flows,
         **loaded,
         "requests": requests,
+        "processor": spent(before, parts.take(), sum(map(len, taken.values())), "request"),
         "latencies": {name: _spread(took) for name, took in taken.items()},
-        "load": round(os.getloadavg()[0], 1),
-        **await versions_of(where),
     }
 
 
@@ -189,11 +191,19 @@ def _spread(took: list[float]) -> dict[str, float]:
     }
 
 
-def run(flows: int = FLOWS, requests: int = REQUESTS) -> dict[str, Any]:
+def run(*, flows: int = FLOWS, requests: int = REQUESTS) -> Report:
     """Lists and figures over many flows."""
     with whole_service(MFO_FLOW_TYPES="bench.noop") as where:
-        figures = asyncio.run(measure(where, flows=flows, requests=requests))
-    return {
-        "what": f"lists and figures over {flows:,} flows of one tenant, loaded straight into the read models",
-        "runs": [figures],
-    }
+        found = asyncio.run(measure(where, flows=flows, requests=requests))
+        versions = asyncio.run(versions_of(where))
+    return Report(
+        f"lists and figures over {flows:,} flows of one tenant, loaded straight into the read models",
+        [
+            figure(f"{name}, {part}", "ms", spread[f"{part}_ms"])
+            for name, spread in found["latencies"].items()
+            for part in ("p50", "p99")
+        ],
+        processor={"asking": found["processor"]},
+        versions=versions,
+        runs=[found],
+    )

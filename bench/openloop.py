@@ -64,7 +64,7 @@ class HttpLoad:
 
     def __init__(self) -> None:
         at = urlsplit(os.environ["MFO_URL"])
-        self.host, self.port = at.hostname, at.port
+        self.host, self.port = at.hostname or "127.0.0.1", at.port or 80
         body = msgspec.json.encode(BODY)
         self._head = (
             f"POST /api/v1/flows HTTP/1.1\r\nHost: {at.netloc}\r\nContent-Type: application/json\r\n"

@@ -18,6 +18,7 @@ from uuid import uuid4
 from psycopg_pool import AsyncConnectionPool
 
 from bench.noop import FLOW_TYPES
+from bench.report import Report, figure
 from eventstore.claims import Claims, Offer, kind
 from eventstore.database import Connection, pool
 from eventstore.migrate import upgrade
@@ -126,17 +127,22 @@ async def _new(bench: Bench) -> bool:
     return bool(new)
 
 
-def run(queued: int = QUEUED, tenants: int = TENANTS) -> dict[str, Any]:
+def run(*, queued: int = QUEUED, tenants: int = TENANTS) -> Report:
     """The figures on a PostgreSQL of its own."""
     with TemporaryDirectory(prefix="mfo-bench-queue-", ignore_cleanup_errors=True) as folder:
         server = Postgres(Path(folder))
         url = server.start()
         try:
             upgrade(url)
-            figures = asyncio.run(_measured(url, queued, tenants))
+            found = asyncio.run(_measured(url, queued, tenants))
         finally:
             server.stop()
-    return {
-        "what": f"statements on {queued:,} queued runs of {tenants:,} tenants in 6 phases, {IN_HAND} runs in hand",
-        "runs": figures,
-    }
+    return Report(
+        f"statements on {queued:,} queued runs of {tenants:,} tenants in 6 phases, {IN_HAND} runs in hand",
+        [
+            figure(f"{name}, {part}", "ms", figures[key])
+            for name, figures in found.items()
+            for part, key in (("p50", "p50_ms"), ("processor p50", "processor_p50_ms"))
+        ],
+        runs=[found],
+    )
