@@ -8,12 +8,28 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
-from bench import analytics, estate, flows, limits, listeners, operations, overload, pipeline, queue, rebuild, timers
+from bench import (
+    analytics,
+    estate,
+    flows,
+    http,
+    limits,
+    listeners,
+    operations,
+    overload,
+    peers,
+    pipeline,
+    queue,
+    rebuild,
+    timers,
+)
 
 BENCHES: dict[str, ModuleType] = {
     "limits": limits,
     "flows": flows,
     "pipeline": pipeline,
+    "peers": peers,
+    "http": http,
     "estate": estate,
     "timers": timers,
     "queue": queue,
