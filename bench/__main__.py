@@ -13,6 +13,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+import structlog
+
 from bench.baseline import compare, write
 from bench.registry import BENCHES, CHECKED, SETS, Set
 from bench.report import machine, save, show
@@ -20,6 +22,8 @@ from bench.report import machine, save, show
 
 def main(words: list[str] | None = None) -> int:
     """Run what is asked for; 0 when it came to an end, 1 when `check` found a fall, 2 for wrong usage."""
+    # standard output is for the figures
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, add_help=False)
     parser.add_argument("name", nargs="?", choices=[*BENCHES, *SETS, "check", "baseline"])
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")

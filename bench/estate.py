@@ -122,14 +122,14 @@ def _wide(rows: int = 100_000, columns: int = 60) -> tuple[list[str], Callable[[
     return header, row
 
 
-def wide_csv(folder: Path) -> list[Path]:
-    """100,000 rows of 60 columns, csv."""
+def wide_csv(folder: Path, rows: int = 100_000) -> list[Path]:
+    """Rows of 60 columns, csv."""
     header, row = _wide()
     path = folder / "wide.csv"
     with path.open("w", newline="") as stream:
         out = csv.writer(stream)
         out.writerow(header)
-        out.writerows(map(row, range(100_000)))
+        out.writerows(map(row, range(rows)))
     return [path]
 
 

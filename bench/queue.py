@@ -11,7 +11,6 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -19,12 +18,11 @@ from psycopg_pool import AsyncConnectionPool
 
 from bench.noop import FLOW_TYPES
 from bench.report import Report, figure
+from bench.store import own_store
 from eventstore.claims import Claims, Offer, kind
 from eventstore.database import Connection, pool
-from eventstore.migrate import upgrade
 from eventstore.runs import Beat, Runs
 from eventstore.waiting import for_place
-from mfo.embedded import Postgres
 
 QUEUED = 300_000
 TENANTS = 1000
@@ -87,7 +85,8 @@ class Bench:
         )
 
 
-async def _measured(url: str, queued: int, tenants: int) -> dict[str, Any]:
+async def measure(url: str, queued: int, tenants: int) -> dict[str, Any]:
+    """The cost of each statement with so many runs queued, by its name."""
     connections = pool(url, size=1)
     await connections.open(wait=True)
     try:
@@ -129,14 +128,8 @@ async def _new(bench: Bench) -> bool:
 
 def run(*, queued: int = QUEUED, tenants: int = TENANTS) -> Report:
     """The figures on a PostgreSQL of its own."""
-    with TemporaryDirectory(prefix="mfo-bench-queue-", ignore_cleanup_errors=True) as folder:
-        server = Postgres(Path(folder))
-        url = server.start()
-        try:
-            upgrade(url)
-            found = asyncio.run(_measured(url, queued, tenants))
-        finally:
-            server.stop()
+    with own_store() as store:
+        found = asyncio.run(measure(store.config.database_url, queued, tenants))
     return Report(
         f"statements on {queued:,} queued runs of {tenants:,} tenants in 6 phases, {IN_HAND} runs in hand",
         [

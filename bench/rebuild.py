@@ -12,20 +12,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
-
-import psycopg
 
 from bench.history import ask, create, load
 from bench.processor import Parts, spent
 from bench.report import Report, figure
+from bench.store import own_store
 from domain.commands import CancelFlow
-from eventstore.migrate import upgrade
-from eventstore.service import AuditConfig, ServiceConfig, write_side
-from mfo.embedded import Postgres
+from eventstore.service import ServiceConfig, write_side
 from projections.rebuild import rebuild
 from projections.verifying import verify
 
@@ -115,22 +110,8 @@ def _quiet(_: str) -> None:
 
 def run(*, flows: int = FLOWS, a_second: int = A_SECOND) -> Report:
     """The figures on a PostgreSQL of its own."""
-    with TemporaryDirectory(prefix="mfo-bench-rebuild-", ignore_cleanup_errors=True) as folder:
-        server = Postgres(Path(folder))
-        url = server.start()
-        try:
-            upgrade(url)
-            config = ServiceConfig(
-                database_url=url,
-                kafka_bootstrap="127.0.0.1:1",
-                master_key=bytes(range(32)),
-                audit=AuditConfig(seed=bytes(32)),
-            )
-            found = asyncio.run(_measured(config, flows, a_second))
-            with psycopg.connect(url) as connection:
-                version = connection.info.parameter_status("server_version")
-        finally:
-            server.stop()
+    with own_store() as store:
+        found = asyncio.run(_measured(store.config, flows, a_second))
     figures = []
     for name in ("first", "compared", "while written"):
         each = found[name]
@@ -153,6 +134,6 @@ def run(*, flows: int = FLOWS, a_second: int = A_SECOND) -> Report:
         f"the read model of {found['events']:,} events of {flows:,} flows, made anew and verified",
         figures,
         processor=found.pop("processor"),
-        versions={"postgresql": version},
+        versions=store.versions,
         runs=[found],
     )

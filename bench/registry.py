@@ -10,9 +10,11 @@ from typing import Any
 
 from bench import (
     analytics,
+    audit,
     estate,
     flows,
     http,
+    imports,
     limits,
     listeners,
     operations,
@@ -21,6 +23,9 @@ from bench import (
     pipeline,
     queue,
     rebuild,
+    relay,
+    seeds,
+    start,
     timers,
 )
 
@@ -30,6 +35,11 @@ BENCHES: dict[str, ModuleType] = {
     "pipeline": pipeline,
     "peers": peers,
     "http": http,
+    "start": start,
+    "audit": audit,
+    "relay": relay,
+    "import": imports,
+    "seeds": seeds,
     "estate": estate,
     "timers": timers,
     "queue": queue,
