@@ -39,7 +39,7 @@ def main(words: list[str] | None = None) -> int:
     if rest:
         parser.error(f"{given.name} takes no options: {' '.join(rest)}")
     if given.name == "baseline":
-        print(f"written to {write()}")
+        print(f"written to {write(name for name, _ in CHECKED)}")
         return 0
     if given.name == "check":
         _all(CHECKED, as_json=False)

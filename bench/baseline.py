@@ -7,6 +7,7 @@ machine both stay about the same.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,8 @@ BASELINE = Path(__file__).parent / "baseline.json"
 MAY_FALL = 0.15
 
 
-def write(path: Path = BASELINE, results: Path = RESULTS) -> Path:
-    """Take every share of the newest results as the baseline."""
-    names = sorted({found.name.rpartition("-")[0] for found in results.glob("*.json")})
+def write(names: Iterable[str], path: Path = BASELINE, results: Path = RESULTS) -> Path:
+    """Take every share of the newest results of these benches as the baseline."""
     reports = {name: newest(name, results) for name in names}
     kept = {
         name: {

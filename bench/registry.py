@@ -58,7 +58,49 @@ BENCHES: dict[str, ModuleType] = {
 
 # sets that run one after the other, with the options that differ from the usual ones
 Set = tuple[tuple[str, dict[str, Any]], ...]
-SHORT: Set = (("limits", {}), ("flows", {"flows": 1500}))
-LONG: Set = ()
-CHECKED: Set = (("limits", {}), ("flows", {"flows": 1000}))
+# about ten minutes on a machine at rest; the limits come first, for the shares of the others
+SHORT: Set = (
+    ("limits", {}),
+    ("flows", {"flows": 1500}),
+    ("pipeline", {"seconds": 5.0, "repeats": 1}),
+    ("http", {"seconds": 4.0, "repeats": 2}),
+    ("peers", {"flows": 300, "alone": 50, "repeats": 1}),
+    ("start", {"repeats": 3}),
+    ("seeds", {"repeats": 1}),
+    ("relay", {}),
+    ("audit", {"flows": 10_000}),
+    ("rebuild", {"flows": 5000}),
+    ("import", {"rows": 20_000}),
+)
+# hours
+LONG: Set = (
+    ("limits", {"seconds": 5.0, "repeats": 5}),
+    ("flows", {}),
+    ("pipeline", {"seconds": 20.0, "repeats": 3}),
+    ("peers", {}),
+    ("relay", {"flows": 20_000}),
+    ("audit", {"flows": 100_000}),
+    ("rebuild", {}),
+    ("import", {}),
+    ("estate", {}),
+    ("timers", {}),
+    ("queue", {}),
+    ("operations", {}),
+    ("overload", {}),
+    ("listeners", {}),
+    ("analytics", {}),
+    ("start", {"flows": 100_000}),
+    ("growth", {}),
+    ("scale", {}),
+    ("soak", {}),
+)
+# what bench/baseline.json is about
+CHECKED: Set = (
+    ("limits", {}),
+    ("flows", {"flows": 1000}),
+    ("http", {"seconds": 3.0, "repeats": 2}),
+    ("relay", {}),
+    ("audit", {"flows": 10_000}),
+    ("rebuild", {"flows": 5000}),
+)
 SETS: dict[str, Set] = {"short": SHORT, "long": LONG}
