@@ -42,10 +42,9 @@ def main(words: list[str] | None = None) -> int:
         print(f"written to {write(name for name, _ in CHECKED)}")
         return 0
     if given.name == "check":
-        _all(CHECKED, as_json=False)
-        return compare()
-    _all(SETS[given.name], as_json=given.json)
-    return 0
+        ended = _all(CHECKED, as_json=given.json)
+        return max(ended, compare(out=sys.stderr if given.json else None))
+    return _all(SETS[given.name], as_json=given.json)
 
 
 def measured(name: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -56,13 +55,22 @@ def measured(name: str, options: dict[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-def _all(wanted: Set, *, as_json: bool) -> None:
+def _all(wanted: Set, *, as_json: bool) -> int:
+    """Run a set; 1 where a measurement did not come to an end."""
+    found: dict[str, Any] = {}
     for name, options in wanted:
         print(f"--- {name}", file=sys.stderr)
         try:
-            _tell(measured(name, options), as_json=as_json)
+            found[name] = measured(name, options)
         except Exception as error:
+            # the others of the set are worth having
             print(f"{name} did not come to an end: {error!r}", file=sys.stderr)
+        else:
+            if not as_json:
+                show(found[name])
+    if as_json:
+        _tell(found, as_json=True)
+    return int(len(found) < len(wanted))
 
 
 def _tell(found: dict[str, Any], *, as_json: bool) -> None:

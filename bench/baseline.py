@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from bench.report import RESULTS, newest
 
@@ -52,12 +52,12 @@ def fallen(baseline: dict[str, Any], reports: dict[str, dict[str, Any] | None]) 
     return found
 
 
-def compare(path: Path = BASELINE, results: Path = RESULTS) -> int:
+def compare(path: Path = BASELINE, results: Path = RESULTS, out: TextIO | None = None) -> int:
     """Print what fell by more than 15 % in the newest results; 1 where something did."""
     baseline = json.loads(path.read_text())
     found = fallen(baseline, {name: newest(name, results) for name in baseline})
     for name, title, worse in found:
-        print(f"{name}: {title} fell by {worse:.0%}")
+        print(f"{name}: {title} fell by {worse:.0%}", file=out)
     if not found:
-        print(f"nothing fell by more than {MAY_FALL:.0%}")
+        print(f"nothing fell by more than {MAY_FALL:.0%}", file=out)
     return int(bool(found))

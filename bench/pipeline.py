@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -91,10 +91,13 @@ class Watcher:
         self._stop.set()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._thread.join)
         for connection in self._connections:
             await connection.close()
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
 
     async def _committed(self, listen: Any, ask: Any) -> None:
         cursor = await ask.execute("select coalesce(max(notification_id), 0) from stored_events")
@@ -110,7 +113,7 @@ class Watcher:
     async def _shown(self, listen: Any, ask: Any) -> None:
         async for _ in listen.notifies():
             seen = self.seen
-            while wanted := list(seen.waiting)[:ASKED]:
+            while wanted := list(islice(seen.waiting, ASKED)):
                 rows = await (await ask.execute(SHOWN, (wanted,), binary=True)).fetchall()
                 now = time.time()
                 over = [flow_id for flow_id, status in rows if seen.mix == "creations" or status == "completed"]

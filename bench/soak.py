@@ -27,6 +27,10 @@ select c.relname, pg_table_size(c.oid), pg_indexes_size(c.oid), coalesce(s.n_dea
 from pg_class c left join pg_stat_user_tables s on s.relid = c.oid
 where c.relnamespace = current_schema()::regnamespace and c.relkind in ('r', 'm')
 """
+BEHIND = """
+select (select coalesce(max(notification_id), 0) from stored_events), (select coalesce(max(position), 0) from relay),
+       (select coalesce(max(position), 0) from projections where name = 'crewai_flow_state_extensions')
+"""
 
 
 async def looked_at(where: Running, parts: Parts) -> dict[str, Any]:
@@ -50,9 +54,27 @@ async def _measured(where: Running, minutes: float, commands: float, every: floa
     seen: list[dict[str, Any]] = []
     until = time.monotonic() + minutes * 60
     while time.monotonic() < until or len(seen) < 3:
-        step = await at_rate(where, "flows", commands, every)
-        seen.append({**step, **await looked_at(where, parts)})
+        behind = {"relay": 0, "read model": 0}
+        watch = asyncio.create_task(_watched(where, behind))
+        try:
+            step = await at_rate(where, "flows", commands, every)
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+        seen.append({**step, "behind": behind, **await looked_at(where, parts)})
     return seen
+
+
+async def _watched(where: Running, behind: dict[str, int]) -> None:
+    """Look each second how many events relay and read model are behind, and keep the most."""
+    async with await psycopg.AsyncConnection.connect(
+        where.environment["MFO_DATABASE_URL"], autocommit=True
+    ) as connection:
+        while True:
+            [(end, told, shown)] = await (await connection.execute(BEHIND)).fetchall()
+            behind["relay"] = max(behind["relay"], end - told)
+            behind["read model"] = max(behind["read model"], end - shown)
+            await asyncio.sleep(1.0)
 
 
 def run(*, minutes: float = 30.0, commands: float = 0.0, every: float = 30.0) -> Report:
@@ -103,7 +125,9 @@ def _figures(seen: list[dict[str, Any]]) -> list[Figure]:
         figure("vacuums", "vacuums", of_tables(seen[-1], "vacuums") - of_tables(seen[0], "vacuums")),
     ]
     rest = max(1, flows - seen[0]["offered"])
-    for kind in ("table_bytes", "index_bytes"):
+    for kind, name in (("table_bytes", "tables"), ("index_bytes", "indexes")):
         grown = of_tables(seen[-1], kind) - of_tables(seen[0], kind)
-        figures.append(figure(f"{kind.replace('_bytes', 's')} grow", "bytes/flow", grown / rest))
+        figures.append(figure(f"{name} grow", "bytes/flow", grown / rest))
+    for name in ("relay", "read model"):
+        figures.append(figure(f"{name} behind, most", "events", max(each["behind"][name] for each in seen)))
     return [*figures, figure("commands", "commands", float(flows * COMMANDS))]

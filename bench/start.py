@@ -1,4 +1,4 @@
-"""How long each service takes from the start of its process to being ready, and its memory at rest and after many flows.
+"""How long each service takes from the start of its process to being ready.
 
 Each is started beside the whole service, on a port of its own, and asked for /health/ready all the time.
 """
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import httpx
 
-from bench.flows import Load, versions_of
-from bench.processor import SERVICES, Parts, spent
+from bench.flows import versions_of
+from bench.processor import SERVICES, Parts
 from bench.report import Figure, Report, figure
 from bench.stack import whole_service
 from mfo.embedded.processes import free_port
@@ -27,9 +27,7 @@ PORTS = {
     "projections": "MFO_PROJECTIONS_HEALTH_PORT",
 }
 MOST_SECONDS = 1.5
-MOST_MB = 150.0
 PATIENCE_SECONDS = 60.0
-REST_SECONDS = 5.0
 
 
 def further(where: Running, service: str, port: int) -> subprocess.Popen[bytes]:
@@ -83,47 +81,18 @@ def started(where: Running, service: str) -> tuple[float, float]:
     return took, used
 
 
-async def _many(where: Running, flows: int) -> None:
-    async with Load(where, save_checkpoints=False) as load:
-        await load.many(flows, 64)
-
-
-def run(*, flows: int = 2000, repeats: int = 5) -> Report:
-    """Memory at rest, the starts in turn, then memory after so many flows."""
-    took: dict[str, list[float]] = {service: [] for service in SERVICES}
-    used: dict[str, list[float]] = {service: [] for service in SERVICES}
+def run(*, repeats: int = 5) -> Report:
+    """The starts in turn, again and again."""
+    found: dict[str, list[tuple[float, float]]] = {service: [] for service in SERVICES}
     with whole_service(MFO_FLOW_TYPES="bench.noop") as where:
-        parts = Parts(where.pid)
-        # what a start leaves behind is given back first
-        time.sleep(REST_SECONDS)
-        resting, before = parts.memory_mb(), parts.take()
-        time.sleep(REST_SECONDS)
-        idle = spent(before, parts.take(), REST_SECONDS, "second at rest")
         for _ in range(repeats):
             for service in SERVICES:
-                seconds, worked = started(where, service)
-                took[service].append(seconds)
-                used[service].append(worked)
-        asyncio.run(_many(where, flows))
-        after = parts.memory_mb()
+                found[service].append(started(where, service))
         versions = asyncio.run(versions_of(where))
     figures: list[Figure] = []
-    for service in SERVICES:
+    for service, starts in found.items():
         figures += [
-            figure(f"{service}, start to ready", "s", took[service], at_most=MOST_SECONDS),
-            figure(f"{service}, processor until ready", "s", used[service]),
+            figure(f"{service}, start to ready", "s", [seconds for seconds, _ in starts], at_most=MOST_SECONDS),
+            figure(f"{service}, processor until ready", "s", [used for _, used in starts], share_of="json decode"),
         ]
-    for service in SERVICES:
-        figures += [
-            figure(f"{service}, largest process at rest", "MB", resting[service], at_most=MOST_MB),
-            figure(f"{service}, largest process after {flows:,} flows", "MB", after[service], at_most=MOST_MB),
-        ]
-    figures += [
-        figure(f"{part} after {flows:,} flows", "MB", after[part]) for part in ("PostgreSQL", "Kafka") if part in after
-    ]
-    return Report(
-        "start of each service, and memory of its largest process",
-        figures,
-        processor={"at rest": idle},
-        versions=versions,
-    )
+    return Report("start of each service's process to ready", figures, versions=versions)
