@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import signal
 import sys
 from types import ModuleType
 from typing import Any
@@ -22,8 +23,6 @@ from bench.report import machine, save, show
 
 def main(words: list[str] | None = None) -> int:
     """Run what is asked for; 0 when it came to an end, 1 when `check` found a fall, 2 for wrong usage."""
-    # standard output is for the figures
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, add_help=False)
     parser.add_argument("name", nargs="?", choices=[*BENCHES, *SETS, "check", "baseline"])
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
@@ -99,4 +98,8 @@ def _options(name: str, module: ModuleType, words: list[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    # told to end, it ends the servers that it has started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # standard output is for the figures
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     sys.exit(main())
