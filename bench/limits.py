@@ -2,7 +2,8 @@
 
 The rows of a group commit are those of commands that each complete a phase: an event of 400 bytes and a second one of 200, the
 flow's head, the command's id and its line in the log, a run that ends and one that begins, with the keys that these must have.
-One connection, prepared statements, one transaction a group, fsync and synchronous_commit on. Kafka: 400-byte records with a key,
+One connection, prepared statements, one transaction a group, fsync and synchronous_commit on; and how many of them a core could do
+with the processor time that they took, PostgreSQL's and the caller's. Kafka: 400-byte records with a key,
 acks=all, idempotent. JSON and hashes are counted a second of one core's time, so that processor times can be told in them
 whatever else runs. Rounds take turns.
 """
@@ -24,6 +25,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from bench.processor import Parts, spent
 from bench.report import Figure, Report, figure
 from mfo.embedded import Postgres, choose_kafka
 
@@ -136,11 +138,11 @@ class Commits:
             self._connection.execute(statement.encode())
         self._ids = [uuid4() for _ in range(FLOWS)]
         self._running: dict[UUID, UUID] = {}
-        self._next = 0
+        self.done = 0
 
     def __call__(self, commands: int) -> None:
-        flows = [self._ids[(self._next + n) % FLOWS] for n in range(commands)]
-        self._next += commands
+        flows = [self._ids[(self.done + n) % FLOWS] for n in range(commands)]
+        self.done += commands
         begun = [uuid4() for _ in flows]
         ended = [self._running.get(flow, flow) for flow in flows]
         self._running.update(zip(flows, begun, strict=True))
@@ -234,11 +236,14 @@ def run(*, seconds: float = 2.0, repeats: int = 3, records: int = 50_000) -> Rep
         try:
             url = server.start()
             topic = Topic(kafka.start(), kafka.kind)
-            syncs = Syncs(folder)
+            syncs, parts = Syncs(folder), Parts()
             for _ in range(repeats):
                 commits = Commits(url)
                 for group in GROUPS:
+                    before, done = parts.take(), commits.done
                     note(f"commands in groups of {group}", rate(commits, seconds, group))
+                    cost = spent(before, parts.take(), commits.done - done, "command")
+                    note(f"commands of a core, groups of {group}", 1000 / cost["total_ms"])
                 commits.close()
                 began = time.perf_counter()
                 topic.produce(records)

@@ -178,7 +178,7 @@ def show(found: dict[str, Any]) -> None:
     print(found["what"])
     width = max((len(each["name"]) for each in found["figures"]), default=0)
     for each in found["figures"]:
-        print(f"  {each['name']:{width}} {each['median']:>12,.6g} {each['unit']:10} {_beside(each)}".rstrip())
+        print(f"  {each['name']:{width}} {_number(each['median']):>12} {each['unit']:10} {_beside(each)}".rstrip())
     for label, spent in found.get("processor", {}).items():
         parts = ", ".join(f"{role} {ms:g}" for role, ms in spent["ms"].items())
         print(
@@ -196,14 +196,18 @@ def show(found: dict[str, Any]) -> None:
     )
 
 
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}"
+
+
 def _beside(each: dict[str, Any]) -> str:
     parts = []
     if each["repeats"] > 1:
-        parts.append(f"{each['min']:,.6g} to {each['max']:,.6g} in {each['repeats']}")
+        parts.append(f"{_number(each['min'])} to {_number(each['max'])} in {each['repeats']}")
     if "limit" in each:
         [(kind, limit)] = each["limit"].items()
         word = {"at_least": ">=", "at_most": "<="}[kind]
-        parts.append(f"limit {word} {limit:,.6g}: {'met' if each['met'] else 'NOT met'}")
+        parts.append(f"limit {word} {_number(limit)}: {'met' if each['met'] else 'NOT met'}")
     if "share" in each:
-        parts.append(f"{each['share']:g} of {each['share_of']}")
+        parts.append(f"{_number(each['share'])} of {each['share_of']}")
     return "; ".join(parts)
