@@ -49,6 +49,8 @@ DESCRIBE_WAIT_SECONDS = 20.0
 DOWNLOAD_TIMEOUT_SECONDS = 660.0
 # a report that waits for others to be made
 BUSY_PATIENCE_SECONDS = 60.0
+# a read model that is to show all that has happened
+BEHIND_PATIENCE_SECONDS = 60.0
 # comments come every 15 seconds
 LISTENING_TIMEOUT = httpx.Timeout(10.0, read=40.0)
 # a service that is being restarted, or whose database is, answers again after a moment
@@ -155,6 +157,16 @@ class Client:
             headers=headers,
         )
         return _json(answer)
+
+    async def _caught_up(self, method: str, path: str, **more: Any) -> Json:
+        """The same of what waits until the read model shows all that has happened: it is asked again while that is not so."""
+        until = time.monotonic() + BEHIND_PATIENCE_SECONDS
+        while True:
+            try:
+                return await self.request(method, path, **more)
+            except ServiceError as error:
+                if error.problem_code != "read_model_behind" or time.monotonic() >= until:
+                    raise
 
     async def upload(
         self, file: Path, import_type: str | None = None, *, import_options: Mapping[str, Any] | None = None
@@ -369,7 +381,7 @@ class Client:
             cursor = None
             while True:
                 asked = {**body, "limit": CHECKED, "flow_ids": part, "cursor": cursor}
-                page = await self.request("POST", "/flow-types/check", body=asked)
+                page = await self._caught_up("POST", "/flow-types/check", body=asked)
                 whole |= {name: page[name] for name in ("flow_type", "to_version")}
                 whole |= {name: round(whole[name] + page[name], 3) for name in COUNTED}
                 whole["flows"] += page["flows"]
@@ -568,10 +580,14 @@ class Client:
                 return told | {"healthy": not told["inconsistencies"]}
 
     async def pages(self, path: str, name: str, *, params: Mapping[str, Any] | None = None) -> AsyncIterator[Json]:
-        """Every row of a paged list, from the first page to the last; `name` is the list's field, such as `assets`."""
+        """Every row of a paged list, from the first page to the last; `name` is the list's field, such as `assets`.
+
+        With `consistency` strong a read model that is behind is waited for, `BEHIND_PATIENCE_SECONDS` at most.
+        """
         given = dict(params or {})
+        asking = self._caught_up if given.get("consistency") == "strong" else self.request
         while True:
-            page = await self.request("GET", path, params=given)
+            page = await asking("GET", path, params=given)
             for row in page[name]:
                 yield row
             if not page.get("next_cursor"):

@@ -149,7 +149,9 @@ def migrate(
     async def converse(client: Client) -> tuple[Json, bool]:
         chosen = flows
         if params is not None:
-            listed = client.pages("/flows", "flows", params={**params, "flow_type": name, "limit": 200})
+            # strong: flows made a moment ago are to be moved too
+            wanted = {**params, "flow_type": name, "limit": 200, "consistency": "strong"}
+            listed = client.pages("/flows", "flows", params=wanted)
             ids = [str(flow["flow_id"]) for flow in await some(listed, None)]
             chosen = [one for one in ids if flows is None or one in flows]
         moves = Moves(

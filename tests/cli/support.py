@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 
 from mfo.dev import BELONGS_TO
-from mfo.embedded.processes import processes_where
+from mfo.embedded.processes import processes_where, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 120
@@ -54,6 +54,18 @@ def mfo(*words: str, environment: Mapping[str, str] | None = None, seconds: floa
         check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr)
+
+
+def said_at_last(*words: str, environment: Mapping[str, str], text: str) -> str:
+    """What a command says on stdout once this text is in it, which a read model may have to reach first."""
+    said: list[str] = []
+
+    def there() -> bool:
+        said.append(mfo(*words, environment=environment).out)
+        return text in said[-1]
+
+    assert wait_until(there, 60, every=0.1), said[-1]
+    return said[-1]
 
 
 @dataclass

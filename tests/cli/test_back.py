@@ -7,7 +7,7 @@ from typing import Any
 
 from mfo.client import Client
 from mfo.commands.back import preview_text
-from tests.cli.support import mfo
+from tests.cli.support import mfo, said_at_last
 from tests.cli.test_flows import INVENTORY
 from tests.waiting import until
 
@@ -64,5 +64,4 @@ async def test_a_discovery_goes_back_and_its_inventory_with_it(tmp_path: Path, e
             return await assets(client, flow_id) == 0
 
         await until(no_assets, 60)
-        status = mfo("flow", "status", flow_id, environment=environment).out
-        assert "wrong date" in status
+        said_at_last("flow", "status", flow_id, environment=environment, text="wrong date")

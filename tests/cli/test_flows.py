@@ -10,7 +10,7 @@ import pytest
 
 from mfo.cli import run
 from mfo.client import Client
-from tests.cli.support import mfo
+from tests.cli.support import mfo, said_at_last
 from tests.waiting import until
 
 Environment = dict[str, str]
@@ -138,7 +138,7 @@ def test_a_flow_that_begins_later_is_waited_for(inventory: Path, environment: En
     told = mfo("flow", "status", waiting["flow_id"], environment=environment)
     assert f"start at {waiting['next_action']['until']}"[:28] in told.out
     mfo("flow", "pause", waiting["flow_id"], environment=environment)
-    assert "start with 14" in mfo("flow", "status", waiting["flow_id"], environment=environment).out
+    said_at_last("flow", "status", waiting["flow_id"], environment=environment, text="start with 14")
 
     begun = mfo(
         *("flow", "create", "discovery", "--file", str(inventory), "--start-at", "2026-01-01T00:00:00Z", "--wait"),
@@ -175,8 +175,7 @@ def test_a_pause_says_what_timers_do_and_that_nothing_is_in_hand(environment: En
         environment=environment,
     )
     assert (paused.document["status"], paused.document["draining_runs"]) == ("paused", 0)
-    told = mfo("flow", "status", waiting["flow_id"], environment=environment).out
-    assert "(lunch); drained" in told
+    told = said_at_last("flow", "status", waiting["flow_id"], environment=environment, text="(lunch); drained")
     assert "timers go on" in told
     assert f"start at {waiting['next_action']['until']}"[:28] in told
     wrong = mfo("flow", "pause", waiting["flow_id"], "--timers", "melted", "--json", environment=environment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.cli.support import mfo
+from tests.cli.support import mfo, said_at_last
 
 Environment = dict[str, str]
 Json = dict[str, Any]
@@ -25,7 +25,7 @@ def test_an_operation_is_tried_started_and_followed(environment: Environment) ->
     done = said(environment, "operation", "start", "pause", *chosen, "--wait", "--reason", "rest")
     assert (done["state"], done["progress"]["accepted"]) == ("completed", 2)
     operation_id = done["operation_id"]
-    assert said(environment, "flow", "status", flows[0])["status"] == "paused"
+    said_at_last("flow", "status", flows[0], environment=environment, text="paused")
     asked = said(environment, "operation", "flows", operation_id, "--outcome", "accepted")["flows"]
     assert [each["flow_id"] for each in asked] == flows
     over = said(environment, "operation", "pause", operation_id, code=1)
