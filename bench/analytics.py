@@ -20,6 +20,7 @@ import psycopg
 from bench.flows import versions_of
 from bench.processor import Parts, spent
 from bench.report import Report, figure
+from bench.spread import in_ms
 from bench.stack import whole_service
 from domain.measures import LENGTHS
 from mfo.running import Running
@@ -179,15 +180,7 @@ async def measure(where: Running, *, flows: int, requests: int) -> dict[str, Any
         **loaded,
         "requests": requests,
         "processor": spent(before, parts.take(), sum(map(len, taken.values())), "request"),
-        "latencies": {name: _spread(took) for name, took in taken.items()},
-    }
-
-
-def _spread(took: list[float]) -> dict[str, float]:
-    ordered = sorted(took)
-    parts = {"p50_ms": 0.5, "p99_ms": 0.99, "max_ms": 1.0}
-    return {
-        name: round(ordered[min(int(len(ordered) * part), len(ordered) - 1)] * 1000, 1) for name, part in parts.items()
+        "latencies": {name: in_ms(took) for name, took in taken.items()},
     }
 
 
@@ -199,7 +192,7 @@ def run(*, flows: int = FLOWS, requests: int = REQUESTS) -> Report:
     return Report(
         f"lists and figures over {flows:,} flows of one tenant, loaded straight into the read models",
         [
-            figure(f"{name}, {part}", "ms", spread[f"{part}_ms"])
+            figure(f"{name}, {part}", "ms", spread[part])
             for name, spread in found["latencies"].items()
             for part in ("p50", "p99")
         ],

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaProducer
 
 from bench.processor import Parts, spent
 from bench.report import Report, figure
+from bench.spread import in_ms
 from bench.stack import whole_service
 from mfo.running import Running
 
@@ -122,15 +123,15 @@ async def measure(where: Running, *, flows: int, alone: int, in_flight: int, sav
         before = parts.take()
         rate, took = await load.many(flows, in_flight)
         processor = spent(before, parts.take(), flows, "flow")
-        single = sorted([await load.flow() for _ in range(alone)])
+        single = in_ms([await load.flow() for _ in range(alone)])
     return {
         "flows": flows,
         "in_flight": in_flight,
         "save_checkpoints": save_checkpoints,
         "flows_per_second": round(rate, 1),
         "in_flight_p50_ms": round(statistics.median(took) * 1000, 1),
-        "alone_p50_ms": round(statistics.median(single) * 1000, 1),
-        "alone_p99_ms": round(single[max(0, int(len(single) * 0.99) - 1)] * 1000, 1),
+        "alone_p50_ms": single["p50"],
+        "alone_p99_ms": single["p99"],
         "processor": processor,
     }
 

@@ -19,10 +19,10 @@ import psycopg
 from bench import analytics, queue
 from bench.flows import versions_of
 from bench.history import ask, create, load
-from bench.http import answered, at_most, at_rate, calls, quantile, session
-from bench.openloop import quantiles
+from bench.http import answered, at_most, at_rate, calls, session
 from bench.processor import LOAD, Parts, spent
 from bench.report import Figure, Report, figure
+from bench.spread import in_ms, quantile
 from bench.stack import whole_service
 from bench.store import OwnStore, own_store
 from domain.commands import Command, DeleteFlow, PauseFlow, ResumeFlow
@@ -77,7 +77,7 @@ async def commands(store: OwnStore, size: int, count: int) -> dict[str, Cost]:
             before = parts.take()
             await asyncio.gather(*(_one_by_one(side, left, f"{name} {size}", took) for _ in range(IN_FLIGHT)))
             processor = spent(before, parts.take(), len(wanted), "command")
-            found[name] = {"cost_ms": cost_of(processor), "ms": quantiles(took), "processor": processor}
+            found[name] = {"cost_ms": cost_of(processor), "ms": in_ms(took), "processor": processor}
     return found
 
 
@@ -155,7 +155,7 @@ async def reads(where: Running, size: int, rate: float, seconds: float) -> dict[
             before = parts.take()
             _, busy = await at_most(call, 8, seconds)
             processor = spent(before, parts.take(), len(busy), "call")
-            found[name] = {"cost_ms": cost_of(processor), "ms": quantiles(took), "processor": processor}
+            found[name] = {"cost_ms": cost_of(processor), "ms": in_ms(took), "processor": processor}
     return found
 
 

@@ -15,9 +15,9 @@ from uuid import uuid4
 import aiohttp
 
 from bench.flows import versions_of
-from bench.openloop import quantiles
 from bench.processor import Parts, spent
 from bench.report import Figure, Report, figure
+from bench.spread import in_ms, quantile
 from bench.stack import whole_service
 from mfo.running import Running
 
@@ -135,10 +135,10 @@ async def _measured(where: Running, rate: float, seconds: float, repeats: int) -
                     {
                         "call": name,
                         "rate": rate,
-                        "ms": quantiles(took),
+                        "ms": in_ms(took),
                         "processor": spent(before, between, len(took), "call"),
                         "saturation_per_second": round(most, 1),
-                        "saturation_ms": quantiles(busy),
+                        "saturation_ms": in_ms(busy),
                         "saturation_processor": spent(between, parts.take(), len(busy), "call"),
                     }
                 )
@@ -184,9 +184,3 @@ def run(*, rate: float = 200.0, seconds: float = 5.0, repeats: int = 3, alone: i
         versions=versions,
         runs=runs,
     )
-
-
-def quantile(values: list[float], part: float) -> float:
-    """The value that so large a part of the values does not surpass."""
-    ordered = sorted(values)
-    return ordered[min(int(len(ordered) * part), len(ordered) - 1)]

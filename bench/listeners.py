@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from bench.flows import versions_of
 from bench.processor import SERVICES, Parts, spent
 from bench.report import Report, figure
+from bench.spread import in_ms
 from bench.stack import whole_service
 from mfo.client import Client
 from mfo.running import Running
@@ -90,7 +91,7 @@ async def measure(where: Running, *, listeners: int, a_second: int, seconds: int
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    late = sorted(seconds for one in heard for seconds in one.late)
+    late = [seconds for one in heard for seconds in one.late]
     return {
         "listeners": listeners,
         "let_in_seconds": round(let_in, 2),
@@ -99,8 +100,7 @@ async def measure(where: Running, *, listeners: int, a_second: int, seconds: int
         "delivered_per_second": round(len(late) / took),
         "alike": len({tuple(one.places) for one in heard}) == 1,
         "in_order_and_once": all(one.places == sorted(set(one.places)) for one in heard),
-        "p50_ms": round(late[len(late) // 2] * 1000, 1),
-        "p99_ms": round(late[int(len(late) * 0.99)] * 1000, 1),
+        "ms": in_ms(late),
         "processor": processor,
         "service_memory_mb": round(max(memory[name] for name in SERVICES if name in memory)),
     }
@@ -125,8 +125,8 @@ def run(*, listeners: int = LISTENERS, a_second: int = A_SECOND, seconds: int = 
         f"server-sent events: {listeners:,} listeners of one tenant, {a_second} flows made a second",
         [
             figure("delivered", "events/s", found["delivered_per_second"], share_of="json decode"),
-            figure("event to listener, p50", "ms", found["p50_ms"]),
-            figure("event to listener, p99", "ms", found["p99_ms"]),
+            figure("event to listener, p50", "ms", found["ms"]["p50"]),
+            figure("event to listener, p99", "ms", found["ms"]["p99"]),
             figure("all let in after", "s", found["let_in_seconds"]),
             figure("largest service process", "MB", found["service_memory_mb"]),
         ],

@@ -22,6 +22,8 @@ import msgspec
 import uvloop
 from confluent_kafka import Producer
 
+from bench.spread import in_ms
+
 FLOW_TYPE = "noop"
 BODY = {"flow_type": FLOW_TYPE, "flow_name": "overload"}
 MOST_CONNECTIONS = 3000
@@ -164,21 +166,9 @@ class HttpLoad:
             "seconds": round(seconds, 1),
             "answers": dict(self.statuses),
             "accepted_per_second": round(len(self.latencies) / seconds, 1),
-            "accepted_ms": quantiles(self.latencies),
-            "turned_away_ms": quantiles(self.refused),
+            "accepted_ms": in_ms(self.latencies),
+            "turned_away_ms": in_ms(self.refused),
         }
-
-
-def quantiles(seconds: list[float]) -> dict[str, float]:
-    """p50, p99 and the most, in ms."""
-    if not seconds:
-        return {}
-    ordered = sorted(seconds)
-    return {
-        "p50": round(ordered[len(ordered) // 2] * 1000, 1),
-        "p99": round(ordered[int(len(ordered) * 0.99)] * 1000, 1),
-        "max": round(ordered[-1] * 1000, 1),
-    }
 
 
 def to_kafka(rate: float, seconds: float, known: list[str]) -> dict[str, Any]:

@@ -23,9 +23,10 @@ import httpx
 import psycopg
 
 from bench.flows import versions_of
-from bench.openloop import BODY, quantiles
+from bench.openloop import BODY
 from bench.processor import SERVICES, Parts
 from bench.report import Report, figure
+from bench.spread import in_ms
 from bench.stack import whole_service
 from mfo.running import Running
 
@@ -211,7 +212,7 @@ async def overload_kafka(where: Running, folder: Path, seconds: float) -> dict[s
         "backlog_at_the_end": backlog,
         "worked_off_after_seconds": round(drained, 1),
         "worked_off_per_second": round(backlog / drained, 1) if drained else None,
-        "http_beside_it_ms": quantiles(probe.took),
+        "http_beside_it_ms": in_ms(probe.took),
         "http_beside_it_turned_away": probe.away,
         "memory_mb": memory.figures(),
         "accepted_and_missing": missing(where, ids),

@@ -25,12 +25,13 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from bench.flows import COMMANDS, Load, creation, versions_of
 from bench.processor import Parts, spent
 from bench.report import Figure, Report, figure
+from bench.spread import in_ms
 from bench.stack import whole_service
 from mfo.running import Running
 
 RATES = (10, 200, 1000, 3000)
 IN_FLIGHT = (64, 256, 512)
-PARTS = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+PARTS = ("p50", "p99", "p99.9")
 PATIENCE_SECONDS = 60.0
 # asked for at once; the oldest go first
 ASKED = 1000
@@ -217,18 +218,8 @@ async def at_rate(where: Running, mix: Mix, commands: float, seconds: float) -> 
         "offered": len(seen.due),
         "not_seen_in_time": len(seen.waiting),
         "drained_after_seconds": round(took - seconds, 2),
-        "ms": {stage: quantiles_ms(seen.took.get(stage, [])) for stage in STAGES[mix]},
+        "ms": {stage: in_ms(seen.took.get(stage, []), PARTS) for stage in STAGES[mix]},
         "processor": processor,
-    }
-
-
-def quantiles_ms(seconds: list[float]) -> dict[str, float]:
-    """p50, p99 and p99.9 in ms; nothing where nothing was measured."""
-    ordered = sorted(seconds)
-    return {
-        part: round(ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000, 2)
-        for part, share in PARTS.items()
-        if ordered
     }
 
 
@@ -246,7 +237,7 @@ async def saturation(where: Running, in_flight: tuple[int, ...], seconds: float)
                     "in_flight": each,
                     "flows_per_second": round(rate, 1),
                     "commands_per_second": round(rate * COMMANDS, 1),
-                    "ms": quantiles_ms(took),
+                    "ms": in_ms(took, PARTS),
                     "processor": spent(before, parts.take(), flows * COMMANDS, "command"),
                 }
             )

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.flows import COMMANDS, Load, versions_of
-from bench.http import quantile
 from bench.processor import Parts, spent
 from bench.report import Figure, Report, figure, known_limits, newest
+from bench.spread import quantile
 from bench.stack import whole_service
 from bench.start import further, until_ready
 from mfo.embedded.processes import free_port

@@ -11,9 +11,10 @@ import time
 from typing import Any
 
 from bench.flows import versions_of
-from bench.http import answered, at_rate, calls, quantile, session
+from bench.http import answered, at_rate, calls, session
 from bench.processor import Parts, spent
 from bench.report import Report, figure
+from bench.spread import quantile
 from bench.stack import whole_service
 from mfo.running import Running
 

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaProducer
 from bench.flows import creation, versions_of
 from bench.processor import Parts, spent
 from bench.report import Report, figure
+from bench.spread import in_ms
 from bench.stack import whole_service
 from mfo.running import Running
 
@@ -25,7 +26,7 @@ A_SECOND = 200
 SECONDS = 20
 LEAD_SECONDS = 5
 PATIENCE_SECONDS = 120
-MOST_MS = {("read", "p99_ms"): 300.0}
+MOST_MS = {("read", "p99"): 300.0}
 WAITING = """
 insert into timers select gen_random_uuid(), 'start', 1, %s, %s, mfo_now() + interval '6 h' + n * interval '1 s'
 from generate_series(1, %s) n
@@ -64,8 +65,8 @@ async def measure(where: Running, *, pending: int, a_second: int, seconds: int) 
         "due_a_second": a_second,
         "fired": len(read),
         "processor": processor,
-        "read": _spread(read),
-        "written": _spread(written),
+        "read": in_ms(read),
+        "written": in_ms(written),
     }
 
 
@@ -110,14 +111,6 @@ async def _watch(listener: Any, due: dict[UUID, datetime]) -> list[float]:
     return list(late.values())
 
 
-def _spread(late: list[float]) -> dict[str, float]:
-    ordered = sorted(late)
-    parts = {"p50_ms": 0.5, "p99_ms": 0.99, "max_ms": 1.0}
-    return {
-        name: round(ordered[min(int(len(ordered) * part), len(ordered) - 1)] * 1000, 1) for name, part in parts.items()
-    }
-
-
 def run(*, pending: int = PENDING, a_second: int = A_SECOND, seconds: int = SECONDS) -> Report:
     """Timers that fire while many others wait."""
     with whole_service(MFO_FLOW_TYPES="bench.noop") as where:
@@ -126,7 +119,7 @@ def run(*, pending: int = PENDING, a_second: int = A_SECOND, seconds: int = SECO
     return Report(
         f"timers, {a_second} due a second while {pending:,} wait: from due to the start of the phase being committed and read",
         [
-            figure(f"{name}, {part.removesuffix('_ms')}", "ms", ms, at_most=MOST_MS.get((name, part)))
+            figure(f"{name}, {part}", "ms", ms, at_most=MOST_MS.get((name, part)))
             for name in ("written", "read")
             for part, ms in found[name].items()
         ],

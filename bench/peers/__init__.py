@@ -15,10 +15,10 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-from bench.http import quantile
 from bench.peers.engines import Engine, PeerMissing, dbos, ours, restate
 from bench.processor import spent
 from bench.report import Figure, Report, figure
+from bench.spread import quantile
 
 OURS = "mfo"
 ENGINES: dict[str, Callable[[], AbstractContextManager[Engine]]] = {

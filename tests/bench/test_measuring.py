@@ -15,9 +15,10 @@ from bench.flows import COMMANDS
 from bench.growth import commands, long_history, timers
 from bench.history import load
 from bench.limits import Commits, chain, decode, rate
-from bench.pipeline import Seen, quantiles_ms
+from bench.pipeline import PARTS, Seen
 from bench.processor import LOAD, Parts, Taken, spent
 from bench.scaling import COPIES, Cluster, Times, bend, simulate, times_from
+from bench.spread import in_ms
 from bench.store import OwnStore
 from eventstore.migrate import upgrade
 from tests.api.conftest import config_for
@@ -120,8 +121,8 @@ def test_only_flows_of_the_load_are_noted() -> None:
     seen.note("commit", UUID(int=1), 5.5)
     seen.note("commit", UUID(int=2), 5.5)
     assert seen.took == {"commit": [0.5]}
-    assert quantiles_ms(seen.took["commit"]) == {"p50": 500.0, "p99": 500.0, "p99.9": 500.0}
-    assert quantiles_ms([]) == {}
+    assert in_ms(seen.took["commit"], PARTS) == {"p50": 500.0, "p99": 500.0, "p99.9": 500.0}
+    assert in_ms([]) == {}
 
 
 def test_the_part_with_the_least_to_give_is_the_limit() -> None:
