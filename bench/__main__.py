@@ -28,6 +28,8 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     given, rest = parser.parse_known_args(words)
     if given.name is None:
+        if rest:
+            parser.error(f"name the measurement that {' '.join(rest)} is for")
         parser.print_help()
         print("\n".join(f"  {name:12} {_summary(module)}" for name, module in BENCHES.items()))
         return 0

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -60,7 +61,7 @@ def python() -> Path:
     wanted, home = (HERE / "requirements.txt").read_text(), folder() / "venv"
     note = home / "requirements.txt"
     if not note.exists() or note.read_text() != wanted:
-        _said("python3.11", "-m", "venv", "--clear", str(home))
+        _said(sys.executable, "-m", "venv", "--clear", str(home))
         _said(str(home / "bin" / "pip"), "install", "--quiet", "-r", str(HERE / "requirements.txt"))
         note.write_text(wanted)
     return home / "bin" / "python"
