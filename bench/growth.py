@@ -151,11 +151,13 @@ async def reads(where: Running, size: int, rate: float, seconds: float) -> dict[
 
         for name, call in (("list, newest", newest), ("list, type and status", listed), ("status", status)):
             await at_most(call, 8, 1.0)
-            took = await at_rate(call, rate, seconds)
+            due_calls = await at_rate(call, rate, seconds)
             before = parts.take()
             _, busy = await at_most(call, 8, seconds)
-            processor = spent(before, parts.take(), len(busy), "call")
-            found[name] = {"cost_ms": cost_of(processor), "ms": in_ms(took), "processor": processor}
+            if due_calls.failed or busy.failed:
+                raise RuntimeError(f"{name}: {due_calls.failed + busy.failed} calls failed")
+            processor = spent(before, parts.take(), len(busy.took), "call")
+            found[name] = {"cost_ms": cost_of(processor), "ms": in_ms(due_calls.took), "processor": processor}
     return found
 
 

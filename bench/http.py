@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
@@ -67,13 +68,27 @@ async def created_and_known(where: Running, flows: int) -> list[float]:
     return took
 
 
-async def at_rate(call: Call, rate: float, seconds: float) -> list[float]:
-    """Seconds of each call from when it was due, whatever becomes of those before it."""
-    took: list[float] = []
+@dataclass(slots=True)
+class Asked:
+    """Seconds of each call that was answered as it should be, and how many were not."""
 
-    async def one(due: float) -> None:
-        await call()
-        took.append(time.perf_counter() - due)
+    took: list[float] = field(default_factory=list)
+    failed: int = 0
+
+    async def once(self, call: Call, due: float) -> None:
+        """Make the call, and count from when it was due."""
+        try:
+            await call()
+        except (RuntimeError, OSError, TimeoutError, aiohttp.ClientError):
+            # turned away, most often
+            self.failed += 1
+        else:
+            self.took.append(time.perf_counter() - due)
+
+
+async def at_rate(call: Call, rate: float, seconds: float) -> Asked:
+    """Calls from when each was due, whatever becomes of those before it."""
+    asked = Asked()
 
     began = time.perf_counter()
     async with asyncio.TaskGroup() as tasks:
@@ -81,22 +96,21 @@ async def at_rate(call: Call, rate: float, seconds: float) -> list[float]:
             due = began + n / rate
             if (left := due - time.perf_counter()) > 0:
                 await asyncio.sleep(left)
-            tasks.create_task(one(due))
-    return took
+            tasks.create_task(asked.once(call, due))
+    return asked
 
 
-async def at_most(call: Call, in_flight: int, seconds: float) -> tuple[float, list[float]]:
-    """Calls a second by so many callers who each wait for their answer, and each call's seconds."""
-    took: list[float] = []
+async def at_most(call: Call, in_flight: int, seconds: float) -> tuple[float, Asked]:
+    """Answers a second by so many callers who each wait for theirs, and the calls."""
+    asked = Asked()
     began = time.perf_counter()
 
     async def caller() -> None:
         while (due := time.perf_counter()) < began + seconds:
-            await call()
-            took.append(time.perf_counter() - due)
+            await asked.once(call, due)
 
     await asyncio.gather(*(caller() for _ in range(in_flight)))
-    return len(took) / (time.perf_counter() - began), took
+    return len(asked.took) / (time.perf_counter() - began), asked
 
 
 def calls(asking: aiohttp.ClientSession, known: list[str]) -> dict[str, Call]:
@@ -128,18 +142,21 @@ async def _measured(where: Running, rate: float, seconds: float, repeats: int) -
         for _ in range(repeats):
             for name, call in by_name.items():
                 before = parts.take()
-                took = await at_rate(call, rate, seconds)
+                due = await at_rate(call, rate, seconds)
                 between = parts.take()
                 most, busy = await at_most(call, IN_FLIGHT, seconds)
+                if not (due.took and busy.took):
+                    raise RuntimeError(f"no {name} was answered")
                 runs.append(
                     {
                         "call": name,
+                        "failed": due.failed + busy.failed,
                         "rate": rate,
-                        "ms": in_ms(took),
-                        "processor": spent(before, between, len(took), "call"),
+                        "ms": in_ms(due.took),
+                        "processor": spent(before, between, len(due.took), "call"),
                         "saturation_per_second": round(most, 1),
-                        "saturation_ms": in_ms(busy),
-                        "saturation_processor": spent(between, parts.take(), len(busy), "call"),
+                        "saturation_ms": in_ms(busy.took),
+                        "saturation_processor": spent(between, parts.take(), len(busy.took), "call"),
                     }
                 )
     return runs
@@ -163,6 +180,7 @@ def run(*, rate: float = 200.0, seconds: float = 5.0, repeats: int = 3, alone: i
                 [each["saturation_per_second"] for each in found],
                 share_of="commands in groups of 64" if name == "create" else "json decode",
             ),
+            figure(f"{name}, turned away", "calls", [float(each["failed"]) for each in found], at_most=0),
             figure(f"{name} at saturation, p99", "ms", [each["saturation_ms"]["p99"] for each in found]),
             figure(
                 f"{name}, processor",
