@@ -1,6 +1,6 @@
 # Plain `make` lists the verbs.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check fmt bench fuzz schema chaos docs clean lock
+.PHONY: help demo dev test check fmt bench bench-full bench-check fuzz schema chaos docs clean lock
 
 PYTHON ?= $(shell for name in python3.11 python3 python3.13 python3.12; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
@@ -10,8 +10,8 @@ CODE := $(PACKAGES) tests bench fuzz
 ARGS ?=
 
 help:
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1|/' | column -t -s '|' 2>/dev/null \
-		|| grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST)
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|' 2>/dev/null \
+		|| grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST)
 
 demo: .venv/.installed ## watch a discovery flow, from upload to result; FILE=path[,path] takes your inventory, AGAIN=1 twice, KEEP=1 leaves it up
 	@$(BIN)/python -m mfo.demo $(if $(FILE),--file "$(FILE)") $(if $(AGAIN),--again) $(if $(KEEP),--keep)
@@ -33,8 +33,14 @@ fmt: .venv/.installed ## formats the code and mends what ruff can mend
 	$(BIN)/ruff check --fix $(wildcard $(CODE))
 	$(BIN)/ruff format $(wildcard $(CODE))
 
-bench: .venv/.installed ## measures, and prints what it ran on; ARGS=...
-	@$(BIN)/python -m bench $(ARGS)
+bench: .venv/.installed ## measures for ten minutes, and prints limits and what it ran on; ARGS="flows --flows 600 --json" for one
+	@$(BIN)/python -m bench $(or $(ARGS),short)
+
+bench-full: .venv/.installed ## the long ones, too: growth to 1,000,000 flows, 30 minutes at half load, more consumers; hours
+	@$(BIN)/python -m bench long
+
+bench-check: .venv/.installed ## measures what bench/baseline.json knows, and says what has fallen by more than 15 %
+	@$(BIN)/python -m bench check
 
 fuzz: .venv/.installed ## fuzzes the readers, a minute each; TARGETS="csv xlsx", SECONDS=600
 	@$(BIN)/pip install -qq --disable-pip-version-check --no-build-isolation -e ".[fuzz]"

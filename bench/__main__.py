@@ -1,185 +1,107 @@
-"""`python -m bench [flows|estate|timers|queue|overload|operations|rebuild|listeners|analytics] [--json] [--flows N] [--only NAME]
-[--seconds N]`: measure, and print what it ran on."""
+"""`python -m bench NAME [options] [--json]`: measure, print the figures and what they ran on, and keep them in bench/results.
+
+NAME is a measurement or a set of them (`short`, `long`); `check` measures what bench/baseline.json knows and says what has
+fallen, `baseline` writes that file from the newest results, and no name at all lists the measurements.
+"""
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
+import signal
 import sys
+from types import ModuleType
 from typing import Any
 
-from bench import analytics, estate, flows, listeners, operations, overload, queue, rebuild, timers
+import structlog
+
+from bench.baseline import compare, write
+from bench.registry import BENCHES, CHECKED, SETS, Set
+from bench.report import machine, save, show
 
 
-def main() -> int:
-    """Run one measurement and print it; 0 when it came to an end."""
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measurements of the whole service.")
-    parser.add_argument("name", nargs="?", default="flows", choices=list(SHOWN))
-    parser.add_argument("--seconds", type=float, default=overload.SECONDS, help="how long the overload lasts")
+def main(words: list[str] | None = None) -> int:
+    """Run what is asked for; 0 when it came to an end, 1 when `check` found a fall, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, add_help=False)
+    parser.add_argument("name", nargs="?", choices=[*BENCHES, *SETS, "check", "baseline"])
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    parser.add_argument("--flows", type=int, help="how many flows to measure")
-    parser.add_argument("--only", action="append", help="one of the estates; may be given more than once")
-    given = parser.parse_args()
-    measured = {
-        "flows": lambda: flows.run(given.flows or flows.FLOWS),
-        "operations": lambda: operations.run(given.flows or operations.FLOWS),
-        "analytics": lambda: analytics.run(given.flows or analytics.FLOWS),
-        "estate": lambda: estate.run(given.only),
-        "timers": timers.run,
-        "queue": queue.run,
-        "overload": lambda: overload.run(given.seconds),
-        "rebuild": lambda: rebuild.run(given.flows or rebuild.FLOWS),
-        "listeners": listeners.run,
-    }
-    result = measured[given.name]()
-    if given.json:
-        json.dump(result, sys.stdout, indent=2)
-        print()
+    given, rest = parser.parse_known_args(words)
+    if given.name is None:
+        if rest:
+            parser.error(f"name the measurement that {' '.join(rest)} is for")
+        parser.print_help()
+        print("\n".join(f"  {name:12} {_summary(module)}" for name, module in BENCHES.items()))
         return 0
-    SHOWN[given.name](result)
-    return 0
+    if given.name in BENCHES:
+        options = _options(given.name, BENCHES[given.name], rest)
+        _tell(measured(given.name, options), as_json=given.json)
+        return 0
+    if rest:
+        parser.error(f"{given.name} takes no options: {' '.join(rest)}")
+    if given.name == "baseline":
+        print(f"written to {write(name for name, _ in CHECKED)}")
+        return 0
+    if given.name == "check":
+        ended = _all(CHECKED, as_json=given.json)
+        return max(ended, compare(out=sys.stderr if given.json else None))
+    return _all(SETS[given.name], as_json=given.json)
 
 
-def _show(result: dict[str, Any]) -> None:
-    print(result["what"])
-    for figures in result["runs"]:
-        kept = "with checkpoints" if figures["save_checkpoints"] else "without checkpoints"
-        print(
-            f"  {kept:20} {figures['flows_per_second']:8.1f} flows/s, {figures['in_flight']} in flight"
-            f" (p50 {figures['in_flight_p50_ms']} ms); one alone p50 {figures['alone_p50_ms']} ms,"
-            f" p99 {figures['alone_p99_ms']} ms"
-        )
-    first = result["runs"][0]
-    print(
-        f"  on {first['cores']} cores, Python {first['python']}, PostgreSQL {first['postgresql']} (fsync {first['fsync']},"
-        f" synchronous_commit {first['synchronous_commit']}), Kafka: {first['kafka']}"
-    )
-    print(f"  ratios: {result['ratios']}")
+def measured(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Run one bench and keep its report."""
+    on = machine()
+    found = BENCHES[name].run(**options).as_dict(name, on)
+    save(found)
+    return dict(found)
 
 
-def _show_timers(result: dict[str, Any]) -> None:
-    print(result["what"])
-    for figures in result["runs"]:
-        print(f"  {figures['pending']:,} pending, {figures['due_a_second']} due/s, {figures['fired']:,} fired")
-        for name in ("written", "read"):
-            spread = figures[name]
-            print(f"  {name:8} p50 {spread['p50_ms']} ms, p99 {spread['p99_ms']} ms, max {spread['max_ms']} ms")
-        print(
-            f"  on {figures['cores']} cores (load {figures['load']:.1f}), Python {figures['python']},"
-            f" PostgreSQL {figures['postgresql']}"
-        )
+def _all(wanted: Set, *, as_json: bool) -> int:
+    """Run a set; 1 where a measurement did not come to an end."""
+    found: dict[str, Any] = {}
+    for name, options in wanted:
+        print(f"--- {name}", file=sys.stderr)
+        try:
+            found[name] = measured(name, options)
+        except Exception as error:
+            # the others of the set are worth having
+            print(f"{name} did not come to an end: {error!r}", file=sys.stderr)
+        else:
+            if not as_json:
+                show(found[name])
+    if as_json:
+        _tell(found, as_json=True)
+    return int(len(found) < len(wanted))
 
 
-def _show_queue(result: dict[str, Any]) -> None:
-    print(result["what"])
-    for name, figures in result["runs"].items():
-        print(
-            f"  {name:26} p50 {figures['p50_ms']:7.2f} ms, max {figures['max_ms']:7.2f} ms;"
-            f" processor p50 {figures['processor_p50_ms']:6.2f} ms"
-        )
+def _tell(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        json.dump(found, sys.stdout, indent=2)
+        print()
+    else:
+        show(found)
 
 
-def _show_overload(result: dict[str, Any]) -> None:
-    print(result["what"])
-    for figures in result["runs"]:
-        print(f"  over {figures['over']}")
-        for name, value in figures.items():
-            if name == "memory_mb":
-                for service, seen in value.items():
-                    shown = ", ".join(f"{when} {mb} MB" for when, mb in seen.items())
-                    print(f"    memory of {service:12} {shown}")
-            elif name != "over":
-                print(f"    {name.replace('_', ' '):34} {value}")
-    print(
-        f"  on {result['cores']} cores, Python {result['python']}, PostgreSQL {result['postgresql']}, Kafka: {result['kafka']}"
-    )
+def _summary(module: ModuleType) -> str:
+    return (module.__doc__ or "").partition("\n")[0]
 
 
-def _show_estates(result: dict[str, Any]) -> None:
-    print(result["what"])
-    for figures in result["runs"]:
-        limit = f", limit {figures['limit_megabytes']}" if figures["limit_megabytes"] else ""
-        print(
-            f"  {figures['estate']:12} {figures['rows']:>9,} rows, {figures['files_mb']:.1f} MB: {figures['wall_s']:.1f} s"
-            f" (CPU {figures['cpu_s']:.1f}, limit {figures['limit_seconds']:g}), peak {figures['peak_mb']} MB{limit};"
-            f" {figures['assets']:,} assets"
-            + (f", {figures['dependencies']:,} dependencies" if "dependencies" in figures else "")
-        )
-        for phase, spent in figures["phases"].items():
-            print(f"    {phase:22} {spent['wall_s']:6.2f} s  CPU {spent['cpu_s']:6.2f} s  peak {spent['peak_mb']:5} MB")
-
-
-def _show_operations(result: dict[str, Any]) -> None:
-    print(result["what"])
-    for figures in result["runs"]:
-        print(
-            f"  {figures['verb']:8} {figures['flows']:,} flows: {figures['seconds']} s, {figures['flows_per_second']} flows/s,"
-            f" {figures['accepted']:,} accepted, {figures['refused']:,} refused; answered in {figures['answered_ms']} ms"
-        )
-    first = result["runs"][0]
-    print(
-        f"  on {first['cores']} cores (load {first['load']}), Python {first['python']}, PostgreSQL {first['postgresql']}"
-        f" (fsync {first['fsync']}), Kafka: {first['kafka']}"
-    )
-
-
-def _show_rebuild(result: dict[str, Any]) -> None:
-    print(result["what"])
-    for figures in result["runs"]:
-        for name in ("first", "compared", "while written"):
-            each = figures[name]
-            print(
-                f"  {name:14} {each['seconds']:7.1f} s, {each['events_per_second']:,} events/s in all,"
-                f" {each['fill_events_per_second']:,} while filling; {each['rows_compared']:,} rows compared,"
-                f" {each['different']} flows differ; the swap held readers up for {each['held_ms']} ms"
-            )
-        beside = figures["while written"]
-        print(
-            f"  meanwhile {beside['commands']:,} commands, {beside['commands_per_second']}/s; {beside['missing']} lost"
-        )
-        seen = figures["verify"]
-        print(
-            f"  verified       {seen['seconds']:7.1f} s, {seen['rows_per_second']:,} rows/s, {seen['events_per_second']:,} events/s"
-        )
-    print(
-        f"  on {result['cores']} cores (load before {result['load_before']}), Python {result['python']},"
-        f" PostgreSQL {result['postgresql']}"
-    )
-
-
-def _show_listeners(result: dict[str, Any]) -> None:
-    print(result["what"])
-    for figures in result["runs"]:
-        for name, value in figures.items():
-            print(f"  {name.replace('_', ' '):24} {value}")
-
-
-def _show_analytics(result: dict[str, Any]) -> None:
-    print(result["what"])
-    for figures in result["runs"]:
-        print(f"  loaded in {figures['load_seconds']} s: {figures['flows']:,} flows, {figures['sums']:,} sums")
-        for name, spread in figures["latencies"].items():
-            print(
-                f"  {name:32} p50 {spread['p50_ms']:8.1f} ms, p99 {spread['p99_ms']:8.1f} ms, max {spread['max_ms']:8.1f} ms"
-            )
-        print(
-            f"  {figures['requests']} of each, one after the other, on {figures['cores']} cores (load {figures['load']}),"
-            f" Python {figures['python']}, PostgreSQL {figures['postgresql']}"
-        )
-
-
-SHOWN = {
-    "flows": _show,
-    "estate": _show_estates,
-    "timers": _show_timers,
-    "queue": _show_queue,
-    "overload": _show_overload,
-    "operations": _show_operations,
-    "rebuild": _show_rebuild,
-    "listeners": _show_listeners,
-    "analytics": _show_analytics,
-}
+def _options(name: str, module: ModuleType, words: list[str]) -> dict[str, Any]:
+    """The options of a bench, as its `run` declares them."""
+    parser = argparse.ArgumentParser(prog=f"python -m bench {name}", description=module.__doc__)
+    for option, parameter in inspect.signature(module.run).parameters.items():
+        flag, usual = f"--{option.replace('_', '-')}", parameter.default
+        if isinstance(usual, tuple):
+            parser.add_argument(flag, action="append", help="may be given more than once")
+        else:
+            parser.add_argument(flag, type=type(usual), default=usual, help=f"{usual:,} unless given")
+    found = vars(parser.parse_args(words))
+    return {option: tuple(value or ()) if isinstance(value, list | None) else value for option, value in found.items()}
 
 
 if __name__ == "__main__":
+    # told to end, it ends the servers that it has started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # standard output is for the figures
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     sys.exit(main())

@@ -8,7 +8,6 @@ the last 90 days, of eight types with six phases each, four of five completed.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,9 @@ import httpx
 import psycopg
 
 from bench.flows import versions_of
+from bench.processor import Parts, spent
+from bench.report import Report, figure
+from bench.spread import in_ms
 from bench.stack import whole_service
 from domain.measures import LENGTHS
 from mfo.running import Running
@@ -190,7 +192,7 @@ async def asked(variables: dict[str, str], requests: int) -> dict[str, dict[str,
                 answer.raise_for_status()
                 if n >= 5:
                     taken.setdefault(name, []).append(took)
-    return {name: _spread(took) for name, took in taken.items()}
+    return {name: in_ms(took) for name, took in taken.items()}
 
 
 async def measure(where: Running, *, flows: int, requests: int) -> dict[str, Any]:
@@ -198,30 +200,31 @@ async def measure(where: Running, *, flows: int, requests: int) -> dict[str, Any
     variables = where.environment
     account, engagement = variables["MFO_CLIENT_ACCOUNT_ID"], variables["MFO_ENGAGEMENT_ID"]
     loaded = await asyncio.to_thread(load, variables["MFO_DATABASE_URL"], account, engagement, flows)
+    parts = Parts(where.pid)
+    before = parts.take()
     latencies = await asked(variables, requests)
     return {
         "flows": flows,
         **loaded,
         "requests": requests,
+        "processor": spent(before, parts.take(), requests * len(latencies), "request"),
         "latencies": latencies,
-        "load": round(os.getloadavg()[0], 1),
-        **await versions_of(where),
     }
 
 
-def _spread(took: list[float]) -> dict[str, float]:
-    ordered = sorted(took)
-    parts = {"p50_ms": 0.5, "p99_ms": 0.99, "max_ms": 1.0}
-    return {
-        name: round(ordered[min(int(len(ordered) * part), len(ordered) - 1)] * 1000, 1) for name, part in parts.items()
-    }
-
-
-def run(flows: int = FLOWS, requests: int = REQUESTS) -> dict[str, Any]:
+def run(*, flows: int = FLOWS, requests: int = REQUESTS) -> Report:
     """Lists and figures over many flows."""
     with whole_service(MFO_FLOW_TYPES="bench.noop") as where:
-        figures = asyncio.run(measure(where, flows=flows, requests=requests))
-    return {
-        "what": f"lists and figures over {flows:,} flows of one tenant, loaded straight into the read models",
-        "runs": [figures],
-    }
+        found = asyncio.run(measure(where, flows=flows, requests=requests))
+        versions = asyncio.run(versions_of(where))
+    return Report(
+        f"lists and figures over {flows:,} flows of one tenant, loaded straight into the read models",
+        [
+            figure(f"{name}, {part}", "ms", spread[part])
+            for name, spread in found["latencies"].items()
+            for part in ("p50", "p99")
+        ],
+        processor={"asking": found["processor"]},
+        versions=versions,
+        runs=[found],
+    )

@@ -7,8 +7,6 @@ each next one starts when one has ended. Afterwards flows are sent one at a time
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 import statistics
 import time
 from typing import Any
@@ -18,6 +16,9 @@ import msgspec
 import psycopg
 from aiokafka import AIOKafkaProducer
 
+from bench.processor import Parts, spent
+from bench.report import Report, figure
+from bench.spread import in_ms
 from bench.stack import whole_service
 from mfo.running import Running
 
@@ -26,11 +27,33 @@ IN_FLIGHT = 64
 ALONE = 60
 WARM_UP = 300
 FLOW_TYPE = "noop"
+# a creation, and six completions
+COMMANDS = 7
+LEAST_FLOWS_PER_SECOND = 1050
 
 DONE = """
 select flow_id from crewai_flow_state_extensions
 where flow_id = any(%b) and flow_status = 'completed'
 """
+
+
+def creation(
+    variables: dict[str, str], flow_id: UUID, flow_type: str = FLOW_TYPE, **body: Any
+) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """Body and headers of a CreateFlow on Kafka; the command's id is the flow's."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": str(flow_id),
+        "ce_source": "/bench",
+        "ce_type": "mfo.command.CreateFlow.v1",
+        "ce_subject": str(flow_id),
+        "ce_clientaccountid": variables["MFO_CLIENT_ACCOUNT_ID"],
+        "ce_engagementid": variables["MFO_ENGAGEMENT_ID"],
+        "ce_userid": "bench",
+        "content-type": "application/json",
+    }
+    data = {"flow_id": str(flow_id), "flow_type": flow_type, "flow_name": "bench", **body}
+    return msgspec.json.encode(data), [(name, value.encode()) for name, value in headers.items()]
 
 
 class Load:
@@ -72,27 +95,12 @@ class Load:
     async def flow(self) -> float:
         """Seconds from sending the command to seeing the flow completed."""
         flow_id = uuid4()
-        body = {"flow_id": str(flow_id), "flow_type": FLOW_TYPE, "flow_name": "bench", "options": self._options}
-        headers = {
-            "ce_specversion": "1.0",
-            "ce_id": str(flow_id),
-            "ce_source": "/bench",
-            "ce_type": "mfo.command.CreateFlow.v1",
-            "ce_subject": str(flow_id),
-            "ce_clientaccountid": self._variables["MFO_CLIENT_ACCOUNT_ID"],
-            "ce_engagementid": self._variables["MFO_ENGAGEMENT_ID"],
-            "ce_userid": "bench",
-            "content-type": "application/json",
-        }
+        body, headers = creation(self._variables, flow_id, options=self._options)
         ended = self._pending[flow_id] = asyncio.get_running_loop().create_future()
         began = time.perf_counter()
-        await self._producer.send(
-            "mfo.commands.v1",
-            msgspec.json.encode(body),
-            key=str(flow_id).encode(),
-            headers=[(name, value.encode()) for name, value in headers.items()],
-        )
-        return await asyncio.wait_for(ended, 60) - began
+        await self._producer.send("mfo.commands.v1", body, key=str(flow_id).encode(), headers=headers)
+        seen: float = await asyncio.wait_for(ended, 60)
+        return seen - began
 
     async def many(self, flows: int, in_flight: int) -> tuple[float, list[float]]:
         """Flows a second, and each flow's seconds."""
@@ -107,27 +115,29 @@ class Load:
         return flows / (time.perf_counter() - began), took
 
 
-async def measure(where: Running, *, flows: int, alone: int, save_checkpoints: bool) -> dict[str, Any]:
+async def measure(where: Running, *, flows: int, alone: int, in_flight: int, save_checkpoints: bool) -> dict[str, Any]:
     """The figures of one run."""
+    parts = Parts(where.pid)
     async with Load(where, save_checkpoints=save_checkpoints) as load:
-        await load.many(min(WARM_UP, flows), IN_FLIGHT)
-        rate, took = await load.many(flows, IN_FLIGHT)
-        single = sorted([await load.flow() for _ in range(alone)])
-        versions = await versions_of(where)
+        await load.many(min(WARM_UP, flows), in_flight)
+        before = parts.take()
+        rate, took = await load.many(flows, in_flight)
+        processor = spent(before, parts.take(), flows, "flow")
+        single = in_ms([await load.flow() for _ in range(alone)])
     return {
         "flows": flows,
-        "in_flight": IN_FLIGHT,
+        "in_flight": in_flight,
         "save_checkpoints": save_checkpoints,
         "flows_per_second": round(rate, 1),
         "in_flight_p50_ms": round(statistics.median(took) * 1000, 1),
-        "alone_p50_ms": round(statistics.median(single) * 1000, 1),
-        "alone_p99_ms": round(single[int(len(single) * 0.99) - 1] * 1000, 1),
-        **versions,
+        "alone_p50_ms": single["p50"],
+        "alone_p99_ms": single["p99"],
+        "processor": processor,
     }
 
 
 async def versions_of(where: Running) -> dict[str, Any]:
-    """What a measurement ran on."""
+    """The servers that a measurement ran on."""
     async with await psycopg.AsyncConnection.connect(where.environment["MFO_DATABASE_URL"]) as connection:
         row = await (
             await connection.execute(
@@ -139,24 +149,51 @@ async def versions_of(where: Running) -> dict[str, Any]:
         "postgresql": row[0],
         "fsync": row[1],
         "synchronous_commit": row[2],
-        "kafka": where.kafka,
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
+        "kafka": f"{where.kafka} ({where.kafka_reason})",
     }
 
 
-def run(flows: int = FLOWS, alone: int = ALONE) -> dict[str, Any]:
+def run(*, flows: int = FLOWS, alone: int = ALONE, in_flight: int = IN_FLIGHT, repeats: int = 3) -> Report:
     """Both ways a flow may be kept, taking turns: with a checkpoint after each phase, and without."""
     with whole_service(MFO_FLOW_TYPES="bench.noop") as where:
-        figures = [
-            asyncio.run(measure(where, flows=flows, alone=alone, save_checkpoints=checkpoints))
+        runs = [
+            asyncio.run(measure(where, flows=flows, alone=alone, in_flight=in_flight, save_checkpoints=checkpoints))
+            for _ in range(repeats)
             for checkpoints in (False, True)
         ]
-    without, with_checkpoints = figures
-    return {
-        "what": "flows of 6 no-op phases, Kafka command to completed in the read model",
-        "runs": figures,
-        "ratios": {
-            "with_checkpoints": round(with_checkpoints["flows_per_second"] / without["flows_per_second"], 2),
+        versions = asyncio.run(versions_of(where))
+    without, with_checkpoints = runs[::2], runs[1::2]
+    figures = []
+    for kept, found in (("", without), (", with checkpoints", with_checkpoints)):
+        figures += [
+            figure(
+                f"flows{kept}",
+                "flows/s",
+                [each["flows_per_second"] for each in found],
+                at_least=None if kept else LEAST_FLOWS_PER_SECOND,
+                share_of="commands in groups of 64",
+                units=COMMANDS,
+            ),
+            figure(
+                f"processor{kept}",
+                "ms/flow",
+                [each["processor"]["total_ms"] for each in found],
+                share_of="commands of a core, groups of 64",
+                units=COMMANDS,
+            ),
+            figure(f"one of {in_flight} in flight{kept}, p50", "ms", [each["in_flight_p50_ms"] for each in found]),
+            figure(f"one alone{kept}, p50", "ms", [each["alone_p50_ms"] for each in found]),
+            figure(f"one alone{kept}, p99", "ms", [each["alone_p99_ms"] for each in found]),
+        ]
+    rates = [statistics.median(each["flows_per_second"] for each in found) for found in (with_checkpoints, without)]
+    return Report(
+        f"flows of 6 no-op phases, {in_flight} in flight, Kafka command to completed in the read model",
+        figures,
+        processor={
+            "without checkpoints": without[-1]["processor"],
+            "with checkpoints": with_checkpoints[-1]["processor"],
         },
-    }
+        versions=versions,
+        runs=runs,
+        ratios={"with_checkpoints": round(rates[0] / rates[1], 2)},
+    )

@@ -70,11 +70,11 @@ def again(history: Sequence[Recorded], name: str) -> Iterator[tuple[UUID, Any]]:
         yield flow_id, row
 
 
-async def load(config: ServiceConfig, flows: int) -> int:
-    """Have so many flows in the store, answering how many events they have."""
+async def load(config: ServiceConfig, flows: int, there: int = 1) -> int:
+    """Have so many flows in the store, of which some are `there`, answering how many events they have."""
     async with write_side(config) as side:
         history = await one_flow(side)
-        for n in range(1, flows, FLOWS_AT_ONCE):
+        for n in range(there, flows, FLOWS_AT_ONCE):
             await _write(side, history, range(n, min(n + FLOWS_AT_ONCE, flows)))
             await asyncio.sleep(0)
         async with side.pool.connection() as connection:

@@ -7,7 +7,6 @@ commit, to its bytes being in the listener's hands; and whether each listener wa
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import time
 from dataclasses import dataclass, field
@@ -15,9 +14,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
-
 from bench.flows import versions_of
+from bench.processor import SERVICES, Parts, spent
+from bench.report import Report, figure
+from bench.spread import in_ms
 from bench.stack import whole_service
 from mfo.client import Client
 from mfo.running import Running
@@ -65,7 +65,7 @@ class Heard:
 
 async def measure(where: Running, *, listeners: int, a_second: int, seconds: int) -> dict[str, Any]:
     """The figures of one run; raises RuntimeError when a listener is not let in, or does not hear all, in time."""
-    service = psutil.Process(where.pid)
+    parts = Parts(where.pid)
     heard = [Heard() for _ in range(listeners)]
     began = time.perf_counter()
     tasks = []
@@ -75,7 +75,7 @@ async def measure(where: Running, *, listeners: int, a_second: int, seconds: int
             await asyncio.sleep(0)
     await _until(lambda: all(one.open for one in heard), "listeners were not let in")
     let_in = time.perf_counter() - began
-    before = _processor(service)
+    before = parts.take()
     variables = where.environment
     account, engagement = variables["MFO_CLIENT_ACCOUNT_ID"], variables["MFO_ENGAGEMENT_ID"]
     began = time.perf_counter()
@@ -86,11 +86,12 @@ async def measure(where: Running, *, listeners: int, a_second: int, seconds: int
         made = a_second * seconds
         await _until(lambda: all(len(one.places) >= made for one in heard), "events were not heard")
     took = time.perf_counter() - began
-    spent = _processor(service) - before
+    processor = spent(before, parts.take(), listeners * made, "delivery")
+    memory = parts.memory_mb()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    late = sorted(seconds for one in heard for seconds in one.late)
+    late = [seconds for one in heard for seconds in one.late]
     return {
         "listeners": listeners,
         "let_in_seconds": round(let_in, 2),
@@ -99,12 +100,9 @@ async def measure(where: Running, *, listeners: int, a_second: int, seconds: int
         "delivered_per_second": round(len(late) / took),
         "alike": len({tuple(one.places) for one in heard}) == 1,
         "in_order_and_once": all(one.places == sorted(set(one.places)) for one in heard),
-        "p50_ms": round(late[len(late) // 2] * 1000, 1),
-        "p99_ms": round(late[int(len(late) * 0.99)] * 1000, 1),
-        "service_cores": round(spent / took, 2),
-        "service_memory_mb": max(each.memory_info().rss for each in _family(service)) >> 20,
-        "load": round(os.getloadavg()[0], 1),
-        **await versions_of(where),
+        "ms": in_ms(late),
+        "processor": processor,
+        "service_memory_mb": round(max(memory[name] for name in SERVICES if name in memory)),
     }
 
 
@@ -116,21 +114,23 @@ async def _until(condition: Any, otherwise: str) -> None:
         await asyncio.sleep(0.05)
 
 
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    """The process and its Python children."""
-    return [process, *(each for each in process.children(recursive=True) if "python" in each.name())]
-
-
-def _processor(process: psutil.Process) -> float:
-    """Processor seconds of the service, PostgreSQL and Kafka left out."""
-    return sum(each.cpu_times().user + each.cpu_times().system for each in _family(process))
-
-
-def run(listeners: int = LISTENERS, a_second: int = A_SECOND, seconds: int = SECONDS) -> dict[str, Any]:
+def run(*, listeners: int = LISTENERS, a_second: int = A_SECOND, seconds: int = SECONDS) -> Report:
     """Many listeners of one tenant."""
     with whole_service(MFO_FLOW_TYPES="bench.noop") as where:
-        figures = asyncio.run(measure(where, listeners=listeners, a_second=a_second, seconds=seconds))
-    return {
-        "what": f"server-sent events: {listeners:,} listeners of one tenant, {a_second} flows made a second",
-        "runs": [figures],
-    }
+        found = asyncio.run(measure(where, listeners=listeners, a_second=a_second, seconds=seconds))
+        versions = asyncio.run(versions_of(where))
+    if not (found["alike"] and found["in_order_and_once"]):
+        raise RuntimeError("not every listener was given every event once, in order")
+    return Report(
+        f"server-sent events: {listeners:,} listeners of one tenant, {a_second} flows made a second",
+        [
+            figure("delivered", "events/s", found["delivered_per_second"], share_of="json decode"),
+            figure("event to listener, p50", "ms", found["ms"]["p50"]),
+            figure("event to listener, p99", "ms", found["ms"]["p99"]),
+            figure("all let in after", "s", found["let_in_seconds"]),
+            figure("largest service process", "MB", found["service_memory_mb"]),
+        ],
+        processor={"delivering": found["processor"]},
+        versions=versions,
+        runs=[found],
+    )

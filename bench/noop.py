@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from consumers.context import Outputs, PhaseContext
 from consumers.phases import runs
 from domain.flow_types import FlowCapabilities, FlowTypeConfig, PhaseConfig
@@ -19,6 +21,12 @@ async def noop_in_child(ctx: PhaseContext) -> Outputs:
     return {"phase": ctx.phase, "attempt": ctx.attempt}
 
 
+@runs("inline")
+async def noop_timed(ctx: PhaseContext) -> Outputs:
+    """Answer when this was, in seconds since 1970."""
+    return {"at": time.time()}
+
+
 def _type(name: str, handler: str) -> FlowTypeConfig:
     return FlowTypeConfig(
         name=name,
@@ -32,5 +40,5 @@ def _type(name: str, handler: str) -> FlowTypeConfig:
     )
 
 
-FLOW_TYPES = (_type("noop", "noop"), _type("noop_in_child", "noop_in_child"))
-HANDLERS = {"noop": noop, "noop_in_child": noop_in_child}
+HANDLERS = {"noop": noop, "noop_in_child": noop_in_child, "noop_timed": noop_timed}
+FLOW_TYPES = tuple(_type(name, name) for name in HANDLERS)

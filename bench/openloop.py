@@ -22,6 +22,8 @@ import msgspec
 import uvloop
 from confluent_kafka import Producer
 
+from bench.spread import in_ms
+
 FLOW_TYPE = "noop"
 BODY = {"flow_type": FLOW_TYPE, "flow_name": "overload"}
 MOST_CONNECTIONS = 3000
@@ -64,7 +66,7 @@ class HttpLoad:
 
     def __init__(self) -> None:
         at = urlsplit(os.environ["MFO_URL"])
-        self.host, self.port = at.hostname, at.port
+        self.host, self.port = at.hostname or "127.0.0.1", at.port or 80
         body = msgspec.json.encode(BODY)
         self._head = (
             f"POST /api/v1/flows HTTP/1.1\r\nHost: {at.netloc}\r\nContent-Type: application/json\r\n"
@@ -164,21 +166,9 @@ class HttpLoad:
             "seconds": round(seconds, 1),
             "answers": dict(self.statuses),
             "accepted_per_second": round(len(self.latencies) / seconds, 1),
-            "accepted_ms": quantiles(self.latencies),
-            "turned_away_ms": quantiles(self.refused),
+            "accepted_ms": in_ms(self.latencies),
+            "turned_away_ms": in_ms(self.refused),
         }
-
-
-def quantiles(seconds: list[float]) -> dict[str, float]:
-    """p50, p99 and the most, in ms."""
-    if not seconds:
-        return {}
-    ordered = sorted(seconds)
-    return {
-        "p50": round(ordered[len(ordered) // 2] * 1000, 1),
-        "p99": round(ordered[int(len(ordered) * 0.99)] * 1000, 1),
-        "max": round(ordered[-1] * 1000, 1),
-    }
 
 
 def to_kafka(rate: float, seconds: float, known: list[str]) -> dict[str, Any]:

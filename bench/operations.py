@@ -6,16 +6,16 @@ The flows lie there, made and not begun; they are paused, then resumed, by one o
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from typing import Any
 from uuid import uuid4
 
-import msgspec
 import psycopg
 from aiokafka import AIOKafkaProducer
 
-from bench.flows import versions_of
+from bench.flows import creation, versions_of
+from bench.processor import Parts, spent
+from bench.report import Report, figure
 from bench.stack import whole_service
 from mfo.client import Client
 from mfo.running import Running
@@ -30,10 +30,10 @@ async def measure(where: Running, *, flows: int) -> list[dict[str, Any]]:
     variables = where.environment
     account, engagement = variables["MFO_CLIENT_ACCOUNT_ID"], variables["MFO_ENGAGEMENT_ID"]
     await _make(where, flows)
-    figures = []
+    figures, parts = [], Parts(where.pid)
     async with Client(variables["MFO_URL"], account, engagement, "bench") as client:
         for verb in ("pause", "resume"):
-            began = time.perf_counter()
+            began, before = time.perf_counter(), parts.take()
             started = await client.start_operation(verb, {"tag": "many"}, reason="bench")
             answered = time.perf_counter() - began
             done = await client.await_operation(started["operation_id"], patience_seconds=PATIENCE_SECONDS)
@@ -49,8 +49,7 @@ async def measure(where: Running, *, flows: int) -> list[dict[str, Any]]:
                     "answered_ms": round(answered * 1000, 1),
                     "seconds": round(took, 2),
                     "flows_per_second": round(progress["done"] / took, 1),
-                    "load": round(os.getloadavg()[0], 1),
-                    **await versions_of(where),
+                    "processor": spent(before, parts.take(), max(progress["total"], 1), "flow"),
                 }
             )
     return figures
@@ -59,25 +58,11 @@ async def measure(where: Running, *, flows: int) -> list[dict[str, Any]]:
 async def _make(where: Running, flows: int) -> None:
     """Flows with the tag `many`, made over Kafka, until the read model shows all of them."""
     variables = where.environment
-    body = {"flow_type": "noop", "flow_name": "bench", "flow_tags": ["many"]}
     async with AIOKafkaProducer(bootstrap_servers=variables["MFO_KAFKA_BOOTSTRAP"]) as producer:
         for _ in range(flows):
-            flow_id = str(uuid4())
-            headers = {
-                "ce_specversion": "1.0",
-                "ce_id": flow_id,
-                "ce_source": "/bench",
-                "ce_type": "mfo.command.CreateFlow.v1",
-                "ce_clientaccountid": variables["MFO_CLIENT_ACCOUNT_ID"],
-                "ce_engagementid": variables["MFO_ENGAGEMENT_ID"],
-                "ce_userid": "bench",
-            }
-            await producer.send(
-                "mfo.commands.v1",
-                msgspec.json.encode(body),
-                key=flow_id.encode(),
-                headers=[(name, value.encode()) for name, value in headers.items()],
-            )
+            flow_id = uuid4()
+            body, headers = creation(variables, flow_id, flow_tags=["many"])
+            await producer.send("mfo.commands.v1", body, key=str(flow_id).encode(), headers=headers)
         await producer.flush()
     async with await psycopg.AsyncConnection.connect(variables["MFO_DATABASE_URL"], autocommit=True) as connection:
         for _ in range(PATIENCE_SECONDS):
@@ -88,8 +73,23 @@ async def _make(where: Running, flows: int) -> None:
     raise RuntimeError("the flows were not made in time")
 
 
-def run(flows: int = FLOWS) -> dict[str, Any]:
+def run(*, flows: int = FLOWS) -> Report:
     """A pause and a resume of many flows."""
     with whole_service(MFO_FLOW_TYPES="bench.noop", MFO_OPERATION_MAX_FLOWS=str(max(flows, FLOWS))) as where:
-        figures = asyncio.run(measure(where, flows=flows))
-    return {"what": "an operation over many flows: from its start over HTTP to every flow asked", "runs": figures}
+        runs = asyncio.run(measure(where, flows=flows))
+        versions = asyncio.run(versions_of(where))
+    return Report(
+        f"an operation over {flows:,} flows: from its start over HTTP to every flow asked",
+        [
+            part
+            for found in runs
+            for part in (
+                figure(found["verb"], "flows/s", found["flows_per_second"], share_of="commands in groups of 64"),
+                figure(f"{found['verb']}, start answered", "ms", found["answered_ms"]),
+                figure(f"{found['verb']}, refused", "flows", found["refused"], at_most=0),
+            )
+        ],
+        processor={found["verb"]: found["processor"] for found in runs},
+        versions=versions,
+        runs=runs,
+    )

@@ -15,17 +15,18 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
-import psutil
 import psycopg
 
 from bench.flows import versions_of
-from bench.openloop import BODY, quantiles
+from bench.openloop import BODY
+from bench.processor import SERVICES, Parts
+from bench.report import Report, figure
+from bench.spread import in_ms
 from bench.stack import whole_service
 from mfo.running import Running
 
@@ -34,7 +35,7 @@ TIMES = 3.0
 MEASURED_SECONDS = 8.0
 IN_FLIGHT = 64
 BURST = 20_000
-SERVICES = ("api", "consumers", "projections")
+MOST_MB = 150
 # a create is as quick as before when it takes at most so many times as long, or so many ms
 AS_QUICK_TIMES, AS_QUICK_MS = 3.0, 50.0
 
@@ -43,7 +44,7 @@ class Memory:
     """Resident memory in MiB of each service, taken every second while the block lasts."""
 
     def __init__(self, where: Running) -> None:
-        self._dev = psutil.Process(where.pid)
+        self._parts = Parts(where.pid)
         self._stop = threading.Event()
         self.seen: dict[str, list[float]] = {}
 
@@ -58,12 +59,9 @@ class Memory:
 
     def _watch(self) -> None:
         while not self._stop.wait(1.0):
-            for process in self._dev.children(recursive=True):
-                with suppress(psutil.Error):
-                    words = process.cmdline()
-                    name = next((word for word in words[1:5] if word in SERVICES), None)
-                    if name and "mfo" in " ".join(words[:4]):
-                        self.seen.setdefault(name, []).append(process.memory_info().rss / (1 << 20))
+            for name, mb in self._parts.memory_mb().items():
+                if name in SERVICES:
+                    self.seen.setdefault(name, []).append(mb)
 
     def figures(self) -> dict[str, Any]:
         """By service: at the start, a third of the way, at the end, and the most."""
@@ -214,21 +212,43 @@ async def overload_kafka(where: Running, folder: Path, seconds: float) -> dict[s
         "backlog_at_the_end": backlog,
         "worked_off_after_seconds": round(drained, 1),
         "worked_off_per_second": round(backlog / drained, 1) if drained else None,
-        "http_beside_it_ms": quantiles(probe.took),
+        "http_beside_it_ms": in_ms(probe.took),
         "http_beside_it_turned_away": probe.away,
         "memory_mb": memory.figures(),
         "accepted_and_missing": missing(where, ids),
     }
 
 
-def run(seconds: float = SECONDS) -> dict[str, Any]:
+def run(*, seconds: float = SECONDS) -> Report:
     """Both loads, one after the other, on one service."""
     with whole_service(MFO_FLOW_TYPES="bench.noop") as where, tempfile.TemporaryDirectory() as folder:
         http = asyncio.run(overload_http(where, Path(folder), seconds))
         kafka = asyncio.run(overload_kafka(where, Path(folder), seconds))
         versions = asyncio.run(versions_of(where))
-    return {
-        "what": f"CreateFlow at {TIMES:g} times the capacity for {seconds:g} s",
-        "runs": [{"over": "http", **http}, {"over": "kafka", **kafka}],
-        **versions,
-    }
+    figures = []
+    for over, found in (("HTTP", http), ("Kafka", kafka)):
+        figures += [
+            figure(
+                f"capacity over {over}",
+                "commands/s",
+                found["capacity_per_second"],
+                share_of="commands in groups of 256",
+            ),
+            figure(f"accepted over {over} and missing", "flows", found["accepted_and_missing"], at_most=0),
+            *(
+                figure(f"{name} under {over}, {when}", "MB", mb[when], at_most=MOST_MB if when == "most" else None)
+                for name, mb in found["memory_mb"].items()
+                for when in ("first", "most")
+            ),
+        ]
+    figures += [
+        figure("HTTP as quick as before, after", "s", http["as_quick_as_before_after_seconds"]),
+        figure("Kafka's backlog worked off", "commands/s", kafka["worked_off_per_second"] or 0.0),
+        figure("HTTP beside Kafka, p99", "ms", kafka["http_beside_it_ms"].get("p99", 0.0)),
+    ]
+    return Report(
+        f"CreateFlow at {TIMES:g} times the capacity for {seconds:g} s",
+        figures,
+        versions=versions,
+        runs=[{"over": "http", **http}, {"over": "kafka", **kafka}],
+    )

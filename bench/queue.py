@@ -11,19 +11,18 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
 from psycopg_pool import AsyncConnectionPool
 
 from bench.noop import FLOW_TYPES
+from bench.report import Report, figure
+from bench.store import own_store
 from eventstore.claims import Claims, Offer, kind
 from eventstore.database import Connection, pool
-from eventstore.migrate import upgrade
 from eventstore.runs import Beat, Runs
 from eventstore.waiting import for_place
-from mfo.embedded import Postgres
 
 QUEUED = 300_000
 TENANTS = 1000
@@ -86,7 +85,8 @@ class Bench:
         )
 
 
-async def _measured(url: str, queued: int, tenants: int) -> dict[str, Any]:
+async def measure(url: str, queued: int, tenants: int) -> dict[str, Any]:
+    """The cost of each statement with so many runs queued, by its name."""
     connections = pool(url, size=1)
     await connections.open(wait=True)
     try:
@@ -126,17 +126,16 @@ async def _new(bench: Bench) -> bool:
     return bool(new)
 
 
-def run(queued: int = QUEUED, tenants: int = TENANTS) -> dict[str, Any]:
+def run(*, queued: int = QUEUED, tenants: int = TENANTS) -> Report:
     """The figures on a PostgreSQL of its own."""
-    with TemporaryDirectory(prefix="mfo-bench-queue-", ignore_cleanup_errors=True) as folder:
-        server = Postgres(Path(folder))
-        url = server.start()
-        try:
-            upgrade(url)
-            figures = asyncio.run(_measured(url, queued, tenants))
-        finally:
-            server.stop()
-    return {
-        "what": f"statements on {queued:,} queued runs of {tenants:,} tenants in 6 phases, {IN_HAND} runs in hand",
-        "runs": figures,
-    }
+    with own_store() as store:
+        found = asyncio.run(measure(store.config.database_url, queued, tenants))
+    return Report(
+        f"statements on {queued:,} queued runs of {tenants:,} tenants in 6 phases, {IN_HAND} runs in hand",
+        [
+            figure(f"{name}, {part}", "ms", figures[key])
+            for name, figures in found.items()
+            for part, key in (("p50", "p50_ms"), ("processor p50", "processor_p50_ms"))
+        ],
+        runs=[found],
+    )

@@ -8,30 +8,26 @@ beside it, so what is sent comes into the read model by the swap alone, and the 
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Event
 from typing import Any
 
-import psycopg
-
 from bench.history import ask, create, load
+from bench.processor import Parts, spent
+from bench.report import Report, figure
+from bench.store import own_store
 from domain.commands import CancelFlow
-from eventstore.migrate import upgrade
-from eventstore.service import AuditConfig, ServiceConfig, write_side
-from mfo.embedded import Postgres
+from eventstore.service import ServiceConfig, write_side
 from projections.rebuild import rebuild
 from projections.verifying import verify
 
 NAME = "crewai_flow_state_extensions"
 FLOWS = 50_000
 A_SECOND = 1000
+LEAST_EVENTS_PER_SECOND = 50_000
 TICK_SECONDS = 0.01
 IN_FLIGHT = 500
 
@@ -68,9 +64,17 @@ async def _measured(config: ServiceConfig, flows: int, a_second: int) -> dict[st
     began = time.perf_counter()
     events = await load(config, flows)
     figures: dict[str, Any] = {"flows": flows, "events": events, "load_seconds": round(time.perf_counter() - began, 1)}
+    parts, taken = Parts(), [Parts().take()]
     figures["first"] = _rebuilt(await rebuild(config, NAME, said=_quiet))
+    taken.append(parts.take())
     figures["compared"] = _rebuilt(await rebuild(config, NAME, said=_quiet))
+    taken.append(parts.take())
     report = await verify(config, NAME, said=_quiet)
+    taken.append(parts.take())
+    figures["processor"] = {
+        name: spent(before, after, events / 1000, "1,000 events")
+        for name, before, after in zip(("first", "compared", "verify"), taken, taken[1:], strict=False)
+    }
     figures["verify"] = {name: report[name] for name in ("seconds", "rows", "rows_per_second", "equal")}
     figures["verify"]["events_per_second"] = round(events / report["seconds"])
     context = get_context("spawn")
@@ -104,30 +108,32 @@ def _quiet(_: str) -> None:
     """Figures are told at the end."""
 
 
-def run(flows: int = FLOWS, a_second: int = A_SECOND) -> dict[str, Any]:
+def run(*, flows: int = FLOWS, a_second: int = A_SECOND) -> Report:
     """The figures on a PostgreSQL of its own."""
-    with TemporaryDirectory(prefix="mfo-bench-rebuild-", ignore_cleanup_errors=True) as folder:
-        server = Postgres(Path(folder))
-        url = server.start()
-        try:
-            upgrade(url)
-            config = ServiceConfig(
-                database_url=url,
-                kafka_bootstrap="127.0.0.1:1",
-                master_key=bytes(range(32)),
-                audit=AuditConfig(seed=bytes(32)),
-            )
-            load_before = round(os.getloadavg()[0], 1)
-            figures = asyncio.run(_measured(config, flows, a_second))
-            with psycopg.connect(url) as connection:
-                version = connection.info.parameter_status("server_version")
-        finally:
-            server.stop()
-    return {
-        "what": f"the read model of {figures['events']:,} events of {flows:,} flows, made anew and verified",
-        "runs": [figures],
-        "cores": os.cpu_count(),
-        "load_before": load_before,
-        "postgresql": version,
-        "python": platform.python_version(),
-    }
+    with own_store() as store:
+        found = asyncio.run(_measured(store.config, flows, a_second))
+    figures = []
+    for name in ("first", "compared", "while written"):
+        each = found[name]
+        figures += [
+            figure(
+                f"rebuild, {name}",
+                "events/s",
+                each["events_per_second"],
+                at_least=LEAST_EVENTS_PER_SECOND if name == "compared" else None,
+                share_of="json decode",
+            ),
+            figure(f"flows that differ, {name}", "flows", each["different"], at_most=0),
+            figure(f"readers held up by the swap, {name}", "ms", each["held_ms"]),
+        ]
+    figures += [
+        figure("verify", "events/s", found["verify"]["events_per_second"], share_of="json decode"),
+        figure("lost while written", "flows", found["while written"]["missing"], at_most=0),
+    ]
+    return Report(
+        f"the read model of {found['events']:,} events of {flows:,} flows, made anew and verified",
+        figures,
+        processor=found.pop("processor"),
+        versions=store.versions,
+        runs=[found],
+    )

@@ -7,16 +7,17 @@ ends when another connection sees the event, so it holds the commit too; `writte
 from __future__ import annotations
 
 import asyncio
-import os
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-import msgspec
 import psycopg
 from aiokafka import AIOKafkaProducer
 
-from bench.flows import versions_of
+from bench.flows import creation, versions_of
+from bench.processor import Parts, spent
+from bench.report import Report, figure
+from bench.spread import in_ms
 from bench.stack import whole_service
 from mfo.running import Running
 
@@ -25,6 +26,7 @@ A_SECOND = 200
 SECONDS = 20
 LEAD_SECONDS = 5
 PATIENCE_SECONDS = 120
+MOST_MS = {("read", "p99"): 300.0}
 WAITING = """
 insert into timers select gen_random_uuid(), 'start', 1, %s, %s, mfo_now() + interval '6 h' + n * interval '1 s'
 from generate_series(1, %s) n
@@ -44,7 +46,7 @@ where notification_id > %s and topic = 'mfo.flow.PhaseStarted.v1' order by notif
 async def measure(where: Running, *, pending: int, a_second: int, seconds: int) -> dict[str, Any]:
     """The figures of one run."""
     variables = where.environment
-    url = variables["MFO_DATABASE_URL"]
+    url, parts = variables["MFO_DATABASE_URL"], Parts(where.pid)
     account, engagement = variables["MFO_CLIENT_ACCOUNT_ID"], variables["MFO_ENGAGEMENT_ID"]
     async with (
         await psycopg.AsyncConnection.connect(url, autocommit=True) as connection,
@@ -53,42 +55,29 @@ async def measure(where: Running, *, pending: int, a_second: int, seconds: int) 
         await connection.execute(WAITING, (account, engagement, pending))
         await connection.execute("analyze timers")
         due = await _create(where, connection, a_second * seconds, a_second)
+        before = parts.take()
         read = await _watch(listener, due)
+        processor = spent(before, parts.take(), len(due), "timer")
         cursor = await connection.execute(FIRED, (list(due),))
         written = [(at - due[flow_id]).total_seconds() for flow_id, at in await cursor.fetchall()]
     return {
         "pending": pending,
         "due_a_second": a_second,
         "fired": len(read),
-        "read": _spread(read),
-        "written": _spread(written),
-        "load": os.getloadavg()[0],
-        **await versions_of(where),
+        "processor": processor,
+        "read": in_ms(read),
+        "written": in_ms(written),
     }
 
 
 async def _create(where: Running, connection: Any, flows: int, a_second: int) -> dict[UUID, datetime]:
     """Flows whose times to begin lie evenly in the time to come; the times are set when all of them are there."""
     variables = where.environment
-    body = {"flow_type": "noop", "flow_name": "bench", "options": {"start_after_seconds": 86_400}}
     ids = [uuid4() for _ in range(flows)]
     async with AIOKafkaProducer(bootstrap_servers=variables["MFO_KAFKA_BOOTSTRAP"]) as producer:
         for flow_id in ids:
-            headers = {
-                "ce_specversion": "1.0",
-                "ce_id": str(flow_id),
-                "ce_source": "/bench",
-                "ce_type": "mfo.command.CreateFlow.v1",
-                "ce_clientaccountid": variables["MFO_CLIENT_ACCOUNT_ID"],
-                "ce_engagementid": variables["MFO_ENGAGEMENT_ID"],
-                "ce_userid": "bench",
-            }
-            await producer.send(
-                "mfo.commands.v1",
-                msgspec.json.encode(body),
-                key=str(flow_id).encode(),
-                headers=[(name, value.encode()) for name, value in headers.items()],
-            )
+            body, headers = creation(variables, flow_id, options={"start_after_seconds": 86_400})
+            await producer.send("mfo.commands.v1", body, key=str(flow_id).encode(), headers=headers)
         await producer.flush()
     for _ in range(PATIENCE_SECONDS):
         row = await (await connection.execute("select count(*) from timers where flow_id = any(%s)", (ids,))).fetchone()
@@ -122,16 +111,19 @@ async def _watch(listener: Any, due: dict[UUID, datetime]) -> list[float]:
     return list(late.values())
 
 
-def _spread(late: list[float]) -> dict[str, float]:
-    ordered = sorted(late)
-    parts = {"p50_ms": 0.5, "p99_ms": 0.99, "max_ms": 1.0}
-    return {
-        name: round(ordered[min(int(len(ordered) * part), len(ordered) - 1)] * 1000, 1) for name, part in parts.items()
-    }
-
-
-def run(pending: int = PENDING, a_second: int = A_SECOND, seconds: int = SECONDS) -> dict[str, Any]:
+def run(*, pending: int = PENDING, a_second: int = A_SECOND, seconds: int = SECONDS) -> Report:
     """Timers that fire while many others wait."""
     with whole_service(MFO_FLOW_TYPES="bench.noop") as where:
-        figures = asyncio.run(measure(where, pending=pending, a_second=a_second, seconds=seconds))
-    return {"what": "timers: from due to the start of the phase being committed and read", "runs": [figures]}
+        found = asyncio.run(measure(where, pending=pending, a_second=a_second, seconds=seconds))
+        versions = asyncio.run(versions_of(where))
+    return Report(
+        f"timers, {a_second} due a second while {pending:,} wait: from due to the start of the phase being committed and read",
+        [
+            figure(f"{name}, {part}", "ms", ms, at_most=MOST_MS.get((name, part)))
+            for name in ("written", "read")
+            for part, ms in found[name].items()
+        ],
+        processor={"firing": found["processor"]},
+        versions=versions,
+        runs=[found],
+    )

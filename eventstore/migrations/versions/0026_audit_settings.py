@@ -5,7 +5,7 @@ from __future__ import annotations
 from eventstore.sql import statements
 
 revision = "0026"
-down_revision = "0022"
+down_revision = "0025"
 
 
 def upgrade() -> None:

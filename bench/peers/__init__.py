@@ -1,0 +1,134 @@
+"""This service and its peers side by side: flows of six durable no-op steps, 64 in flight and one alone, taking turns in one run.
+
+Every engine has its turn once a round, on a fresh database, PostgreSQL with the settings of the embedded one; one load generator
+asks them all, and each gets its documented fast path: DBOS as coroutines in the caller's process, on its threads, and in two
+processes on one database; Restate with one worker under hypercorn, asked over its ingress by aiohttp. Ours counts from the command
+on Kafka to `completed` in the read model, and for one alone from the HTTP create to the caller knowing that it is completed.
+A peer that cannot be had here is named with the reason. Their packages are fetched once and kept in ~/.cache/mfo/bench-peers.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+from bench.peers.engines import Engine, PeerMissing, dbos, ours, restate
+from bench.processor import spent
+from bench.report import Figure, Report, figure
+from bench.spread import quantile
+
+OURS = "mfo"
+ENGINES: dict[str, Callable[[], AbstractContextManager[Engine]]] = {
+    OURS: ours,
+    "restate": restate,
+    "dbos": dbos,
+    "dbos_pool_64": partial(dbos, pool=64),
+    "dbos_threads": partial(dbos, "threads"),
+    "dbos_x2": partial(dbos, processes=2),
+}
+# the best of a peer's variants counts as the peer
+VARIANTS = {"restate": ("restate",), "dbos": ("dbos", "dbos_pool_64", "dbos_threads"), "dbos_x2": ("dbos_x2",)}
+AT_LEAST_TIMES = {"restate": 4.0, "dbos": 15.0}
+
+
+def run(
+    *,
+    flows: int = 600,
+    in_flight: int = 64,
+    alone: int = 100,
+    warm_up: int = 300,
+    repeats: int = 3,
+    only: tuple[str, ...] = (),
+) -> Report:
+    """Rounds in which every engine has its turn; `only` names engines beside ours."""
+    runs: list[dict[str, Any]] = []
+    missing: dict[str, str] = {}
+    for _ in range(repeats):
+        for name, engine in ENGINES.items():
+            if name in missing or (only and name not in (OURS, *only)):
+                continue
+            try:
+                with engine() as up:
+                    runs.append(
+                        {"engine": name, **_turn(up, flows, in_flight, alone, warm_up), "versions": up.versions}
+                    )
+            except PeerMissing as reason:
+                missing[name] = str(reason)
+    rates = {name: [each["flows_per_second"] for each in runs if each["engine"] == name] for name in ENGINES}
+    alones = {name: [each["alone_p50_ms"] for each in runs if each["engine"] == name] for name in ENGINES}
+    ratios = {
+        peer: round(
+            statistics.median(rates[OURS]) / max(statistics.median(rates[name]) for name in names if rates[name]), 2
+        )
+        for peer, names in VARIANTS.items()
+        if any(rates[name] for name in names)
+    }
+    return Report(
+        f"flows of 6 durable no-op steps: {in_flight} in flight, and one alone; engines take turns",
+        _figures(runs, in_flight, ratios, alones),
+        processor={
+            name: next(each["processor"] for each in reversed(runs) if each["engine"] == name) for name in _there(rates)
+        },
+        versions={key: said for each in runs for key, said in each["versions"].items() if said != "as ours"},
+        runs=runs,
+        ratios=ratios,
+        notes=[f"{name} could not be had: {reason}" for name, reason in missing.items()],
+    )
+
+
+def _there(rates: dict[str, list[float]]) -> list[str]:
+    return [name for name, found in rates.items() if found]
+
+
+def _turn(up: Engine, flows: int, in_flight: int, alone: int, warm_up: int) -> dict[str, Any]:
+    # compilers that work at run time, Kafka's among them, are given their time
+    up.many(warm_up, in_flight)
+    before = up.parts.take()
+    rate, took = up.many(flows, in_flight)
+    processor = spent(before, up.parts.take(), flows, "flow")
+    memory = {part: round(mb) for part, mb in up.parts.memory_mb().items()}
+    single = [seconds * 1000 for seconds in up.alone(alone)]
+    return {
+        "flows_per_second": round(rate, 1),
+        "in_flight_p50_ms": round(statistics.median(took) * 1000, 1),
+        "alone_p50_ms": round(statistics.median(single), 2),
+        "alone_p99_ms": round(quantile(single, 0.99), 2),
+        "processor": processor,
+        "memory_mb": memory,
+    }
+
+
+def _figures(
+    runs: list[dict[str, Any]], in_flight: int, ratios: dict[str, float], alones: dict[str, list[float]]
+) -> list[Figure]:
+    figures = []
+    for name in _there(alones):
+        found = [each for each in runs if each["engine"] == name]
+        figures += [
+            figure(f"{name}, {in_flight} in flight", "flows/s", [each["flows_per_second"] for each in found]),
+            figure(f"{name}, one alone, p50", "ms", alones[name]),
+            figure(f"{name}, one alone, p99", "ms", [each["alone_p99_ms"] for each in found]),
+            figure(f"{name}, processor", "ms/flow", [each["processor"]["total_ms"] for each in found]),
+        ]
+    figures += [
+        figure(f"as many as {peer}, times", "times", ratio, at_least=AT_LEAST_TIMES.get(peer))
+        for peer, ratio in ratios.items()
+    ]
+    costs = {
+        name: statistics.median(each["processor"]["total_ms"] for each in runs if each["engine"] == name)
+        for name in _there(alones)
+    }
+    figures += [
+        figure(f"as many as {peer} for the same processor time, times", "times", min(there) / costs[OURS])
+        for peer, names in VARIANTS.items()
+        if (there := [costs[name] for name in names if name in costs]) and OURS in costs
+    ]
+    best = min((statistics.median(found) for name, found in alones.items() if found and name != OURS), default=None)
+    if best is not None and alones[OURS]:
+        figures.append(
+            figure("one alone, of the best peer's p50", "times", statistics.median(alones[OURS]) / best, at_most=1.0)
+        )
+    return figures
