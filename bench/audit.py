@@ -61,6 +61,7 @@ def run(*, flows: int = FLOWS, repeats: int = 3, jobs: int = os.cpu_count() or 1
         f"proof of {events:,} events of {flows:,} flows, {jobs} processes",
         [
             figure("verify", "events/s", rates, at_least=LEAST_EVENTS_PER_SECOND, share_of="sha256 chain"),
+            figure("verify, processor", "ms/1,000 events", processor["total_ms"], share_of="sha256 chain", units=1000),
             figure("sign", "events/s", events / signed, share_of="sha256 chain"),
         ],
         processor={"verifying": processor},

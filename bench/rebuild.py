@@ -128,6 +128,10 @@ def run(*, flows: int = FLOWS, a_second: int = A_SECOND) -> Report:
         ]
     figures += [
         figure("verify", "events/s", found["verify"]["events_per_second"], share_of="json decode"),
+        *(
+            figure(f"{name}, processor", "ms/1,000 events", each["total_ms"], share_of="json decode", units=1000)
+            for name, each in found["processor"].items()
+        ),
         figure("lost while written", "flows", found["while written"]["missing"], at_most=0),
     ]
     return Report(
