@@ -82,8 +82,13 @@ LEFT_FLOWS = """
 select n, flow_id from operation_flows where operation_id = %s and outcome is null and n > %s order by n limit %s
 """
 TELL = """
-with held as materialized (
-    select operation_id from operation_progress where operation_id = %(id)s and owner = %(owner)s for update
+with operation as materialized (
+    -- in the order of a claim, or the two would wait for each other
+    select id from operations where id = %(id)s for update
+),
+held as materialized (
+    select p.operation_id from operation_progress p join operation on p.operation_id = operation.id
+    where p.owner = %(owner)s for update of p
 ),
 told as (
     update operation_flows f set outcome = u.outcome, version = u.version, code = u.code, detail = u.detail, at = mfo_now()
