@@ -1,7 +1,8 @@
 """The event topic read once for all projections of a process: each record is fetched, unpacked and read a single time.
 
-Every projection has its own tap, and takes from it at its own pace. What it has not taken is held up to a bound; beyond that
-the tap is cut off, so that one that is slow holds up nobody, and its projection goes on from the event store. Who follows
+Every projection has its own tap, and takes from it at its own pace. The quickest sets the pace of the reading. What another has
+not taken is held up to a bound; beyond that its tap is cut off, so that one that is slow holds up nobody, and its projection
+goes on from the event store. Who follows
 which partitions is not decided here: that is the business of each projection's consumer group.
 """
 
@@ -27,8 +28,12 @@ log = structlog.get_logger()
 BATCH = 2000
 POLL_SECONDS = 2.0
 REST_SECONDS = 0.003
-MOST_EVENTS = 20_000
-MOST_BYTES = 16 << 20
+# nothing is fetched while each tap holds this
+ENOUGH_EVENTS = 2 * BATCH
+ENOUGH_BYTES = 4 << 20
+# beyond that a tap is slower than the others, and is cut off
+MOST_EVENTS = 4 * BATCH
+MOST_BYTES = 12 << 20
 
 
 class Parcel(NamedTuple):
@@ -85,7 +90,13 @@ class Tap:
             events += len(parcel.told)
             self._size -= parcel.size
         self.events -= events
+        self._reader.taken.set()
         return taken
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds enough for a while, or can hold nothing."""
+        return self.lost or not self.partitions or self.events >= ENOUGH_EVENTS or self._size >= ENOUGH_BYTES
 
     def nudge(self) -> None:
         """End all waiting until something is taken again: there is something else to be seen to."""
@@ -103,6 +114,7 @@ class Tap:
         self.partitions = partitions
         self.lost = False
         self._empty()
+        self._reader.taken.set()
 
     def lose(self) -> None:
         """Hold nothing any more until it is told anew what to follow."""
@@ -167,6 +179,7 @@ class _Reader:
 
     def __init__(self, config: ServiceConfig) -> None:
         self.taps: set[Tap] = set()
+        self.taken = asyncio.Event()
         self.ended = False
         self._topic = config.topics.events
         self._shard = config.shard
@@ -237,6 +250,7 @@ class _Reader:
     async def _run(self) -> None:
         try:
             while True:
+                await self._room()
                 records = await self._consumer.getmany(timeout_ms=int(POLL_SECONDS * 1000), max_records=BATCH)
                 for place, batch in records.items():
                     self._hand_out(place.partition, batch)
@@ -247,6 +261,12 @@ class _Reader:
             self.ended = True
             for tap in self.taps:
                 tap.fail(error)
+
+    async def _room(self) -> None:
+        """Wait until somebody can hold more."""
+        while self.taps and all(tap.full for tap in self.taps):
+            self.taken.clear()
+            await woken(self.taken, POLL_SECONDS)
 
     def _hand_out(self, partition: int, batch: list[Any]) -> None:
         expected = self._at.get(partition)

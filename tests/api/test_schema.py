@@ -264,7 +264,6 @@ def test_every_route_answers_as_the_document_says(
         pytest.fail(findings.report(), pytrace=False)
 
 
-@pytest.mark.skipif(EVERY != 1, reason="a part of the long run: make schema")
 @pytest.mark.timeout(0 if EVERY == 1 else 900)
 def test_what_an_answer_names_can_be_asked_for(schema: Any, service: Served) -> None:
     """Walks from answer to answer: ids that one gives are taken by the next. The links are inferred from names and shapes."""

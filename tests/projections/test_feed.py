@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from eventstore.config import ServiceConfig
 from projections import consumer, feed
 from projections.consumer import Runner
-from projections.feed import Feed, Parcel, Tap
+from projections.feed import Feed, Parcel
 from projections.flow_intervals import FlowIntervals
 from projections.projection import Projection
 from projections.told import Told
@@ -105,6 +105,34 @@ async def test_a_projection_that_is_slower_than_the_topic_holds_up_nobody_and_mi
     assert not await told_house.all("select 1 from parked_flows")
 
 
+async def test_nothing_is_read_while_each_projection_holds_enough(
+    told_house: House, config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Watched()
+    async with followed(config, slow) as (one, [runner]):
+        reader, tap = one._reader, runner._tap
+        assert reader is not None
+        assert tap is not None
+        monkeypatch.setattr(feed, "ENOUGH_EVENTS", 1)
+        slow.free.clear()
+        await told_house.begin()
+        await until(lambda: slow.told)
+        second = await told_house.begin()
+        await until(lambda: tap.full)
+        read = dict(reader._at)
+        await told_house.finish(second)
+        end = await told_house.side.store.end()
+
+        async def relayed() -> bool:
+            return (await told_house.one("select position from relay")) >= end
+
+        await until(relayed)
+        assert reader._at == read
+        slow.free.set()
+        await reached(told_house, slow.name)
+        assert not tap.lost
+
+
 async def test_a_patient_projection_takes_many_events_at_once(
     told_house: House, config: ServiceConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,25 +168,25 @@ async def test_a_reading_that_ends_is_begun_anew(told_house: House, config: Serv
         assert one._reader is not broken
 
 
-async def test_a_tap_hands_out_parcels_in_order_up_to_what_is_wanted(house: House) -> None:
-    await house.begin()
-    told = tuple(await house.told())
-    tap = Tap("x", None)  # type: ignore[arg-type]
-    tap.begin(frozenset({1}))
-    for n in range(3):
-        tap.hold(Parcel(1, told, n + 1, told[-1].position, 10))
-    tap.hold(Parcel(2, told, 9, told[-1].position, 10))
-    assert [parcel.next_offset for parcel in tap.take(2 * len(told))] == [1, 2]
-    assert [parcel.next_offset for parcel in tap.take(1)] == [3]
-    tap.nudge()
-    await tap.come(3600)
-    assert tap.take(1) == []
-    tap.lose()
-    tap.hold(Parcel(1, told, 10, told[-1].position, 10))
-    assert (tap.take(1), tap.events, tap.lost) == ([], 0, True)
-    tap.fail(KafkaError("a test"))
-    with pytest.raises(KafkaError):
-        tap.take(1)
+async def test_a_tap_hands_out_parcels_in_order_up_to_what_is_wanted(told_house: House, config: ServiceConfig) -> None:
+    await told_house.begin()
+    told = tuple(await told_house.told())
+    async with Feed(config).tap("x") as tap:
+        tap.begin(frozenset({1}))
+        for n in range(3):
+            tap.hold(Parcel(1, told, n + 1, told[-1].position, 10))
+        tap.hold(Parcel(2, told, 9, told[-1].position, 10))
+        assert [parcel.next_offset for parcel in tap.take(2 * len(told))] == [1, 2]
+        assert [parcel.next_offset for parcel in tap.take(1)] == [3]
+        tap.nudge()
+        await tap.come(3600)
+        assert tap.take(1) == []
+        tap.lose()
+        tap.hold(Parcel(1, told, 10, told[-1].position, 10))
+        assert (tap.take(1), tap.events, tap.lost) == ([], 0, True)
+        tap.fail(KafkaError("a test"))
+        with pytest.raises(KafkaError):
+            tap.take(1)
 
 
 async def test_the_feed_ends_with_its_last_tap(config: ServiceConfig, told_house: House) -> None:
