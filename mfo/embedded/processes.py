@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import random
 import shutil
 import signal
 import socket
@@ -25,13 +26,20 @@ class EmbeddedError(MfoError):
     code = "embedded_stack"
 
 
+# below the ports that Linux gives to outgoing connections, any of which might take one before its server does
+PORTS = range(20_000, 32_768)
+_given: set[int] = set()
+
+
 def free_port(preferred: int | None = None) -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on; the preferred one where it is free."""
+    """A TCP port on 127.0.0.1 that nobody listens on, another one each time; the preferred one where it is free."""
     if preferred and _can_bind(preferred):
         return preferred
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        if port not in _given and _can_bind(port):
+            _given.add(port)
+            return port
 
 
 def _can_bind(port: int) -> bool:

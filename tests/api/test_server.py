@@ -21,6 +21,7 @@ import pytest
 
 from api.app import run
 from domain.errors import SettingsError
+from mfo.embedded.processes import free_port
 from tests.api.conftest import config_for, new_tenant, problem
 
 SERVE = """
@@ -30,13 +31,6 @@ from eventstore.service import ServiceConfig
 serve(ServiceConfig(master_key=bytes(range(32)), kafka_bootstrap="127.0.0.1:1", **json.loads(sys.argv[1])))
 """
 ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
