@@ -40,7 +40,7 @@ from projections.told import Told, from_store, short
 log = structlog.get_logger()
 
 # whoever waits between batches takes more at once
-PATIENT_BATCH = 8000
+PATIENT_BATCH = 2000
 STORE_BATCH = 4000
 STORE_BATCH_BYTES = 8 << 20
 MEASURE_SECONDS = 0.05

@@ -29,11 +29,11 @@ BATCH = 2000
 POLL_SECONDS = 2.0
 REST_SECONDS = 0.003
 # nothing is fetched while each tap holds this
-ENOUGH_EVENTS = 2 * BATCH
-ENOUGH_BYTES = 4 << 20
+ENOUGH_EVENTS = BATCH
+ENOUGH_BYTES = 2 << 20
 # beyond that a tap is slower than the others, and is cut off
-MOST_EVENTS = 4 * BATCH
-MOST_BYTES = 12 << 20
+MOST_EVENTS = 2 * BATCH
+MOST_BYTES = 6 << 20
 
 
 class Parcel(NamedTuple):
