@@ -19,10 +19,8 @@ from api.openapi import answers
 from api.problems import FlowTypeNotFound, wrong_parameter
 from api.reading import (
     AsRead,
-    Consistency,
+    AsReadMany,
     IsoTime,
-    MinPosition,
-    WaitMs,
     aware,
     flow_row,
     list_is_due,
@@ -63,9 +61,7 @@ async def flow_analytics(
     status: Annotated[
         str | None, Query(max_length=1000, description="Comma list of statuses or their aliases.")
     ] = None,
-    min_position: MinPosition = None,
-    wait_ms: WaitMs = 2000,
-    consistency: Consistency = None,
+    how: AsReadMany,
 ) -> Response:
     """Counts, rates, durations, errors, trends, resources, phases and the ways between them, of the tenant's flows of every
     status that were made in the window. `consistency=strong` waits until the figures hold all that has happened."""
@@ -73,7 +69,7 @@ async def flow_analytics(
     moment = _in_range("at", at)
     if moment is not None and (since is not None or until is not None):
         raise wrong_parameter("at", "does not go with from and to: it counts all flows as they stood then")
-    await list_is_due(asking, ANALYTICS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
+    await list_is_due(asking, ANALYTICS, how)
     told = Sums(asking.side, asking.tenant)
     shown = {"window": _shown(window), "at": moment, "generated_at": asking.side.committer.now()}
     if moment is not None:
@@ -93,9 +89,7 @@ async def type_performance(
     name: Annotated[str, Path(alias="type", description="Its name.")],
     since: From = None,
     until: To = None,
-    min_position: MinPosition = None,
-    wait_ms: WaitMs = 2000,
-    consistency: Consistency = None,
+    how: AsReadMany,
 ) -> Response:
     """Average and 95th percentile of the time flows took, success rate, phases, errors, and what runs took day by day."""
     try:
@@ -103,7 +97,7 @@ async def type_performance(
     except TypeUnknown as unknown:
         raise FlowTypeNotFound(unknown.detail, allowed=unknown.allowed) from None
     window = Window(*_within(since, until), [found])
-    await list_is_due(asking, ANALYTICS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
+    await list_is_due(asking, ANALYTICS, how)
     told = Sums(asking.side, asking.tenant)
     rows, (step, days) = await gather(told.figures(window), told.trend(window))
     flows = sums.grouped(rows, "flow", lambda _: found).get(found, Figure())

@@ -18,6 +18,7 @@ from api.answers import Json
 from api.asking import DOOR, Asking
 from api.documents import CommandParked, FlowDetail, FlowList, FlowMade, FlowStatusAnswer
 from api.openapi import DELETE_FLOW, answers, flow_of_type, takes
+from api.reading import ReadMany
 from domain.commands import ExecutePhase, PauseFlow, ResumeFlow
 from domain.errors import ParameterInvalid
 
@@ -64,7 +65,13 @@ def _routes(flow_type: str) -> None:
         """As GET /flows of this type."""
         try:
             return await flows.list_flows(
-                request=request, asking=asking, flow_type=flow_type, status=status, limit=limit, cursor=cursor
+                request=request,
+                asking=asking,
+                flow_type=flow_type,
+                status=status,
+                limit=limit,
+                cursor=cursor,
+                how=ReadMany(),
             )
         except ParameterInvalid as invalid:
             if [error.field for error in invalid.errors] != ["flow_type"]:

@@ -22,7 +22,7 @@ from api.cursors import Cursor
 from api.documents import CheckFlowType, FlowType, FlowTypeCheck, FlowTypeList
 from api.openapi import CHECK, answers
 from api.problems import FlowTypeNotFound, field_errors
-from api.reading import list_is_due
+from api.reading import ReadMany, list_is_due
 from api.rows import FLOWS
 from domain.errors import BodyInvalid, FieldError, OperatorOnly, RegistrationError, TypeUnknown
 from domain.flow_types import FlowTypeConfig, FlowTypes
@@ -101,7 +101,7 @@ async def check_flow_type(request: Request, asking: Asking) -> Response:
     new = _definition(asking, asked)
     after = cursors.read(asked.cursor, SORT, str)
     if after is None:
-        await list_is_due(asking, FLOWS, min_position=None, wait_ms=WAIT_MS, consistency="strong")
+        await list_is_due(asking, FLOWS, ReadMany(wait_ms=WAIT_MS, consistency="strong"))
     async with asking.side.pool.connection() as connection:
         processes = await offered(connection, asking.side.types.versions())
         question = Question(

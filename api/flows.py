@@ -24,9 +24,9 @@ from api.past import At, AtTime, intervals_are_due, past_time, row_then
 from api.problems import problem, wrong_parameter
 from api.reading import (
     AsRead,
+    AsReadMany,
     Consistency,
     IsoTime,
-    MinPosition,
     MinVersion,
     WaitMs,
     aware,
@@ -142,9 +142,7 @@ async def list_flows(
     sort: Annotated[Sort, Query(description="`-`: descending.")] = "-created_at",
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
-    min_position: MinPosition = None,
-    wait_ms: WaitMs = 2000,
-    consistency: Consistency = None,
+    how: AsReadMany,
     at: AtTime = None,
 ) -> Response:
     """The tenant's flows of every status but deleted, which show only with `status=deleted`.
@@ -161,12 +159,12 @@ async def list_flows(
         search=search,
     )
     after = cursors.read(cursor, sort, datetime if sort.endswith("_at") else str)
-    await list_is_due(asking, FLOWS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
+    await list_is_due(asking, FLOWS, how)
     if at is None:
         rows, total, is_estimate = await asking.rows.flows(wanted, sort, limit, after)
     else:
         then = await past_time(asking, at, "at")
-        await intervals_are_due(asking, then, wait_ms)
+        await intervals_are_due(asking, then, how.wait_ms)
         rows, total, is_estimate = await asking.rows.flows_then(wanted, then, sort, limit, after)
     asking.looked("ListFlows", None, query=request.url.query[:1000], total=total)
     column = {"status": "flow_status"}.get(sort.removeprefix("-"), sort.removeprefix("-"))

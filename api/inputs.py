@@ -19,7 +19,7 @@ from api.cursors import Cursor
 from api.documents import Document, FlowStatus
 from api.flows import known_types
 from api.openapi import answers
-from api.reading import Consistency, MinPosition, WaitMs, list_is_due, words
+from api.reading import AsReadMany, list_is_due, words
 from api.rows import FLOWS, OF_TENANT, Part, Row
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["inputs"])
@@ -144,14 +144,12 @@ async def list_inputs(
     phase: Annotated[str | None, Query(max_length=1000, description="Comma list of phases.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=2000)] = None,
-    min_position: MinPosition = None,
-    wait_ms: WaitMs = 2000,
-    consistency: Consistency = None,
+    how: AsReadMany,
 ) -> Response:
     """The questions of the tenant's flows that wait for an answer, the oldest first; `POST /flows/{id}/input` answers."""
     wanted = Filter(known_types(asking, words(flow_type)), words(phase), mine, open_to_all, overdue)
     after = cursors.read(cursor, ORDER, str)
-    await list_is_due(asking, FLOWS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
+    await list_is_due(asking, FLOWS, how)
     values: Row = {"user": asking.tenant.user_id, "limit": limit + 1}
     where = wanted.conditions(values)
     rows, total = await asking.rows.page((FIRST, OTHERS), COLUMNS, where, values, after)

@@ -10,7 +10,7 @@ from fastapi import Query
 
 from api.asking import Caller, Wanted
 from api.problems import wrong_parameter
-from api.reading import aware, list_is_due
+from api.reading import ReadMany, aware, list_is_due
 from api.rows import FLOW_INTERVALS, FLOWS, Row
 from domain.errors import FlowNotBegun
 from domain.flow import Recorded
@@ -83,4 +83,4 @@ async def intervals_are_due(asking: Caller, until: datetime, wait_ms: int) -> No
     for projection in (FLOW_INTERVALS, FLOWS):
         beyond = await asking.side.store.tail(await asking.rows.projected(projection), 1)
         if beyond and split(beyond[0].state)[0].at <= until:
-            await list_is_due(asking, projection, min_position=None, wait_ms=wait_ms, consistency="strong")
+            await list_is_due(asking, projection, ReadMany(wait_ms=wait_ms, consistency="strong"))

@@ -15,7 +15,7 @@ from api.answers import Json
 from api.asking import DOOR, Asking, Caller
 from api.flows import types_asked
 from api.openapi import answers
-from api.reading import Consistency, MinPosition, WaitMs, list_is_due, words
+from api.reading import AsReadMany, list_is_due, words
 from api.rows import FLOWS, Row
 from api.sums import ANALYTICS, OF_TENANT, Sums
 from domain.forecast import AT_LEAST, Past, back_tested, critical_path, finishes, medians, whole
@@ -62,15 +62,13 @@ async def portfolio(
     asking: Asking,
     flow_type: Annotated[str | None, Query(max_length=1000, description="Comma list of flow types.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many flows at most, the oldest first.")] = 200,
-    min_position: MinPosition = None,
-    wait_ms: WaitMs = 2000,
-    consistency: Consistency = None,
+    how: AsReadMany,
 ) -> Response:
     """Dependencies between flows, what each waits for, the critical path, and a forecast of the finish with its error on past
     flows."""
     types = await types_asked(asking, words(flow_type))
     for projection in (ANALYTICS, FLOWS):
-        await list_is_due(asking, projection, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
+        await list_is_due(asking, projection, how)
     told = Sums(asking.side, asking.tenant)
     ids = [row["flow_id"] for row in await told.all(LIVE, types=types, limit=limit + 1)]
     rows = await told.all(SHOWN, ids=ids[:limit])

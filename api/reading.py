@@ -59,6 +59,26 @@ async def read(min_version: MinVersion = None, wait_ms: WaitMs = 2000, consisten
 AsRead = Annotated[Read, Depends(read)]
 
 
+@dataclass(frozen=True, slots=True)
+class ReadMany:
+    """How many flows are to be read: up to which position of the log at least, for how long to wait for it, and whether up to
+    its end."""
+
+    min_position: str | None = None
+    wait_ms: int = 2000
+    consistency: str | None = None
+
+
+async def read_many(
+    min_position: MinPosition = None, wait_ms: WaitMs = 2000, consistency: Consistency = None
+) -> ReadMany:
+    """What the query says of that."""
+    return ReadMany(min_position, wait_ms, consistency)
+
+
+AsReadMany = Annotated[ReadMany, Depends(read_many)]
+
+
 async def flow_row(asking: Caller, wanted: Wanted, how: Read) -> Row:
     """The flow's row; raises ReadModelBehind when it does not reach `min_version` in time.
 
@@ -89,17 +109,15 @@ async def flow_row(asking: Caller, wanted: Wanted, how: Read) -> Row:
     return (await asking.rows.replayed(wanted.flow_id))[1]
 
 
-async def list_is_due(
-    asking: Caller, projection: str, *, min_position: str | None, wait_ms: int, consistency: str | None
-) -> None:
+async def list_is_due(asking: Caller, projection: str, how: ReadMany) -> None:
     """Wait until the projection has reached the position (`strong`: the end of the log); raises ReadModelBehind."""
-    if consistency == "strong":
+    if how.consistency == "strong":
         number = await asking.side.store.end()
-    elif min_position is not None:
-        number = position_number(asking, min_position)
+    elif how.min_position is not None:
+        number = position_number(asking, how.min_position)
     else:
         return
-    if number and not await asking.service.watch.projection(projection, number, wait_ms / 1000):
+    if number and not await asking.service.watch.projection(projection, number, how.wait_ms / 1000):
         raise ReadModelBehind(f"the read model has not reached {asking.side.store.position(number)}; ask again")
 
 

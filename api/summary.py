@@ -14,7 +14,7 @@ from api.answers import Json
 from api.asking import DOOR, Asking, OfFlow
 from api.found import PROJECTION
 from api.openapi import answers
-from api.reading import Consistency, MinPosition, Read, WaitMs, flow_row, list_is_due
+from api.reading import AsReadMany, Read, flow_row, list_is_due
 from api.rows import FLOWS, MAX_BELOW, OF_TENANT, Row
 from api.summary_documents import FlowSummary
 
@@ -44,17 +44,15 @@ async def flow_summary(
     *,
     asking: Asking,
     wanted: OfFlow,
-    min_position: MinPosition = None,
-    wait_ms: WaitMs = 2000,
-    consistency: Consistency = None,
+    how: AsReadMany,
 ) -> Response:
     """Flows by type and status, assets by type, dependencies, issues by severity, and phases with the quality of their results.
 
     `consistency=strong` waits until the read models have all that has happened.
     """
     for projection in (FLOWS, PROJECTION):
-        await list_is_due(asking, projection, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
-    row = await flow_row(asking, wanted, Read(wait_ms=wait_ms))
+        await list_is_due(asking, projection, how)
+    row = await flow_row(asking, wanted, Read(wait_ms=how.wait_ms))
     below = await asking.rows.below(wanted.flow_id)
     flows = [row, *below[:MAX_BELOW]]
     values = {"flows": [flow["flow_id"] for flow in flows]}

@@ -13,7 +13,7 @@ from api.answers import Json
 from api.asking import DOOR, Asking, OfFlow
 from api.documents import FlowTree
 from api.openapi import answers
-from api.reading import Consistency, MinPosition, Read, WaitMs, flow_row, list_is_due
+from api.reading import AsReadMany, Read, flow_row, list_is_due
 from api.rows import FLOWS, MAX_BELOW, Row
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["flows"])
@@ -28,13 +28,11 @@ async def flow_tree(
     *,
     asking: Asking,
     wanted: OfFlow,
-    min_position: MinPosition = None,
-    wait_ms: WaitMs = 2000,
-    consistency: Consistency = None,
+    how: AsReadMany,
 ) -> Response:
     """Where each of them stands, nested. `consistency=strong` waits until the read model has all that has happened."""
-    await list_is_due(asking, FLOWS, min_position=min_position, wait_ms=wait_ms, consistency=consistency)
-    row = await flow_row(asking, wanted, Read(wait_ms=wait_ms))
+    await list_is_due(asking, FLOWS, how)
+    row = await flow_row(asking, wanted, Read(wait_ms=how.wait_ms))
     below = await asking.rows.below(wanted.flow_id)
     shown = below[:MAX_BELOW]
     return Json({**nested(row, shown), "below": tree_counts(shown), "truncated": len(below) > MAX_BELOW})

@@ -169,6 +169,8 @@ class Client:
             except ServiceError as error:
                 if error.problem_code != "read_model_behind" or time.monotonic() >= until:
                     raise
+                # the service waits itself, but not where it was asked not to
+                await asyncio.sleep(RETRY_AFTER_SECONDS[0])
 
     async def upload(
         self, file: Path, import_type: str | None = None, *, import_options: Mapping[str, Any] | None = None

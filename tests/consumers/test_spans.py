@@ -53,5 +53,5 @@ def named(name: str, spans: list[Kept]) -> Kept:
 
 def test_while_it_is_off_a_span_is_always_the_same_nothing() -> None:
     assert tracing.part("a") is tracing.part("b") is tracing.under("00-" + "1" * 32 + "-" + "2" * 16 + "-01")
-    with PhaseContext.span(None, "parse"):  # type: ignore[arg-type]
+    with PhaseContext.span(None, "parse"):  # type: ignore[arg-type]  # it asks nothing of a context
         assert tracing.parent_of(None) is None
