@@ -252,8 +252,7 @@ def _today() -> dt.date:
     return dt.datetime.now(dt.UTC).date()
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseContext:
+class PhaseContext(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a handler may use: one run of one phase of one flow.
 
     `inputs` are the flow's initial data and everything given since (the newest wins), sensitive values in clear.
@@ -284,25 +283,29 @@ class PhaseContext:
     past: Past
     folder: Callable[[], Path]
     steps: DurableSteps
-    today: dt.date = field(default_factory=_today)
+    today: dt.date = msgspec.field(default_factory=_today)
     memory_mb: int | None = None
     max_attempts: int = 1
     timeout_seconds: float | None = None
     crew: Crew | None = None
-    insights: list[dict[str, Any]] = field(default_factory=list)
-    usage: dict[str, Any] = field(default_factory=dict)
+    insights: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    usage: dict[str, Any] = msgspec.field(default_factory=dict)
     token: int = 1
-    log: Any = field(default_factory=structlog.get_logger)
     progress: Callable[[int, int, str], Awaitable[None]] | None = None
-    signals: Signals = field(default_factory=Signals)
-    threads: Threads = field(default_factory=Threads)
+    signals: Signals = msgspec.field(default_factory=Signals)
+    threads: Threads = msgspec.field(default_factory=Threads)
     targets: Targets | None = None
     hook: str = ""
-    error: Mapping[str, Any] = field(default_factory=dict)
+    error: Mapping[str, Any] = msgspec.field(default_factory=dict)
     iteration: int = 1
     anew: int = 0
     undone: UndonePhase | None = None
     family: ChildFlows | None = None
+
+    @property
+    def log(self) -> Any:
+        """A logger that names the run."""
+        return structlog.get_logger(flow_id=str(self.flow_id), phase=self.phase, run_id=str(self.run_id))
 
     @property
     def cancelled(self) -> bool:

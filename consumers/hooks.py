@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from consumers.context import DurableSteps, HandBack, Handler, NeedsInput, Outputs, Permanent, PhaseContext
 from consumers.frames import Job, Undoing

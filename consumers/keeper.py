@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import count
 from time import monotonic
 from typing import Any
@@ -47,7 +47,7 @@ from domain.commands import (
 )
 from domain.errors import MfoError, RunNotCurrent, StoreUnavailable, Unavailable
 from domain.flow import Flow, Run
-from domain.flow_types import FlowTypeConfig, FlowTypes, PhaseConfig
+from domain.flow_types import FlowTypeConfig, FlowTypes
 from domain.ids import derived_text
 from domain.words import SYSTEM_USER
 from eventstore import tracing
@@ -109,7 +109,7 @@ class _Active:
         self.task: asyncio.Task[None] | None = None
         self.after: asyncio.Task[None] | None = None
         self.lost = False
-        self.ends = asyncio.get_running_loop().time() + run.timeout_seconds
+        self.ends = monotonic() + run.timeout_seconds
         # how far the flow's history was seen, and what was asked of the run by then
         self.seen = flow.version
         self.asked = Asked(run_id=run.run_id, paused=flow.paused is not None)
@@ -121,7 +121,7 @@ class _Active:
 
     @property
     def seconds_left(self) -> float:
-        return max(0.0, self.ends - asyncio.get_running_loop().time())
+        return max(0.0, self.ends - monotonic())
 
     def beat(self) -> Beat:
         """What the next heartbeat says of it."""
@@ -152,6 +152,7 @@ class Keeper:
         self._kept: dict[UUID, Place] = {}
         self._line = Line()
         self._meter = Meter()
+        self._modes: dict[tuple[str, str, str], Mode | None] = {}
         self._offer = Offer(owner=self.owner)
         self._definitions = 0
         self._look_at_definitions = monotonic() + DEFINITIONS_SECONDS
@@ -249,13 +250,8 @@ class Keeper:
     def take(self, flow: Flow, run: Run) -> bool:
         """Reserve a place for a run that is about to be committed; none for work that only others can do, nor where somebody
         in the queue should go first, nor where a limit would have to be looked at."""
-        if (
-            self._draining
-            or self._workshop is None
-            or not self._workshop.work.offers(self._phase(flow, run), self._type(flow).work_of(self._phase(flow, run)))
-        ):
+        if self._draining or self._workshop is None or (mode := self._mode(flow, run)) is None:
             return False
-        mode = self._mode(flow, run)
         kept = self._kept.get(flow.id)
         # where phases run at the same time one of them goes on in the place, the others need places of their own
         kept = None if kept is not None and kept.passed_on else kept
@@ -294,7 +290,7 @@ class Keeper:
     def hand_over(self, flow: Flow, run: Run, *, claimed: bool = False) -> None:
         """A run was committed into a place of ours, or claimed into one: begin it."""
         # what another process has begun may be claimed while our committer keeps a place for the same run, and loses
-        place = Place(flow, self._mode(flow, run)) if claimed else self._reserved.pop(run.run_id)
+        place = self._place(flow, run) if claimed else self._reserved.pop(run.run_id)
         if self._kept.get(flow.id) is place.former:
             self._kept.pop(flow.id, None)
         active = _Active(flow, run, place)
@@ -310,13 +306,22 @@ class Keeper:
         RUNS_ACTIVE.set(len(self._active))
         active.task = asyncio.create_task(self._do(active), name=f"run {run.run_id}")
 
-    def _mode(self, flow: Flow, run: Run) -> Mode:
+    def _mode(self, flow: Flow, run: Run) -> Mode | None:
+        """How the run is done here; none where it takes what only others have. A definition never changes."""
         assert self._workshop is not None
-        phase = self._phase(flow, run)
-        return self._workshop.work.mode(phase, self._type(flow).work_of(phase))
+        asked = (flow.flow_type, flow.flow_version, run.phase_name)
+        if asked not in self._modes:
+            config, work = self._type(flow), self._workshop.work
+            phase = config.phase(run.phase_name)
+            hooks = config.work_of(phase)
+            self._modes[asked] = work.mode(phase, hooks) if work.offers(phase, hooks) else None
+        return self._modes[asked]
 
-    def _phase(self, flow: Flow, run: Run) -> PhaseConfig:
-        return self._type(flow).phase(run.phase_name)
+    def _place(self, flow: Flow, run: Run) -> Place:
+        mode = self._mode(flow, run)
+        # what nobody offers here is not claimed here
+        assert mode is not None
+        return Place(flow, mode)
 
     def _type(self, flow: Flow) -> FlowTypeConfig:
         return self._types.version(flow.flow_type, flow.flow_version)
@@ -446,7 +451,8 @@ class Keeper:
         return asyncio.get_running_loop().time() < self._apart.get((flow.flow_type, run.phase_name), 0.0)
 
     def _job(self, active: _Active) -> Job:
-        flow, run = active.flow, active.run
+        assert self._side is not None
+        flow, run, seconds_left = active.flow, active.run, active.seconds_left
         return Job(
             run_id=run.run_id,
             token=run.token,
@@ -460,8 +466,9 @@ class Keeper:
             steps={**flow.start_steps, **flow.phase(run.phase_name).steps},
             validate_inputs=bool(run.options.get("validate_inputs", True)),
             validate_outputs=bool(run.options.get("validate_outputs", True)),
-            deadline=self._deadline(active),
-            seconds_left=active.seconds_left,
+            # as good as this process knows it; the heartbeat brings the store's
+            deadline=self._side.committer.now() + timedelta(seconds=seconds_left),
+            seconds_left=seconds_left,
             paused=active.asked.paused,
             draining=active.asked.draining,
             max_attempts=run.max_attempts,
@@ -471,11 +478,6 @@ class Keeper:
             **seen_by(flow, run),
             **work_of(self._type(flow), flow, run),
         )
-
-    def _deadline(self, active: _Active) -> datetime:
-        """As good as this process knows it; the heartbeat brings the store's."""
-        assert self._side is not None
-        return self._side.committer.now() + timedelta(seconds=active.seconds_left)
 
     def _command(self, flow: Flow, run: Run, ended: Ended) -> Command:
         if ended.how == "completed":

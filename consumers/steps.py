@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -45,7 +44,7 @@ class Steps:
         self._waiting: dict[str, Any] = {}
         self._told: list[asyncio.Future[None]] = []
         self._committing: asyncio.Task[None] | None = None
-        self._places: Counter[str] = Counter()
+        self._places: dict[str, int] = {}
 
     async def step(self, name: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """The result of the step, from an earlier attempt where there is one, else of `work(*arguments)`.
@@ -106,8 +105,8 @@ class Steps:
         Such steps are told apart by their place among those of their sort, so a handler comes to them in the same order in
         each attempt.
         """
-        self._places[f"{before}{sort}"] += 1
-        name = f"{before}{sort}:{self._places[f'{before}{sort}']}"
+        place = self._places[f"{before}{sort}"] = self._places.get(f"{before}{sort}", 0) + 1
+        name = f"{before}{sort}:{place}"
         return name, self._done.get(name)
 
     async def _tried(self, work: Callable[[T], Any], item: T, retries: int) -> Any:

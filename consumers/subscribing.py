@@ -6,7 +6,6 @@ They have no history of their own: what became of each is in the command log, an
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -29,8 +28,7 @@ from eventstore.service import WriteSide
 from eventstore.subscriptions import Asked, Subscriptions
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriptionAnswer(Answer):
+class SubscriptionAnswer(Answer, frozen=True):
     """What became of a command; `flow_id` is the subscription's id."""
 
 

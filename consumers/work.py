@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from time import perf_counter, process_time
+from time import monotonic, perf_counter, process_time
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -45,7 +45,7 @@ from domain.commands import Tenant
 from domain.errors import MfoError, NotHere, Unavailable
 from estate.errors import EstateError
 from eventstore import tracing
-from eventstore.artifacts import ArtifactStore
+from eventstore.artifacts import ArtifactStore, as_kept
 from eventstore.breakers import Breakers
 from eventstore.config import CrewConfig
 from eventstore.imports import ImportStore
@@ -60,6 +60,7 @@ MAX_MESSAGE = 2000
 MAX_FIELDS = 50
 # how long a thread has to notice that its run was given up
 THREAD_SECONDS = 1.0
+PEAK_SECONDS = 1.0
 
 
 class RunStuck(RunCancelled):
@@ -199,7 +200,7 @@ class Workshop:
         cpu_seconds: Callable[[], float] = process_time,
     ) -> None:
         self.work = work
-        self._peak_mb = peak_mb or _peak_mb
+        self._peak_mb = peak_mb or _PeakSoFar()
         self._cpu_seconds = cpu_seconds
         self._targets = Targets(breakers) if breakers is not None else None
         self._artifacts = artifacts
@@ -243,12 +244,17 @@ class Workshop:
                 await crew.close()
             folder.close()
         threads.close()
-        if not await threads.ended(THREAD_SECONDS):
-            ended = msgspec.structs.replace(ended, stuck=True)
-        took = int((perf_counter() - began) * 1000)
+        stuck = not await threads.ended(THREAD_SECONDS)
         usage = {"cpu_seconds": round(self._cpu_seconds() - cpu, 3), "peak_memory_mb": round(self._peak_mb(), 1)}
-        ended = msgspec.structs.replace(ended, handler_versions=self.work.handler_versions(job.names))
-        return presentable(_with_usage(ended, took, usage))
+        return presentable(
+            msgspec.structs.replace(
+                ended,
+                stuck=stuck,
+                resource_usage=usage | ended.resource_usage,
+                execution_time_ms=int((perf_counter() - began) * 1000),
+                handler_versions=self.work.handler_versions(job.names),
+            )
+        )
 
     async def _asked(self, job: Job, line: _Line) -> Ended:
         try:
@@ -277,9 +283,8 @@ class Workshop:
             )
 
     async def _small(self, job: Job, value: Json) -> Json:
-        """`value` as an event may hold it: sealed first, so that nothing sensitive is moved aside in clear."""
-        sealed, _ = await self._keyring.seal(job.client_account_id, value)
-        return await self._artifacts.spill(job.client_account_id, sealed)
+        """`value` as an event may hold it."""
+        return await as_kept(self._keyring, self._artifacts, job.client_account_id, value)
 
     async def _whole_steps(self, account: UUID, steps: Json) -> Json:
         """The results of steps with what was moved aside, answers of people too."""
@@ -292,13 +297,9 @@ class Workshop:
     async def _context(self, job: Job, line: _Line) -> PhaseContext:
         account = job.client_account_id
         tenant = Tenant(account, job.engagement_id, job.user_id)
-        whole = await self._artifacts.unspill(account, job.inputs)
-        inputs = await self._keyring.unseal(account, whole)
-        outputs = {
-            name: await self._keyring.unseal(account, await self._artifacts.unspill(account, given))
-            for name, given in job.outputs.items()
-        }
-        steps = await self._keyring.unseal(account, await self._whole_steps(account, job.steps))
+        inputs = await self._whole(account, job.inputs)
+        outputs = {name: await self._whole(account, given) for name, given in job.outputs.items()}
+        steps = await self._keyring.unseal(account, await self._whole_steps(account, job.steps)) if job.steps else {}
 
         async def commit(results: Json) -> None:
             await line.keep(await self._small(job, results))
@@ -331,8 +332,6 @@ class Workshop:
             timeout_seconds=job.timeout_seconds,
             crew=line.crew,
             token=job.token,
-            # bound when the handler first says something
-            log=structlog.get_logger(flow_id=str(job.flow_id), phase=job.phase_name, run_id=str(job.run_id)),
             progress=line.progress,
             targets=TenantTargets(self._targets, account, asyncio.get_running_loop()) if self._targets else None,
             error=job.error,
@@ -358,6 +357,8 @@ class Workshop:
 
     async def _whole(self, client_account_id: UUID, value: Mapping[str, Any]) -> Json:
         """What an event holds as a handler may see it: in one piece, and in clear."""
+        if not value:
+            return {}
         clear: Json = await self._keyring.unseal(
             client_account_id, await self._artifacts.unspill(client_account_id, value)
         )
@@ -555,9 +556,16 @@ def _fields(objections: list[Invalid]) -> list[Json]:
     return [{"field": one.field[:255], "message": one.message[:MAX_MESSAGE]} for one in objections[:MAX_FIELDS]]
 
 
-def _with_usage(ended: Ended, took: int, usage: Json) -> Ended:
-    return msgspec.structs.replace(ended, resource_usage=usage | ended.resource_usage, execution_time_ms=took)
+class _PeakSoFar:
+    """The most resident memory of this process in MiB, as of the last second: it never falls, and asking for it takes as long
+    as a short run."""
 
+    def __init__(self) -> None:
+        self._looked_at = -PEAK_SECONDS
+        self._peak = 0.0
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    def __call__(self) -> float:
+        now = monotonic()
+        if now - self._looked_at >= PEAK_SECONDS:
+            self._looked_at, self._peak = now, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return self._peak

@@ -14,6 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from domain.errors import ArtifactNotFound, BodyTooLarge
 from domain.words import SPILLED
 from eventstore.database import Connection
+from eventstore.keys import Keyring, is_suspicious
 
 PART_BYTES = 1 << 20
 SPILL_ABOVE = 96 * 1024
@@ -127,6 +128,18 @@ class ArtifactStore:
                 msgspec.json.decode(await self.get(client_account_id, str(inner[SPILLED]))) if moved else inner
             )
         return whole
+
+
+async def as_kept(
+    keyring: Keyring, artifacts: ArtifactStore, client_account_id: UUID, value: dict[str, Any]
+) -> dict[str, Any]:
+    """`value` as an event may hold it: sealed first, so that nothing sensitive is moved aside in clear; `value` itself where
+    nothing in it is sensitive or large."""
+    written = msgspec.json.encode(value)
+    if len(written) <= SPILL_ABOVE and not is_suspicious(written):
+        return value
+    sealed, _ = await keyring.seal(client_account_id, value)
+    return await artifacts.spill(client_account_id, sealed)
 
 
 def parts_of(file: IO[bytes]) -> Iterator[bytes]:

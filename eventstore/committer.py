@@ -47,7 +47,7 @@ from domain.errors import FlowNotFound, KeyReused, MfoError, StoreBusy, StoreUna
 from domain.flow import Flow, Meta, Run
 from domain.flow_types import FlowTypes
 from eventstore import tracing
-from eventstore.artifacts import ArtifactStore
+from eventstore.artifacts import ArtifactStore, as_kept
 from eventstore.codec import FIRST_HASH, encode, encode_meta
 from eventstore.config import MAX_QUEUE, MAX_QUEUE_BYTES
 from eventstore.database import Connection
@@ -122,8 +122,7 @@ class Slots(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What became of a command. `flow` is the flow after it (as of `version`), absent where there is none."""
 
     command_id: str
@@ -339,12 +338,10 @@ class Committer:
         account = envelope.client_account_id
         if internal:
             if isinstance(command, CompletePhase):
-                outputs, _ = await self._keyring.seal(account, command.outputs)
-                outputs = await self._artifacts.spill(account, outputs)
+                outputs = await as_kept(self._keyring, self._artifacts, account, command.outputs)
                 command = command if outputs is command.outputs else command.model_copy(update={"outputs": outputs})
             elif isinstance(command, RequestInput):
-                suggestions, _ = await self._keyring.seal(account, command.suggestions)
-                suggestions = await self._artifacts.spill(account, suggestions)
+                suggestions = await as_kept(self._keyring, self._artifacts, account, command.suggestions)
                 command = command.model_copy(update={"suggestions": suggestions})
             return command, b"", None
         whole = command.model_dump(mode="json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -68,8 +67,7 @@ KEEPS = {
 _snapshots = {kind: msgspec.json.Decoder(kind) for kind in TABLES}
 
 
-@dataclass(frozen=True, slots=True)
-class FleetAnswer(Answer):
+class FleetAnswer(Answer, frozen=True):
     """What became of a command; `flow_id` is the subject's id, `named` what it is called, `subject` the subject after it."""
 
     subject: AnySubject | None = None

@@ -69,7 +69,7 @@ class Keyring:
         The second form serves to compare two bodies without keeping what is in them. Both are `value` itself when
         nothing in it is sensitive.
         """
-        if not _suspicious.search(msgspec.json.encode(value)):
+        if not is_suspicious(msgspec.json.encode(value)):
             return value, value
         key_id, key = await self._key(client_account_id)
         cipher, account = AESGCM(key), client_account_id.bytes
@@ -153,6 +153,11 @@ class Keyring:
             raise SettingsError("MFO_MASTER_KEY is not the key that this store was made with") from None
         self._known[client_account_id, key_id] = key
         return key
+
+
+def is_suspicious(written: bytes) -> bool:
+    """Whether there may be a sensitive value in this JSON."""
+    return _suspicious.search(written) is not None
 
 
 def _walk(value: Any, replace: Any) -> Any:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -74,8 +73,7 @@ select snapshot from schedules where id = %s and client_account_id = %s and enga
 _snapshots = msgspec.json.Decoder(Schedule)
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleAnswer(Answer):
+class ScheduleAnswer(Answer, frozen=True):
     """What became of a command for a schedule; `flow_id` is the schedule's id, `schedule` the schedule after it."""
 
     schedule: Schedule | None = None

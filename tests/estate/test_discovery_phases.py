@@ -230,7 +230,7 @@ async def test_options_that_cannot_be_meant_are_asked_for_again(
 
 IN_A_PROCESS_OF_ITS_OWN = """
 import asyncio, sys
-from dataclasses import replace
+from msgspec.structs import replace
 from pathlib import Path
 from consumers.context import Permanent
 from consumers.phases.discovery import HANDLERS
