@@ -29,8 +29,8 @@ log = structlog.get_logger()
 
 BATCH = 200
 IDLE_SECONDS = 5.0
-# between two looks at a busy log: company for what would come alone
-GAP_SECONDS = 0.03
+# between two looks at a busy log, company for what would come alone: ten times as long as the last look took, within these
+LEAST_GAP_SECONDS, LONGEST_GAP_SECONDS = 0.03, 0.1
 # between two looks at what was set aside, and two places kept that hold nothing new
 SOON_SECONDS = 0.5
 RENEW_SECONDS = 3.0
@@ -87,6 +87,7 @@ class Follower:
         try:
             while True:
                 self._wake.clear()
+                looked_at = monotonic()
                 if await self._lead(connection):
                     try:
                         await self._catch_up(connection)
@@ -94,7 +95,8 @@ class Follower:
                         self._led = None
                 self.leading = self._led is not None
                 LEADS.labels(self.name).set(self.leading)
-                await asyncio.sleep(GAP_SECONDS)
+                gap = 10 * (monotonic() - looked_at)
+                await asyncio.sleep(min(max(gap, LEAST_GAP_SECONDS), LONGEST_GAP_SECONDS))
                 patience = SOON_SECONDS if self._postponed else IDLE_SECONDS
                 await (woken(self._wake, patience) if self.leading else asyncio.sleep(IDLE_SECONDS))
         finally:

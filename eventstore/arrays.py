@@ -6,17 +6,14 @@ The statement must name the type (`%b::uuid[]`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from struct import Struct
-from typing import TypeVar
 from uuid import UUID
 
 import psycopg
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
-
-T = TypeVar("T")
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -54,22 +51,6 @@ def _array(oid: int, elements: Sequence[bytes]) -> Packed:
     return Packed(_head(1, 1, oid, len(elements), 1) + b"".join(elements))
 
 
-def _with_nulls(write: Callable[[T], bytes], values: Iterable[T | None]) -> list[bytes]:
-    return [_NULL if value is None else write(value) for value in values]
-
-
-def _blob(value: bytes) -> bytes:
-    return _length(len(value)) + value
-
-
-def _text(value: str) -> bytes:
-    return _blob(value.encode())
-
-
-def _at(value: datetime) -> bytes:
-    return _int8(8, (value - EPOCH) // MICROSECOND)
-
-
 def uuids(values: Iterable[UUID]) -> Packed:
     """uuid[]"""
     return _array(2950, [_UUID + value.bytes for value in values])
@@ -92,14 +73,14 @@ def floats(values: Iterable[float]) -> Packed:
 
 def texts(values: Iterable[str | None]) -> Packed:
     """text[]; raises UnicodeEncodeError for a lone surrogate."""
-    return _array(25, _with_nulls(_text, values))
+    return _array(25, [_NULL if text is None else _length(len(raw := text.encode())) + raw for text in values])
 
 
 def blobs(values: Iterable[bytes | None]) -> Packed:
     """bytea[]"""
-    return _array(17, _with_nulls(_blob, values))
+    return _array(17, [_NULL if value is None else _length(len(value)) + value for value in values])
 
 
 def times(values: Iterable[datetime | None]) -> Packed:
     """timestamptz[]"""
-    return _array(1184, _with_nulls(_at, values))
+    return _array(1184, [_NULL if at is None else _int8(8, (at - EPOCH) // MICROSECOND) for at in values])

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from time import monotonic
 from typing import Any
@@ -22,6 +22,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
 from prometheus_client import Counter, Gauge
 
 from domain.fleet.events import OPERATION_PREFIX, PAUSE_RULE_PREFIX, STANDING_PAUSE_PREFIX
@@ -270,19 +271,27 @@ class Relay:
         """
         topic = self._config.topics.events
         partitions = sorted(await kafka.partitions_for(topic))
-        futures = []
         began, traced = tracing.now(), list[str]()
+        batches: list[tuple[int, BatchBuilder]] = []
+        filled: dict[int, BatchBuilder] = {}
         for event in events:
             key, value, headers = message(event, self._config.shard)
             if headers[-1][0] == TRACEPARENT:
                 traced.append(headers[-1][1].decode())
             partition = partitions[_place(key) % len(partitions)]
-            futures.append(await kafka.send(topic, value, key=key, partition=partition, headers=headers))
+            batch = filled.get(partition)
+            record = {"timestamp": None, "key": key, "value": value, "headers": headers}
+            if batch is None or batch.append(**record) is None:
+                # the first record of a batch fits, however large
+                batch = filled[partition] = kafka.create_batch()
+                batch.append(**record)
+                batches.append((partition, batch))
+        futures = [await kafka.send_batch(batch, topic, partition=partition) for partition, batch in batches]
         begins_anew = False
-        for kept in await asyncio.gather(*futures):
-            if kept.offset <= self._offsets.get(kept.partition, -1):
+        for kept, (partition, batch) in zip(await asyncio.gather(*futures), batches, strict=True):
+            if kept.offset <= self._offsets.get(partition, -1):
                 begins_anew = True
-            self._offsets[kept.partition] = kept.offset
+            self._offsets[partition] = kept.offset + batch.record_count() - 1
         tracing.passed("relay", "producer", traced, began)
         if begins_anew:
             log.warning("the topic was made anew; everything is told once more", topic=topic)
@@ -291,8 +300,8 @@ class Relay:
 
     def _measure(self, events: Sequence[Stored], *, full: bool) -> None:
         RELAY_LAG.set(len(events) if full else 0)
-        meta, _ = split(events[-1].state)
-        RELAY_OLDEST.set(max(0.0, (datetime.now(UTC) - meta.at).total_seconds()) if full else 0)
+        oldest = datetime.now(UTC) - split(events[-1].state)[0].at if full else timedelta(0)
+        RELAY_OLDEST.set(max(0.0, oldest.total_seconds()))
 
 
 async def _stop(kafka: AIOKafkaProducer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
@@ -112,9 +113,9 @@ class CommandRow(NamedTuple):
     body: bytes | None
 
 
-@dataclass(slots=True)
+@dataclass
 class Decision:
-    """What one group holds for one flow: decided on `before`, ending in `after`."""
+    """What one group holds for one flow: decided on `before`, ending in `after`, which stand once anybody asks for the runs."""
 
     before: Flow
     before_hash: bytes
@@ -127,13 +128,13 @@ class Decision:
     # who has a place for those of the runs that it begins
     owners: dict[UUID, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def begun(self) -> list[Run]:
         """The runs whose rows are to be written: new ones, and known ones under a new token."""
         known = {(run.run_id, run.token) for run in self.before.runs}
         return [run for run in self.after.runs if (run.run_id, run.token) not in known]
 
-    @property
+    @cached_property
     def ended(self) -> list[Run]:
         """The runs that are over with it."""
         left = {run.run_id for run in self.after.runs}
