@@ -14,6 +14,7 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool
 
 from domain.flow import Flow
+from eventstore.arrays import floats, ints, texts, uuids
 from eventstore.database import Connection
 from eventstore.runs import RunRow
 from eventstore.store import LEASE_SECONDS
@@ -98,15 +99,15 @@ class Claims:
         A run keeps the token it was born with. `spent` counts in the order of those turns.
         """
         parameters = (
-            *(offer.owner, list(offer.exclusive), list(offer.shared)),
-            *([offer.exclusive_places, offer.shared_places], [exclusive, shared], offer.tenant_runs),
-            *(list(offer.type_runs), list(offer.type_runs.values())),
-            *([one.tenant[0] for one in spent], [one.tenant[1] for one in spent]),
-            *([one.exclusive for one in spent], [float(one.seconds) for one in spent], LEASE_SECONDS),
+            *(offer.owner, texts(offer.exclusive), texts(offer.shared)),
+            *(ints([offer.exclusive_places, offer.shared_places]), ints([exclusive, shared]), offer.tenant_runs),
+            *(texts(offer.type_runs), ints(offer.type_runs.values())),
+            *(uuids(one.tenant[0] for one in spent), uuids(one.tenant[1] for one in spent)),
+            *([one.exclusive for one in spent], floats(one.seconds for one in spent), LEASE_SECONDS),
         )
         lanes = {True: Claimed([], []), False: Claimed([], [])}
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(CLAIM, parameters)
+            cursor = await connection.execute(CLAIM, parameters, binary=True)
             rows = await cursor.fetchall()
         for lane, run_id, flow_id, client, engagement, phase_name, token, priority, flow_type in rows:
             if run_id is None:

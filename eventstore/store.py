@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
@@ -113,9 +112,9 @@ class CommandRow(NamedTuple):
     body: bytes | None
 
 
-@dataclass
+@dataclass(slots=True)
 class Decision:
-    """What one group holds for one flow: decided on `before`, ending in `after`, which stand once anybody asks for the runs."""
+    """What one group holds for one flow: decided on `before`, ending in `after`."""
 
     before: Flow
     before_hash: bytes
@@ -128,13 +127,13 @@ class Decision:
     # who has a place for those of the runs that it begins
     owners: dict[UUID, str] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def begun(self) -> list[Run]:
         """The runs whose rows are to be written: new ones, and known ones under a new token."""
         known = {(run.run_id, run.token) for run in self.before.runs}
         return [run for run in self.after.runs if (run.run_id, run.token) not in known]
 
-    @cached_property
+    @property
     def ended(self) -> list[Run]:
         """The runs that are over with it."""
         left = {run.run_id for run in self.after.runs}
