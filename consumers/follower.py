@@ -67,6 +67,7 @@ class Follower:
         self._position = self._kept = 0
         self._kept_at = self._tidied_at = 0.0
         self._postponed = False
+        self._behind = True
         self.leading = False
 
     def wake(self) -> None:
@@ -88,7 +89,7 @@ class Follower:
             while True:
                 self._wake.clear()
                 looked_at = monotonic()
-                if await self._lead(connection):
+                if await self._lead(connection) and self._behind:
                     try:
                         await self._catch_up(connection)
                     except Superseded:
@@ -107,7 +108,9 @@ class Follower:
             await connection.close()
 
     async def _lead(self, connection: Connection) -> bool:
-        """Whether we lead: as kept with the last position, or asked again when that is a while ago."""
+        """Whether we lead: as kept with the last position, or asked again when that is a while ago. Whoever asks is told
+        whether there is anything to do."""
+        self._behind = True
         if self._led is not None and monotonic() - self._kept_at < RENEW_SECONDS:
             return True
         led = await lead(connection, self.name, self._who)
@@ -116,6 +119,8 @@ class Follower:
             if not self.leading:
                 log.info("follower leads", follower=self.name, epoch=led.epoch, position=led.position)
         self._led, self._kept_at = led, monotonic()
+        if led is not None and led.end == self._position == self._kept and not led.again:
+            self._behind = self._postponed = False
         return led is not None
 
     async def _catch_up(self, connection: Connection) -> None:

@@ -24,7 +24,8 @@ update followers set epoch = epoch + (leader is distinct from %s)::int, leader =
        lease_until = mfo_now() + make_interval(secs => %s)
 where name = %s and (leader is null or leader = %s or lease_until < mfo_now()
                      or lease_until > mfo_now() + make_interval(secs => %s))
-returning epoch, position
+returning epoch, position, (select coalesce(max(notification_id), 0) from stored_events),
+          exists (select from followers_set_aside a where a.follower = name and a.retry_at <= mfo_now())
 """
 MOVE = """
 update followers set position = %s, moved_at = mfo_now(), lease_until = mfo_now() + make_interval(secs => %s)
@@ -67,10 +68,13 @@ class Happened(NamedTuple):
 
 
 class Lead(NamedTuple):
-    """That this process leads, under which epoch, and where to go on."""
+    """That this process leads, under which epoch, and where to go on; where the log ends, and whether the time of an event that
+    was set aside has come."""
 
     epoch: int
     position: int
+    end: int
+    again: bool
 
 
 class Stretch(NamedTuple):

@@ -170,17 +170,14 @@ class ImportStore:
     async def claim(self, lease_seconds: float = LEASE_SECONDS) -> Import | None:
         """The next upload that nobody has described yet; after three tries that ended nobody knows how it is unreadable."""
         async with self._pool.connection() as connection:
-            await connection.execute(
-                "update imports set state = 'unreadable', lease_until = null,"
-                " summary = %s where state = 'inspecting' and lease_until < mfo_now() and tries >= %s",
-                (Jsonb({"error": GAVE_UP}), MAX_TRIES),
-            )
             cursor = await connection.execute(
-                "update imports set state = 'inspecting', tries = tries + 1,"
+                "with given_up as (update imports set state = 'unreadable', lease_until = null, summary = %s"
+                " where state = 'inspecting' and lease_until < mfo_now() and tries >= %s)"
+                " update imports set state = 'inspecting', tries = tries + 1,"
                 " lease_until = mfo_now() + make_interval(secs => %s) where id = (select id from imports"
-                " where state = 'stored' or (state = 'inspecting' and lease_until < mfo_now())"
+                " where state = 'stored' or (state = 'inspecting' and lease_until < mfo_now() and tries < %s)"
                 f" order by created_at limit 1 for update skip locked) returning {COLUMNS}",
-                (lease_seconds,),
+                (Jsonb({"error": GAVE_UP}), MAX_TRIES, lease_seconds, MAX_TRIES),
             )
             row = await cursor.fetchone()
         return Import(*row) if row else None

@@ -61,7 +61,8 @@ LEAD = """
 update relay set epoch = epoch + 1, leader = %s, moved_at = mfo_now() where name = %s returning epoch, position
 """
 MOVE = """
-update relay set position = %s, moved_at = mfo_now() where name = %s and epoch = %s returning position
+update relay set position = %s, moved_at = mfo_now() where name = %s and epoch = %s
+returning (select coalesce(max(notification_id), 0) from stored_events)
 """
 
 # where an event that is no flow's comes from
@@ -240,7 +241,7 @@ class Relay:
                 RELAY_LAG.set(0)
                 RELAY_OLDEST.set(0)
             if position < kept or (position > kept and monotonic() - kept_at >= KEEP_SECONDS):
-                if not await self._move(connection, epoch, position):
+                if await self._move(connection, epoch, position) is None:
                     log.warning("relay was superseded", epoch=epoch)
                     return
                 kept, kept_at = position, monotonic()
@@ -250,19 +251,23 @@ class Relay:
             if len(events) == BATCH:
                 continue
             patience = POLL_SECONDS if position == kept else max(KEEP_SECONDS - (monotonic() - kept_at), 0)
-            if await woken(self._wake, patience):
+            while not await woken(self._wake, patience):
+                if position == kept and monotonic() - checked > TOPIC_CHECK_SECONDS:
+                    position, checked = await self._held(position), monotonic()
+                # an idle leader shows that it is alive, and learns whether it has missed a notice
+                newest = await self._move(connection, epoch, position)
+                if newest is None:
+                    return
+                kept, kept_at, patience = position, monotonic(), POLL_SECONDS
+                if newest > position:
+                    break
+            else:
                 await asyncio.sleep(GAP_SECONDS - (monotonic() - looked_at))
-                continue
-            if position == kept and monotonic() - checked > TOPIC_CHECK_SECONDS:
-                position, checked = await self._held(position), monotonic()
-            # an idle leader shows that it is alive
-            if not await self._move(connection, epoch, position):
-                return
-            kept, kept_at = position, monotonic()
 
-    async def _move(self, connection: Connection, epoch: int, position: int) -> bool:
-        """Keep the place; False where another one leads by now."""
-        return (await connection.execute(MOVE, (position, self._name, epoch))).rowcount > 0
+    async def _move(self, connection: Connection, epoch: int, position: int) -> int | None:
+        """Keep the place; answers the end of the log, none where another one leads by now."""
+        row = await (await connection.execute(MOVE, (position, self._name, epoch))).fetchone()
+        return int(row[0]) if row is not None else None
 
     async def _produce(self, kafka: AIOKafkaProducer, events: Sequence[Stored]) -> bool:
         """Send a batch and wait for every confirmation; a failure leaves the position where it was.
