@@ -53,12 +53,13 @@ from domain.words import SYSTEM_USER
 from eventstore import tracing
 from eventstore.claims import Claimed, Claims, Offer, Spent
 from eventstore.committer import WAITS, Answer
+from eventstore.database import pool
 from eventstore.definitions import remember
 from eventstore.faults import lived_through
 from eventstore.notices import Channel, listen
 from eventstore.runs import Beat, RunRow, Wish
 from eventstore.service import WriteSide
-from eventstore.store import Loaded
+from eventstore.store import Loaded, Store
 from eventstore.tasks import end_all
 from eventstore.wake import woken
 
@@ -174,12 +175,15 @@ class Keeper:
         self._pool: WorkerPool | None = None
         self._workshop: Workshop | None = None
         self._queue: Claims | None = None
+        self._claimed_flows: Store | None = None
 
-    def attach(self, side: WriteSide, pool: WorkerPool, workshop: Workshop) -> None:
+    def attach(self, side: WriteSide, workers: WorkerPool, workshop: Workshop) -> None:
         """Give the keeper what it works with; before this it has no free place."""
-        self._side, self._pool, self._workshop = side, pool, workshop
+        self._side, self._pool, self._workshop = side, workers, workshop
         self._firing = Firing(side.config, self._ask)
-        self._queue = Claims(side.pool)
+        # a plan of the claim is made by each connection that runs it, and takes longer than many claims: it has one to itself
+        connection = pool(side.config.database_url, side.config.shard, size=1, name="claims")
+        self._queue, self._claimed_flows = Claims(connection), Store(connection, side.config.shard)
 
     def start(self) -> None:
         """Begin claiming, renewing leases and firing timers."""
@@ -603,19 +607,21 @@ class Keeper:
     # loops
 
     async def _claims(self) -> None:
-        while True:
-            self._wake_claims.clear()
-            self._place_free.clear()
-            idle = False
-            if not self._draining:
-                with lived_through("claiming runs"):
-                    await self._know_definitions()
-                    async with self._claiming:
-                        # the service may have been told to stop meanwhile
-                        idle = not self._draining and not await self._claim_all() and self._line.anybody
-            await woken(self._wake_claims, POLL_SECONDS if self._line.anybody else IDLE_SECONDS)
-            if idle:
-                await woken(self._place_free, LOOK_SECONDS)
+        assert self._queue is not None
+        async with self._queue.pool:
+            while True:
+                self._wake_claims.clear()
+                self._place_free.clear()
+                idle = False
+                if not self._draining:
+                    with lived_through("claiming runs"):
+                        await self._know_definitions()
+                        async with self._claiming:
+                            # the service may have been told to stop meanwhile
+                            idle = not self._draining and not await self._claim_all() and self._line.anybody
+                await woken(self._wake_claims, POLL_SECONDS if self._line.anybody else IDLE_SECONDS)
+                if idle:
+                    await woken(self._place_free, LOOK_SECONDS)
 
     async def _know_definitions(self) -> None:
         """Offer what can be run of every definition, those that other processes have brought too."""
@@ -682,11 +688,11 @@ class Keeper:
 
     async def _begin_claimed(self, rows: list[RunRow], *, among: bool) -> None:
         """Begin what was claimed; a run that cannot begin here frees its place, and its lease lapses for others."""
-        assert self._side is not None
+        assert self._claimed_flows is not None
         flows: dict[UUID, Loaded] = {}
         broken: dict[UUID, Exception] = {}
         with lived_through("reading the flows of claimed runs"):
-            flows = await self._side.store.load([row.flow_id for row in rows], broken)
+            flows = await self._claimed_flows.load([row.flow_id for row in rows], broken)
         for row in rows:
             try:
                 if row.flow_id in broken:

@@ -89,7 +89,7 @@ class Claims:
     """The queue as the processes that run phases see it."""
 
     def __init__(self, pool: AsyncConnectionPool[Connection]) -> None:
-        self._pool = pool
+        self.pool = pool
 
     async def claim(
         self, offer: Offer, *, exclusive: int, shared: int, spent: Sequence[Spent] = ()
@@ -106,7 +106,7 @@ class Claims:
             *([one.exclusive for one in spent], floats(one.seconds for one in spent), LEASE_SECONDS),
         )
         lanes = {True: Claimed([], []), False: Claimed([], [])}
-        async with self._pool.connection() as connection:
+        async with self.pool.connection() as connection:
             cursor = await connection.execute(CLAIM, parameters, binary=True)
             rows = await cursor.fetchall()
         for lane, run_id, flow_id, client, engagement, phase_name, token, priority, flow_type in rows:
@@ -118,7 +118,7 @@ class Claims:
 
     async def definitions(self) -> int:
         """How many definitions of flow types the store knows."""
-        async with self._pool.connection() as connection:
+        async with self.pool.connection() as connection:
             row = await (await connection.execute("select count(*) from flow_types")).fetchone()
         assert row is not None
         return int(row[0])
