@@ -67,7 +67,8 @@ class Follower:
         self._position = self._kept = 0
         self._kept_at = self._tidied_at = 0.0
         self._postponed = False
-        self._behind = True
+        # whether there is anything to do, as far as is known, and events that were set aside
+        self._behind = self._aside = True
         self.leading = False
 
     def wake(self) -> None:
@@ -119,8 +120,10 @@ class Follower:
             if not self.leading:
                 log.info("follower leads", follower=self.name, epoch=led.epoch, position=led.position)
         self._led, self._kept_at = led, monotonic()
-        if led is not None and led.end == self._position == self._kept and not led.again:
-            self._behind = self._postponed = False
+        if led is not None:
+            self._aside = led.aside
+            if led.end == self._position == self._kept and not led.aside:
+                self._behind = self._postponed = False
         return led is not None
 
     async def _catch_up(self, connection: Connection) -> None:
@@ -143,7 +146,7 @@ class Follower:
             self._tidied_at = monotonic()
             if self._position != self._kept:
                 await self._keep(connection, self._position)
-            for event in await to_try_again(connection, self.name):
+            for event in await to_try_again(connection, self.name) if self._aside else ():
                 with suppress(_NotDone):
                     await self._try(connection, event, again=True)
 
@@ -176,6 +179,7 @@ class Follower:
         except Exception as error:
             said = f"{type(error).__name__}: {error}"[:500]
             await set_aside(connection, self.name, event, said)
+            self._aside = True
             SET_ASIDE.labels(self.name).inc()
             flow_id, version = str(event.recorded.flow_id), event.recorded.version
             log.exception("event set aside", follower=self.name, flow_id=flow_id, version=version)

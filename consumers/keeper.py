@@ -102,11 +102,7 @@ class _Active:
         self.run = run
         self.mode = place.mode
         self.place = place
-        self.span = tracing.begin(
-            f"run {run.phase_name}",
-            flow.traceparent or None,
-            attributes={"flow_id": str(flow.id), "run_id": str(run.run_id), "attempt": run.attempt},
-        )
+        self.span = _span(flow, run) if tracing.on() else None
         self.task: asyncio.Task[None] | None = None
         self.after: asyncio.Task[None] | None = None
         self.lost = False
@@ -895,6 +891,14 @@ class Keeper:
         if active is not None:
             said = {"done": progress.done, "total": progress.total, "message": progress.message}
             active.progress = msgspec.json.encode(said).decode()
+
+
+def _span(flow: Flow, run: Run) -> tracing.Span | None:
+    return tracing.begin(
+        f"run {run.phase_name}",
+        flow.traceparent or None,
+        attributes={"flow_id": str(flow.id), "run_id": str(run.run_id), "attempt": run.attempt},
+    )
 
 
 def _known(value: UUID | None) -> UUID:

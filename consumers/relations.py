@@ -72,9 +72,10 @@ class Relations:
     async def follow(self, connection: Connection, events: Sequence[Happened]) -> None:
         """See to the flows that these events concern besides their own, in the order of the events."""
         await link(connection, _links(events))
-        ids = {event.recorded.flow_id for event in events}
-        parents = await with_children(connection, ids)
-        concern = await concerned(connection, ids)
+        # a flow that has just begun has no children yet, and nobody waits for its beginning
+        ids = {event.recorded.flow_id for event in events if not isinstance(event.recorded.fact, FlowCreated)}
+        parents = await with_children(connection, ids) if ids else set()
+        concern = await concerned(connection, ids) if ids else {}
         reports: list[Ask] = []
         for position, recorded in events:
             fact = recorded.fact

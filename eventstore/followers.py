@@ -25,7 +25,7 @@ update followers set epoch = epoch + (leader is distinct from %s)::int, leader =
 where name = %s and (leader is null or leader = %s or lease_until < mfo_now()
                      or lease_until > mfo_now() + make_interval(secs => %s))
 returning epoch, position, (select coalesce(max(notification_id), 0) from stored_events),
-          exists (select from followers_set_aside a where a.follower = name and a.retry_at <= mfo_now())
+          exists (select from followers_set_aside a where a.follower = name)
 """
 MOVE = """
 update followers set position = %s, moved_at = mfo_now(), lease_until = mfo_now() + make_interval(secs => %s)
@@ -68,13 +68,12 @@ class Happened(NamedTuple):
 
 
 class Lead(NamedTuple):
-    """That this process leads, under which epoch, and where to go on; where the log ends, and whether the time of an event that
-    was set aside has come."""
+    """That this process leads, under which epoch, and where to go on; where the log ends, and whether events were set aside."""
 
     epoch: int
     position: int
     end: int
-    again: bool
+    aside: bool
 
 
 class Stretch(NamedTuple):

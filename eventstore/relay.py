@@ -49,7 +49,8 @@ BATCH = 1000
 # every commit wakes the leader; this is for a notice that was lost, and how often an idle one shows that it is alive
 POLL_SECONDS = 4.0
 TAKE_OVER_SECONDS = 1.0
-# between two looks at a busy log: every record told alone is work for each of its readers, and takes it from the next commit
+# between two looks at a busy log, and twice as long as the last one took where that is more: every record told alone is work
+# for Kafka and each of its readers, and takes it from the next commit
 GAP_SECONDS = 0.005
 # the place is kept so often at most: a leader that dies has its successor repeat what it told since
 KEEP_SECONDS = 0.05
@@ -250,6 +251,7 @@ class Relay:
                 return
             if len(events) == BATCH:
                 continue
+            took = monotonic() - looked_at
             patience = POLL_SECONDS if position == kept else max(KEEP_SECONDS - (monotonic() - kept_at), 0)
             while not await woken(self._wake, patience):
                 if position == kept and monotonic() - checked > TOPIC_CHECK_SECONDS:
@@ -262,7 +264,7 @@ class Relay:
                 if newest > position:
                     break
             else:
-                await asyncio.sleep(GAP_SECONDS - (monotonic() - looked_at))
+                await asyncio.sleep(max(GAP_SECONDS, 2 * took) - (monotonic() - looked_at))
 
     async def _move(self, connection: Connection, epoch: int, position: int) -> int | None:
         """Keep the place; answers the end of the log, none where another one leads by now."""
