@@ -127,8 +127,10 @@ create function append_timers(
     f_id uuid[], f_hash bytea[], f_client uuid[], f_engagement uuid[],
     t_flow int[], t_name text[], t_token bigint[], t_delay double precision[], t_due timestamptz[],
     u_flow int[], u_name text[], at_time timestamptz
-) returns void language sql set enable_seqscan = off set enable_nestloop = off
+) returns void
+language plpgsql set enable_seqscan = off set enable_nestloop = off set plan_cache_mode = force_generic_plan
 as $timers$
+begin
     with win as materialized (
         select f as n, f_id[f] as id
         from generate_series(1, cardinality(f_id)) f
@@ -145,5 +147,6 @@ as $timers$
     select w.id, t_name[s], t_token[s], f_client[w.n], f_engagement[w.n],
            coalesce(t_due[s], at_time + make_interval(secs => t_delay[s]))
     from generate_series(1, cardinality(t_flow)) s join win w on w.n = t_flow[s] order by w.id
-    on conflict (flow_id, name) do update set token = excluded.token, due_at = excluded.due_at
+    on conflict (flow_id, name) do update set token = excluded.token, due_at = excluded.due_at;
+end
 $timers$;
