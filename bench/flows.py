@@ -58,8 +58,9 @@ def creation(
 class Load:
     """Sends flows and learns from the read model which have completed."""
 
-    def __init__(self, where: Running, *, save_checkpoints: bool) -> None:
+    def __init__(self, where: Running, *, save_checkpoints: bool, flow_type: str = FLOW_TYPE) -> None:
         self._variables = where.environment
+        self._flow_type = flow_type
         self._options = {"auto_execute": True, "save_checkpoints": save_checkpoints}
         self._pending: dict[UUID, asyncio.Future[float]] = {}
         self._producer = AIOKafkaProducer(
@@ -105,7 +106,7 @@ class Load:
     async def flow(self) -> float:
         """Seconds from sending the command to seeing the flow completed."""
         flow_id = uuid4()
-        body, headers = creation(self._variables, flow_id, options=self._options)
+        body, headers = creation(self._variables, flow_id, self._flow_type, options=self._options)
         ended = self._pending[flow_id] = asyncio.get_running_loop().create_future()
         began = time.perf_counter()
         await self._producer.send("mfo.commands.v1", body, key=str(flow_id).encode(), headers=headers)
