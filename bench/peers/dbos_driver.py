@@ -33,6 +33,7 @@ def flow_in_thread() -> int:
     return STEPS
 
 
+# no more at a time than Python's own executor has threads
 async def one_in_thread() -> int:
     return await asyncio.to_thread(flow_in_thread)
 

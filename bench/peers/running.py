@@ -75,9 +75,9 @@ def started(
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
-    end_processes([psutil.Process(process.pid)], GENTLY)
-    # or it would stay in the list of processes
-    process.wait()
+    # waited for, or it would stay in the list of processes
+    with process:
+        end_processes([psutil.Process(process.pid)], GENTLY)
 
 
 class Driver:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from datetime import timedelta
 from uuid import uuid4
 
@@ -54,25 +53,22 @@ FLOWS = {"activities": Steps, "local": LocalSteps}
 
 async def connected(address: str) -> Client:
     """A client, as soon as the server answers and knows the namespace."""
-    until = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            client = await Client.connect(address)
-            await client.workflow_service.register_namespace(
-                RegisterNamespaceRequest(
-                    namespace="default", workflow_execution_retention_period=Duration(seconds=86_400)
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            try:
+                client = await Client.connect(address)
+                await client.workflow_service.register_namespace(
+                    RegisterNamespaceRequest(
+                        namespace="default", workflow_execution_retention_period=Duration(seconds=86_400)
+                    )
                 )
-            )
-        except RPCError as error:
-            if error.status == RPCStatusCode.ALREADY_EXISTS:
-                return client
-            if time.monotonic() > until:
-                raise
-        except RuntimeError:
-            # no server yet
-            if time.monotonic() > until:
-                raise
-        await asyncio.sleep(0.3)
+            except RPCError as error:
+                if error.status == RPCStatusCode.ALREADY_EXISTS:
+                    return client
+            except RuntimeError:
+                # no server yet
+                pass
+            await asyncio.sleep(0.3)
 
 
 async def work(address: str, kind: str) -> None:
@@ -94,16 +90,14 @@ async def ask(address: str, kind: str) -> None:
     async def flow() -> None:
         await client.execute_workflow(name, id=str(uuid4()), task_queue=QUEUE)
 
-    until = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            await flow()
-            break
-        except RPCError:
-            # a namespace is known everywhere only after some seconds
-            if time.monotonic() > until:
-                raise
-            await asyncio.sleep(0.5)
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            try:
+                await flow()
+                break
+            except RPCError:
+                # a namespace is known everywhere only after some seconds
+                await asyncio.sleep(0.5)
     await serve(flow)
     # the SDK's threads may abort an interpreter that ends in good order
     os._exit(0)

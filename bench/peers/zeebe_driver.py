@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from pathlib import Path
 
 from driver import OUTPUT, serve
@@ -43,15 +42,14 @@ async def ask(address: str) -> None:
     async def flow() -> None:
         await client.run_process_with_result(FLOW, timeout=60_000, variables_to_fetch=["none"])
 
-    until = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            await client.deploy_resource(PROCESS)
-            break
-        except PyZeebeError:
-            if time.monotonic() > until:
-                raise
-            await asyncio.sleep(0.5)
+    async with asyncio.timeout(START_SECONDS):
+        while True:
+            try:
+                await client.deploy_resource(PROCESS)
+                break
+            except PyZeebeError:
+                # its partition has no leader yet
+                await asyncio.sleep(0.5)
     await flow()
     await serve(flow)
 
