@@ -69,7 +69,14 @@ SHORT: Set = (
     # Temporal would have to be compiled first, and takes as long as all the others
     (
         "peers",
-        {"flows": 300, "alone": 50, "warm_up": 150, "repeats": 1, "only": ("restate", "dbos", "dbos_threads", "zeebe")},
+        {
+            "flows": 150,
+            "seconds": 3.0,
+            "alone": 50,
+            "warm_seconds": 6.0,
+            "repeats": 1,
+            "only": ("restate", "dbos", "dbos_threads", "zeebe"),
+        },
     ),
     ("start", {"repeats": 3}),
     ("memory", {}),

@@ -13,6 +13,7 @@ A peer that cannot be had here is named with the reason. Their packages are fetc
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -48,22 +49,23 @@ VARIANTS = {
     "temporal_local": ("temporal_local",),
 }
 # after a peer's name: the ratio of one flow alone
-ALONE = ", one alone"
+ALONE = " alone"
 AT_LEAST_TIMES = {"restate": 4.0, "zeebe": 11.0, "dbos": 15.0, "temporal": 25.0}
 
 
 def run(
     *,
-    flows: int = 600,
+    flows: int = 300,
+    seconds: float = 5.0,
     in_flight: int = 64,
     alone: int = 100,
-    warm_up: int = 300,
+    warm_seconds: float = 10.0,
     repeats: int = 3,
     only: tuple[str, ...] = (),
 ) -> Report:
     """Rounds in which every engine has its turn; `only` names engines beside ours.
 
-    Raises ValueError where one of them is not known.
+    Flows that count are so many at least, and as many as the engine does in so many seconds. Raises ValueError where one of them is not known.
     """
     if unknown := set(only) - set(ENGINES):
         raise ValueError(f"There is no engine {', '.join(sorted(unknown))}; name some of {', '.join(ENGINES)}.")
@@ -75,9 +77,8 @@ def run(
                 continue
             try:
                 with engine() as up:
-                    runs.append(
-                        {"engine": name, **_turn(up, flows, in_flight, alone, warm_up), "versions": up.versions}
-                    )
+                    most = max(flows, round(_warmed(up, in_flight, warm_seconds) * seconds))
+                    runs.append({"engine": name, **_turn(up, most, in_flight, alone), "versions": up.versions})
             except PeerMissing as reason:
                 missing[name] = str(reason)
     rates = {name: [each["flows_per_second"] for each in runs if each["engine"] == name] for name in ENGINES}
@@ -112,15 +113,23 @@ def _there(rates: dict[str, list[float]]) -> list[str]:
     return [name for name, found in rates.items() if found]
 
 
-def _turn(up: Engine, flows: int, in_flight: int, alone: int, warm_up: int) -> dict[str, Any]:
-    # compilers that work at run time, Kafka's among them, are given their time
-    up.many(warm_up, in_flight)
+def _warmed(up: Engine, in_flight: int, seconds: float) -> float:
+    """Flows a second after so many seconds: compilers that work at run time, Kafka's among them, are given their time."""
+    until = time.perf_counter() + seconds
+    while True:
+        rate, _ = up.many(in_flight * 2, in_flight)
+        if time.perf_counter() >= until:
+            return rate
+
+
+def _turn(up: Engine, flows: int, in_flight: int, alone: int) -> dict[str, Any]:
     before = up.parts.take()
     rate, took = up.many(flows, in_flight)
     processor = spent(before, up.parts.take(), flows, "flow")
     memory = {part: round(mb) for part, mb in up.parts.memory_mb().items()}
     single = [seconds * 1000 for seconds in up.alone(alone)]
     return {
+        "flows": flows,
         "flows_per_second": round(rate, 1),
         "in_flight_p50_ms": round(statistics.median(took) * 1000, 1),
         "alone_p50_ms": round(statistics.median(single), 2),

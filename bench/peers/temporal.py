@@ -56,7 +56,7 @@ def temporal(kind: str = "activities") -> Iterator[Engine]:
         parts = Parts(
             others={"server": server.pid, "worker": worker.pid, "caller": caller.pid, "PostgreSQL": database_pid}
         )
-        versions = {"temporal": TEMPORAL.rpartition("@")[2], "temporalio": pinned("temporalio")}
+        versions = {"temporal": TEMPORAL.rpartition("@v")[2], "temporalio": pinned("temporalio")}
         yield Engine(caller.many, caller.alone, parts, versions | {"postgresql": "as ours"})
 
 
