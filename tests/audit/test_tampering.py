@@ -285,7 +285,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "audit-history.md"
 CODES = (
     *(trail_verify.CHANGED, trail_verify.MISSING, trail_verify.INSERTED, trail_verify.UNEXPLAINED),
     *(settings_verify.POLICY, settings_verify.RETENTION, settings_verify.HOLD),
-    *re.findall(r'(?:code=|wrong\(|"events", |"commands", )"(\w+)"', Path(verify.__file__).read_text()),
+    *re.findall(r'(?:code=|wrong\(|_of_flow\(|"events", |"commands", )"(\w+)"', Path(verify.__file__).read_text()),
     *re.findall(r'"(artifact_\w+)"', Path(artifacts_verify.__file__).read_text()),
 )
 
