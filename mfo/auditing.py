@@ -24,13 +24,14 @@ from eventstore.audit.bucket import Bucket
 from eventstore.audit.checkpoints import Checkpoint, from_dict
 from eventstore.audit.notes import Note, note
 from eventstore.audit.pack import Pack, gather, write
+from eventstore.audit.reading import reader
 from eventstore.audit.settings_verify import settings
 from eventstore.audit.signing import shown
 from eventstore.audit.trail import Range, reached
 from eventstore.audit.trail_verify import compare
 from eventstore.audit.verify import Artifact, Named, Verdict, checkpoints, histories
 from eventstore.config import ServiceConfig
-from eventstore.database import Connection, connect
+from eventstore.database import Connection
 from eventstore.workers import workers
 
 Json = dict[str, Any]
@@ -39,7 +40,6 @@ Task = tuple[Callable[..., Verdict], tuple[Any, ...]]
 
 KEYS = "select key_id, public_key, first_used_at, last_used_at from audit_keys order by first_used_at"
 KAFKA_SECONDS = 30.0
-READ_BYTES = 1 << 20
 
 
 class CopyUnreadable(MfoError):
@@ -177,10 +177,8 @@ def _asked(url: str, shard: str, look: Callable[[Connection], Awaitable[T]]) -> 
     """What is found on a connection of its own; raises SchemaBehind, StoreUnavailable."""
 
     async def connected() -> T:
-        connection = await connect(url, shard)
+        connection = await reader(url, shard)
         try:
-            # libpq reads as much at once as it ever needed room for, 16 KiB at first; a batch of events is 1.5 MB
-            await connection.execute("select repeat('-', %s)", (READ_BYTES,))
             return await look(connection)
         finally:
             await connection.close()

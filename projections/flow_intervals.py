@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
@@ -72,10 +73,10 @@ class Interval(msgspec.Struct):
 
     def same_as(self, other: Interval) -> bool:
         """Whether a list shows the same of both."""
-        return all(getattr(self, name) == getattr(other, name) for name in SHOWN)
+        return _shown(self) == _shown(other)
 
 
-SHOWN = (
+_shown = attrgetter(
     *("flow_status", "progress_percentage", "current_phase", "phases_completed"),
     *("draining", "iteration_number", "flow_version"),
 )
