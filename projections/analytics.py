@@ -49,7 +49,7 @@ WRITE = f"""
 insert into {{flows}} as f ({", ".join(FLOWS)})
 select flow_id, version, client_account_id, engagement_id, flow_type, flow_status, created_at, ended_at, shares, stays,
        decode(state, 'base64')
-from json_to_recordset(%s::json) as r (flow_id uuid, version bigint, client_account_id uuid, engagement_id uuid,
+from jsonb_to_recordset(%s::jsonb) as r (flow_id uuid, version bigint, client_account_id uuid, engagement_id uuid,
     flow_type text, flow_status text, created_at timestamptz, ended_at timestamptz, shares jsonb, stays jsonb, state text)
 on conflict (flow_id) do update set {", ".join(f"{name} = excluded.{name}" for name in FLOWS if name != "flow_id")}
 where f.version < excluded.version
@@ -59,7 +59,7 @@ delete from {stays} s using unnest(%s::uuid[], %s::int[]) as u (flow_id, n) wher
 """
 STAYS = """
 insert into {stays} (flow_id, n, client_account_id, engagement_id, flow_type, flow_status, from_at, to_at)
-select * from json_to_recordset(%s::json) as r (flow_id uuid, n int, client_account_id uuid, engagement_id uuid,
+select * from jsonb_to_recordset(%s::jsonb) as r (flow_id uuid, n int, client_account_id uuid, engagement_id uuid,
     flow_type text, flow_status text, from_at timestamptz, to_at timestamptz)
 on conflict (flow_id, n) do update set flow_status = excluded.flow_status, from_at = excluded.from_at, to_at = excluded.to_at
 """
@@ -74,7 +74,7 @@ COLUMNS = {
 }
 SUM = f"""
 merge into {{sums}} as t
-using (select * from json_to_recordset(%s::json) as r ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())})) as d
+using (select * from jsonb_to_recordset(%s::jsonb) as r ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())})) as d
 on {" and ".join(f"t.{name} = d.{name}" for name in KEYS)}
 when matched and {" and ".join(f"t.{name} + d.{name} = 0" for name in NUMBERS)} then delete
 when matched then update set {", ".join(f"{name} = t.{name} + d.{name}" for name in NUMBERS)}

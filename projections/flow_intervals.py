@@ -45,7 +45,7 @@ TYPES = {
 WRITE = f"""
 insert into {{table}} as t ({", ".join(TYPES)})
 select {", ".join("coalesce(valid_to, 'infinity')" if name == "valid_to" else name for name in TYPES)}
-from json_to_recordset(%s::json) as r ({", ".join(f"{name} {kind}" for name, kind in TYPES.items())})
+from jsonb_to_recordset(%s::jsonb) as r ({", ".join(f"{name} {kind}" for name, kind in TYPES.items())})
 on conflict (flow_id, version) do update set valid_to = excluded.valid_to where t.valid_to > excluded.valid_to
 """
 EMPTY = "delete from {table} where flow_id = any(%b) and valid_to <= valid_from"
