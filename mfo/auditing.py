@@ -108,7 +108,7 @@ def verify(
 
 def _shared_out(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[int, Verdict]]:
     """What comes of the tasks, by their places. This process is one of the `jobs`, and does the first and what no other has
-    begun, the last first: so little needs no other process, and the longest is begun at once."""
+    begun, the last first: so a process less is started, and the longest is begun at once."""
     with workers(max(jobs - 1, 1)) as pool:
         elsewhere = {n: pool.submit(look, *asked) for n, (look, asked) in enumerate(tasks) if n > 0 and jobs > 1}
         for n in (0, *range(len(tasks) - 1, 0, -1)):
