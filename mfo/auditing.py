@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -24,17 +24,19 @@ from eventstore.audit.bucket import Bucket
 from eventstore.audit.checkpoints import Checkpoint, from_dict
 from eventstore.audit.notes import Note, note
 from eventstore.audit.pack import Pack, gather, write
+from eventstore.audit.reading import reader
 from eventstore.audit.settings_verify import settings
 from eventstore.audit.signing import shown
 from eventstore.audit.trail import Range, reached
 from eventstore.audit.trail_verify import compare
-from eventstore.audit.verify import ALL_FLOWS, NO_FLOW, Verdict, checkpoints, histories
+from eventstore.audit.verify import Artifact, Named, Verdict, checkpoints, histories
 from eventstore.config import ServiceConfig
-from eventstore.database import connect
+from eventstore.database import Connection
 from eventstore.workers import workers
 
 Json = dict[str, Any]
 T = TypeVar("T")
+Task = tuple[Callable[..., Verdict], tuple[Any, ...]]
 
 KEYS = "select key_id, public_key, first_used_at, last_used_at from audit_keys order by first_used_at"
 KAFKA_SECONDS = 30.0
@@ -73,53 +75,54 @@ def verify(
 ) -> Verdict:
     """Read everything once and hold it against what was signed; raises StoreUnavailable, SchemaBehind.
 
-    The chains are shared out among `jobs` processes by flow id, the checkpoints are one more, the audit trail is shared out
-    by place, artifacts by the flows that name them. Of a single flow only its chain, its head, its commands, its part of the trail and its artifacts are looked at;
+    Parts are shared out among `jobs` processes: the checkpoints, the chains by flow id with the artifacts that they name, the
+    audit trail by place. Of a single flow only its chain, its head, its commands, its part of the trail and its artifacts are looked at;
     raises FlowNotFound where there is nothing of it.
     """
     where = (config.database_url, config.shard)
     if which.flow is not None:
-        verdict = _histories(*where, which.account, (which.flow, which.flow))
+        verdict = _histories(*where, which, (which.flow, which.flow))
         for source, upto in _reached(*where).items():
             _add(verdict, _trail(*where, source, Range(0, upto, which.account, which.flow)))
         if verdict.flows == 0 and verdict.holds:
             raise FlowNotFound(f"there is no flow {which.flow} in the store, and no command that was accepted for one")
-        if which.artifacts:
-            _add(verdict, _artifacts(*where, which.account, (which.flow, which.flow)))
         return verdict
-    whole = Verdict()
-    with workers(jobs) as pool:
-        parts = [pool.submit(_checkpoints, config.database_url, config.shard, keys, which)]
-        parts += [
-            pool.submit(_histories, config.database_url, config.shard, which.account, part) for part in _parts(jobs * 4)
-        ]
-        trail = [
-            pool.submit(_trail, *where, source, part)
-            for source, upto in _reached(*where).items()
-            for part in _stretches(upto, jobs * 2, which.account)
-        ]
-        trail.append(pool.submit(_settings, *where, which.account))
-        kept = [pool.submit(_artifacts, *where, which.account, part) for part in _parts(jobs * 4) if which.artifacts]
-        number = len(parts) + len(trail) + len(kept)
-        for done, part in enumerate(parts):
-            found = part.result()
-            if done:
-                whole.flows += found.flows
-            else:
-                _take(whole, found)
-            whole.troubles.extend(found.troubles)
-            counts = f"{counted(whole.flows, 'flow')}, {counted(len(whole.troubles), 'finding')}"
-            said(f"{done + 1} of {number} parts, {counts}")
-        for done, part in enumerate(trail, len(parts) + 1):
-            _add(whole, part.result())
-            said(f"{done} of {number} parts, {whole.audit_events} audit events")
-        for done, part in enumerate(kept, len(parts) + len(trail) + 1):
-            _add(whole, part.result())
-            said(f"{done} of {number} parts, {whole.artifacts} artifacts")
+    tasks: list[Task] = [(_checkpoints, (*where, keys, which))]
+    tasks += [(_histories, (*where, which, part)) for part in _parts(jobs * 8)]
+    for source, upto in _reached(*where).items():
+        tasks += [(_trail, (*where, source, part)) for part in _stretches(upto, jobs * 4, which.account)]
+    tasks.append((_settings, (*where, which.account)))
+    found: dict[int, Verdict] = {}
+    troubles = 0
+    for number, part in _shared_out(tasks, jobs):
+        found[number] = part
+        troubles += len(part.troubles)
+        said(f"{len(found)} of {len(tasks)} parts, {counted(troubles, 'finding')}")
+    whole = found.pop(0)
+    for _, part in sorted(found.items()):
+        # the checkpoints have counted all events
+        part.events = 0
+        _add(whole, part)
     return whole
 
 
+def _shared_out(tasks: Sequence[Task], jobs: int) -> Iterator[tuple[int, Verdict]]:
+    """What comes of the tasks, by their places. This process is one of the `jobs`, and does the first and what no other has
+    begun, the last first: so a process less is started, and the longest is begun at once."""
+    with workers(max(jobs - 1, 1)) as pool:
+        elsewhere = {n: pool.submit(look, *asked) for n, (look, asked) in enumerate(tasks) if n > 0 and jobs > 1}
+        for n in (0, *range(len(tasks) - 1, 0, -1)):
+            if n not in elsewhere or elsewhere[n].cancel():
+                elsewhere.pop(n, None)
+                look, asked = tasks[n]
+                yield n, look(*asked)
+        for n, future in elsewhere.items():
+            yield n, future.result()
+
+
 def _add(whole: Verdict, found: Verdict) -> None:
+    whole.flows += found.flows
+    whole.events += found.events
     whole.audit_events += found.audit_events
     whole.artifacts += found.artifacts
     whole.troubles.extend(found.troubles)
@@ -132,90 +135,56 @@ def _stretches(upto: int, number: int, account: UUID | None) -> Iterable[Range]:
     return (Range(first, last, account) for first, last in pairwise(ends))
 
 
-def _reached(url: str, shard: str) -> dict[str, int]:
-    async def look() -> dict[str, int]:
-        connection = await connect(url, shard)
-        try:
-            return await reached(connection)
-        finally:
-            await connection.close()
-
-    return _asked(look)
-
-
-def _trail(url: str, shard: str, source: str, part: Range) -> Verdict:
-    async def look() -> Verdict:
-        connection = await connect(url, shard)
-        try:
-            return await compare(connection, source, part)
-        finally:
-            await connection.close()
-
-    return _asked(look)
-
-
-def _take(whole: Verdict, found: Verdict) -> None:
-    for name in ("events", "commands", "checkpoints", "published", "unsigned_events", "unsigned_commands", "keys"):
-        setattr(whole, name, getattr(found, name))
-
-
 def _parts(number: int) -> Iterable[tuple[UUID, UUID]]:
     """The flow ids in so many ranges."""
     ends = [(part << 128) // number for part in range(number + 1)]
     return ((UUID(int=first), UUID(int=last - 1)) for first, last in pairwise(ends))
 
 
-def _histories(url: str, shard: str, account: UUID | None, part: tuple[UUID, UUID]) -> Verdict:
+def _reached(url: str, shard: str) -> dict[str, int]:
+    return _asked(url, shard, reached)
+
+
+def _histories(url: str, shard: str, which: Which, part: tuple[UUID, UUID]) -> Verdict:
+    """The chains of flows, and the artifacts that they name."""
     first, last = part
 
-    async def look() -> Verdict:
-        connection = await connect(url, shard)
-        try:
-            return await histories(connection, account=account, first=first or NO_FLOW, last=last or ALL_FLOWS)
-        finally:
-            await connection.close()
+    async def look(connection: Connection) -> Verdict:
+        named: dict[Artifact, Named] | None = {} if which.artifacts else None
+        verdict = await histories(connection, account=which.account, first=first, last=last, named=named)
+        if named:
+            _add(verdict, await artifacts(connection, named))
+        return verdict
 
-    return _asked(look)
+    return _asked(url, shard, look)
+
+
+def _trail(url: str, shard: str, source: str, part: Range) -> Verdict:
+    return _asked(url, shard, lambda connection: compare(connection, source, part))
 
 
 def _settings(url: str, shard: str, account: UUID | None) -> Verdict:
-    async def look() -> Verdict:
-        connection = await connect(url, shard)
-        try:
-            return await settings(connection, account=account)
-        finally:
-            await connection.close()
-
-    return _asked(look)
-
-
-def _artifacts(url: str, shard: str, account: UUID | None, part: tuple[UUID, UUID]) -> Verdict:
-    first, last = part
-
-    async def look() -> Verdict:
-        connection = await connect(url, shard)
-        try:
-            return await artifacts(connection, account=account, first=first, last=last)
-        finally:
-            await connection.close()
-
-    return _asked(look)
+    return _asked(url, shard, lambda connection: settings(connection, account=account))
 
 
 def _checkpoints(url: str, shard: str, keys: dict[str, bytes], which: Which) -> Verdict:
-    async def look() -> Verdict:
-        connection = await connect(url, shard)
+    return _asked(
+        url, shard, lambda connection: checkpoints(connection, keys, account=which.account, published=which.published)
+    )
+
+
+def _asked(url: str, shard: str, look: Callable[[Connection], Awaitable[T]]) -> T:
+    """What is found on a connection of its own; raises SchemaBehind, StoreUnavailable."""
+
+    async def connected() -> T:
+        connection = await reader(url, shard)
         try:
-            return await checkpoints(connection, keys, account=which.account, published=which.published)
+            return await look(connection)
         finally:
             await connection.close()
 
-    return _asked(look)
-
-
-def _asked(look: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
-        return asyncio.run(look())
+        return asyncio.run(connected())
     except psycopg.errors.UndefinedTable:
         raise SchemaBehind from None
     except psycopg.OperationalError as error:
@@ -228,22 +197,18 @@ def export(config: ServiceConfig, out: Path, *, flow: UUID | None, tenant: Tenan
     Raises FlowNotFound, PackTooLarge, Tampered, PackUnwritable.
     """
 
-    async def look(folder: Path) -> Pack:
-        connection = await connect(config.database_url, config.shard)
-        try:
-            made = await gather(
-                connection, folder, flow=flow, account=tenant.client_account_id, engagement=tenant.engagement_id
-            )
-            what = Note("ExportEvidence", flow, {"flows": len(made.flows), "reason": reason})
-            await note(connection, _envelope(made, tenant.user_id), what)
-            return made
-        finally:
-            await connection.close()
+    async def look(connection: Connection, folder: Path) -> Pack:
+        made = await gather(
+            connection, folder, flow=flow, account=tenant.client_account_id, engagement=tenant.engagement_id
+        )
+        what = Note("ExportEvidence", flow, {"flows": len(made.flows), "reason": reason})
+        await note(connection, _envelope(made, tenant.user_id), what)
+        return made
 
     try:
         # beside the pack, where there has to be room for it anyway
         with TemporaryDirectory(prefix=".mfo-pack-", dir=out.parent) as folder:
-            pack: Pack = _asked(lambda: look(Path(folder)))
+            pack = _asked(config.database_url, config.shard, lambda connection: look(connection, Path(folder)))
             return write(pack, out, by=tenant.user_id)
     except OSError as error:
         raise PackUnwritable(f"{out} cannot be written: {error.strerror}") from None
@@ -274,18 +239,14 @@ def verify_pack(file: Path, keys: list[bytes]) -> Json:
 def known_keys(config: ServiceConfig) -> list[Json]:
     """The public keys that have signed here, as the store names them: `{key_id, public_key, first_used_at, last_used_at}`."""
 
-    async def look() -> list[Json]:
-        connection = await connect(config.database_url, config.shard)
-        try:
-            rows = await (await connection.execute(KEYS)).fetchall()
-        finally:
-            await connection.close()
+    async def look(connection: Connection) -> list[Json]:
+        rows = await (await connection.execute(KEYS)).fetchall()
         return [
             {"key_id": row[0], "public_key": shown(bytes(row[1])), "first_used_at": row[2], "last_used_at": row[3]}
             for row in rows
         ]
 
-    return _asked(look)
+    return _asked(config.database_url, config.shard, look)
 
 
 def published_in(where: str, config: ServiceConfig, s3_endpoint: str | None = None) -> tuple[Checkpoint, ...]:

@@ -22,13 +22,13 @@ from eventstore.wake import in_turns
 from projections.flows import FlowTopics
 from projections.histories import whole
 from projections.projection import PATIENCE_SECONDS, ROW_ERRORS, Applied, Parked
-from projections.tally import IGNORED, NUMBERS, Going, Key, Numbers, Tally
+from projections.tally import IGNORED, NUMBERS, OVER, Going, Key, Numbers, Tally
 from projections.told import Told, by_flow, joins, news, short
 
 NAME = "analytics"
 VERSION = 1
 LOCK_CLASS = 5
-NET = "net"
+NET: Key = ("net", "")
 ONE: Numbers = [1, *[0] * (len(NUMBERS) - 1)]
 
 # the table, not its name: a shadow is filled while the other is written
@@ -49,7 +49,7 @@ WRITE = f"""
 insert into {{flows}} as f ({", ".join(FLOWS)})
 select flow_id, version, client_account_id, engagement_id, flow_type, flow_status, created_at, ended_at, shares, stays,
        decode(state, 'base64')
-from json_to_recordset(%s::json) as r (flow_id uuid, version bigint, client_account_id uuid, engagement_id uuid,
+from jsonb_to_recordset(%s::jsonb) as r (flow_id uuid, version bigint, client_account_id uuid, engagement_id uuid,
     flow_type text, flow_status text, created_at timestamptz, ended_at timestamptz, shares jsonb, stays jsonb, state text)
 on conflict (flow_id) do update set {", ".join(f"{name} = excluded.{name}" for name in FLOWS if name != "flow_id")}
 where f.version < excluded.version
@@ -59,7 +59,7 @@ delete from {stays} s using unnest(%s::uuid[], %s::int[]) as u (flow_id, n) wher
 """
 STAYS = """
 insert into {stays} (flow_id, n, client_account_id, engagement_id, flow_type, flow_status, from_at, to_at)
-select * from json_to_recordset(%s::json) as r (flow_id uuid, n int, client_account_id uuid, engagement_id uuid,
+select * from jsonb_to_recordset(%s::jsonb) as r (flow_id uuid, n int, client_account_id uuid, engagement_id uuid,
     flow_type text, flow_status text, from_at timestamptz, to_at timestamptz)
 on conflict (flow_id, n) do update set flow_status = excluded.flow_status, from_at = excluded.from_at, to_at = excluded.to_at
 """
@@ -74,7 +74,7 @@ COLUMNS = {
 }
 SUM = f"""
 merge into {{sums}} as t
-using (select * from json_to_recordset(%s::json) as r ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())})) as d
+using (select * from jsonb_to_recordset(%s::jsonb) as r ({", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())})) as d
 on {" and ".join(f"t.{name} = d.{name}" for name in KEYS)}
 when matched and {" and ".join(f"t.{name} + d.{name} = 0" for name in NUMBERS)} then delete
 when matched then update set {", ".join(f"{name} = t.{name} + d.{name}" for name in NUMBERS)}
@@ -111,6 +111,8 @@ having (sum(n), sum(failed), sum(work_ms), sum(elapsed_ms), sum(cpu_ms), sum(tok
 
 Place = tuple[UUID, UUID, str, str, datetime, str, str, str]
 """Tenant, span, kind, time, flow type, status and name of a sum."""
+Sums = dict[tuple[UUID, UUID, datetime, str, str], dict[Key, Numbers]]
+"""Sums of one span: by tenant, time, flow type and status, and in each of these by kind and name."""
 _state = msgspec.msgpack.Decoder(Going)
 # sets have another order in each process, and rows are compared
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
@@ -145,7 +147,8 @@ class Analytics:
     """One row a flow, its stays in each status, and the sums; what was not told is read from the event store."""
 
     name = NAME
-    patience = PATIENCE_SECONDS
+    # the sums of a tenant are the same rows in each batch: the fewer batches, the fewer times they are written
+    patience = 2.5 * PATIENCE_SECONDS
     topics = FlowTopics()
     ddl = ""
 
@@ -269,9 +272,12 @@ def _tally(kept: Kept | None) -> Tally:
 
 
 def _told(flow_id: UUID, before: Kept | None, tally: Tally, events: Sequence[Told]) -> Moved:
+    last = events[-1].then
+    # of a flow that is over nothing is kept, so that it may be as large as others have folded it
+    folded = last is not None and last.status in OVER and all(event.then is not None for event in events)
     for event in events:
         if event.topic not in IGNORED:
-            tally.tell(event.recorded())
+            tally.tell(event.recorded(), event.then if folded else None)
     return _moved(flow_id, before, tally, events[-1].version)
 
 
@@ -338,34 +344,42 @@ def _spans(kept: Kept | None) -> Iterator[tuple[str, int, int | None]]:
 
 def _sums(moved: Iterable[Moved]) -> Iterator[tuple[Place, Numbers]]:
     """By how much each sum changes."""
-    hours: dict[Place, Numbers] = {}
+    hours: Sums = {}
     for each in moved:
         if each.before is not None:
             _add(hours, each.before, -1)
         _add(hours, each.after, 1)
-    changed = {place: numbers for place, numbers in hours.items() if any(numbers)}
     for span in SPANS:
-        sums: dict[Place, Numbers] = {}
-        for (client, engagement, _, kind, at, *rest), numbers in changed.items():
-            _plus(sums, (client, engagement, span, kind, begin_of(at, span), *rest), numbers, 1)  # type: ignore[arg-type]
-        yield from ((place, numbers) for place, numbers in sums.items() if any(numbers))
+        sums: Sums = {}
+        for (client, engagement, at, flow_type, status), shares in hours.items():
+            group = sums.setdefault((client, engagement, begin_of(at, span), flow_type, status), {})
+            for key, numbers in shares.items():
+                if any(numbers):
+                    _plus(group, key, numbers, 1)
+        for (client, engagement, at, flow_type, status), shares in sums.items():
+            for (kind, name), numbers in shares.items():
+                if any(numbers):
+                    yield (client, engagement, span, kind, at, flow_type, status, name), numbers
 
 
-def _add(hours: dict[Place, Numbers], kept: Kept, sign: int) -> None:
-    client, engagement, kind = kept.client_account_id, kept.engagement_id, kept.flow_type
-    made = begin_of(kept.created_at, "hour")
-    for (of, name), numbers in kept.shares.items():
-        _plus(hours, (client, engagement, "hour", of, made, kind, kept.flow_status, name), numbers, sign)
+def _add(hours: Sums, kept: Kept, sign: int) -> None:
+    def group(at: datetime, status: str) -> dict[Key, Numbers]:
+        place = (kept.client_account_id, kept.engagement_id, begin_of(at, "hour"), kept.flow_type, status)
+        return hours.setdefault(place, {})
+
+    made = group(kept.created_at, kept.flow_status)
+    for key, numbers in kept.shares.items():
+        _plus(made, key, numbers, sign)
     for status, since, until in _spans(kept):
-        _plus(hours, (client, engagement, "hour", NET, begin_of(_at(since), "hour"), kind, status, ""), ONE, sign)
+        _plus(group(_at(since), status), NET, ONE, sign)
         if until is not None:
-            _plus(hours, (client, engagement, "hour", NET, begin_of(_at(until), "hour"), kind, status, ""), ONE, -sign)
+            _plus(group(_at(until), status), NET, ONE, -sign)
 
 
-def _plus(sums: dict[Place, Numbers], place: Place, numbers: Numbers, sign: int) -> None:
-    there = sums.get(place)
+def _plus(sums: dict[Key, Numbers], key: Key, numbers: Numbers, sign: int) -> None:
+    there = sums.get(key)
     if there is None:
-        sums[place] = [sign * number for number in numbers]
+        sums[key] = [sign * number for number in numbers]
         return
     for n, number in enumerate(numbers):
         if number:

@@ -18,10 +18,11 @@ import psycopg
 import structlog
 
 from domain.auditing.policy import SHIPPED, AuditPolicy
+from eventstore.audit.reading import reader
 from eventstore.audit.retention import apply
 from eventstore.audit.trail import COMMANDS_END, NAME, Range, number_of, project
 from eventstore.config import ServiceConfig
-from eventstore.database import Connection, connect
+from eventstore.database import Connection
 from eventstore.faults import lived_through
 from eventstore.followers import lead, move, release
 from projections.metrics import LAG_EVENTS, ROWS
@@ -135,7 +136,7 @@ class Keeping:
             await asyncio.sleep(1.0)
 
     async def _serve(self) -> None:
-        connection = await connect(self._config.database_url, self._config.shard)
+        connection = await reader(self._config.database_url, self._config.shard)
         clean_at = 0.0
         try:
             while True:

@@ -19,10 +19,11 @@ from prometheus_client import Counter, Gauge
 from domain.errors import SettingsError
 from eventstore.audit.bucket import Bucket, BucketUnreachable
 from eventstore.audit.checkpoints import Checkpoint
+from eventstore.audit.reading import reader
 from eventstore.audit.signer import Round, Signer, Superseded, note_published, unpublished
 from eventstore.audit.signing import SigningKey, trusted
 from eventstore.config import ServiceConfig
-from eventstore.database import Connection, connect
+from eventstore.database import Connection
 from eventstore.faults import heed_the_end, lived_through
 from eventstore.relay import producer
 
@@ -67,7 +68,7 @@ class Signing:
             await asyncio.sleep(1.0)
 
     async def _serve(self) -> None:
-        connection = await connect(self._config.database_url, self._config.shard)
+        connection = await reader(self._config.database_url, self._config.shard)
         try:
             while True:
                 more = False

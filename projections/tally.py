@@ -112,8 +112,8 @@ class Tally(msgspec.Struct, kw_only=True):
             return microseconds(self.flow.completed_at)
         return since if status in OVER else None
 
-    def tell(self, recorded: Recorded) -> None:
-        """Add one more event, in the order of the flow's versions."""
+    def tell(self, recorded: Recorded, then: Flow | None = None) -> None:
+        """Add one more event, in the order of the flow's versions; `then` is the flow after it, where somebody has folded it."""
         fact, meta = recorded.fact, recorded.meta
         if isinstance(fact, FlowCreated):
             self.going = Going(flow=Flow(id=recorded.flow_id), begun=meta.at, ready=meta.at)
@@ -123,8 +123,10 @@ class Tally(msgspec.Struct, kw_only=True):
         before = self.going
         assert before is not None
         self._count(before, fact, meta)
-        flow = evolve(before.flow, replace(recorded, fact=_light(fact)))
-        before.flow = replace(flow, transitions=(), errors=())
+        if then is None:
+            flow = evolve(before.flow, replace(recorded, fact=_light(fact)))
+            then = replace(flow, transitions=(), errors=())
+        before.flow = then
         self._after(before, fact, meta)
         self._stay(before.flow.status, meta.at)
 
@@ -162,7 +164,10 @@ class Tally(msgspec.Struct, kw_only=True):
         share[TIMES] += held(elapsed)
 
     def _share(self, key: Key) -> Numbers:
-        return self.shares.setdefault((key[0], key[1][:MAX_NAME]), [0] * len(NUMBERS))
+        share = self.shares.get(key)
+        if share is None:
+            share = self.shares.setdefault((key[0], key[1][:MAX_NAME]), [0] * len(NUMBERS))
+        return share
 
     def _stay(self, status: Status, at: datetime) -> None:
         """The flow has this status from now on; one that held for no time at all it never had."""
@@ -236,6 +241,8 @@ class Tally(msgspec.Struct, kw_only=True):
             self._share(("transition", f"{going.last} -> {how}"))[N] += 1
 
     def _used(self, used: Json, *keys: Key) -> None:
+        if not used:
+            return
         seconds, peak = used.get("cpu_seconds"), used.get("peak_memory_mb")
         for key in keys:
             share = self._share(key)
@@ -255,6 +262,8 @@ def _before(going: Going, name: str) -> tuple[str, ...]:
 
 def _ready(going: Going, name: str) -> datetime:
     """When the phase became one to be done: where phases run at the same time, with the last of those before it."""
+    if not going.flow.follows:
+        return going.ready
     ends = (going.flow.phase(before).completed_at for before in going.flow.follows.get(name, ()))
     return max((going.ready, *(end for end in ends if end is not None)))
 

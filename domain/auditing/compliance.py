@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any, Literal
+from uuid import UUID
 
 import msgspec
 
@@ -81,7 +82,7 @@ def violated(entry: Entry, rules: Sequence[Rule] = RULES) -> list[tuple[Rule, st
             continue
         if rule.categories and entry.category not in rule.categories:
             continue
-        missing = [name for name in rule.needs if _said(entry, name).strip().lower() in _NO_ONE]
+        missing = [name for name in rule.needs if _is_missing(entry, name)]
         if missing:
             found.append((rule, f"missing: {', '.join(missing)}"))
         elif rule.approved and not _approved(entry):
@@ -128,13 +129,15 @@ def _approved(entry: Entry) -> bool:
     return bool((entry.reason or "").strip() or body.get("approved_by") or body.get("approval"))
 
 
-def _said(entry: Entry, name: str) -> str:
-    """What stands in a column, or at a path of the details, as text; empty where nothing does."""
-    first, *path = name.split(".")
+def _is_missing(entry: Entry, name: str) -> bool:
+    """Whether a column, or what stands at a path of the details, names nobody and nothing."""
+    first, _, path = name.partition(".")
     value = getattr(entry, first)
-    for part in path:
+    if isinstance(value, UUID):
+        return False
+    for part in path.split(".") if path else ():
         value = value.get(part) if isinstance(value, dict) else None
-    return "" if value is None or value == [] else str(value)
+    return value is None or value == [] or str(value).strip().lower() in _NO_ONE
 
 
 def _days(entry: Entry) -> int | None:

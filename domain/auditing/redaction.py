@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import msgspec
@@ -87,18 +87,21 @@ SECRETS_ONLY = Policy()
 
 def redacted(value: Any, policy: Policy = SECRETS_ONLY, *, path: tuple[str, ...] = ()) -> Any:
     """A JSON value as it may be shown; long texts and lists are cut, and say by how much."""
+    if isinstance(value, str):
+        return text(value, policy)
     if isinstance(value, dict):
-        if len(path) > DEEPEST:
+        if len(path) > DEEPEST or SEALED in value:
             return FILTERED
-        if SEALED in value:
-            return FILTERED
-        members = list(value.items())[:LONGEST_LIST]
-        rest = {"...": f"{len(value) - len(members)} more"} if len(value) > len(members) else {}
-        return {_no_nul(name): _member(name, inner, policy, (*path, name)) for name, inner in members} | rest
+        shown = {
+            _no_nul(name): _member(name, inner, policy, path) for name, inner in islice(value.items(), LONGEST_LIST)
+        }
+        if len(value) > LONGEST_LIST:
+            shown["..."] = f"{len(value) - LONGEST_LIST} more"
+        return shown
     if isinstance(value, list | tuple):
-        shown = [redacted(inner, policy, path=path) for inner in value[:LONGEST_LIST]]
-        return shown if len(shown) == len(value) else [*shown, f"... {len(value) - len(shown)} more"]
-    return text(value, policy) if isinstance(value, str) else value
+        some = [redacted(inner, policy, path=path) for inner in value[:LONGEST_LIST]]
+        return some if len(some) == len(value) else [*some, f"... {len(value) - len(some)} more"]
+    return value
 
 
 def text(value: str, policy: Policy = SECRETS_ONLY) -> str:
@@ -118,19 +121,19 @@ def text(value: str, policy: Policy = SECRETS_ONLY) -> str:
 
 def _no_nul(value: str) -> str:
     """PostgreSQL's jsonb cannot hold NUL."""
-    return value.replace("\x00", "\\0")
+    return value.replace("\x00", "\\0") if "\x00" in value else value
 
 
 def _member(name: str, value: Any, policy: Policy, path: tuple[str, ...]) -> Any:
-    if name in NEVER:
-        return value
-    if value is None or value == "":
+    if value is None or value == "" or name in NEVER:
         return value
     if is_secret(name) and not isinstance(value, bool | int | float):
         return FILTERED
-    if any(_fits(pattern, path) for pattern in policy.paths):
+    if policy.paths and any(_fits(pattern, (*path, name)) for pattern in policy.paths):
         return FILTERED
-    return redacted(value, policy, path=path)
+    if isinstance(value, str):
+        return text(value, policy)
+    return redacted(value, policy, path=(*path, name))
 
 
 @lru_cache(maxsize=8192)

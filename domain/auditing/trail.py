@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 
 from domain.auditing.redaction import Policy, redacted, text
+from domain.ids import derived_id
 from domain.words import SYSTEM_USER
 
 Json = dict[str, Any]
@@ -356,7 +357,7 @@ def of_event(happened: Happened, policy: Policy) -> list[Entry]:
 
 
 def _id(source: str, place: int, part: int) -> UUID:
-    return uuid5(TRAIL, f"{source}:{place}:{part}")
+    return derived_id(TRAIL, f"{source}:{place}:{part}")
 
 
 def next_part(entry: Entry, part: int, **changes: Any) -> Entry:

@@ -9,31 +9,20 @@ over their leaves; `previous` is the SHA-256 of the statement before it, zeros f
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
-from eventstore.audit.leaves import LEAF_SELECT, event_leaf, leaf_of
+from eventstore.audit.leaves import Span, command_leaves, event_leaves
 from eventstore.audit.merkle import Tree
 from eventstore.audit.signing import SigningKey
 from eventstore.database import Connection
 
 FIRST = bytes(32).hex()
 
-EVENTS = """
-select e.originator_id, e.originator_version, e.hash, h.client_account_id
-from stored_events e join heads h on h.id = e.originator_id
-where e.notification_id > %s and e.notification_id <= %s
-"""
-EVENTS_OF_ALL = EVENTS + " order by e.notification_id"
-EVENTS_OF_ONE = EVENTS + " and h.client_account_id = %s order by e.notification_id"
-COMMANDS_OF_ALL = f"select {LEAF_SELECT} from command_leaves where n > %s and n <= %s order by n"
-COMMANDS_OF_ONE = (
-    f"select {LEAF_SELECT} from command_leaves where n > %s and n <= %s and client_account_id = %s order by n"
-)
 LAST = """
 select distinct on (client_account_id) client_account_id, number, statement, signature, key_id, events_from, commands_from
 from audit_checkpoints where client_account_id = any(%s) order by client_account_id, number desc
@@ -46,7 +35,6 @@ NOTE_KEY = """
 insert into audit_keys (key_id, public_key, first_used_at, last_used_at) values (%s, %s, mfo_now(), mfo_now())
 on conflict (key_id) do update set last_used_at = excluded.last_used_at
 """
-FETCH = 2000
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -143,31 +131,51 @@ class Gathered(msgspec.Struct):
     commands: Tree
 
 
-async def gather(connection: Connection, events: tuple[int, int], commands: tuple[int, int]) -> dict[UUID, Gathered]:
-    """The trees over both stretches, by client account."""
+async def gather(connection: Connection, events: Span, commands: Span) -> dict[UUID, Gathered]:
+    """The trees over both spans, by client account."""
     found: dict[UUID, Gathered] = {}
 
     def of(account: UUID) -> Gathered:
-        if account not in found:
-            found[account] = Gathered(Tree(), Tree())
-        return found[account]
+        return found.setdefault(account, Gathered(Tree(), Tree()))
 
-    async for flow_id, version, digest, account in _rows(connection, EVENTS_OF_ALL, *events):
-        of(account).events.add(event_leaf(flow_id, version, bytes(digest)))
-    async for row in _rows(connection, COMMANDS_OF_ALL, *commands):
-        of(row[2]).commands.add(leaf_of(row))
+    async for some in event_leaves(connection, events):
+        for account, leaves in some.items():
+            of(account).events.add([leaf for _, leaf, _ in leaves])
+    async for some in command_leaves(connection, commands):
+        for account, leaves in some.items():
+            of(account).commands.add([leaf for _, leaf, _ in leaves])
     return found
 
 
 async def retrace(connection: Connection, said: Statement, begun: Begun | None = None) -> tuple[Stretch, Stretch]:
     """Both stretches of a statement as the store has them now; `begun` spares the search for what lies before it."""
     account = said.client_account_id
-    events, commands = Tree(), Tree()
+    return _stretches(said, (await gather(connection, *_spans(said, begun, account))).get(account))
+
+
+async def retrace_all(
+    connection: Connection, made: Iterable[tuple[Statement, Begun]]
+) -> dict[UUID, tuple[Stretch, Stretch]]:
+    """As `retrace`, by account, for a statement of each of some accounts; those of one round are read together."""
+    rounds: dict[tuple[Span, Span], list[Statement]] = {}
+    for said, begun in made:
+        rounds.setdefault(_spans(said, begun, None), []).append(said)
+    found: dict[UUID, tuple[Stretch, Stretch]] = {}
+    for spans, statements in rounds.items():
+        alone = statements[0].client_account_id if len(statements) == 1 else None
+        events, commands = (span._replace(account=alone) for span in spans)
+        there = await gather(connection, events, commands)
+        found |= {said.client_account_id: _stretches(said, there.get(said.client_account_id)) for said in statements}
+    return found
+
+
+def _spans(said: Statement, begun: Begun | None, account: UUID | None) -> tuple[Span, Span]:
     after = begun or Begun(said.events.after, said.commands.after)
-    async for flow_id, version, digest, _ in _rows(connection, EVENTS_OF_ONE, after.events, said.events.upto, account):
-        events.add(event_leaf(flow_id, version, bytes(digest)))
-    async for row in _rows(connection, COMMANDS_OF_ONE, after.commands, said.commands.upto, account):
-        commands.add(leaf_of(row))
+    return Span(after.events, said.events.upto, account), Span(after.commands, said.commands.upto, account)
+
+
+def _stretches(said: Statement, there: Gathered | None) -> tuple[Stretch, Stretch]:
+    events, commands = (there.events, there.commands) if there is not None else (Tree(), Tree())
     return (
         Stretch(said.events.after, said.events.upto, events.size, events.root().hex()),
         Stretch(said.commands.after, said.commands.upto, commands.size, commands.root().hex()),
@@ -186,11 +194,3 @@ async def keep(connection: Connection, statement: Statement, begun: Begun, key: 
 async def note_key(connection: Connection, key: SigningKey) -> None:
     """Keep the public half, so that it can be had after the key was changed."""
     await connection.execute(NOTE_KEY, (key.key_id, key.public_key))
-
-
-async def _rows(connection: Connection, statement: str, *parameters: Any) -> AsyncIterator[tuple[Any, ...]]:
-    async with connection.cursor("leaves", binary=True) as cursor:
-        cursor.itersize = FETCH
-        await cursor.execute(statement, parameters)
-        async for row in cursor:
-            yield row

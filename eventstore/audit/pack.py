@@ -24,8 +24,16 @@ import msgspec
 
 from domain.errors import FlowNotFound, MfoError
 from eventstore.artifacts import parts_of
-from eventstore.audit.checkpoints import COMMANDS_OF_ONE, EVENTS_OF_ONE, Checkpoint, Statement, Stretch
-from eventstore.audit.leaves import COMMAND_COLUMNS, COMMAND_SELECT, command_leaf, event_leaf, leaf_of
+from eventstore.audit.checkpoints import Checkpoint, Statement, Stretch
+from eventstore.audit.leaves import (
+    COMMAND_COLUMNS,
+    COMMAND_SELECT,
+    Span,
+    command_leaf,
+    command_leaves,
+    event_leaf,
+    event_leaves,
+)
 from eventstore.audit.merkle import leaf_hash, node_hash
 from eventstore.audit.pack_report import Page, Told, as_html, as_pdf, summary
 from eventstore.codec import FIRST_HASH, chain, split
@@ -174,12 +182,9 @@ class Prover:
         return found
 
     async def _grown(self, said: Statement) -> Proofs:
-        stretch, events = self._stretch(said), self._kind == "events"
-        asked = (stretch.after, stretch.upto, self._account)
-        leaves = [
-            event_leaf(row[0], row[1], bytes(row[2])) if events else leaf_of(row)
-            async for row in _rows(self._connection, EVENTS_OF_ONE if events else COMMANDS_OF_ONE, asked, "leaves")
-        ]
+        stretch, read = self._stretch(said), event_leaves if self._kind == "events" else command_leaves
+        span = Span(stretch.after, stretch.upto, self._account)
+        leaves = [leaf async for some in read(self._connection, span) for _, leaf, _ in some[self._account]]
         tree = Proofs(leaves)
         if tree.size != stretch.count or (tree.size and tree.root().hex() != stretch.root):
             raise _tampered(said, self._kind)

@@ -24,7 +24,9 @@ from eventstore.audit.checkpoints import (
     newest,
     note_key,
     retrace,
+    retrace_all,
 )
+from eventstore.audit.leaves import Span
 from eventstore.audit.signing import SigningKey, is_signed
 from eventstore.database import Connection
 from eventstore.followers import lead, move, release
@@ -90,7 +92,7 @@ class Signer:
             return Round(0, 0, more=False)
         begun, upto = Begun(led.position, int(commands)), (events_upto, commands_upto)
         async with connection.transaction():
-            found = await gather(connection, (begun.events, events_upto), (begun.commands, commands_upto))
+            found = await gather(connection, Span(begun.events, events_upto), Span(begun.commands, commands_upto))
             refused = await self._sign_all(connection, found, begun, upto, now)
             await note_key(connection, self._key)
             await connection.execute("update audit_signer set commands_upto = %s", (commands_upto,))
@@ -110,16 +112,15 @@ class Signer:
         before = await newest(connection, found)
         cursor = await connection.execute("select client_account_id from audit_refused")
         stopped = {row[0] for row in await cursor.fetchall()}
+        faults = await self._faults(connection, before)
         refused = 0
         for account, gathered in sorted(found.items()):
-            former, since = before.get(account, (None, None))
-            why = await self._fault_of(connection, account, former, since)
-            if why is not None:
+            if (why := faults.get(account)) is not None:
                 log.error("nothing is signed any more for an account", client_account_id=str(account), why=why)
                 await connection.execute(REFUSE, (account, why))
                 refused += 1
                 continue
-            last = last_of(former) if former is not None else NONE_YET
+            last = last_of(before[account][0]) if account in before else NONE_YET
             statement = self._statement(account, last, gathered, upto, now)
             if account in stopped:
                 # what came while nothing was signed is covered, too
@@ -145,12 +146,24 @@ class Signer:
             key_id=self._key.key_id,
         )
 
-    async def _fault_of(
-        self, connection: Connection, account: UUID, former: Checkpoint | None, since: Begun | None
-    ) -> str | None:
-        """Why nothing may be built on an account's last checkpoint; none where it holds."""
-        if former is None:
-            return None
+    async def _faults(self, connection: Connection, before: Mapping[UUID, tuple[Checkpoint, Begun]]) -> dict[UUID, str]:
+        """Why nothing may be built on the last checkpoints of some accounts; nothing of those where it holds."""
+        faults: dict[UUID, str] = {}
+        signed: list[tuple[Statement, Begun]] = []
+        for account, (former, since) in before.items():
+            if (why := self._fault_of(account, former)) is not None:
+                faults[account] = why
+            else:
+                signed.append((former.said, since))
+        there = await retrace_all(connection, signed)
+        for said, _ in signed:
+            if there[said.client_account_id] != (said.events, said.commands):
+                why = f"the store is not what checkpoint {said.number} says: run `mfo audit verify`"
+                faults[said.client_account_id] = why
+        return faults
+
+    def _fault_of(self, account: UUID, former: Checkpoint) -> str | None:
+        """What is wrong with a checkpoint itself."""
         if former.key_id not in self._keys:
             return (
                 f"its last checkpoint was signed by the key {former.key_id}, which this service does not know; name its"
@@ -158,11 +171,8 @@ class Signer:
             )
         if not is_signed(former.statement, former.signature, former.key_id, self._keys):
             return "the signature of its last checkpoint does not hold"
-        said = former.said
-        if said.client_account_id != account:
+        if former.said.client_account_id != account:
             return "its last checkpoint is another account's"
-        if await retrace(connection, said, since) != (said.events, said.commands):
-            return f"the store is not what checkpoint {said.number} says: run `mfo audit verify`"
         return None
 
 

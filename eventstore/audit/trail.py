@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple, TypedDict
 from uuid import UUID, uuid4
 
 import msgspec
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from domain.auditing.compliance import violations
 from domain.auditing.policy import AuditPolicy
 from domain.auditing.trail import EVENTS, NOBODY, Entry, Happened, Said, Source, of_command, of_event
 from domain.commands import Envelope
+from domain.flow import Meta
 from domain.words import SYSTEM_USER
 from eventstore.audit.notes import Note, note
-from eventstore.codec import split
+from eventstore.codec import plain, split
 from eventstore.database import Connection
 from eventstore.wake import in_turns
 
@@ -26,7 +29,25 @@ Json = dict[str, Any]
 NAME = "audit_events"
 TABLE = "audit_events_v1"
 CHUNK = 500
-COLUMNS = (*Entry._fields, "policy")
+TYPES = {
+    "source": "text",
+    "place": "int8",
+    "part": "int2",
+    "id": "uuid",
+    "at": "timestamptz",
+    **dict.fromkeys(("category", "level", "operation", "actor"), "text"),
+    **dict.fromkeys(("client_account_id", "engagement_id"), "uuid"),
+    "ip_address": "text",
+    "user_agent": "text",
+    "flow_id": "uuid",
+    "version": "int8",
+    **dict.fromkeys(("outcome", "error_code", "correlation_id", "causation_id", "reason"), "text"),
+    "details": "jsonb",
+    "restricted": "bool",
+    "policy": "int2",
+}
+COLUMNS = tuple(TYPES)
+"""Those of `Entry`, in its order, and the policy that it was made under."""
 TOPICS = list(EVENTS)
 
 PROGRESS = """
@@ -59,6 +80,16 @@ insert into audit_policies (document, first_used_at) values (%s, mfo_now()) on c
 ADOPTED = "AdoptAuditPolicy"
 """What the command log says of a policy that is used for the first time, under no client account: so it is signed."""
 NOT_FOUND = '"flow_not_found"'
+
+
+def _decoder(topic: str) -> msgspec.json.Decoder[Any]:
+    """Reads of an event's data the fields that its entry shows; outputs may be large, and are not read."""
+    names = {*EVENTS[topic][1], "error", "reason", "final"}
+    shown = TypedDict("shown", dict.fromkeys(names, Any), total=False)  # type: ignore[misc]
+    return msgspec.json.Decoder(msgspec.defstruct("Written", [("meta", Meta), ("data", shown)]))
+
+
+_shown = {topic: _decoder(topic) for topic in EVENTS}
 
 
 class Range(NamedTuple):
@@ -118,37 +149,39 @@ def _adopting() -> Envelope:
     )
 
 
-async def said(connection: Connection, part: Range) -> AsyncIterator[tuple[Said, bool]]:
-    """The rows of the command log, each with whether it was for another tenant's flow; inside of a transaction."""
+async def said(connection: Connection, part: Range) -> AsyncIterator[list[tuple[Said, bool]]]:
+    """The rows of the command log, each with whether it was for another tenant's flow, some at a time; inside of a transaction."""
     async for rows in _chunks(connection, "said", COMMANDS, part):
-        found = [Said(*row) for row in rows]
+        found = [Said._make(row) for row in rows]
         foreign = await _foreign(connection, found)
-        async for one in in_turns(found):
-            yield one, one.n in foreign
+        yield [(one, one.n in foreign) for one in found]
 
 
-async def happened(connection: Connection, part: Range) -> AsyncIterator[Happened]:
-    """The events that have entries of their own; inside of a transaction."""
+async def happened(connection: Connection, part: Range) -> AsyncIterator[list[Happened]]:
+    """The events that have entries of their own, some at a time; inside of a transaction."""
     async for rows in _chunks(connection, "happened", HISTORY, part):
-        async for position, flow_id, version, topic, state in in_turns(rows):
-            meta, data = split(bytes(state))
-            if part.account is not None and meta.client_account_id != part.account:
-                continue
-            yield Happened(
-                position=position,
-                flow_id=flow_id,
-                version=version,
-                topic=topic,
-                at=meta.at,
-                client_account_id=meta.client_account_id,
-                engagement_id=meta.engagement_id,
-                user_id=meta.user_id,
-                command_id=meta.command_id,
-                correlation_id=meta.correlation_id,
-                causation_id=meta.causation_id,
-                source=meta.source,
-                data=_picked(topic, data),
-            )
+        found = [_happened(*row) async for row in in_turns(rows)]
+        yield [one for one in found if part.account is None or one.client_account_id == part.account]
+
+
+def _happened(position: int, flow_id: UUID, version: int, topic: str, state: bytes) -> Happened:
+    written = _shown[topic].decode(plain(state))
+    meta = written.meta
+    return Happened(
+        position,
+        flow_id,
+        version,
+        topic,
+        meta.at,
+        meta.client_account_id,
+        meta.engagement_id,
+        meta.user_id,
+        meta.command_id,
+        meta.correlation_id,
+        meta.causation_id,
+        meta.source,
+        written.data,
+    )
 
 
 def entries_of(origin: Said | Happened, policy: AuditPolicy, *, foreign: bool = False) -> list[Entry]:
@@ -159,15 +192,14 @@ def entries_of(origin: Said | Happened, policy: AuditPolicy, *, foreign: bool = 
 
 async def write(connection: Connection, entries: Iterable[Entry], policy: int) -> int:
     """Keep entries; answers how many."""
-    statement = sql.SQL("copy {} ({}) from stdin").format(
+    statement = sql.SQL("copy {} ({}) from stdin (format binary)").format(
         sql.Identifier(TABLE), sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
     )
     count = 0
     async with connection.cursor().copy(statement) as copy:
-        for entry in entries:
-            await copy.write_row(
-                (*entry._replace(details=msgspec.json.encode(entry.details).decode()), policy)  # type: ignore[arg-type]
-            )
+        copy.set_types(list(TYPES.values()))
+        for *said, details, restricted in entries:
+            await copy.write_row((*said, Jsonb(details, dumps=msgspec.json.encode), restricted, policy))
             count += 1
     return count
 
@@ -175,18 +207,13 @@ async def write(connection: Connection, entries: Iterable[Entry], policy: int) -
 async def project(connection: Connection, policy: AuditPolicy, number: int, *, commands: Range, events: Range) -> int:
     """Make and keep the entries of both parts, in a transaction of the caller's; answers how many."""
     count = 0
-    waiting: list[Entry] = []
-    async for one, foreign in said(connection, commands):
-        waiting += entries_of(one, policy, foreign=foreign)
-        if len(waiting) >= CHUNK:
-            count += await write(connection, waiting, number)
-            waiting.clear()
-    async for each in happened(connection, events):
-        waiting += entries_of(each, policy)
-        if len(waiting) >= CHUNK:
-            count += await write(connection, waiting, number)
-            waiting.clear()
-    return count + await write(connection, waiting, number)
+    async for some in said(connection, commands):
+        made = [entries_of(one, policy, foreign=foreign) async for one, foreign in in_turns(some)]
+        count += await write(connection, chain.from_iterable(made), number)
+    async for events_ in happened(connection, events):
+        made = [entries_of(each, policy) async for each in in_turns(events_)]
+        count += await write(connection, chain.from_iterable(made), number)
+    return count
 
 
 def digest(entry: Sequence[Any]) -> bytes:
@@ -204,13 +231,6 @@ def _plain(value: Any) -> Any:
         value = value.astimezone(UTC)
     # through JSON and back, as PostgreSQL does: tuples become lists, words their texts
     return msgspec.json.decode(msgspec.json.encode(value))
-
-
-def _picked(topic: str, data: bytes) -> Json:
-    """The fields of an event that its entry shows; outputs may be large, and are not read."""
-    raw = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    wanted = {*EVENTS[topic][1], "error", "reason", "final"}
-    return {name: msgspec.json.decode(value) for name, value in raw.items() if name in wanted}
 
 
 async def _foreign(connection: Connection, rows: Sequence[Said]) -> set[int]:

@@ -9,7 +9,6 @@ from uuid import UUID
 from domain.auditing.policy import SHIPPED, AuditPolicy
 from domain.auditing.trail import Entry, Happened, Said, Source
 from eventstore.audit.trail import (
-    CHUNK,
     COLUMNS,
     Range,
     comparable,
@@ -109,21 +108,14 @@ async def _strange(connection: Connection, source: str, part: Range, verdict: Ve
 
 
 async def _origins(connection: Connection, source: str, part: Range) -> AsyncIterator[list[tuple[Origin, bool]]]:
-    chunk: list[tuple[Origin, bool]] = []
+    """Each with whether it was for another tenant's flow."""
     if source == Source.COMMAND:
-        async for one, foreign in said(connection, part):
-            chunk.append((one, foreign))
-            if len(chunk) == CHUNK:
-                yield chunk
-                chunk = []
+        async for some in said(connection, part):
+            yield [(one, foreign) for one, foreign in some]
     else:
-        async for each in happened(connection, part):
-            chunk.append((each, False))
-            if len(chunk) == CHUNK:
-                yield chunk
-                chunk = []
-    if chunk:
-        yield chunk
+        async for events in happened(connection, part):
+            if events:
+                yield [(one, False) for one in events]
 
 
 async def _hold(

@@ -7,22 +7,28 @@ shows what somebody did who may write everything in the database.
 
 from __future__ import annotations
 
+import zlib
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any
+from contextlib import suppress
+from operator import itemgetter
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
 
+from domain.preview import references
 from eventstore.audit.checkpoints import FIRST, Checkpoint, Statement, Stretch
-from eventstore.audit.leaves import LEAF_SELECT, event_leaf, leaf_of
+from eventstore.audit.leaves import EVERYTHING, Leaves, command_leaves, event_leaves
 from eventstore.audit.merkle import Tree
 from eventstore.audit.signing import is_signed
 from eventstore.codec import FIRST_HASH, chain, split
 from eventstore.database import Connection
 
 HISTORIES = """
-select e.originator_id, e.originator_version, e.topic, e.state, e.hash, h.client_account_id, h.engagement_id
+select uuid_send(e.originator_id), e.originator_version, coalesce(e.topic, ''), coalesce(e.state, ''), e.hash,
+       h.client_account_id, h.engagement_id
 from stored_events e left join heads h on h.id = e.originator_id and e.originator_version = 1
 where e.originator_id >= %(first)s and e.originator_id <= %(last)s
   and (%(account)s::uuid is null or e.originator_id in (select id from heads where client_account_id = %(account)s))
@@ -60,17 +66,23 @@ CHECKPOINTS = """
 select client_account_id, number, statement, signature, key_id from audit_checkpoints
 where %(account)s::uuid is null or client_account_id = %(account)s order by client_account_id, number
 """
-EVENTS = """
-select e.notification_id, h.client_account_id, e.originator_id, e.originator_version, e.hash
-from stored_events e join heads h on h.id = e.originator_id
-where %(account)s::uuid is null or h.client_account_id = %(account)s order by e.notification_id
-"""
-COMMANDS = f"""
-select {LEAF_SELECT} from command_leaves
-where %(account)s::uuid is null or client_account_id = %(account)s order by n
-"""
-FETCH = 5000
+FETCH = 2000
 NO_FLOW, ALL_FLOWS = UUID(int=0), UUID(int=(1 << 128) - 1)
+
+
+# whoever names an artifact writes so, spilled values too
+MARK = b'artifact"'
+UNREADABLE = (zlib.error, msgspec.MsgspecError)
+
+Artifact = tuple[UUID, str]
+"""The client account, and the SHA-256 in hexadecimal."""
+
+
+class Named(NamedTuple):
+    """Where an artifact is named first."""
+
+    flow_id: UUID
+    version: int
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,42 +119,46 @@ class Verdict(msgspec.Struct, kw_only=True):
 
 
 async def histories(
-    connection: Connection, *, account: UUID | None = None, first: UUID = NO_FLOW, last: UUID = ALL_FLOWS
+    connection: Connection,
+    *,
+    account: UUID | None = None,
+    first: UUID = NO_FLOW,
+    last: UUID = ALL_FLOWS,
+    named: dict[Artifact, Named] | None = None,
 ) -> Verdict:
-    """The chains of the flows from one id to another, their heads, and the commands that say what must be there."""
+    """The chains of the flows from one id to another, their heads, and the commands that say what must be there.
+
+    The artifacts that the events name are put into `named`, so that nobody else has to read them for that.
+    """
     verdict = Verdict()
     which = {"account": account, "first": first, "last": last}
-    flow_id: UUID | None = None
+    owner, flow_id = b"", NO_FLOW
     version, previous, lost = 0, FIRST_HASH, False
-    async for originator, number, topic, state, digest, *owner in _rows(connection, HISTORIES, which):
-        if originator != flow_id:
-            flow_id, version, previous, lost = originator, 0, FIRST_HASH, False
-            verdict.flows += 1
-        verdict.events += 1
-        if lost:
-            continue
-        where = {"flow_id": originator, "version": number}
-        if number != version + 1:
-            verdict.troubles.append(
-                Trouble(
-                    code="event_missing",
-                    message=f"flow {originator}: version {version + 1} is missing, {number} follows {version}",
-                    flow_id=originator,
-                    version=version + 1,
+    async for rows in _batches(connection, HISTORIES, which):
+        verdict.events += len(rows)
+        for of, number, topic, state, digest, client, engagement in rows:
+            if of != owner:
+                owner, flow_id, version, previous, lost = of, UUID(bytes=of), 0, FIRST_HASH, False
+                verdict.flows += 1
+            if named is not None and (MARK in state or state[:1] != b"{"):
+                _note_artifacts(named, Named(flow_id, number), state)
+            if lost:
+                continue
+            if number != version + 1:
+                lost = True
+                what = f"version {version + 1} is missing, {number} follows {version}"
+                verdict.troubles.append(_of_flow("event_missing", flow_id, version + 1, f"flow {flow_id}: {what}"))
+            elif chain(previous, flow_id, number, topic, state) != digest:
+                lost = True
+                what = f"flow {flow_id}, version {number} ({topic}): the event or its hash was changed"
+                verdict.troubles.append(_of_flow("event_changed", flow_id, number, what))
+            elif number == 1 and client is not None and (whose := _owner(state)) != (client, engagement):
+                what = (
+                    f"flow {flow_id}: its head says account {client}, engagement {engagement}; its history says account"
+                    f" {whose[0]}, engagement {whose[1]}"
                 )
-            )
-            lost = True
-        elif chain(previous, originator, number, topic, bytes(state)) != bytes(digest):
-            message = f"flow {originator}, version {number} ({topic}): the event or its hash was changed"
-            verdict.troubles.append(Trouble(code="event_changed", message=message, **where))
-            lost = True
-        elif number == 1 and owner[0] is not None and (whose := _owner(bytes(state))) != tuple(owner):
-            message = (
-                f"flow {originator}: its head says account {owner[0]}, engagement {owner[1]}; its history says account"
-                f" {whose[0]}, engagement {whose[1]}"
-            )
-            verdict.troubles.append(Trouble(code="head_differs", message=message, **where))
-        version, previous = number, bytes(digest)
+                verdict.troubles.append(_of_flow("head_differs", flow_id, number, what))
+            version, previous = number, digest
     async for head_id, wanted, _, found, _ in _rows(connection, HEADS, which):
         message = f"flow {head_id}: its head says version {wanted}, its history ends at {found or 0}"
         if found == wanted:
@@ -158,6 +174,18 @@ async def histories(
         )
         verdict.troubles.append(Trouble(code="event_removed", message=message, flow_id=of_flow, version=number))
     return verdict
+
+
+def _of_flow(code: str, flow_id: UUID, version: int, message: str) -> Trouble:
+    return Trouble(code=code, message=message, flow_id=flow_id, version=version)
+
+
+def _note_artifacts(named: dict[Artifact, Named], where: Named, state: bytes) -> None:
+    # what cannot be read was changed, and the chain says so
+    with suppress(*UNREADABLE):
+        meta, data = split(state)
+        for sha256, _ in references(msgspec.json.decode(data)) if MARK in data else ():
+            named.setdefault((meta.client_account_id, sha256), where)
 
 
 def _owner(state: bytes) -> tuple[UUID, UUID]:
@@ -181,18 +209,31 @@ class _Account:
         found: Stretch = getattr(self.said[number], kind)
         return found
 
-    def add(self, kind: str, place: int, leaf: bytes, signed_upto: int) -> None:
-        at = self.at[kind]
-        while at < len(self.said) and place > self.stretch(kind, at).upto:
-            at += 1
+    def add(self, kind: str, leaves: Leaves, signed_upto: int) -> None:
+        """Leaves in the order of their places, each to the tree of the checkpoint that covers it."""
+        at, first = self.at[kind], 0
+        while first < len(leaves):
+            while at < len(self.said) and leaves[first][0] > self.stretch(kind, at).upto:
+                at += 1
+            signed = self.stretch(kind, at) if at < len(self.said) else None
+            # up to where all is the same: before the checkpoint, in it, or after the last one
+            if signed is None:
+                last = len(leaves)
+            else:
+                upto = signed.after if leaves[first][0] <= signed.after else signed.upto
+                last = bisect_right(leaves, upto, lo=first, key=itemgetter(0))
+            some, first = leaves[first:last], last
+            if signed is None or some[0][0] <= signed.after:
+                self._unsigned(kind, some, signed_upto)
+            else:
+                self.trees[kind][at].add([leaf for _, leaf, _ in some])
         self.at[kind] = at
-        if at == len(self.said) or place <= self.stretch(kind, at).after:
-            self.unsigned[kind] += 1
-            if place <= signed_upto:
-                first, count = self.uncovered.get(kind, (place, 0))
-                self.uncovered[kind] = first, count + 1
-        else:
-            self.trees[kind][at].add(leaf)
+
+    def _unsigned(self, kind: str, leaves: Leaves, signed_upto: int) -> None:
+        self.unsigned[kind] += len(leaves)
+        if beside := bisect_right(leaves, signed_upto, key=itemgetter(0)):
+            first, count = self.uncovered.get(kind, (leaves[0][0], 0))
+            self.uncovered[kind] = first, count + beside
 
 
 async def checkpoints(
@@ -227,13 +268,15 @@ async def checkpoints(
             for trees in known.trees.values():
                 trees.append(Tree())
     _compare_with_published(published, kept, keys, account, verdict)
-    async for place, owner, flow_id, version, digest in _rows(connection, EVENTS, which):
-        leaf = event_leaf(flow_id, version, bytes(digest))
-        accounts.setdefault(owner, _Account()).add("events", place, leaf, events_upto)
-        verdict.events += 1
-    async for row in _rows(connection, COMMANDS, which):
-        accounts.setdefault(row[2], _Account()).add("commands", row[0], leaf_of(row), commands_upto)
-        verdict.commands += 1
+    everything = EVERYTHING._replace(account=account)
+    async for some in event_leaves(connection, everything):
+        for owner, leaves in some.items():
+            accounts.setdefault(owner, _Account()).add("events", leaves, events_upto)
+            verdict.events += len(leaves)
+    async for some in command_leaves(connection, everything):
+        for owner, leaves in some.items():
+            accounts.setdefault(owner, _Account()).add("commands", leaves, commands_upto)
+            verdict.commands += len(leaves)
     for owner, each in sorted(accounts.items()):
         verdict.unsigned_events += each.unsigned["events"]
         verdict.unsigned_commands += each.unsigned["commands"]
@@ -370,8 +413,15 @@ def _tell_uncovered(owner: UUID, account: _Account, verdict: Verdict) -> None:
 
 
 async def _rows(connection: Connection, statement: str, which: Mapping[str, Any]) -> AsyncIterator[tuple[Any, ...]]:
-    async with connection.transaction(), connection.cursor("audit", binary=True) as cursor:
-        cursor.itersize = FETCH
-        await cursor.execute(statement, which)
-        async for row in cursor:
+    async for rows in _batches(connection, statement, which):
+        for row in rows:
             yield row
+
+
+async def _batches(
+    connection: Connection, statement: str, which: Mapping[str, Any]
+) -> AsyncIterator[list[tuple[Any, ...]]]:
+    async with connection.transaction(), connection.cursor("audit", binary=True) as cursor:
+        await cursor.execute(statement, which)
+        while rows := await cursor.fetchmany(FETCH):
+            yield rows

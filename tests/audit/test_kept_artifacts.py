@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from eventstore.audit.artifacts_verify import artifacts
-from eventstore.audit.verify import Verdict
+from eventstore.audit.verify import Artifact, Named, Verdict, histories
 from tests.audit.archive import Archive
 
 MIB = 1 << 20
@@ -27,7 +27,9 @@ async def flow(archive: Archive) -> UUID:
 
 async def looked(archive: Archive, account: UUID | None = None) -> Verdict:
     async with archive.house.side.pool.connection() as connection:
-        return await artifacts(connection, account=account)
+        named: dict[Artifact, Named] = {}
+        await histories(connection, account=account, named=named)
+        return await artifacts(connection, named)
 
 
 async def test_artifacts_that_are_what_they_were_are_counted(archive: Archive, flow: UUID) -> None:

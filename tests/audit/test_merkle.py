@@ -39,8 +39,9 @@ def test_a_leaf_is_no_node() -> None:
 @given(st.lists(st.binary(max_size=8), min_size=1, max_size=70), st.data())
 def test_a_path_leads_from_each_leaf_to_the_root_and_from_no_other(leaves: list[bytes], data: st.DataObject) -> None:
     tree = Tree()
-    for leaf in leaves:
-        tree.add(leaf)
+    at = data.draw(st.integers(0, len(leaves)))
+    for some in (leaves[:at], leaves[at:]):
+        tree.add(some)
     index = data.draw(st.integers(0, len(leaves) - 1))
     path = inclusion([leaf_hash(leaf) for leaf in leaves], index)
     assert root_from(leaves[index], index, len(leaves), path) == tree.root()

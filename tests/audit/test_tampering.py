@@ -17,6 +17,7 @@ from eventstore.audit.leaves import COMMAND_SELECT, command_digest
 from eventstore.audit.signer import Round, Signer
 from eventstore.audit.signing import SigningKey, trusted
 from tests.audit.archive import KEY, KEYS, Archive
+from tests.eventstore.house import new_tenant
 
 
 async def test_what_nobody_touched_holds(archive: Archive) -> None:
@@ -263,6 +264,25 @@ async def test_nothing_is_signed_on_ground_that_gives_way_until_it_holds_again(a
     assert archive.published[-1].said.commands.count == 2
 
 
+async def test_of_accounts_that_were_signed_together_only_the_one_that_was_changed_is_refused(archive: Archive) -> None:
+    house, here = archive.house, archive.house.tenant
+    elsewhere = new_tenant()
+
+    async def begun_and_signed() -> Round:
+        for tenant in (here, elsewhere):
+            house.tenant = tenant
+            await house.begin()
+        return await archive.sign()
+
+    assert await begun_and_signed() == Round(2, 0, more=False)
+    assert await begun_and_signed() == Round(2, 0, more=False)
+    newest = "select max(n) from command_log where client_account_id = %s"
+    await archive.do(f"update command_log set user_id = 'nobody' where n = ({newest})", elsewhere.client_account_id)
+    assert await begun_and_signed() == Round(1, 1, more=False)
+    assert await archive.do("select client_account_id from audit_refused") == [(elsewhere.client_account_id,)]
+    assert await archive.codes() == {"command_log_differs"}
+
+
 async def test_a_new_key_goes_on_where_it_knows_the_one_before(archive: Archive) -> None:
     following = SigningKey(b"\x01" * 32)
     await archive.house.ask(ResumeFlow(flow_id=archive.flows[3]))
@@ -285,7 +305,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "audit-history.md"
 CODES = (
     *(trail_verify.CHANGED, trail_verify.MISSING, trail_verify.INSERTED, trail_verify.UNEXPLAINED),
     *(settings_verify.POLICY, settings_verify.RETENTION, settings_verify.HOLD),
-    *re.findall(r'(?:code=|wrong\(|"events", |"commands", )"(\w+)"', Path(verify.__file__).read_text()),
+    *re.findall(r'(?:code=|wrong\(|_of_flow\(|"events", |"commands", )"(\w+)"', Path(verify.__file__).read_text()),
     *re.findall(r'"(artifact_\w+)"', Path(artifacts_verify.__file__).read_text()),
 )
 

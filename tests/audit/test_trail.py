@@ -143,7 +143,6 @@ async def test_notes_lie_in_the_command_log_and_only_where_there_is_something_to
 async def test_it_goes_through_a_long_log_in_parts(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("projections.audit_trail.MOST", 2)
     monkeypatch.setattr("eventstore.audit.trail.CHUNK", 1)
-    monkeypatch.setattr("eventstore.audit.trail_verify.CHUNK", 2)
     assert await archive.grow() == 6 + 1
     assert await archive.compared() == []
     async with archive.house.side.pool.connection() as connection:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from domain.commands import Command, CompletePhase, CreateFlow, CreateOptions, FailPhase
-from domain.flow import Flow
+from domain.flow import Flow, evolve
 from projections.tally import ELAPSED, FAILED, N, Tally
 from tests.examples import FLOW_ID
 from tests.spec import Given, meta
@@ -18,14 +18,19 @@ class Told:
     """A flow, and what it adds."""
 
     def __init__(self) -> None:
-        self.flow, self.tally = Flow(id=FLOW_ID), Tally()
+        self.flow, self.tally, self.folded = Flow(id=FLOW_ID), Tally(), Tally()
         self.asked(CREATE, 0)
 
     def asked(self, command: Command, seconds: float) -> None:
         story = Given(self.flow).when(command, asked=meta(seconds=seconds)).story
         assert story is not None
+        flow = self.flow
         for recorded in story.facts:
+            flow = evolve(flow, recorded)
             self.tally.tell(recorded)
+            self.folded.tell(recorded, flow)
+        # whoever folds the flow, it adds the same
+        assert (self.folded.shares, self.folded.stays) == (self.tally.shares, self.tally.stays)
         self.flow = story.flow
 
     def ended(self, name: str, seconds: float, *, failed: bool = False) -> None:
