@@ -18,7 +18,7 @@ from domain.questions import Question
 Json = dict[str, Any]
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A fact about one flow."""
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import reduce
-from typing import Any, Literal, assert_never
+from typing import Any, Literal, NoReturn, assert_never
 from uuid import UUID
 
 import msgspec
+from msgspec import field
 from msgspec.structs import replace
 
 from domain.conditions import TIMED_OUT, WAIT_STEPS, failed
@@ -64,7 +65,24 @@ from domain.words import APPROVAL, SYSTEM_USER, Moment, PhaseStatus, Status
 Json = dict[str, Any]
 
 
-class Meta(msgspec.Struct, frozen=True, kw_only=True):
+class Nothing(dict[str, Any]):
+    """An empty object that stays empty: all flows share it, of whose values most are empty."""
+
+    def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("what a flow holds is never changed in place; make a new object of it")
+
+    __setitem__ = update = setdefault = __ior__ = _refuse
+
+
+NOTHING = Nothing()
+
+
+def nothing() -> Nothing:
+    """What a value of a flow is until something is said of it."""
+    return NOTHING
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Who caused a fact, when, and because of what: kept inside every stored event.
 
     `traceparent` is the span that decided it; without one it is not written.
@@ -81,7 +99,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """A fact with its place in the flow's history; versions count from 1 without gaps."""
 
     flow_id: UUID
@@ -90,7 +108,7 @@ class Recorded(msgspec.Struct, frozen=True):
     fact: FlowEvent
 
 
-class Phase(msgspec.Struct, frozen=True, kw_only=True):
+class Phase(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One phase of a flow, as it stands. `run_id` is that of its last run, `anew` how often it was to be done again from the
     beginning."""
 
@@ -101,17 +119,17 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None
     completed_at: datetime | None = None
     execution_time_ms: int = 0
-    inputs: Json = {}
-    options: Json = {}
-    outputs: Json = {}
-    suggestions: Json = {}
-    steps: Json = {}
+    inputs: Json = field(default_factory=nothing)
+    options: Json = field(default_factory=nothing)
+    outputs: Json = field(default_factory=nothing)
+    suggestions: Json = field(default_factory=nothing)
+    steps: Json = field(default_factory=nothing)
     error: Json | None = None
-    validation_results: Json = {}
-    resource_usage: Json = {}
+    validation_results: Json = field(default_factory=nothing)
+    resource_usage: Json = field(default_factory=nothing)
     agent_insights: tuple[Json, ...] = ()
     failures: tuple[Json, ...] = ()
-    handler_versions: dict[str, str] = {}
+    handler_versions: dict[str, str] = field(default_factory=nothing)
     reused_from: Json | None = None
     run_id: UUID | None = None
     anew: int = 0
@@ -156,7 +174,7 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True):
         return replace(self, token=token, delay_seconds=self.left(stopped_at), since=at)
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
+class Run(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The attempt that is under way. `token` fences it: a result under another token does not count.
 
     `hook` is `end`, `error`, `cancel` or `compensate` where it is not the phase that runs but the hooks of that moment.
@@ -307,7 +325,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     iteration_number: int = 1
     done: frozenset[str] = frozenset()
-    inputs: Json = {}
+    inputs: Json = field(default_factory=nothing)
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -350,7 +368,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     former: Json
 
 
-class Flow(msgspec.Struct, frozen=True, kw_only=True):
+class Flow(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one flow's history adds up to. A flow that does not exist has version 0.
 
     `start_steps` are the results of start hooks, by step; `wrapped_up`: the end hooks are done; `advice` is what the error
@@ -383,9 +401,9 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime | None = None
     updated_at: datetime | None = None
     auto_execute: bool = False
-    options: Json = {}
-    initial_data: Json = {}
-    inputs: Json = {}
+    options: Json = field(default_factory=nothing)
+    initial_data: Json = field(default_factory=nothing)
+    inputs: Json = field(default_factory=nothing)
     phases: tuple[Phase, ...] = ()
     run: Run | None = None
     waiting: Waiting | None = None
@@ -402,9 +420,9 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     start: Timer | None = None
     deadline: Timer | None = None
     cleanup: Timer | None = None
-    start_steps: Json = {}
+    start_steps: Json = field(default_factory=nothing)
     wrapped_up: bool = False
-    advice: Json = {}
+    advice: Json = field(default_factory=nothing)
     ancestors: tuple[UUID, ...] = ()
     children: tuple[Child, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
@@ -416,14 +434,14 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     moves: tuple[Move, ...] = ()
     rounds: tuple[Round, ...] = ()
     recovery: Recovering | None = None
-    recovered: dict[str, int] = {}
+    recovered: dict[str, int] = field(default_factory=nothing)
     rollback: Rollback | None = None
     stopping: Timer | None = None
     mended: tuple[UUID, ...] = ()
     imported: Imported | None = None
-    follows: dict[str, tuple[str, ...]] = {}
+    follows: dict[str, tuple[str, ...]] = field(default_factory=nothing)
     focus: str | None = None
-    beside: dict[str, Lane] = {}
+    beside: dict[str, Lane] = field(default_factory=nothing)
 
     @property
     def exists(self) -> bool:

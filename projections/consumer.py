@@ -31,6 +31,7 @@ from eventstore.database import Connection, connect
 from eventstore.faults import heed_the_end
 from eventstore.store import tail
 from projections.feed import BATCH, Feed, Parcel, Tap
+from projections.held import Held, Portion
 from projections.metrics import BATCH_SECONDS, EVENTS, POSITION, ROWS
 from projections.parked import park, parked, retry, still_parked
 from projections.projection import ROW_ERRORS, Applied, Projection
@@ -136,6 +137,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         self._tap: Tap | None = None
         self._member: Any = None
         self._parked: set[UUID] = set()
+        self._held = Held()
         self._next: dict[int, int] = {}
         self._reached: dict[int, int] = {}
         self._marks: dict[int, tuple[int, int]] = {}
@@ -204,13 +206,16 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         behind = self.position < max(self._relayed, *self._reached.values(), 0)
         idle = PARKED_SECONDS if self._some_parked else IDLE_SECONDS
         wait = max(MEASURE_SECONDS, patience) if behind else idle
-        await tap.come(self._measured + wait - monotonic())
-        if tap.events:
+        until = self._measured + wait
+        await tap.come(min(until, self._held.due) - monotonic() if self._held else until - monotonic())
+        if tap.events or self._held:
             await tap.gather(self._rested - monotonic(), most)
-        told, moved = self._read(tap.take(most))
-        if moved:
+        told, moved, reached = self._read(tap.take(most))
+        if told or moved:
             begun = monotonic()
             await self.apply(told, moved)
+            for partition, position in reached.items():
+                self._reached[partition] = max(self._reached.get(partition, 0), position)
             # as long a rest as the work took: under load the next batch holds more of each flow
             self._rested = begun + patience if patience else min(2 * monotonic() - begun, begun + MOST_REST_SECONDS)
         since = monotonic() - self._measured
@@ -270,6 +275,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         partitions = sorted(each.partition for each in self._member.assignment())
         self.partitions = tuple(partitions)
         self.projection.forget()
+        self._held.clear()
         # before the store's end is asked for: whatever lies before these offsets lies before that end
         begins = await tap.follow(partitions)
         if not partitions:
@@ -323,18 +329,20 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             await lock.close()
 
-    def _read(self, parcels: Iterable[Parcel]) -> tuple[list[Told], dict[int, int]]:
-        """The events that the projection wants, and where their partitions go on after them."""
-        told: list[Told] = []
-        moved: dict[int, int] = {}
-        wanted = self.projection.topics
+    def _read(self, parcels: Iterable[Parcel]) -> Portion:
+        """The events that the projection wants now, and how far their partitions are after them."""
+        read = Portion([], {}, {})
+        wanted, now = self.projection.topics, monotonic()
         for parcel in parcels:
             if parcel.partition not in self._next:
                 continue
-            moved[parcel.partition] = parcel.next_offset
-            self._reached[parcel.partition] = max(self._reached.get(parcel.partition, 0), parcel.reached)
-            told += parcel.told if wanted is None else [event for event in parcel.told if event.topic in wanted]
-        return told, moved
+            told = parcel.told if wanted is None else [event for event in parcel.told if event.topic in wanted]
+            if self.projection.patience:
+                read.told.extend(told)
+                read.pass_by(parcel)
+            else:
+                self._held.add(parcel, told, now)
+        return read if self.projection.patience else self._held.take(now)
 
     async def apply(self, told: Sequence[Told], moved: dict[int, int]) -> None:
         """Write what the events make of the rows, and the offsets, in one transaction; asks again until it is done."""

@@ -31,10 +31,11 @@ log = structlog.get_logger()
 NAME = "crewai_flow_state_extensions"
 VERSION = 1
 
-# a cached flow costs about as much as its row's JSON, several times over
-CACHE_BYTES = 16 << 20
-WRITE_ROWS = 500
-WRITE_BYTES = 4 << 20
+# a cached flow takes about twice as much memory as its row's JSON
+CACHE_BYTES = 8 << 20
+# a statement is held several times over: as rows, as bytes, as text and as what is sent
+WRITE_ROWS = 200
+WRITE_BYTES = 2 << 20
 OVER = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
 
 TYPES = {

@@ -23,7 +23,7 @@ class MessageStrange(MfoError):
     code = "message_strange"
 
 
-class Told(msgspec.Struct):
+class Told(msgspec.Struct, gc=False):
     """One event with its place in its flow (`version`, from 1) and in the log (`position`).
 
     `headers` are those of a Kafka record and `body` the event's data; without headers `body` is a stored state. Several
