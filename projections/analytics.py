@@ -147,6 +147,7 @@ class Analytics:
     name = NAME
     patience = PATIENCE_SECONDS
     topics = FlowTopics()
+    keys = KEYS
     ddl = ""
 
     def __init__(self, *, version: int = VERSION) -> None:
@@ -155,7 +156,7 @@ class Analytics:
         names = {kind: f"analytics_{kind}_v{version}" for kind in ("flows", "stays", "sums")}
         self.tables, self.sums = tuple(names.values()), (names["sums"],)
         self._known, self._bump, self._write = (each.format(**names) for each in (KNOWN, BUMP, WRITE))
-        self.summed = SUMMED.format(**names)
+        self.summed, self.kept = SUMMED.format(**names), f"select * from {names['sums']}"
         self._fewer, self._stays, self._sum = (each.format(**names) for each in (FEWER, STAYS, SUM))
 
     def forget(self) -> None:
