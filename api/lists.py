@@ -35,10 +35,23 @@ TSQUERY = sql.SQL(
     """
 )
 SORTS = {"created_at": "created_at", "updated_at": "updated_at", "flow_name": "flow_name", "status": "flow_status"}
-TOTALS = sql.SQL(
+# The total and the page in one view of the store. To go through all in their order until the page is full is the shorter way
+# where enough of them are wanted; else the few are looked for and put in order. Which it is follows from the totals.
+OF_KINDS = sql.SQL(
     """
-    select coalesce(sum(n) filter (where {}), 0)::bigint as n, coalesce(sum(n), 0)::bigint as every
-    from flow_totals where client_account_id = %(client)s and engagement_id = %(engagement)s
+    with kept as materialized (
+        select coalesce(sum(n) filter (where {where}), 0)::bigint as total, coalesce(sum(n), 0)::bigint as every
+        from flow_totals where client_account_id = %(client)s and engagement_id = %(engagement)s
+    ),
+    page as (
+        (select flow_id from {flows} where {page} and (select total * total >= every * %(limit)s from kept)
+         order by {column} {way}, flow_id {way} limit %(limit)s)
+        union all
+        (select flow_id from (select flow_id, {column} from {flows} where {page} offset 0) few
+         where (select total * total < every * %(limit)s from kept) order by {column} {way}, flow_id {way} limit %(limit)s)
+    )
+    select kept.total, {columns} from kept left join {flows} f on f.flow_id = any(array(select flow_id from page))
+    order by f.{column} {way}, f.flow_id {way}
     """
 )
 
@@ -133,16 +146,11 @@ class Lists:
         The plan is made anew each time: what is rare and what is common are found in different ways.
         """
         wanted = await self._read(wanted)
-        order = Order.of(sort, after)
-        flows: sql.Composable = sql.Identifier(FLOWS)
+        order, flows = Order.of(sort, after), sql.Identifier(FLOWS)
         where, values = _conditions(wanted, after, limit)
         beside = _beside(wanted)
         if beside is None and wanted.by_kind_alone:
-            total, every = await self._kept(where, values)
-            # to go through all in their order until the page is full costs more than to look for the few and order those
-            if total * total < every * limit:
-                flows = sql.SQL("(select * from {} where {} offset 0) found").format(flows, where)
-            return await self._page(flows, order, where, values, Counted(total, False, None))
+            return await self._of_kinds(order, where, values)
         known, which = (beside, _conditions(wanted, after, limit, beside)[0]) if beside else (flows, where)
 
         async def count() -> Counted:
@@ -174,10 +182,16 @@ class Lists:
         found = await self._rows.asked(TSQUERY, {"text": wanted.search})
         return replace(wanted, search=str(found[0]["words"] or ""))
 
-    async def _kept(self, where: sql.Composable, values: Row) -> tuple[int, int]:
-        """How many flows of these types and statuses there are, and how many of any, by what is kept of that."""
-        found = await self._rows.asked(TOTALS.format(where), values)
-        return int(found[0]["n"]), int(found[0]["every"])
+    async def _of_kinds(self, order: Order, where: sql.Composable, values: Row) -> FlowPage:
+        """The page of flows of these types and statuses, of which it is kept how many there are."""
+        page = where if order.after is None else sql.SQL("{} and {}").format(where, order.after)
+        columns = sql.SQL(", ").join(sql.Identifier("f", name) for name in SUMMARY)
+        statement = OF_KINDS.format(
+            flows=sql.Identifier(FLOWS), where=where, page=page, column=order.column, way=order.way, columns=columns
+        )
+        found = await self._rows.asked(statement, values)
+        total = max(row.pop("total") for row in found)
+        return FlowPage([row for row in found if row["flow_id"] is not None], total, is_estimate=False)
 
     async def _counted(self, flows: sql.Composable, order: Order, where: sql.Composable, values: Row) -> Counted:
         """How many flows there are, counted up to 10,000 and estimated beyond."""
