@@ -48,7 +48,7 @@ OF_KINDS = sql.SQL(
          order by {column} {way}, flow_id {way} limit %(limit)s)
         union all
         (select flow_id from (select flow_id, {column} from {flows} where {page} offset 0) few
-         where (select total * total < every * %(limit)s from kept) order by {column} {way}, flow_id {way} limit %(limit)s)
+         where (select total > 0 and total * total < every * %(limit)s from kept) order by {column} {way}, flow_id {way} limit %(limit)s)
     )
     select kept.total, {columns} from kept left join {flows} f on f.flow_id = any(array(select flow_id from page))
     order by f.{column} {way}, f.flow_id {way}
