@@ -8,11 +8,19 @@ from consumers.context import Outputs, PhaseContext
 from consumers.phases import runs
 from domain.flow_types import FlowCapabilities, FlowTypeConfig, PhaseConfig
 
+OUTPUT = "x" * 230
+
 
 @runs("inline")
 async def noop(ctx: PhaseContext) -> Outputs:
     """Answer which phase this was."""
     return {"phase": ctx.phase, "attempt": ctx.attempt}
+
+
+@runs("inline")
+async def noop_with_output(ctx: PhaseContext) -> Outputs:
+    """Answer as much as the steps of the peers do."""
+    return {"output": f"{ctx.phase}{OUTPUT}"}
 
 
 @runs("shared")
@@ -40,5 +48,10 @@ def _type(name: str, handler: str) -> FlowTypeConfig:
     )
 
 
-HANDLERS = {"noop": noop, "noop_in_child": noop_in_child, "noop_timed": noop_timed}
+HANDLERS = {
+    "noop": noop,
+    "noop_with_output": noop_with_output,
+    "noop_in_child": noop_in_child,
+    "noop_timed": noop_timed,
+}
 FLOW_TYPES = tuple(_type(name, name) for name in HANDLERS)

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
-import time
-from typing import Any
 
 from dbos import DBOS
-
-STEPS = 6
-OUTPUT = "x" * 230
+from driver import OUTPUT, STEPS, serve
 
 
 @DBOS.step()
@@ -38,31 +33,9 @@ def flow_in_thread() -> int:
     return STEPS
 
 
-async def one(kind: str) -> float:
-    """Seconds of one flow."""
-    began = time.perf_counter()
-    done = await (flow() if kind == "coroutines" else asyncio.to_thread(flow_in_thread))
-    assert done == STEPS
-    return time.perf_counter() - began
-
-
-async def many(kind: str, flows: int, in_flight: int) -> dict[str, Any]:
-    left, took = iter(range(flows)), list[float]()
-
-    async def worker() -> None:
-        took.extend([await one(kind) for _ in left])
-
-    began = time.perf_counter()
-    await asyncio.gather(*(worker() for _ in range(in_flight)))
-    return {"seconds": time.perf_counter() - began, "took": took}
-
-
-async def serve(kind: str) -> None:
-    loop = asyncio.get_running_loop()
-    print(json.dumps({"ready": True}), flush=True)
-    while line := await loop.run_in_executor(None, sys.stdin.readline):
-        order = json.loads(line)
-        print(json.dumps(await many(kind, order["flows"], order["in_flight"])), flush=True)
+# no more at a time than Python's own executor has threads
+async def one_in_thread() -> int:
+    return await asyncio.to_thread(flow_in_thread)
 
 
 def main() -> None:
@@ -80,7 +53,7 @@ def main() -> None:
     )
     DBOS.launch()
     try:
-        asyncio.run(serve(kind))
+        asyncio.run(serve(flow if kind == "coroutines" else one_in_thread))
     finally:
         DBOS.destroy()
 

@@ -4,91 +4,31 @@ lasts."""
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import aiohttp
 import httpx
-import psutil
 
 from bench.flows import Load, versions_of
 from bench.http import created_and_known
+from bench.peers.packages import (
+    RESTATE,
+    ZEEBE,
+    PeerMissing,
+    java_home,
+    pinned,
+    python,
+    restate_server,
+    zeebe_home,
+)
+from bench.peers.running import START_SECONDS, Done, Driver, Engine, ports, postgres, scratch, started
 from bench.processor import Parts
 from bench.stack import whole_service
-from mfo.embedded import Postgres
-from mfo.embedded.processes import end_processes, free_port, tail, wait_until
+from mfo.embedded.processes import answers, tail, wait_until
 
-HERE = Path(__file__).parent
-RESTATE = "@restatedev/restate-server@1.7.12"
-START_SECONDS = 60.0
-GENTLY = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
-
-# flows a second, and each flow's seconds
-Done = tuple[float, list[float]]
-
-
-class PeerMissing(Exception):
-    """A peer cannot be had on this machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Engine:
-    """An engine that is up: `many(flows, in_flight)` runs flows to their end; `alone` answers one caller's seconds."""
-
-    many: Callable[[int, int], Done]
-    alone: Callable[[int], list[float]]
-    parts: Parts
-    versions: dict[str, Any]
-
-
-def folder() -> Path:
-    """Where the peers' packages are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mfo" / "bench-peers"
-
-
-def python() -> Path:
-    """The interpreter of the peers' environment, made on first use; raises PeerMissing."""
-    wanted, home = (HERE / "requirements.txt").read_text(), folder() / "venv"
-    note = home / "requirements.txt"
-    if not note.exists() or note.read_text() != wanted:
-        _said(sys.executable, "-m", "venv", "--clear", str(home))
-        _said(str(home / "bin" / "pip"), "install", "--quiet", "-r", str(HERE / "requirements.txt"))
-        note.write_text(wanted)
-    return home / "bin" / "python"
-
-
-def restate_server() -> Path:
-    """The server's own binary, fetched on first use: the package's command would be a wrapper around it; raises PeerMissing."""
-    home = folder() / "node"
-    pattern = "node_modules/@restatedev/restate-server-*/bin/restate-server"
-    note = home / "wanted"
-    if not note.exists() or note.read_text() != RESTATE:
-        home.mkdir(parents=True, exist_ok=True)
-        _said("npm", "install", "--silent", "--ignore-scripts", "--prefix", str(home), RESTATE)
-        note.write_text(RESTATE)
-    found = next(home.glob(pattern), None)
-    if found is None:
-        raise PeerMissing(f"{RESTATE} has no binary for this machine")
-    return found
-
-
-def _said(*command: str) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise PeerMissing(f"{command[0]}: {error}") from error
-    if done.returncode:
-        raise PeerMissing(f"{' '.join(command[:2])} ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+FLOW_TYPE = "noop_with_output"
 
 
 @contextmanager
@@ -98,14 +38,14 @@ def ours() -> Iterator[Engine]:
 
         def many(flows: int, in_flight: int) -> Done:
             async def hold() -> Done:
-                async with Load(where, save_checkpoints=False) as load:
+                async with Load(where, save_checkpoints=False, flow_type=FLOW_TYPE) as load:
                     return await load.many(flows, in_flight)
 
             return asyncio.run(hold())
 
         yield Engine(
             many,
-            lambda flows: asyncio.run(created_and_known(where, flows)),
+            lambda flows: asyncio.run(created_and_known(where, flows, FLOW_TYPE)),
             Parts(where.pid),
             asyncio.run(versions_of(where)),
         )
@@ -114,60 +54,44 @@ def ours() -> Iterator[Engine]:
 @contextmanager
 def dbos(kind: str = "coroutines", processes: int = 1, pool: int = 20) -> Iterator[Engine]:
     """DBOS in the process of its caller; with more processes, each takes its part of the flows."""
-    interpreter = python()
-    with ExitStack() as stack:
-        home = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="mfo-bench-dbos-", ignore_cleanup_errors=True))
-        )
-        server = Postgres(home)
-        url = server.start()
-        stack.callback(server.stop)
-        drivers = []
-        for n in range(processes):
-            with (home / f"driver-{n}.log").open("wb") as log:
-                driver = subprocess.Popen(
-                    [interpreter, HERE / "dbos_driver.py", url, kind, f"bench-{n}", str(pool)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    text=True,
-                )
-            stack.callback(_end, driver)
-            # one after the other: the first one makes the tables
-            _answer(driver, home / f"driver-{n}.log")
-            drivers.append(driver)
+    interpreter = str(python())
+    with scratch("dbos") as (stack, home):
+        server, server_pid = postgres(stack, home)
+        # one after the other: the first one makes the tables
+        drivers = [
+            Driver(
+                stack,
+                [interpreter, "dbos_driver.py", server.dsn(), kind, f"bench-{n}", str(pool)],
+                home / f"driver-{n}.log",
+            )
+            for n in range(processes)
+        ]
 
         def many(flows: int, in_flight: int) -> Done:
             share, places = max(1, flows // processes), max(1, in_flight // processes)
             began = time.perf_counter()
             for driver in drivers:
-                assert driver.stdin is not None
-                driver.stdin.write(json.dumps({"flows": share, "in_flight": places}) + "\n")
-                driver.stdin.flush()
-            answers = [_answer(driver, home / "driver-0.log") for driver in drivers]
-            took = [seconds for answer in answers for seconds in answer["took"]]
+                driver.order(share, places)
+            took = [seconds for driver in drivers for seconds in driver.answer()["took"]]
             return share * processes / (time.perf_counter() - began), took
 
         parts = Parts(
-            others={f"worker {n}": driver.pid for n, driver in enumerate(drivers)} | {"PostgreSQL": _child(home)}
+            others={f"worker {n}": driver.pid for n, driver in enumerate(drivers)} | {"PostgreSQL": server_pid}
         )
-        yield Engine(many, lambda flows: _one_by_one(many, flows), parts, {"dbos": "3.4.0", "postgresql": "as ours"})
+        yield Engine(many, drivers[0].alone, parts, {"dbos": pinned("dbos"), "postgresql": "as ours"})
 
 
 @contextmanager
 def restate() -> Iterator[Engine]:
     """Restate's server with one worker process; flows are asked for over its ingress, and answer when they are done."""
     binary, interpreter = restate_server(), python()
-    with ExitStack() as stack:
-        home = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="mfo-bench-restate-", ignore_cleanup_errors=True))
-        )
-        ports = dict(zip(("node", "admin", "ingress", "worker"), _ports(4), strict=True))
-        at = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
-        server = _started(
+    with scratch("restate") as (stack, home):
+        at = {name: f"127.0.0.1:{port}" for name, port in ports("node", "admin", "ingress", "worker").items()}
+        server = started(
+            stack,
             [str(binary), "--base-dir", str(home / "data")],
             home / "server.log",
-            environment={
+            {
                 "RESTATE_LISTEN_MODE": "tcp",
                 "RESTATE_BIND_ADDRESS": at["node"],
                 "RESTATE_ADMIN__BIND_ADDRESS": at["admin"],
@@ -175,22 +99,22 @@ def restate() -> Iterator[Engine]:
                 "RESTATE_DISABLE_TELEMETRY": "true",
             },
         )
-        stack.callback(end_processes, [psutil.Process(server.pid)], GENTLY)
-        worker = _started(
+        worker = started(
+            stack,
             [str(interpreter), "-m", "hypercorn", "--bind", at["worker"], "restate_worker:app"],
             home / "worker.log",
         )
-        stack.callback(end_processes, [psutil.Process(worker.pid)], GENTLY)
         if not wait_until(lambda: _registered(at["admin"], at["worker"]), START_SECONDS, every=0.2):
-            raise RuntimeError(f"Restate was not ready: {tail(home / 'server.log')} {tail(home / 'worker.log')}")
+            raise PeerMissing(f"Restate was not ready: {tail(home / 'server.log')} {tail(home / 'worker.log')}")
         url = f"http://{at['ingress']}/bench/flow"
 
         def many(flows: int, in_flight: int) -> Done:
             return asyncio.run(_asked(url, flows, in_flight))
 
         parts = Parts(others={"server": server.pid, "worker": worker.pid})
-        versions = {"restate-server": RESTATE.rpartition("@")[2], "restate-sdk": "1.3.0", "hypercorn": "0.18.0"}
-        yield Engine(many, lambda flows: _one_by_one(many, flows), parts, versions)
+        versions = {"restate-server": RESTATE.rpartition("@")[2]}
+        versions |= {name: pinned(name) for name in ("restate-sdk", "hypercorn")}
+        yield Engine(many, lambda flows: many(flows, 1)[1], parts, versions)
 
 
 def _registered(admin: str, worker: str) -> bool:
@@ -222,47 +146,39 @@ async def _asked(url: str, flows: int, in_flight: int) -> Done:
         return flows / (time.perf_counter() - began), took
 
 
-def _one_by_one(many: Callable[[int, int], Done], flows: int) -> list[float]:
-    return many(flows, 1)[1]
-
-
-def _ports(count: int) -> list[int]:
-    found: set[int] = set()
-    while len(found) < count:
-        found.add(free_port())
-    return list(found)
-
-
-def _started(command: list[str], log: Path, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=os.environ | (environment or {}),
-            cwd=HERE,
-            start_new_session=True,
+@contextmanager
+def zeebe() -> Iterator[Engine]:
+    """Zeebe's broker with its gateway, one partition, no exporter, its own settings; one worker to which jobs are streamed."""
+    distribution, java, interpreter = zeebe_home(), java_home(), str(python())
+    with scratch("zeebe") as (stack, home):
+        at = ports("command", "internal", "gateway", "management")
+        server = started(
+            stack,
+            # it becomes the Java process
+            [str(distribution / "bin" / "broker")],
+            home / "server.log",
+            {
+                "JAVA_HOME": str(java),
+                "ZEEBE_BROKER_NETWORK_HOST": "127.0.0.1",
+                "ZEEBE_BROKER_NETWORK_COMMANDAPI_PORT": str(at["command"]),
+                "ZEEBE_BROKER_NETWORK_INTERNALAPI_PORT": str(at["internal"]),
+                "ZEEBE_BROKER_GATEWAY_NETWORK_HOST": "127.0.0.1",
+                "ZEEBE_BROKER_GATEWAY_NETWORK_PORT": str(at["gateway"]),
+                "SERVER_PORT": str(at["management"]),
+                "SERVER_ADDRESS": "127.0.0.1",
+                "ZEEBE_BROKER_DATA_DIRECTORY": str(home / "data"),
+                # how many are in flight is the caller's choice; a broker that has just started would turn them away
+                "ZEEBE_BROKER_BACKPRESSURE_ENABLED": "false",
+                "ZEEBE_LOG_LEVEL": "warn",
+                "ATOMIX_LOG_LEVEL": "warn",
+            },
         )
-
-
-def _child(home: Path) -> int:
-    """The PostgreSQL that was just started in this folder."""
-    for child in psutil.Process().children():
-        if any(str(home) in word for word in child.cmdline()):
-            return child.pid
-    raise RuntimeError("PostgreSQL ended as soon as it was up")
-
-
-def _answer(driver: subprocess.Popen[str], log: Path) -> dict[str, Any]:
-    assert driver.stdout is not None
-    while line := driver.stdout.readline():
-        if line.startswith("{"):
-            found: dict[str, Any] = json.loads(line)
-            return found
-    raise RuntimeError(f"DBOS ended: {tail(log)}")
-
-
-def _end(driver: subprocess.Popen[str]) -> None:
-    driver.terminate()
-    driver.wait(20)
+        if not wait_until(lambda: answers(at["gateway"]), START_SECONDS, every=0.2):
+            raise PeerMissing(f"Zeebe was not ready: {tail(home / 'server.log')}")
+        address = f"127.0.0.1:{at['gateway']}"
+        command = [interpreter, "zeebe_driver.py"]
+        worker = started(stack, [*command, "worker", address], home / "worker.log")
+        caller = Driver(stack, [*command, "caller", address], home / "caller.log", home / "server.log")
+        parts = Parts(others={"server": server.pid, "worker": worker.pid, "caller": caller.pid})
+        versions = {"zeebe": ZEEBE.rpartition(":")[2], "pyzeebe": pinned("pyzeebe")}
+        yield Engine(caller.many, caller.alone, parts, versions)

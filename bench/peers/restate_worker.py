@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import restate
-
-STEPS = 6
-OUTPUT = "x" * 230
+from driver import OUTPUT, STEPS
 
 bench = restate.Service("bench")
 
