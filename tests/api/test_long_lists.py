@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from api.rows import Rows
 from domain.commands import Tenant
 from projections.flows import BESIDE, VERSION, names_of
 from tests.api.conftest import Api, config_for, started
+from tests.waiting import until
 
 FLOWS = 24_000
 MINE, OTHER = UUID(int=1), UUID(int=2)
@@ -156,6 +158,26 @@ async def test_a_list_goes_on_from_page_to_page_in_any_order(many: Api, asked: s
             cursor = page["next_cursor"]
         names = [f"flow {n}" for n in range(FLOWS, 0, -1) if n % 4 and not n % 301]
         assert found == (names if sort == "-created_at" else sorted(names))
+
+
+async def test_who_asks_the_same_meanwhile_gets_the_same_count(many: Api) -> None:
+    counted: list[Any] = []
+
+    class Counting(Rows):
+        async def _all(self, statement: Any, values: Any, *, prepare: bool | None = None) -> list[Any]:
+            if b"counted" in statement.as_bytes(None):
+                counted.append(values)
+            return await super()._all(statement, values, prepare=prepare)
+
+    lists, wanted = Lists(Counting(many.side, Tenant(MINE, MINE, "u")), Counts()), FlowFilter(tag="rare")
+    asking = [asyncio.create_task(lists.flows(wanted, "flow_name", 5, None, shared=True)) for _ in range(4)]
+    await until(lambda: counted)
+    # whoever was first goes away, and takes the answer from nobody
+    asking[0].cancel()
+    pages = await asyncio.gather(*asking[1:])
+    assert (len(counted), {page.total for page in pages}) == (1, {60})
+    await asyncio.gather(*(lists.flows(wanted, "flow_name", 5, None) for _ in range(2)))
+    assert len(counted) == 3
 
 
 async def plans(api: Api, wanted: FlowFilter, sort: str) -> list[Any]:
