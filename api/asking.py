@@ -20,6 +20,7 @@ from starlette.datastructures import Headers
 
 from api.expected import Medians
 from api.listening import Tail
+from api.lists import Counts, Lists
 from api.problems import field_errors, wrong_parameter
 from api.rows import Rows
 from api.watch import Watch
@@ -62,6 +63,7 @@ class Service:
     tail: Tail
     notes: Notes
     medians: Medians = field(default_factory=Medians)
+    counts: Counts = field(default_factory=Counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,11 @@ class Caller:
     @property
     def side(self) -> WriteSide:
         return self.service.side
+
+    @property
+    def lists(self) -> Lists:
+        """The lists of the tenant's flows."""
+        return Lists(self.rows, self.service.counts)
 
     def envelope(self, command_id: str, expected_version: int | None = None) -> Envelope:
         """The envelope of a command of this caller."""

@@ -11,10 +11,10 @@ from starlette.responses import Response
 from api.answers import Json, etag
 from api.asking import DOOR, Asking, Caller, OfFlow, Wanted, command_id, command_of, expected_version, submit
 from api.documents import CheckpointList, CheckpointMade, CheckpointShown, CommandParked
+from api.lists import FlowFilter
 from api.openapi import answers, takes
 from api.parked import waits
 from api.problems import problem
-from api.rows import FlowFilter
 from domain.commands import CreateCheckpoint, RollbackFlow
 from domain.errors import CheckpointNotFound
 from domain.flow import Checkpoint, Meta
@@ -106,7 +106,7 @@ async def previewed(request: Request, asking: Caller, wanted: Wanted) -> Respons
         correlation_id=asking.correlation_id,
     )
     shown = preview(flow, command, meta, asking.side.types, expected_version=expected_version(request))
-    rows = (await asking.rows.flows(FlowFilter(parent_flow_id=flow.id), "created_at", MAX_CHILDREN, None)).rows
+    rows = (await asking.lists.flows(FlowFilter(parent_flow_id=flow.id), "created_at", MAX_CHILDREN, None)).rows
     names = ("flow_id", "flow_type", "flow_name")
     children = [{**{name: row[name] for name in names}, "status": row["flow_status"]} for row in rows]
     return Json({**shown, "children": children}, headers={"ETag": etag(flow.version)})

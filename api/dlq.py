@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hmac import compare_digest
 from typing import Annotated
-from uuid import uuid5
 
 import msgspec
 import structlog
@@ -19,10 +18,9 @@ from api.cursors import Cursor
 from api.documents import DeadLetter, DeadLetterList, DeadLetterReplay, DeadLetterReplayed
 from api.openapi import OPERATOR, REPLAY, answers
 from api.problems import field_errors, wrong_parameter
-from domain.errors import BodyInvalid, FieldError, MfoError, OperatorOnly, ParameterInvalid
-from eventstore.acts import Act, acting
-from eventstore.audit.notes import Note, note
+from domain.errors import BodyInvalid, FieldError, OperatorOnly, ParameterInvalid
 from eventstore.dead_letters import DeadLetters, Mending, shown
+from eventstore.replays import replay
 
 log = structlog.get_logger()
 
@@ -112,35 +110,8 @@ async def replay_dead_letter(request: Request, asking: Asking, partition: Partit
         errors = field_errors(invalid.errors(include_url=False, include_input=False, include_context=False))
         raise BodyInvalid("; ".join(f"{e.field}: {e.message}" for e in errors[:3]), errors=errors) from None
     value = mended.body if isinstance(mended.body, str) or mended.body is None else msgspec.json.encode(mended.body)
+    mending = Mending(mended.headers, value.encode() if isinstance(value, str) else value, mended.key)
     letters, envelope = DeadLetters(asking.side.config), asking.envelope(command_id(request))
-    outgoing = await letters.mended(
-        partition,
-        offset,
-        Mending(mended.headers, value.encode() if isinstance(value, str) else value, mended.key),
-        actor=asking.tenant.user_id,
-    )
-    what = {"partition": partition, "offset": offset}
-    act = Act(
-        "ReplayDeadLetter",
-        uuid5(asking.tenant.client_account_id, f"dead letter {partition}:{offset}"),
-        {**what, "mended": sorted(body)},
-        msgspec.json.encode(["ReplayDeadLetter", partition, offset, body], order="sorted"),
-    )
-    # that it is to be sent is kept before it is: what came of it may be lost, that it was asked for is not
-    async with acting(asking.side.pool) as doing:
-        first = await doing.keep(envelope, act)
-    if first is not None and first.place[1] is not None:
-        told = {"partition": first.place[0], "offset": first.place[1], "replays": outgoing.replays}
-        return Json({"topic": asking.side.config.topics.commands, **told})
-    try:
-        replayed = await letters.send(outgoing)
-    except MfoError as refusal:
-        async with acting(asking.side.pool) as doing:
-            await note(doing.connection, envelope, Note("DeadLetterReplayed", act.subject, what, refusal))
-        raise
-    place = (replayed["partition"], replayed["offset"])
-    async with acting(asking.side.pool) as doing:
-        await note(doing.connection, envelope, Note("DeadLetterReplayed", act.subject, {**what, "sent_to": place}))
-        await doing.done(envelope, place)
+    replayed = await replay(letters, asking.side.pool, envelope, (partition, offset), mending=mending, asked=body)
     log.info("dead letter replayed", letter=f"{partition}:{offset}", actor=asking.tenant.user_id, **replayed)
     return Json(replayed)

@@ -370,7 +370,9 @@ class FlowList(Document):
     """A page of flows."""
 
     flows: list[FlowSummary]
-    total: int = Field(description="Counted up to 10,000, estimated above.")
+    total: int = Field(
+        description="Exact by type and status; with other filters counted up to 10,000, estimated above."
+    )
     total_is_estimate: bool
     next_cursor: str | None
 

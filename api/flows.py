@@ -18,6 +18,7 @@ from api.csv_lines import csv_lines
 from api.cursors import Cursor
 from api.documents import CommandParked, FlowDetail, FlowList, FlowMade, FlowStatusAnswer, History
 from api.expected import estimated_completion
+from api.lists import FlowFilter
 from api.openapi import DELETE_FLOW, NDJSON_OR_CSV, answers, takes
 from api.parked import waits
 from api.past import At, AtTime, intervals_are_due, past_time, row_then
@@ -34,7 +35,7 @@ from api.reading import (
     list_is_due,
     words,
 )
-from api.rows import FLOWS, FlowFilter, Row
+from api.rows import FLOWS, Row
 from api.runs import run_shown
 from api.tree import tree_counts
 from api.waiting import waiting
@@ -161,11 +162,13 @@ async def list_flows(
     after = cursors.read(cursor, sort, datetime if sort.endswith("_at") else str)
     await list_is_due(asking, FLOWS, how)
     if at is None:
-        rows, total, is_estimate = await asking.rows.flows(wanted, sort, limit, after)
+        rows, total, is_estimate = await asking.lists.flows(
+            wanted, sort, limit, after, shared=how.min_position is None and how.consistency is None
+        )
     else:
         then = await past_time(asking, at, "at")
         await intervals_are_due(asking, then, how.wait_ms)
-        rows, total, is_estimate = await asking.rows.flows_then(wanted, then, sort, limit, after)
+        rows, total, is_estimate = await asking.lists.flows_then(wanted, then, sort, limit, after)
     asking.looked("ListFlows", None, query=request.url.query[:1000], total=total)
     column = {"status": "flow_status"}.get(sort.removeprefix("-"), sort.removeprefix("-"))
     last = rows[limit - 1] if len(rows) > limit else None

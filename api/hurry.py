@@ -1,4 +1,5 @@
-"""uvicorn's protocol, which turns whole writes away before it reads them while as many are under way as may be.
+"""uvicorn's protocol, which sends an answer in one piece, and turns whole writes away before it reads them while as many are
+under way as may be.
 
 A request costs most of its time before it can be told that there is no room: parsing, a task, the layers of the application.
 With three times as many as can be done, that alone takes all there is. Here a refusal costs a look at the bytes. Whatever is
@@ -7,8 +8,9 @@ not plainly one whole write on a connection that is between two messages takes t
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -27,6 +29,39 @@ _special = re.compile(
 )
 
 
+class InOnePiece:
+    """A transport that keeps the head of an answer until the body comes: each write by itself costs a call of the system and
+    wakes the caller, who can do nothing with half of it."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send it with what was kept; a head alone goes in the loop's next round."""
+        if not self._head and data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n"):
+            self._head = data
+            self._loop.call_soon(self.flush)
+            return
+        self._transport.write(self._head + data)
+        self._head = b""
+
+    def flush(self) -> None:
+        """Send what was kept."""
+        if self._head and not self._transport.is_closing():
+            self._transport.write(self._head)
+        self._head = b""
+
+    def close(self) -> None:
+        """Send what was kept, and no more."""
+        self.flush()
+        self._transport.close()
+
+
 def hurried(crowd: Crowd) -> type[HttpToolsProtocol]:
     """The protocol for a service with such a crowd."""
 
@@ -34,6 +69,9 @@ def hurried(crowd: Crowd) -> type[HttpToolsProtocol]:
         def __init__(self, *arguments: Any, **more: Any) -> None:
             super().__init__(*arguments, **more)
             self._between = True
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(cast(Any, InOnePiece(transport, self.loop)))
 
         def on_message_begin(self) -> None:
             self._between = False

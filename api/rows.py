@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -19,7 +18,6 @@ from domain.errors import FlowNotFound, RegistrationError
 from domain.flow import Flow, fold
 from domain.relations import MAX_LEVELS
 from domain.view import COLUMNS, row
-from domain.words import Status
 from eventstore.definitions import remember
 from eventstore.readmodels import STANDINGS, standing
 from eventstore.service import WriteSide
@@ -29,40 +27,11 @@ Row = dict[str, Any]
 STREAM_ROWS = 2000
 FLOWS = "crewai_flow_state_extensions"
 FLOW_INTERVALS = "flow_intervals"
-TAGGED = sql.Identifier("flow_tags")
-SUMMARY = (
-    *("flow_id", "flow_type", "flow_version", "flow_name", "flow_description", "flow_tags", "flow_status"),
-    *("current_phase", "phases_completed", "progress_percentage", "next_action", "draining", "parent_flow_id"),
-    *("iteration_number", "created_at", "updated_at", "created_by", "updated_by", "version"),
-)
 NODE = (
     *("flow_id", "parent_flow_id", "flow_name", "flow_type", "flow_status", "current_phase"),
     *("progress_percentage", "draining"),
 )
 MAX_BELOW = 5000
-MOST_COUNTED = 10_000
-FEW = 2000
-TSQUERY = sql.SQL(
-    r"""
-    select string_agg('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || ''':*', ' & ') as words
-    from unnest(to_tsvector('simple', %(text)s))
-    """
-)
-SORTS = {"created_at": "created_at", "updated_at": "updated_at", "flow_name": "flow_name", "status": "flow_status"}
-
-
-@dataclass(frozen=True, slots=True)
-class FlowFilter:
-    """Which flows a list shows; what is none does not narrow it."""
-
-    flow_types: Sequence[str] | None = None
-    statuses: Sequence[str] | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    parent_flow_id: UUID | None = None
-    tag: str | None = None
-    # words that begin words of the name, the description or the tags
-    search: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +50,12 @@ class Part(NamedTuple):
     place: sql.SQL
 
 
-class FlowPage(NamedTuple):
-    """Rows of a list, and how many there are in all: above 10,000 an estimate."""
-
-    rows: list[Row]
-    total: int
-    is_estimate: bool
-
-
 class Rows:
     """The rows of one tenant: its flows in history and in the read model, and what discovery found."""
 
     def __init__(self, side: WriteSide, tenant: Tenant) -> None:
         self._side = side
+        self.tenant = tenant
         self._who = {"client": tenant.client_account_id, "engagement": tenant.engagement_id}
 
     async def version(self, flow_id: UUID) -> int | None:
@@ -149,91 +111,6 @@ class Rows:
             shown = row(flow, self._side.types)
         return flow, {**shown, "log_position": history[-1][0]}
 
-    async def flows(self, wanted: FlowFilter, sort: str, limit: int, after: Cursor | None) -> FlowPage:
-        """One page of the tenant's flows in the order of `sort` (a name of SORTS, `-` before it: descending), and how many
-        there are in all. One row more than `limit` says that there is another page.
-
-        The plan is made anew each time: what is rare and what is common are found in different ways.
-        """
-        return await self._listed(sql.Identifier(FLOWS), wanted, sort, limit, after)
-
-    async def _listed(
-        self,
-        flows: sql.Composable,
-        wanted: FlowFilter,
-        sort: str,
-        limit: int,
-        after: Cursor | None,
-        *,
-        at: datetime | None = None,
-    ) -> FlowPage:
-        if wanted.search is not None:
-            wanted = replace(wanted, search=await self._words(wanted.search))
-        where, values = _flow_conditions(wanted)
-        values["at"] = at
-        column = sql.Identifier(SORTS[sort.removeprefix("-")])
-        order, beyond = (sql.SQL("desc"), sql.SQL("<")) if sort.startswith("-") else (sql.SQL("asc"), sql.SQL(">"))
-        # what filters by a tag and by nothing that only the flows' own rows know is answered by the tags' index alone
-        by_tag = at is None and wanted.tag is not None and wanted.parent_flow_id is None and wanted.search is None
-        counted, which = (TAGGED, _flow_conditions(wanted, by_tag=True)[0]) if by_tag else (flows, where)
-        total, is_estimate, few = await self._total(counted, which, values)
-        if total == 0:
-            return FlowPage([], 0, is_estimate=False)
-        found, page = (counted, which) if sort.endswith("created_at") else (flows, where)
-        if few is not None:
-            # the planner takes few for many, and walks the whole tenant in order; they are found already
-            page = sql.SQL("{} and flow_id = any(%(few)s)").format(page)
-            values = {**values, "few": few}
-        if after is not None:
-            page = sql.SQL("{} and ({}, flow_id) {} (%(key)s, %(last)s)").format(page, column, beyond)
-            values = {**values, "key": after.key, "last": after.id}
-        listing = sql.SQL(
-            "select {columns} from {flows} where {page} order by {column} {order}, flow_id {order}{limit}"
-        )
-        parts = {"column": column, "order": order}
-        shown, up_to = sql.SQL(", ").join(map(sql.Identifier, SUMMARY)), sql.SQL(" limit %(limit)s")
-        if at is None:
-            # first which, by an index alone where one has it all, then the rows of those
-            ids = listing.format(columns=sql.SQL("flow_id"), flows=found, page=page, limit=up_to, **parts)
-            flows, page, up_to = sql.Identifier(FLOWS), sql.SQL("flow_id = any(array({}))").format(ids), sql.SQL("")
-        statement = listing.format(columns=shown, flows=flows, page=page, limit=up_to, **parts)
-        rows = await self._all(statement, {**values, "limit": limit + 1}, prepare=False)
-        return FlowPage(rows, total, is_estimate)
-
-    async def _words(self, text: str) -> str:
-        """A search as a tsquery: every word begins a word of the name, the description or a tag; empty without a word."""
-        found = await self._one(TSQUERY, {"text": text})
-        return str(found["words"] or "") if found else ""
-
-    async def _total(
-        self, flows: sql.Composable, where: sql.Composable, values: Row
-    ) -> tuple[int, bool, list[UUID] | None]:
-        """How many flows there are, counted up to 10,000 and estimated beyond; whether it is an estimate; and which, where
-        they are few."""
-        counting = sql.SQL(
-            "select count(*) as n, case when count(*) <= {} then array_agg(flow_id) end as few"
-            " from (select flow_id from {} where {} limit {}) counted"
-        ).format(FEW, flows, where, MOST_COUNTED + 1)
-        found = await self._one(counting, values, prepare=False)
-        assert found is not None
-        total = int(found["n"])
-        if total <= MOST_COUNTED:
-            return total, False, found["few"]
-        planning = sql.SQL("explain (format json) select 1 from {} where {}").format(flows, where)
-        # PostgreSQL knows how common a word is, but not how common a beginning
-        for given in (values, {**values, "search": values.get("search", "").replace(":*", "")}):
-            planned = await self._one(planning, given, prepare=False)
-            total = max(int(planned["QUERY PLAN"][0]["Plan"]["Plan Rows"]) if planned else 0, total)
-        return total, True, None
-
-    async def flows_then(
-        self, wanted: FlowFilter, at: datetime, sort: str, limit: int, after: Cursor | None
-    ) -> FlowPage:
-        """As `flows`, as of a time; `version`, `updated_at` and `updated_by` are those of the last change that a list shows,
-        `next_action` is none."""
-        passing = bool(wanted.statuses) and not ENDED.intersection(wanted.statuses or ())
-        return await self._listed(PASSING_THEN if passing else FLOWS_THEN, wanted, sort, limit, after, at=at)
-
     async def page(
         self, parts: Sequence[Part], columns: sql.Composable, where: sql.Composable, values: Row, after: Cursor | None
     ) -> tuple[list[Row], int]:
@@ -261,9 +138,10 @@ class Rows:
         statement = sql.SQL("select * from ({}) found order by place, flow_id limit %(limit)s").format(pages)
         return await self._all(statement, values), int(found["n"]) if found else 0
 
-    async def asked(self, statement: sql.SQL | sql.Composed, values: Row) -> list[Row]:
-        """The answer to a statement that names the tenant by %(client)s and %(engagement)s."""
-        return await self._all(statement, values)
+    async def asked(self, statement: sql.SQL | sql.Composed, values: Row, *, prepare: bool | None = None) -> list[Row]:
+        """The answer to a statement that names the tenant by %(client)s and %(engagement)s. With `prepare=False` its plan is
+        made anew, for these values."""
+        return await self._all(statement, values, prepare=prepare)
 
     async def below(self, flow_id: UUID) -> list[Row]:
         """The rows of the flows under a flow, level by level, each level in the order of their making: 5,001 at most."""
@@ -340,30 +218,6 @@ class Rows:
 
 OF_TENANT = sql.SQL("client_account_id = %(client)s and engagement_id = %(engagement)s")
 
-ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
-# a flow's name, words and family never change; the tenant stands in the inner conditions for the sake of the index
-THEN = sql.SQL(
-    """(
-    select i.flow_id, i.client_account_id, i.engagement_id, i.flow_type, i.flow_version, f.flow_name, f.flow_description,
-           f.flow_tags, i.flow_status, i.current_phase, i.phases_completed, i.progress_percentage, null as next_action,
-           i.draining, f.parent_flow_id, i.iteration_number, i.created_at, i.valid_from as updated_at, f.created_by,
-           i.updated_by, i.version, f.search_words
-    from {intervals} i join {flows} f on f.flow_id = i.flow_id
-    where i.client_account_id = %(client)s and i.engagement_id = %(engagement)s
-      and i.created_at <= %(at)s and i.valid_from <= %(at)s and i.valid_to > %(at)s
-    ) as flows_then"""
-)
-# by the index of what passes, which holds little at any time; `offset 0` keeps the planner from going through the past instead
-PASSING = sql.SQL(
-    """(
-    select * from {intervals}
-    where flow_status not in ('completed', 'failed', 'cancelled', 'deleted')
-      and tstzrange(valid_from, valid_to) @> %(at)s::timestamptz offset 0
-    )"""
-).format(intervals=sql.Identifier(FLOW_INTERVALS))
-PASSING_THEN = THEN.format(intervals=PASSING, flows=sql.Identifier(FLOWS))
-FLOWS_THEN = THEN.format(intervals=sql.Identifier(FLOW_INTERVALS), flows=sql.Identifier(FLOWS))
-
 # put together once: this is the statement that is run most
 ONE_FLOW = sql.SQL("select {} from {} where flow_id = %(flow_id)s and {}").format(
     sql.SQL(", ").join(sql.Identifier(name) for name in (*COLUMNS, "log_position")), sql.Identifier(FLOWS), OF_TENANT
@@ -400,46 +254,6 @@ def _found_conditions(flow_id: UUID, wanted: FoundFilter) -> tuple[sql.Composabl
     if wanted.name is not None:
         conditions.append(sql.SQL("name ilike %(like)s"))
         values["like"] = f"%{_literally(wanted.name)}%"
-    return sql.SQL(" and ").join(conditions), values
-
-
-def _flow_conditions(wanted: FlowFilter, *, by_tag: bool = False) -> tuple[sql.Composable, Row]:
-    """What the rows of flows must fulfil; `by_tag`: those of TAGGED."""
-    conditions: list[sql.Composable] = [OF_TENANT]
-    values: Row = {}
-
-    def add(condition: sql.Composable, name: str, value: Any) -> None:
-        conditions.append(condition)
-        values[name] = value
-
-    def one_of(column: str, texts: Sequence[str]) -> None:
-        # one value alone lets an index give the order, too
-        several = sql.SQL("any({})") if len(texts) != 1 else sql.SQL("{}")
-        name = sql.Identifier(column)
-        add(
-            sql.SQL("{} = {}").format(name, several.format(sql.Placeholder(column))),
-            column,
-            texts[0] if len(texts) == 1 else list(texts),
-        )
-
-    if wanted.statuses is None:
-        conditions.append(sql.SQL("flow_status <> 'deleted'"))
-    else:
-        one_of("flow_status", wanted.statuses)
-    if wanted.flow_types is not None:
-        one_of("flow_type", wanted.flow_types)
-    if wanted.created_after is not None:
-        add(sql.SQL("created_at > %(after)s"), "after", wanted.created_after)
-    if wanted.created_before is not None:
-        add(sql.SQL("created_at < %(before)s"), "before", wanted.created_before)
-    if wanted.parent_flow_id is not None:
-        add(sql.SQL("parent_flow_id = %(parent)s"), "parent", wanted.parent_flow_id)
-    if wanted.tag is not None:
-        add(sql.SQL("tag = %(tag)s") if by_tag else sql.SQL("flow_tags ? %(tag)s"), "tag", wanted.tag)
-    if wanted.search:
-        add(sql.SQL("search_words @@ %(search)s::tsquery"), "search", wanted.search)
-    elif wanted.search is not None:
-        conditions.append(sql.SQL("false"))
     return sql.SQL(" and ").join(conditions), values
 
 

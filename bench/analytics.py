@@ -24,6 +24,7 @@ from bench.spread import in_ms
 from bench.stack import whole_service
 from domain.measures import LENGTHS
 from mfo.running import Running
+from projections.flows import BESIDE, VERSION, names_of
 
 FLOWS = 1_000_000
 REQUESTS = 200
@@ -53,14 +54,7 @@ select flow_id, flow_type, %(account)s, %(engagement)s, 'bench', 'flow ' || n, j
        flow_status, 'phase_' || least(done + 1, 6), '{}', '{}', created_at, created_at + unit * interval '6 ms', 12, n
 from bench_flows
 """
-WORDS = """
-insert into flow_words_v1 select flow_id, to_tsvector('simple', 'flow ' || n || ' tag' || n % 100) from bench_flows
-"""
-TAGS = """
-insert into flow_tags_v1
-select flow_id, tag, client_account_id, engagement_id, flow_type, flow_status, created_at
-from flow_state_extensions_v1, jsonb_array_elements_text(flow_tags) as tag
-"""
+ALL_FLOWS = "array(select flow_id from flow_state_extensions_v1)"
 CONTRIBUTIONS = """
 insert into analytics_flows_v1 (flow_id, version, client_account_id, engagement_id, flow_type, flow_status, created_at, ended_at,
                                 shares, stays)
@@ -114,9 +108,7 @@ select client_account_id, engagement_id, %(span)s, kind, date_bin(%(length)s, at
 from analytics_sums_v1 where span = %(finer)s group by 1, 2, 3, 4, 5, 6, 7, 8
 """
 TABLES = (
-    "flow_state_extensions_v1",
-    "flow_words_v1",
-    "flow_tags_v1",
+    *names_of(VERSION).values(),
     "analytics_flows_v1",
     "analytics_stays_v1",
     "analytics_sums_v1",
@@ -132,8 +124,8 @@ def load(url: str, account: str, engagement: str, flows: int) -> dict[str, Any]:
         connection.execute(HELD)
         connection.execute(MADE, {"seed": SEED, "days": DAYS, "flows": flows})
         connection.execute(FLOW_ROWS, who)
-        connection.execute(WORDS)
-        connection.execute(TAGS)
+        # as the projection does, but for all of them at once
+        connection.execute(BESIDE.format(**names_of(VERSION)).replace("%s", ALL_FLOWS).encode())
         connection.execute(CONTRIBUTIONS.replace("held(", "pg_temp.held(").encode(), who)
         for statement in (SUMS, STAYS, NET):
             connection.execute(statement)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import select
 from typing import Any
 
+import msgspec
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.json import set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
 from eventstore.config import DEFAULT_SHARD
 
 Connection = AsyncConnection[tuple[Any, ...]]
+
+# five times as fast as the standard library's
+set_json_loads(msgspec.json.decode)
 
 
 def conninfo(database_url: str, shard: str = DEFAULT_SHARD, **settings: str) -> str:

@@ -115,6 +115,7 @@ class DeadLetters:
     def __init__(self, config: ServiceConfig) -> None:
         self._config = config
         self._topic = config.topics.dead_letters
+        self.commands = config.topics.commands
 
     async def newest(
         self, limit: int, below: Mapping[int, int] | None = None

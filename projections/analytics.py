@@ -150,6 +150,7 @@ class Analytics:
     # the sums of a tenant are the same rows in each batch: the fewer batches, the fewer times they are written
     patience = 2.5 * PATIENCE_SECONDS
     topics = FlowTopics()
+    keys = KEYS
     ddl = ""
 
     def __init__(self, *, version: int = VERSION) -> None:
@@ -158,7 +159,7 @@ class Analytics:
         names = {kind: f"analytics_{kind}_v{version}" for kind in ("flows", "stays", "sums")}
         self.tables, self.sums = tuple(names.values()), (names["sums"],)
         self._known, self._bump, self._write = (each.format(**names) for each in (KNOWN, BUMP, WRITE))
-        self.summed = SUMMED.format(**names)
+        self.summed, self.kept = SUMMED.format(**names), f"select * from {names['sums']}"
         self._fewer, self._stays, self._sum = (each.format(**names) for each in (FEWER, STAYS, SUM))
 
     def forget(self) -> None:

@@ -29,16 +29,19 @@ where x.indrelid = to_regclass(%s) and x.indisprimary order by a.attnum
 
 # what is kept beside what the rows of the flows add up to, key by key
 SUMS = """
-select to_jsonb(w), to_jsonb(t) from ({wanted}) w full join {table} t on {keys} where to_jsonb(w) is distinct from to_jsonb(t)
+select to_jsonb(w), to_jsonb(t) from ({wanted}) w full join ({kept}) t on {keys} where to_jsonb(w) is distinct from to_jsonb(t)
 """
 
 
 @runtime_checkable
 class Summing(Protocol):
-    """A projection with a table of sums: `summed` is the query of what that must hold, of the rows of the other tables."""
+    """A projection with a table of sums: `summed` is the query of what that must hold, of the rows of the other tables, `kept`
+    that of what it does hold, and `keys` are the columns that tell one sum from another."""
 
     sums: Sequence[str]
     summed: str
+    kept: str
+    keys: Sequence[str]
 
 
 class Difference(NamedTuple):
@@ -122,12 +125,12 @@ async def sum_differences(connection: Connection, schema: str, projection: Summi
     """The sums that are not what the rows of the flows add up to, as both are at one moment."""
     found: list[Difference] = []
     for table in projection.sums:
-        there = sql.Identifier(schema, table)
-        key = [row[0] for row in await (await connection.execute(KEY, (there.as_string(connection),))).fetchall()]
         statement = sql.SQL(SUMS).format(
             wanted=sql.SQL(projection.summed),
-            table=there,
-            keys=sql.SQL(" and ").join(sql.SQL("w.{0} = t.{0}").format(sql.Identifier(name)) for name in key),
+            kept=sql.SQL(projection.kept),
+            keys=sql.SQL(" and ").join(
+                sql.SQL("w.{0} = t.{0}").format(sql.Identifier(name)) for name in projection.keys
+            ),
         )
         async with connection.transaction():
             # tables of comparing lie in pg_temp, which would come first
@@ -137,7 +140,7 @@ async def sum_differences(connection: Connection, schema: str, projection: Summi
             row = wanted or kept
             what = "missing" if kept is None else "surplus" if wanted is None else "differs"
             columns = [name for name in row if wanted[name] != kept[name]] if what == "differs" else []
-            found.append(Difference(table, None, {name: row[name] for name in key}, what, columns))
+            found.append(Difference(table, None, {name: row[name] for name in projection.keys}, what, columns))
     return found
 
 

@@ -63,20 +63,54 @@ with rows as (
     from jsonb_to_recordset(%s::jsonb) as r ({", ".join(f"{name} {TYPES.get(name, 'jsonb')}" for name in ALL)})
     on conflict (flow_id) do update set {", ".join(f"{name} = excluded.{name}" for name in ALL if name != "flow_id")}
     where t.version < excluded.version
-    returning flow_id, flow_tags, client_account_id, engagement_id, flow_type, flow_status, created_at
+    returning flow_id
+)
+select array_agg(flow_id) from rows
+"""
+# what stands beside the rows follows from them. A statement of its own: by now the rows are held, so that it sees what whoever
+# held them before has left. `slot` is one that no other transaction adds to, so that nobody waits for a total.
+BESIDE = """
+with now as materialized (
+    select f.flow_id, f.client_account_id, f.engagement_id, f.flow_type, f.flow_status, f.created_at,
+           f.flow_name, f.flow_description, f.flow_tags, w.flow_type as former_type, w.flow_status as former_status
+    from {table} f left join {words} w using (flow_id) where f.flow_id = any(%s)
+),
+worded as (
+    insert into {words} (flow_id, client_account_id, engagement_id, flow_type, flow_status, created_at, words)
+    select flow_id, client_account_id, engagement_id, flow_type, flow_status, created_at,
+           to_tsvector('simple', concat_ws(' ', flow_name, flow_description,
+               (select string_agg(tag, ' ' order by n) from jsonb_array_elements_text(flow_tags) with ordinality as t (tag, n))))
+    from now where former_status is null
+),
+moved as (
+    update {words} w set flow_type = now.flow_type, flow_status = now.flow_status, created_at = now.created_at
+    from now where w.flow_id = now.flow_id and (w.flow_type, w.flow_status, w.created_at)
+        is distinct from (now.flow_type, now.flow_status, now.created_at)
 ),
 tagged as (
-    insert into {{tags}} as g (flow_id, tag, client_account_id, engagement_id, flow_type, flow_status, created_at)
+    insert into {tags} as g (flow_id, tag, client_account_id, engagement_id, flow_type, flow_status, created_at)
     select distinct flow_id, tag, client_account_id, engagement_id, flow_type, flow_status, created_at
-    from rows, jsonb_array_elements_text(flow_tags) as tag
+    from now, jsonb_array_elements_text(flow_tags) as tag
     on conflict (flow_id, tag) do update set flow_status = excluded.flow_status where g.flow_status <> excluded.flow_status
 ),
-words as (
-    insert into {{words}} (flow_id, words)
-    select id, to_tsvector('simple', text) from unnest(%s::uuid[], %s::text[]) as w (id, text)
-    on conflict do nothing
+changes as (
+    select client_account_id, engagement_id, flow_type, flow_status, 1 as n from now
+    union all
+    select client_account_id, engagement_id, former_type, former_status, -1 from now where former_status is not null
 )
-select count(*) from rows
+insert into {totals} as t (client_account_id, engagement_id, flow_type, flow_status, slot, n)
+select client_account_id, engagement_id, flow_type, flow_status,
+       (select n from generate_series(0, 99) n where pg_try_advisory_xact_lock(8, hashtext('{totals}'::regclass::oid || ':' || n)) limit 1),
+       sum(n)
+from changes group by 1, 2, 3, 4 having sum(n) <> 0
+on conflict (client_account_id, engagement_id, flow_type, flow_status, slot) do update set n = t.n + excluded.n
+"""
+SUMMED = """
+select client_account_id, engagement_id, flow_type, flow_status, count(*) as n from {table} group by 1, 2, 3, 4
+"""
+KEPT = """
+select client_account_id, engagement_id, flow_type, flow_status, sum(n)::bigint as n from {totals}
+group by 1, 2, 3, 4 having sum(n) <> 0
 """
 VERSIONS = "select flow_id, version from {table} where flow_id = any(%b)"
 
@@ -87,7 +121,6 @@ class _Moved:
 
     flow: Flow
     position: int
-    new: bool
     facts: list[FlowEvent] = field(default_factory=list)
     document: bytes = b""
 
@@ -95,6 +128,16 @@ class _Moved:
 class _Kept(NamedTuple):
     flow: Flow
     cost: int
+
+
+def names_of(version: int) -> dict[str, str]:
+    """The tables of a version by what they hold, in the order in which they are written."""
+    return {
+        "table": f"flow_state_extensions_v{version}",
+        "words": f"flow_words_v{version}",
+        "tags": f"flow_tags_v{version}",
+        "totals": f"flow_totals_v{version}",
+    }
 
 
 class FlowTopics:
@@ -110,7 +153,7 @@ class Flows:
     name = NAME
     patience = 0.0
     topics = FlowTopics()
-    sums = ()
+    keys = ("client_account_id", "engagement_id", "flow_type", "flow_status")
     ddl = ""
 
     def __init__(self, types: FlowTypes, learn: Callable[[], Awaitable[None]], *, version: int = VERSION) -> None:
@@ -120,14 +163,11 @@ class Flows:
         self._learn = learn
         self._cache: OrderedDict[UUID, _Kept] = OrderedDict()
         self._cost = 0
-        names = {
-            "table": f"flow_state_extensions_v{version}",
-            "tags": f"flow_tags_v{version}",
-            "words": f"flow_words_v{version}",
-        }
-        self._write = WRITE.format(**names)
-        self._versions = VERSIONS.format(**names)
-        self.tables = tuple(names.values())
+        names = names_of(version)
+        self._write, self._versions = WRITE.format(**names), VERSIONS.format(**names)
+        self._beside = BESIDE.format(**names)
+        self.summed, self.kept = SUMMED.format(**names), KEPT.format(**names)
+        self.tables, self.sums = tuple(names.values()), (names["totals"],)
 
     def forget(self) -> None:
         """Hold no flow in memory any more."""
@@ -220,11 +260,11 @@ class Flows:
 
     async def _write_rows(self, connection: Connection, part: Sequence[_Moved]) -> int:
         document = b"[" + b",".join(each.document for each in part) + b"]"
-        new = [each.flow for each in part if each.new]
-        texts = [" ".join((flow.flow_name, flow.flow_description or "", *flow.flow_tags)) for flow in new]
-        values = (document.decode(), [flow.id for flow in new], texts)
-        row = await (await connection.execute(self._write, values)).fetchone()
-        return int(row[0]) if row is not None else 0
+        row = await (await connection.execute(self._write, (document.decode(),))).fetchone()
+        written = row[0] if row is not None and row[0] is not None else []
+        if written:
+            await connection.execute(self._beside, (written,))
+        return len(written)
 
     async def _write_singly(self, connection: Connection, ordered: list[_Moved], applied: Applied) -> list[_Moved]:
         done = []
@@ -252,7 +292,7 @@ class Flows:
 
 
 def _fold(start: Flow, history: Iterable[Told], *, counted_from: int) -> _Moved:
-    moved = _Moved(start, 0, new=counted_from == 0)
+    moved = _Moved(start, 0)
     for event in history:
         recorded = event.recorded()
         moved.flow = event.after(moved.flow, recorded)

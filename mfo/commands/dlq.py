@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from uuid import uuid4
 
 import typer
 
+from domain.commands import Envelope, tenant_from
 from domain.errors import SettingsError
-from eventstore.config import ServiceConfig
+from eventstore.config import DEFAULT_SHARD, ServiceConfig
 from mfo.client import Unreachable
 from mfo.commands.connection import environment
-from mfo.commands.output import AsJson, facts, give, short, table
+from mfo.commands.output import AsJson, facts, give, say, short, table
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -93,21 +96,65 @@ def replay(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a dead letter back to the commands, as it came or mended."""
+    """Send a dead letter back to the commands, as it came or mended. That goes into the command log first, where the store can
+    be reached (MFO_DATABASE_URL) and it is known who asks (MFO_CLIENT_ACCOUNT_ID, MFO_ENGAGEMENT_ID)."""
     from eventstore.dead_letters import Mending
 
     partition, offset = _place(place, "PARTITION/OFFSET")
     headers, value = _headers(header or []), _body(body)
-    actor = environment_user()
+    mending, actor = Mending(headers, value, key), environment_user()
+    given = {"headers": headers, "body": value and value.decode(errors="replace"), "key": key}
+    asked = {name: what for name, what in given.items() if what}
 
     async def ask(letters: Any) -> Json:
-        outgoing = await letters.mended(partition, offset, Mending(headers, value, key), actor=actor)
-        replayed: Json = await letters.send(outgoing)
-        return replayed
+        from eventstore.replays import replay as logged
+
+        async with _store() as pool:
+            if pool is not None:
+                sent = await logged(letters, pool, _envelope(actor), (partition, offset), mending=mending, asked=asked)
+                return {**sent, "logged": True}
+        say("the command log hears nothing of this: the store is not known or not reached, or not whose letter it is")
+        return {**await letters.send(await letters.mended(partition, offset, mending, actor=actor)), "logged": False}
 
     answer = _talk(ask)
     text = f"{place} lies at {answer['topic']} {answer['partition']}/{answer['offset']} now, replay {answer['replays']}"
     give(answer, text, as_json)
+
+
+@asynccontextmanager
+async def _store() -> AsyncIterator[Any]:
+    """Connections to the store; none where it is not known or cannot be reached, or nobody says who asks."""
+    import psycopg
+
+    from eventstore.database import connect
+    from eventstore.database import pool as pool_of
+
+    found = _variables()
+    url, shard = found.get("MFO_DATABASE_URL"), found.get("MFO_SHARD", DEFAULT_SHARD)
+    if url is None or not {"MFO_CLIENT_ACCOUNT_ID", "MFO_ENGAGEMENT_ID"} <= found.keys():
+        yield None
+        return
+    try:
+        await (await connect(url, shard)).close()
+    except psycopg.OperationalError:
+        yield None
+        return
+    async with pool_of(url, shard, size=1) as pool:
+        yield pool
+
+
+def _envelope(actor: str) -> Envelope:
+    found, command_id = _variables(), str(uuid4())
+    account, engagement = (found[name] for name in ("MFO_CLIENT_ACCOUNT_ID", "MFO_ENGAGEMENT_ID"))
+    tenant = tenant_from(account, engagement, actor, ("MFO_CLIENT_ACCOUNT_ID", "MFO_ENGAGEMENT_ID", "MFO_USER_ID"))
+    return Envelope(
+        command_id=command_id,
+        client_account_id=tenant.client_account_id,
+        engagement_id=tenant.engagement_id,
+        user_id=tenant.user_id,
+        correlation_id=command_id,
+        source="cli",
+    )
 
 
 def environment_user() -> str:
@@ -119,12 +166,7 @@ def _talk(conversation: Callable[[Any], Awaitable[T]]) -> T:
     # aiokafka loads slowly, and only these commands need it
     from eventstore.dead_letters import DeadLetters
 
-    found = {name: value for name, value in os.environ.items() if name.startswith("MFO_") and value}
-    if "MFO_KAFKA_BOOTSTRAP" not in found:
-        try:
-            found = {**environment(), **found}
-        except Unreachable:
-            raise SettingsError("MFO_KAFKA_BOOTSTRAP is missing; set it to the address of Kafka, host:port") from None
+    found = _variables()
     if "MFO_KAFKA_BOOTSTRAP" not in found:
         raise SettingsError("MFO_KAFKA_BOOTSTRAP is missing; set it to the address of Kafka, host:port")
     config = ServiceConfig(
@@ -138,6 +180,15 @@ def _talk(conversation: Callable[[Any], Awaitable[T]]) -> T:
         return await conversation(DeadLetters(config))
 
     return asyncio.run(hold())
+
+
+def _variables() -> dict[str, str]:
+    """What is set in this shell; where that does not say where Kafka is, over what a running `mfo dev` says."""
+    found = {name: value for name, value in os.environ.items() if name.startswith("MFO_") and value}
+    if "MFO_KAFKA_BOOTSTRAP" not in found:
+        with suppress(Unreachable):
+            return {**environment(), **found}
+    return found
 
 
 def _place(text: str, what: str) -> tuple[int, int]:

@@ -74,4 +74,11 @@ def test_a_dead_letter_is_listed_shown_and_sent_back(environment: Environment) -
     assert (shown.code, "hunter2" in shown.out, "cloudevent_invalid" in shown.out) == (0, False, True), shown.err
     replayed = mfo("dlq", "replay", place, "--header", "ce_source=/me", "--json", environment=environment)
     assert (replayed.code, replayed.document["replays"]) == (0, 1), replayed.err
+    said = "select command, source, outcome from command_log where command like '%DeadLetter%' order by at desc limit 2"
+    with psycopg.connect(environment["MFO_DATABASE_URL"]) as connection:
+        done, asked = connection.execute(said).fetchall()
+    assert (asked, done) == (("ReplayDeadLetter", "cli", "accepted"), ("DeadLetterReplayed", "cli", "accepted"))
+    nobody = {name: value for name, value in environment.items() if name != "MFO_DATABASE_URL"}
+    unlogged = mfo("dlq", "replay", place, "--json", environment=nobody)
+    assert (unlogged.code, unlogged.document["logged"], "command log" in unlogged.err) == (0, False, True)
     assert mfo("dlq", "show", "7", environment=environment).code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 from uuid import UUID
@@ -20,7 +21,9 @@ from projections.parked import park, retry
 from projections.projection import ROW_ERRORS, Applied, Parked, Projection
 from projections.told import Told
 from tests.projections.conftest import House
+from tests.waiting import until
 
+WAITS = "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"
 NUL = {"text": "a\x00b"}
 
 
@@ -79,7 +82,7 @@ async def test_repeats_gaps_and_any_order_make_the_same_rows(house: House, conne
     flow_ids = await some_flows(house)
     told, chance = await house.told(), random.Random(7)
     for _ in range(5):
-        await connection.execute("truncate flow_state_extensions_v1, flow_tags_v1, flow_words_v1")
+        await connection.execute("truncate flow_state_extensions_v1, flow_tags_v1, flow_words_v1, flow_totals_v1")
         flows, rest = house.flows(), told * 2
         chance.shuffle(rest)
         while rest:
@@ -90,6 +93,43 @@ async def test_repeats_gaps_and_any_order_make_the_same_rows(house: House, conne
                 flows.forget()
         for flow_id in flow_ids:
             await same(house, flow_id)
+        await totals_are_right(house)
+
+
+async def totals_are_right(house: House) -> None:
+    """They are what the rows add up to."""
+    of = "client_account_id, engagement_id, flow_type, flow_status"
+    counted = await house.all(f"select {of}, count(*) from crewai_flow_state_extensions group by {of} order by {of}")
+    assert await house.all(f"select {of}, n from flow_totals order by {of}") == counted
+
+
+async def test_members_who_write_at_the_same_time_wait_for_no_total(house: House, connection: Connection) -> None:
+    await house.begin("one")
+    first = await house.told()
+    await house.begin("two")
+    second = (await house.told())[len(first) :]
+    async with connection.transaction():
+        await apply(house.flows(), connection, first)
+        async with house.side.pool.connection() as other, asyncio.timeout(20):
+            await apply(house.flows(), other, second)
+    await totals_are_right(house)
+    assert await house.one("select sum(n) from flow_totals") == 2
+
+
+async def test_a_flow_that_two_members_find_new_is_counted_once(house: House, connection: Connection) -> None:
+    flow_id = await house.begin()
+    early = await house.told()
+    await house.finish(flow_id)
+    whole = await house.told()
+    async with house.side.pool.connection() as other:
+        async with connection.transaction():
+            await apply(house.flows(), connection, early)
+            late = asyncio.create_task(apply(house.flows(), other, whole))
+            # it has begun, and waits for the row
+            await until(lambda: house.one(WAITS))
+        await late
+    await same(house, flow_id)
+    await totals_are_right(house)
 
 
 async def test_a_gap_is_filled_from_the_store(house: House, connection: Connection) -> None:

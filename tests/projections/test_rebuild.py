@@ -231,7 +231,10 @@ async def test_verifying_names_rows_and_columns(house: House, served: list[UUID]
     forge = f"update {TABLE} set flow_status = 'failed', retry_count = 9 where flow_id = %s"
     await connection.execute(forge.encode(), (wrong,))
     await connection.execute(f"delete from {TABLE} where flow_id = %s".encode(), (gone,))
-    await connection.execute(b"insert into flow_words_v1 values ('00000000-0000-0000-0000-000000000009', 'stray')")
+    await connection.execute(
+        b"insert into flow_words_v1 select '00000000-0000-0000-0000-000000000009', 'stray', client_account_id, engagement_id,"
+        b" flow_type, flow_status, created_at from flow_words_v1 limit 1"
+    )
     await connection.execute("update flow_words_v1 set words = 'x' where flow_id = %s", (other,))
     report = await check(house)
     assert (report["equal"], report["different"]) == (False, 4)
@@ -241,6 +244,9 @@ async def test_verifying_names_rows_and_columns(house: House, served: list[UUID]
         (TABLE, str(gone), "missing", ()),
         ("flow_words_v1", str(other), "differs", ("words",)),
         ("flow_words_v1", "00000000-0000-0000-0000-000000000009", "surplus", ()),
+        # what the rows add up to by now
+        ("flow_totals_v1", None, "missing", ()),
+        ("flow_totals_v1", None, "surplus", ()),
     }
     # nothing was mended, and nothing is left of the comparison
     assert await house.one(f"select flow_status from {TABLE} where flow_id = %s", wrong) == "failed"
