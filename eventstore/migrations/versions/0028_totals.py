@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from eventstore.sql import statements
 
-revision = "0030"
-down_revision = "0026"
+revision = "0028"
+down_revision = "0027"
 
 
 def upgrade() -> None:
