@@ -19,7 +19,7 @@ import msgspec
 from domain.flow import DONE, Flow, progress
 from eventstore.database import Connection
 from eventstore.wake import in_turns
-from projections.flows import FlowTopics
+from projections.flows import OVER, FlowTopics
 from projections.histories import whole
 from projections.projection import PATIENCE_SECONDS, ROW_ERRORS, Applied, Parked
 from projections.told import Told, by_flow, joins, news, short
@@ -222,11 +222,13 @@ class FlowIntervals:
         return written
 
     def _keep(self, written: Iterable[_Traced]) -> None:
-        """After the commit: remember the flows, the ones told last longest."""
+        """After the commit: remember the flows that go on, the ones told last longest."""
         for each in written:
             before = self._cache.pop(each.flow.id, None)
-            self._cost += each.cost - (before.cost if before is not None else 0)
-            self._cache[each.flow.id] = _Kept(each.flow, each.intervals[-1], each.cost)
+            self._cost -= before.cost if before is not None else 0
+            if each.flow.status not in OVER:
+                self._cache[each.flow.id] = _Kept(each.flow, each.intervals[-1], each.cost)
+                self._cost += each.cost
         while self._cost > CACHE_BYTES:
             self._cost -= self._cache.popitem(last=False)[1].cost
 

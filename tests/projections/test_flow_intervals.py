@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
+import pytest
 from msgspec.structs import replace
 
 from domain.commands import PauseFlow, ResumeFlow
@@ -97,3 +98,21 @@ async def test_a_flow_that_cannot_be_read_is_set_aside_and_the_others_go_on(
     assert [each.flow_id for each in applied.parked] == [bad]
     assert len(await rows(house, good)) >= 1
     assert await rows(house, bad) == []
+
+
+async def test_flows_that_go_on_are_remembered_up_to_a_bound(
+    house: House, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.flow_intervals.CACHE_BYTES", 30_000)
+    projection, over = FlowIntervals(), await lived(house)
+    going = [await house.begin() for _ in range(6)]
+    told = await house.told()
+    await tell(projection, connection, told)
+    assert over not in projection._cache
+    assert 0 < len(projection._cache) < 6
+    assert projection._cost <= 30_000
+    # what is not remembered is read from the store
+    for flow_id in going:
+        await house.complete(flow_id)
+    await tell(projection, connection, await house.told(told[-1].position))
+    assert [[row[3] for row in await rows(house, flow_id)] for flow_id in going] == [["processing"] * 2] * 6
