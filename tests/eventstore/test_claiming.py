@@ -283,6 +283,24 @@ def test_runs_that_were_queued_before_an_upgrade_are_taken_over_after_it(empty_d
     assert [overdue for _, _, overdue, *_ in unattended] == [False]
 
 
+async def test_where_there_is_a_place_for_each_all_begin_and_nobody_stands_in_line(queue: Queue) -> None:
+    ids = [run_id for _ in range(3) for run_id in await queue.put(new_tenant(), 2)]
+    given = await queue.claim(6)
+    assert sorted(run.run_id for run in given.runs) == sorted(ids)
+    assert given.waiting == []
+    assert await queue.house.one("select count(*) from queues where used is not null") == 0
+    assert await queue.house.one("select count(*) from runs where owner = 'me' and lease_until < deadline") == 6
+
+
+async def test_one_more_than_there_are_places_makes_a_line(queue: Queue) -> None:
+    first, second = new_tenant(), new_tenant()
+    await queue.put(first, 4)
+    await queue.put(second, 1)
+    given = await queue.claim(4)
+    assert shares(given) == {of(first): 3, of(second): 1}
+    assert [one.tenant for one in given.waiting] == [of(first)]
+
+
 async def test_cancelled_runs_leave_nobody_waiting(house: House) -> None:
     flows = [await house.begin(flow_id=uuid4()) for _ in range(3)]
     await house.claim(most=0)
