@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
@@ -323,5 +323,5 @@ async def submit(request: Request, asking: Caller, command: Command, *, command_
     request.state.place.wait()
     if answer.error is None and answer.position is None and answer.version:
         place = await asking.rows.place(answer.flow_id, answer.version)
-        return replace(answer, position=asking.side.store.position(place))
+        return msgspec.structs.replace(answer, position=asking.side.store.position(place))
     return answer

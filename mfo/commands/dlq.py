@@ -8,17 +8,19 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import uuid4
 
 import typer
 
-from domain.commands import Envelope, tenant_from
 from domain.errors import SettingsError
 from eventstore.config import DEFAULT_SHARD, ServiceConfig
 from mfo.client import Unreachable
 from mfo.commands.connection import environment
 from mfo.commands.output import AsJson, facts, give, say, short, table
+
+if TYPE_CHECKING:
+    from domain.commands import Envelope
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -144,6 +146,9 @@ async def _store() -> AsyncIterator[Any]:
 
 
 def _envelope(actor: str) -> Envelope:
+    # loads slowly, and only a replay needs it
+    from domain.commands import Envelope, tenant_from
+
     found, command_id = _variables(), str(uuid4())
     account, engagement = (found[name] for name in ("MFO_CLIENT_ACCOUNT_ID", "MFO_ENGAGEMENT_ID"))
     tenant = tenant_from(account, engagement, actor, ("MFO_CLIENT_ACCOUNT_ID", "MFO_ENGAGEMENT_ID", "MFO_USER_ID"))
