@@ -49,9 +49,10 @@ BATCH = 1000
 # every commit wakes the leader; this is for a notice that was lost, and how often an idle one shows that it is alive
 POLL_SECONDS = 4.0
 TAKE_OVER_SECONDS = 1.0
-# between two looks at a busy log, and twice as long as the last one took where that is more: every record told alone is work
-# for Kafka and each of its readers, and takes it from the next commit
+# from one look at a busy log to the next, and a fifth more than the last one took where that is more: every record told alone is
+# work for Kafka and each of its readers, and takes it from the next commit
 GAP_SECONDS = 0.005
+GAP_TIMES = 1.2
 # the place is kept so often at most: a leader that dies has its successor repeat what it told since
 KEEP_SECONDS = 0.05
 # how often an idle leader looks whether the topic still holds what it was told
@@ -264,7 +265,7 @@ class Relay:
                 if newest > position:
                     break
             else:
-                await asyncio.sleep(max(GAP_SECONDS, 2 * took) - (monotonic() - looked_at))
+                await asyncio.sleep(max(GAP_SECONDS, GAP_TIMES * took) - (monotonic() - looked_at))
 
     async def _move(self, connection: Connection, epoch: int, position: int) -> int | None:
         """Keep the place; answers the end of the log, none where another one leads by now."""

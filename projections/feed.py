@@ -27,9 +27,7 @@ log = structlog.get_logger()
 
 BATCH = 2000
 POLL_SECONDS = 2.0
-# between two fetches; the longer one after a fetch of so many records or more
-REST_SECONDS, LONG_REST_SECONDS = 0.003, 0.012
-MANY_RECORDS = 10
+REST_SECONDS = 0.004
 # nothing is fetched while each tap holds this
 ENOUGH_EVENTS = BATCH
 ENOUGH_BYTES = 2 << 20
@@ -257,8 +255,7 @@ class _Reader:
                 for place, batch in records.items():
                     self._hand_out(place.partition, batch)
                 # under load a fetch brings more for the same work, and whoever waits gets its turn
-                many = sum(map(len, records.values())) >= MANY_RECORDS
-                await asyncio.sleep(LONG_REST_SECONDS if many else REST_SECONDS)
+                await asyncio.sleep(REST_SECONDS)
         # whatever it is, those who wait for events must learn of it
         except Exception as error:
             self.ended = True
