@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+import pytest
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -18,6 +19,7 @@ from eventstore.database import connect
 from eventstore.relay import Relay, message, producer
 from eventstore.service import ServiceConfig
 from eventstore.store import Stored
+from projections import consumer
 from projections.consumer import Runner
 from projections.flows import NAME, Flows
 from projections.told import Told
@@ -79,6 +81,23 @@ async def test_rows_offsets_and_position_follow(told_house: House, following: Fo
 
 async def _reached(house: House, place: int) -> bool:
     return await position(house) >= place
+
+
+async def test_postgresql_is_told_what_new_tables_hold(
+    told_house: House, following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "ANALYZED_AT_ROWS", (1,))
+    flows = told_house.flows()
+
+    async def known() -> bool:
+        counted = "select bool_and(last_analyze is not null) from pg_stat_user_tables where relname = any(%s)"
+        return bool(await told_house.one(counted, list(flows.tables)))
+
+    async with following(flows) as runner:
+        await live(runner)
+        assert not await known()
+        await told_house.begin()
+        await until(known)
 
 
 async def test_waiting_readers_are_woken(told_house: House, following: Following) -> None:
