@@ -22,7 +22,7 @@ import msgspec
 import psycopg
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from bench.flows import COMMANDS, Load, creation, versions_of
+from bench.flows import COMMANDS, WARM_SECONDS, Load, creation, versions_of
 from bench.processor import Parts, spent
 from bench.report import Figure, Report, figure
 from bench.spread import in_ms
@@ -246,7 +246,7 @@ async def saturation(where: Running, in_flight: tuple[int, ...], seconds: float)
 
 async def _measured(where: Running, seconds: float, repeats: int, rates: tuple[int, ...]) -> tuple[list[Any], ...]:
     async with Load(where, save_checkpoints=False) as load:
-        await load.many(300, 64)
+        await load.warm(min(2 * WARM_SECONDS, 3 * seconds))
     steps: list[dict[str, Any]] = []
     full: list[list[dict[str, Any]]] = []
     half: list[dict[str, Any]] = []
