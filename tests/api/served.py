@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import Any, Literal, get_args, get_origin
 
+import structlog
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,6 +26,7 @@ from tests.api.test_found import ROWS, found
 OPERATOR = {"X-MFO-Operator-Token": "an operator's own token"}
 ADDRESSES = Addressing(mail=True, email_domains=("example.com",), webhook_hosts=("hooks.example.com",))
 STREAM_SECONDS = 0.05
+MOST_SAID = 20_000
 MAKES: dict[str, tuple[str, Json]] = {
     "schedule_id": (
         "/schedules",
@@ -170,9 +173,23 @@ def served(database_url: str) -> Iterator[Served]:
             ready.set_exception(error)
 
     thread = Thread(target=run, name="service")
-    thread.start()
+    with _heard():
+        thread.start()
+        try:
+            yield ready.result()
+        finally:
+            over.set_result(None)
+            thread.join()
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """What the service logs meanwhile, told at the end: pytest reads and empties its own file while a thread may write to it,
+    which Python 3.11 does not always survive."""
+    said, before = io.StringIO(), structlog.get_config()["logger_factory"]
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(said))
     try:
-        yield ready.result()
+        yield
     finally:
-        over.set_result(None)
-        thread.join()
+        structlog.configure(logger_factory=before)
+        print(said.getvalue()[-MOST_SAID:])
