@@ -50,6 +50,16 @@ def further(where: Running, service: str, port: int) -> subprocess.Popen[bytes]:
     )
 
 
+def until_settled(where: Running) -> None:
+    """Wait until the service is whole again after a process of it has left: an api that begins says so of all of it."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    with httpx.Client(trust_env=False) as client:
+        while not client.get(f"{where.url}/health/ready", timeout=5).is_success:
+            if time.monotonic() > until:
+                raise RuntimeError("the service was not whole in time")
+            time.sleep(0.05)
+
+
 def until_ready(process: subprocess.Popen[bytes], port: int) -> None:
     """Wait until it says that it is ready; raises RuntimeError when it ends, or is not in time."""
     until = time.monotonic() + PATIENCE_SECONDS
@@ -68,6 +78,7 @@ def until_ready(process: subprocess.Popen[bytes], port: int) -> None:
 
 def started(where: Running, service: str) -> tuple[float, float]:
     """Seconds from start to ready, and the processor seconds of the process until then."""
+    until_settled(where)
     port = free_port()
     began = time.perf_counter()
     process = further(where, service, port)
