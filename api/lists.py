@@ -17,7 +17,7 @@ from psycopg import sql
 
 from api.cursors import Cursor
 from api.rows import FLOW_INTERVALS, FLOWS, OF_TENANT, Row, Rows
-from domain.words import Status
+from domain.words import ENDED
 
 # what lies beside the rows of flows, with the tenant, type, status and time of making of each
 TAGGED, WORDED = sql.Identifier("flow_tags"), sql.Identifier("flow_words")
@@ -143,7 +143,8 @@ class Lists:
         all. One row more than `limit` says that there is another page. `shared`: a count will do that somebody else has asked
         for, and that began a moment ago.
 
-        The plan is made anew each time: what is rare and what is common are found in different ways.
+        Where not the totals say which way is the shorter, the plan is made anew each time: what is rare and what is common are
+        found in different ways.
         """
         wanted = await self._read(wanted)
         order, flows = Order.of(sort, after), sql.Identifier(FLOWS)
@@ -158,9 +159,8 @@ class Lists:
 
         question = repr((self._rows.tenant, wanted, sort, limit, after))
         counted = await (self._counts.once(question, count) if shared else count())
-        if order.by_making:
-            return await self._page(known, order, which, values, counted)
-        return await self._page(flows, order, where, values, counted)
+        found, page = (known, which) if order.by_making else (flows, where)
+        return await self._page(found, order, page, values, counted)
 
     async def flows_then(
         self, wanted: FlowFilter, at: datetime, sort: str, limit: int, after: Cursor | None
@@ -247,7 +247,6 @@ class Lists:
         return FlowPage(rows, counted.total, counted.is_estimate)
 
 
-ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
 # a flow's name, words and family never change; the tenant stands in the inner conditions for the sake of the index
 THEN = sql.SQL(
     """(

@@ -18,7 +18,7 @@ import structlog
 
 from bench.baseline import compare, write
 from bench.registry import BENCHES, CHECKED, SETS, Set
-from bench.report import machine, save, show
+from bench.report import WrongUse, machine, save, show
 
 
 def main(words: list[str] | None = None) -> int:
@@ -35,7 +35,10 @@ def main(words: list[str] | None = None) -> int:
         return 0
     if given.name in BENCHES:
         options = _options(given.name, BENCHES[given.name], rest)
-        _tell(measured(given.name, options), as_json=given.json)
+        try:
+            _tell(measured(given.name, options), as_json=given.json)
+        except WrongUse as error:
+            parser.error(str(error))
         return 0
     if rest:
         parser.error(f"{given.name} takes no options: {' '.join(rest)}")

@@ -21,7 +21,7 @@ from bench.flows import versions_of
 from bench.history import ask, create, load
 from bench.http import answered, at_most, at_rate, calls, session
 from bench.processor import LOAD, Parts, spent
-from bench.report import Figure, Report, figure
+from bench.report import Figure, Report, figure, named
 from bench.spread import in_ms, quantile
 from bench.stack import whole_service
 from bench.store import OwnStore, own_store
@@ -31,6 +31,7 @@ from eventstore.service import WriteSide, write_side
 from eventstore.timers import drop, due
 from mfo.running import Running
 
+PARTS = ("commands", "claims", "timers", "reads", "history")
 SIZES = ("1000", "100000", "1000000")
 COMMANDS = 4000
 IN_FLIGHT = 64
@@ -203,7 +204,8 @@ def run(
     events: int = 10_000,
     only: tuple[str, ...] = (),
 ) -> Report:
-    """Every cost at each size; `only` names parts: commands, claims, timers, reads, history."""
+    """Every cost at each size; `only` names some of PARTS. Raises WrongUse where a part is not known."""
+    named("part", only, PARTS)
     sizes = sorted(int(each) for each in size or SIZES)
     costs: dict[str, dict[int, Cost]] = {}
     history: dict[str, float] = {}

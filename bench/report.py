@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -18,6 +18,17 @@ import psutil
 
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("aiokafka", "confluent-kafka", "fastapi", "msgspec", "psycopg", "pydantic", "uvicorn")
+
+
+class WrongUse(ValueError):
+    """A measurement was asked for what it does not know; the text says what there is."""
+
+
+def named(kind: str, asked: Iterable[str], there: Iterable[str]) -> None:
+    """Raise WrongUse where something is asked for that is not there; `kind` says of what, such as "engine"."""
+    known = list(there)
+    if unknown := sorted(set(asked) - set(known)):
+        raise WrongUse(f"There is no {kind} {', '.join(unknown)}; name some of {', '.join(known)}.")
 
 
 @dataclass(frozen=True, slots=True)

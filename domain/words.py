@@ -18,6 +18,10 @@ class Status(StrEnum):
     DELETED = "deleted"
 
 
+ENDED = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
+"""Where a flow stands that does nothing more by itself."""
+
+
 class PhaseStatus(StrEnum):
     """Where one phase of a flow stands."""
 

@@ -26,7 +26,7 @@ from uuid import uuid4
 import httpx
 
 from domain.errors import FieldError, MfoError
-from domain.words import Status
+from domain.words import ENDED, Status
 
 Json = dict[str, Any]
 Verb = Literal["pause", "resume", "cancel", "rollback", "skip", "retry", "input", "signals", "iterate"]
@@ -37,7 +37,6 @@ ReportFormat = Literal["html", "xlsx"]
 AuditFormat = Literal["json", "ndjson", "csv"]
 
 API = "/api/v1"
-OVER = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
 # flows of one page of a check, and what the pages count
 CHECKED = 200
 COUNTED = ("checked", "safe", "waits", "breaks", "there", "seconds")
@@ -866,7 +865,7 @@ class Client:
         hearing = asyncio.ensure_future(anext(events))
         wanted, last_answer = 0, time.monotonic()
         try:
-            while status["status"] not in OVER:
+            while status["status"] not in ENDED:
                 moves = wanted > status["version"] or status["status"] == Status.PROCESSING or status.get("draining")
                 if (await asyncio.wait({hearing}, timeout=PROGRESS_SECONDS if moves else None))[0]:
                     wanted = (await hearing)["version"]

@@ -17,12 +17,13 @@ from uuid import UUID
 import msgspec
 
 from domain.measures import EPOCH, SPANS, begin_of
+from domain.words import ENDED
 from eventstore.database import Connection
 from eventstore.wake import in_turns
 from projections.flows import FlowTopics
 from projections.histories import whole
 from projections.projection import PATIENCE_SECONDS, ROW_ERRORS, Applied, Parked
-from projections.tally import IGNORED, NUMBERS, OVER, Going, Key, Numbers, Tally
+from projections.tally import IGNORED, NUMBERS, Going, Key, Numbers, Tally
 from projections.told import Told, by_flow, joins, news, short
 
 NAME = "analytics"
@@ -275,7 +276,7 @@ def _tally(kept: Kept | None) -> Tally:
 def _told(flow_id: UUID, before: Kept | None, tally: Tally, events: Sequence[Told]) -> Moved:
     last = events[-1].then
     # of a flow that is over nothing is kept, so that it may be as large as others have folded it
-    folded = last is not None and last.status in OVER and all(event.then is not None for event in events)
+    folded = last is not None and last.status in ENDED and all(event.then is not None for event in events)
     for event in events:
         if event.topic not in IGNORED:
             tally.tell(event.recorded(), event.then if folded else None)

@@ -41,8 +41,6 @@ from projections.told import Told, from_store, short
 
 log = structlog.get_logger()
 
-# whoever waits between batches takes more at once
-PATIENT_BATCH = 2000
 STORE_BATCH = 4000
 STORE_BATCH_BYTES = 8 << 20
 MEASURE_SECONDS = 0.05
@@ -206,15 +204,13 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._assigned or tap.lost:
             await self._take_over(tap)
         patience = self.projection.patience
-        most = PATIENT_BATCH if patience else BATCH
         behind = self.position < max(self._relayed, *self._reached.values(), 0)
         idle = PARKED_SECONDS if self._some_parked else IDLE_SECONDS
         wait = max(MEASURE_SECONDS, patience) if behind else idle
-        until = self._measured + wait
-        await tap.come(min(until, self._held.due) - monotonic() if self._held else until - monotonic())
+        await tap.come(min(self._measured + wait, self._held.due) - monotonic())
         if tap.events or self._held:
-            await tap.gather(self._rested - monotonic(), most)
-        told, moved, reached = self._read(tap.take(most))
+            await tap.gather(self._rested - monotonic(), BATCH)
+        told, moved, reached = self._read(tap.take(BATCH))
         if told or moved:
             begun = monotonic()
             await self.apply(told, moved)

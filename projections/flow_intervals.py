@@ -17,9 +17,10 @@ from uuid import UUID
 import msgspec
 
 from domain.flow import DONE, Flow, progress
+from domain.words import ENDED
 from eventstore.database import Connection
 from eventstore.wake import in_turns
-from projections.flows import OVER, FlowTopics
+from projections.flows import FlowTopics
 from projections.histories import whole
 from projections.projection import PATIENCE_SECONDS, ROW_ERRORS, Applied, Parked
 from projections.told import Told, by_flow, joins, news, short
@@ -226,7 +227,7 @@ class FlowIntervals:
         for each in written:
             before = self._cache.pop(each.flow.id, None)
             self._cost -= before.cost if before is not None else 0
-            if each.flow.status not in OVER:
+            if each.flow.status not in ENDED:
                 self._cache[each.flow.id] = _Kept(each.flow, each.intervals[-1], each.cost)
                 self._cost += each.cost
         while self._cost > CACHE_BYTES:

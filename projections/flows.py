@@ -19,7 +19,7 @@ from domain.events import FlowEvent
 from domain.flow import Flow
 from domain.flow_types import FlowTypes
 from domain.view import COLUMNS, row
-from domain.words import Status
+from domain.words import ENDED
 from eventstore.database import Connection
 from projections.histories import whole
 from projections.metrics import count
@@ -36,7 +36,6 @@ CACHE_BYTES = 8 << 20
 # a statement is held several times over: as rows, as bytes, as text and as what is sent
 WRITE_ROWS = 200
 WRITE_BYTES = 2 << 20
-OVER = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
 
 TYPES = {
     **dict.fromkeys(("flow_id", "client_account_id", "engagement_id", "parent_flow_id"), "uuid"),
@@ -284,7 +283,7 @@ class Flows:
                 count(each.flow.flow_type, fact)
             before = self._cache.pop(each.flow.id, None)
             self._cost -= before.cost if before is not None else 0
-            if each.flow.status not in OVER:
+            if each.flow.status not in ENDED:
                 self._cache[each.flow.id] = _Kept(each.flow, len(each.document))
                 self._cost += len(each.document)
         while self._cost > CACHE_BYTES:

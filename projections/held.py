@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from math import inf
 from typing import NamedTuple
 from uuid import UUID
 
@@ -87,8 +88,8 @@ class Held:
 
     @property
     def due(self) -> float:
-        """When the flow that waits the longest has waited long enough; only asked where one waits."""
-        return next(iter(self._flows.values())).since + HELD_SECONDS
+        """When the flow that waits the longest has waited long enough; never where none waits."""
+        return next((flow.since + HELD_SECONDS for flow in self._flows.values()), inf)
 
     def clear(self) -> None:
         """Hold nothing: it comes once more, from the store."""

@@ -42,7 +42,7 @@ from domain.events import (
 )
 from domain.flow import Flow, Meta, Recorded, evolve
 from domain.measures import held, tokens
-from domain.words import PhaseStatus, Status
+from domain.words import ENDED, PhaseStatus, Status
 
 Json = dict[str, Any]
 Key = tuple[str, str]
@@ -51,7 +51,6 @@ Numbers = list[int]
 NUMBERS = ("n", "failed", "work_ms", "elapsed_ms", "cpu_ms", "tokens", "times", "peaks")
 N, FAILED, WORK, ELAPSED, CPU, TOKENS, TIMES, PEAKS = range(len(NUMBERS))
 FLOW: Key = ("flow", "")
-OVER = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.DELETED})
 MAX_NAME = 200
 
 # what the figures do not go by, and would only make the flow large
@@ -110,7 +109,7 @@ class Tally(msgspec.Struct, kw_only=True):
         status, since = self.stays[-1]
         if status == Status.COMPLETED and self.flow.completed_at is not None:
             return microseconds(self.flow.completed_at)
-        return since if status in OVER else None
+        return since if status in ENDED else None
 
     def tell(self, recorded: Recorded, then: Flow | None = None) -> None:
         """Add one more event, in the order of the flow's versions; `then` is the flow after it, where somebody has folded it."""

@@ -24,7 +24,7 @@ from bench.peers.packages import PeerMissing
 from bench.peers.running import Engine
 from bench.peers.temporal import temporal
 from bench.processor import spent
-from bench.report import Figure, Report, figure
+from bench.report import Figure, Report, figure, named
 from bench.spread import quantile
 
 OURS = "mfo"
@@ -65,10 +65,10 @@ def run(
 ) -> Report:
     """Rounds in which every engine has its turn; `only` names engines beside ours.
 
-    Flows that count are so many at least, and as many as the engine does in so many seconds. Raises ValueError where one of them is not known.
+    Flows that count are so many at least, and as many as the engine does in so many seconds. Raises WrongUse where an
+    engine is not known.
     """
-    if unknown := set(only) - set(ENGINES):
-        raise ValueError(f"There is no engine {', '.join(sorted(unknown))}; name some of {', '.join(ENGINES)}.")
+    named("engine", only, ENGINES)
     runs: list[dict[str, Any]] = []
     missing: dict[str, str] = {}
     for _ in range(repeats):

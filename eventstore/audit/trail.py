@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple, TypedDict
 from uuid import UUID, uuid4
@@ -82,14 +83,13 @@ ADOPTED = "AdoptAuditPolicy"
 NOT_FOUND = '"flow_not_found"'
 
 
+@cache
 def _decoder(topic: str) -> msgspec.json.Decoder[Any]:
     """Reads of an event's data the fields that its entry shows; outputs may be large, and are not read."""
     names = {*EVENTS[topic][1], "error", "reason", "final"}
+    # mypy wants to read the fields in the source, where they stand in a table
     shown = TypedDict("shown", dict.fromkeys(names, Any), total=False)  # type: ignore[misc]
     return msgspec.json.Decoder(msgspec.defstruct("Written", [("meta", Meta), ("data", shown)]))
-
-
-_shown = {topic: _decoder(topic) for topic in EVENTS}
 
 
 class Range(NamedTuple):
@@ -165,7 +165,7 @@ async def happened(connection: Connection, part: Range) -> AsyncIterator[list[Ha
 
 
 def _happened(position: int, flow_id: UUID, version: int, topic: str, state: bytes) -> Happened:
-    written = _shown[topic].decode(plain(state))
+    written = _decoder(topic).decode(plain(state))
     meta = written.meta
     return Happened(
         position,

@@ -41,7 +41,7 @@ select client_account_id, engagement_id, flow_type, flow_status, sum(n)::bigint 
 from flow_totals_v1 group by 1, 2, 3, 4 having sum(n) <> 0;
 
 -- Of two indexes that begin alike the planner takes the shorter one while it knows nothing of a table that is new, and then puts
--- all rows of a tenant in order; with the longer ones alone it has no choice, and each row two indexes less.
+-- all rows of a tenant in order; and each row has two indexes less.
 drop index idx_client_engagement;
 alter index flow_state_extensions_v1_created_idx rename to idx_client_engagement;
 drop index idx_flow_type_status;

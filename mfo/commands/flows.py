@@ -11,8 +11,8 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from domain.words import Status, counted
-from mfo.client import OVER, Client, Verb
+from domain.words import ENDED, Status, counted
+from mfo.client import Client, Verb
 from mfo.commands.connection import talk
 from mfo.commands.given import duration, object_in, object_of
 from mfo.commands.output import AsJson, Code, facts, give, say, seconds, table
@@ -49,7 +49,7 @@ NoReuse = Annotated[
 ]
 
 PARKED = "parked"
-RESTING = OVER | {Status.WAITING_FOR_INPUT, Status.INITIALIZED}
+RESTING = ENDED | {Status.WAITING_FOR_INPUT, Status.INITIALIZED}
 
 
 def values(given: list[str] | None, option: str = "--input") -> Json:

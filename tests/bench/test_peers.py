@@ -14,6 +14,7 @@ from bench.peers.driver import many
 from bench.peers.packages import PeerMissing, pinned, said, without_extension
 from bench.peers.running import Driver, ports
 from bench.registry import SETS
+from bench.report import WrongUse
 
 NOOP = """
 import asyncio, driver
@@ -66,7 +67,7 @@ def test_the_best_variant_of_a_peer_counts() -> None:
 
 
 def test_an_engine_that_nobody_knows_is_refused() -> None:
-    with pytest.raises(ValueError, match="no engine camunda"):
+    with pytest.raises(WrongUse, match="no engine camunda"):
         run(only=("camunda",))
 
 

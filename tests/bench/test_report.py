@@ -114,3 +114,9 @@ def test_without_a_name_the_benches_are_listed(capsys: pytest.CaptureFixture[str
     assert main([]) == 0
     said = capsys.readouterr().out
     assert all(f"  {name} " in said for name in BENCHES)
+
+
+def test_a_part_that_nobody_knows_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["growth", "--only", "nosuch"])
+    assert "There is no part nosuch; name some of commands, claims" in capsys.readouterr().err

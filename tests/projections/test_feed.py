@@ -138,7 +138,7 @@ async def test_a_patient_projection_takes_many_events_at_once(
 ) -> None:
     patient = Watched()
     patient.patience = 3600.0
-    monkeypatch.setattr(consumer, "PATIENT_BATCH", 7)
+    monkeypatch.setattr(consumer, "BATCH", 7)
     async with followed(config, patient) as (_, [runner]):
         gathered: list[int] = []
         tap = runner._tap
