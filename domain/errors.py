@@ -34,7 +34,7 @@ MfoError
 │   ├── StoreUnavailable · StoreBusy · Overloaded · ReadModelBehind
 ├── RebuildError            a read model cannot be made anew, or put back, as things are
 │   └── ProjectionUnknown · RebuildRunning · RebuildImpossible · NothingKept · ReadModelInUse
-└── SettingsError · RegistrationError · SchemaBehind     the service refuses to start
+└── SettingsError · RegistrationError · SchemaBehind · SchemaAhead     the service refuses to start
 """
 
 from __future__ import annotations
@@ -714,3 +714,9 @@ class SchemaBehind(MfoError):
     """The database schema is not up to date; run: mfo migrate."""
 
     code = "schema_behind"
+
+
+class SchemaAhead(MfoError):
+    """A newer program has changed the database schema; run that one."""
+
+    code = "schema_ahead"

@@ -57,6 +57,7 @@ TABLE: dict[type[MfoError], OlderCode] = {
     errors.SettingsError: OlderCode("CFG_001", "validation", "critical"),
     errors.RegistrationError: OlderCode("CFG_001", "validation", "critical"),
     errors.SchemaBehind: OlderCode("DB_001", "database", "critical"),
+    errors.SchemaAhead: OlderCode("DB_001", "database", "critical"),
 }
 FAILURES: dict[str, OlderCode] = {
     "crew": OlderCode("INT_001", "execution", "high"),

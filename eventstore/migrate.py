@@ -8,26 +8,28 @@ from typing import Any
 import psycopg
 from alembic import command
 from alembic.config import Config
-from alembic.script import ScriptDirectory
 from psycopg import sql
 from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
-from domain.errors import SchemaBehind, SettingsError, StoreUnavailable
+from domain.errors import SettingsError, StoreUnavailable
 from eventstore.config import DEFAULT_SHARD
 from eventstore.database import conninfo
+from eventstore.schema import FOUND, must_fit, newest, not_ahead
 
 LOCK = 7_302_114
 
 
 def upgrade(database_url: str, shard: str = DEFAULT_SHARD) -> str:
-    """Make the shard's schema and tables where they are missing; answers the revision reached.
+    """Make the shard's schema and tables where they are missing; answers the revision reached. Raises SchemaAhead where a newer
+    program has been at them.
 
     Several processes may call this at once: one migrates, the others wait for it.
     """
     with _connect(database_url, shard) as connection, as_file(files("eventstore") / "migrations") as folder:
         connection.execute("select pg_advisory_lock(%s)", (LOCK,))
         connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(shard)))
+        not_ahead(_found(connection))
         connection.commit()
         config = _config(str(folder))
         engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=StaticPool)
@@ -35,22 +37,21 @@ def upgrade(database_url: str, shard: str = DEFAULT_SHARD) -> str:
             config.attributes["connection"] = bound
             command.upgrade(config, "head")
             bound.commit()
-        return str(ScriptDirectory.from_config(config).get_current_head())
+        return newest()
 
 
 def check(database_url: str, shard: str = DEFAULT_SHARD) -> str:
-    """The revision the shard is at; raises SchemaBehind when it is not the newest."""
-    with as_file(files("eventstore") / "migrations") as folder:
-        head = ScriptDirectory.from_config(_config(str(folder))).get_current_head()
+    """The revision the shard is at; raises SchemaBehind and SchemaAhead when it is not that of this program."""
     with _connect(database_url, shard) as connection:
-        row = connection.execute("select to_regclass('schema_version')::text").fetchone()
-        found: Any = None
-        if row is not None and row[0] is not None:
-            found = connection.execute("select version_num from schema_version").fetchone()
-    current = found[0] if found else None
-    if current != head:
-        raise SchemaBehind(f"the schema is at {current or 'nothing'}, this version needs {head}; run: mfo migrate")
-    return str(current)
+        return must_fit(_found(connection))
+
+
+def _found(connection: psycopg.Connection[Any]) -> str | None:
+    row = connection.execute("select to_regclass('schema_version')::text").fetchone()
+    if row is None or row[0] is None:
+        return None
+    found = connection.execute(FOUND).fetchone()
+    return str(found[0]) if found is not None else None
 
 
 def _config(folder: str) -> Config:

@@ -7,17 +7,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
-from domain.errors import SettingsError, StoreUnavailable
+from domain.errors import SettingsError
 from domain.flow_types import FlowTypes
 from eventstore.artifacts import ArtifactStore
 from eventstore.breakers import Breakers
 from eventstore.checkpoints import Checkpoints
 from eventstore.committer import Committer, Slots
 from eventstore.config import AuditConfig, CrewConfig, ServiceConfig, SmtpConfig, TellingConfig, Topics
-from eventstore.database import Connection, connect, pool
+from eventstore.database import Connection, connect
 from eventstore.definitions import flow_types, modules, remember
 from eventstore.fleet import Fleet
 from eventstore.imports import ImportStore
@@ -25,6 +24,7 @@ from eventstore.keys import Keyring
 from eventstore.operations import Operations
 from eventstore.runs import Runs
 from eventstore.schedules import Schedules
+from eventstore.schema import opened
 from eventstore.store import Store
 
 __all__ = [
@@ -72,17 +72,13 @@ async def write_side(
     validators: Collection[str] | None = None,
     pool_size: int = 8,
 ) -> AsyncIterator[WriteSide]:
-    """Open the write side for as long as the block lasts; raises StoreUnavailable, SettingsError, RegistrationError."""
+    """Open the write side for as long as the block lasts; raises StoreUnavailable, SchemaBehind, SchemaAhead, SettingsError,
+    RegistrationError."""
     if len(config.master_key) != 32:
         raise SettingsError(
             "MFO_MASTER_KEY is missing; give 32 bytes in base64, or a file with them in MFO_MASTER_KEY_FILE"
         )
-    connections = pool(config.database_url, config.shard, size=pool_size, name="write side")
-    try:
-        await connections.open(wait=True, timeout=15)
-    except (psycopg.Error, PoolTimeout) as error:
-        await connections.close()
-        raise StoreUnavailable("PostgreSQL cannot be reached; check MFO_DATABASE_URL") from error
+    connections = await opened(config, size=pool_size, name="write side")
     try:
         keyring = Keyring(config.master_key, connections)
         await keyring.check()

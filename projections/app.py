@@ -19,16 +19,17 @@ import psycopg
 import structlog
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from domain.errors import SettingsError, StoreUnavailable
+from domain.errors import SettingsError
 from domain.flow_types import FlowTypes
 from eventstore.artifacts import ArtifactStore
 from eventstore.codec import split
 from eventstore.config import ServiceConfig
-from eventstore.database import Connection, pool
+from eventstore.database import Connection
 from eventstore.definitions import flow_types, modules, remember
 from eventstore.doctor import examine
 from eventstore.doctor.metrics import shown
 from eventstore.health import Parts, health_door
+from eventstore.schema import opened
 from projections.analytics import Analytics
 from projections.audit_trail import Keeping
 from projections.consumer import Runner
@@ -45,7 +46,6 @@ log = structlog.get_logger()
 
 MEASURE_SECONDS = 5.0
 EXAMINE_SECONDS = 30.0
-OPEN_SECONDS = 15.0
 RUNNING = frozenset({"live", "catching_up"})
 
 ACTIVE_FLOWS = """
@@ -89,14 +89,9 @@ def projections(
 async def read_side(
     config: ServiceConfig,
 ) -> AsyncIterator[tuple[AsyncConnectionPool[Connection], dict[str, Projection]]]:
-    """The projections and the connections they read with, for as long as the block lasts; raises StoreUnavailable and
-    SettingsError."""
-    connections = pool(config.database_url, config.shard, size=4, name="projections")
-    try:
-        await connections.open(wait=True, timeout=OPEN_SECONDS)
-    except (psycopg.Error, PoolTimeout) as error:
-        await connections.close()
-        raise StoreUnavailable("PostgreSQL cannot be reached; check MFO_DATABASE_URL") from error
+    """The projections and the connections they read with, for as long as the block lasts; raises StoreUnavailable,
+    SchemaBehind, SchemaAhead and SettingsError."""
+    connections = await opened(config, size=4, name="projections")
     try:
         types = flow_types(modules(config.flow_type_modules))
         await remember(connections, types)

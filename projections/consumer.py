@@ -26,10 +26,12 @@ from aiokafka.errors import KafkaError
 from psycopg import sql
 from psycopg_pool import PoolTimeout
 
+from domain.errors import SchemaAhead
 from eventstore import tracing
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
 from eventstore.faults import heed_the_end
+from eventstore.schema import not_ahead
 from eventstore.store import tail
 from projections.feed import BATCH, Feed, Parcel, Tap
 from projections.held import Held, Portion
@@ -59,7 +61,8 @@ FAULTS = (psycopg.Error, KafkaError, PoolTimeout, OSError, TimeoutError)
 
 
 class OtherVersion(Exception):
-    """The tables that serve are of another version of the projection; this program must not write to them."""
+    """The tables are of another version of the projection, or of a schema that only a newer program knows; this one must not
+    write to them."""
 
 
 REGISTER = """
@@ -69,7 +72,10 @@ on conflict (name) do update set state = 'starting', tables = excluded.tables, p
     updated_at = mfo_now()
 where p.version = excluded.version returning position
 """
-SERVED = "select version from projections where name = %s"
+SERVED = """
+select p.version, (select version_num from schema_version)
+from (select 1) as one left join projections p on p.name = %s
+"""
 # this process may be of a version that can follow where others could not
 ASK_AGAIN = "update parked_flows set retry_at = mfo_now() where projection = %s and retry_at is null"
 # whoever has nothing to do says that it is alive
@@ -78,7 +84,8 @@ with alive as (
     update projections set state = 'live', updated_at = mfo_now() where %(idle)s and name = %(name)s and version = %(version)s
 )
 select coalesce((select position from relay where name = %(relay)s), 0), p.version, p.position, p.parked > 0,
-       (select array_agg(flow_id) from parked_flows where projection = %(name)s and retry_at is not null)
+       (select array_agg(flow_id) from parked_flows where projection = %(name)s and retry_at is not null),
+       (select version_num from schema_version)
 from (select 1) as one left join projections p on p.name = %(name)s
 """
 WRITTEN = """
@@ -88,7 +95,8 @@ with going_on as (
     on conflict (projection, topic, partition) do update set next_offset = excluded.next_offset
     where o.next_offset < excluded.next_offset
 )
-select version, case when %(wrote)s then pg_notify('mfo_projected', name) end from projections where name = %(name)s
+select version, (select version_num from schema_version), case when %(wrote)s then pg_notify('mfo_projected', name) end
+from projections where name = %(name)s
 """
 RESET = """
 insert into projection_offsets as o (projection, topic, partition, next_offset, position)
@@ -245,6 +253,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _register(self) -> None:
         connection = await self._connect()
+        await self._check_version(connection)
         await ensure(connection, self.projection)
         registered = (
             *(self.name, self.projection.version, list(self.projection.tables)),
@@ -252,7 +261,6 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         )
         row = await (await connection.execute(REGISTER, registered)).fetchone()
         if row is None:
-            await self._check_version(connection)
             raise OtherVersion("the tables have just been replaced")
         await connection.execute(ASK_AGAIN, (self.name,))
         self.position = int(row[0])
@@ -260,9 +268,13 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def _check_version(self, connection: Connection) -> None:
         row = await (await connection.execute(SERVED, (self.name,))).fetchone()
-        self._is_ours(row[0] if row is not None else None)
+        self._is_ours(*(row or (None, None)))
 
-    def _is_ours(self, version: int | None) -> None:
+    def _is_ours(self, version: int | None, revision: str | None) -> None:
+        try:
+            not_ahead(revision)
+        except SchemaAhead as error:
+            raise OtherVersion(str(error)) from None
         if version is not None and version != self.projection.version:
             raise OtherVersion(
                 f"the tables that serve are of version {version}, this program writes version {self.projection.version};"
@@ -395,7 +407,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             applied = await self.projection.apply(connection, told, singly=singly) if told else Applied()
             if applied.parked:
                 await park(connection, self.name, applied.parked)
-            if moved or applied.rows:
+            if moved or applied.rows or applied.parked:
                 written = {
                     "name": self.name,
                     "topic": self.topic,
@@ -405,7 +417,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
                 }
                 # at the end: tables that were replaced before this transaction had one of them are noticed here
                 row = await (await connection.execute(WRITTEN, written)).fetchone()
-                self._is_ours(row[0] if row is not None else None)
+                self._is_ours(*(row[:2] if row is not None else (None, None)))
         return applied
 
     async def _wait_out(self, error: BaseException, pause: float) -> None:
@@ -432,7 +444,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         row = await (await connection.execute(RELAYED, asked)).fetchone()
         assert row is not None
         self._relayed, position, self._some_parked = int(row[0]), row[2], bool(row[3])
-        self._is_ours(row[1])
+        self._is_ours(row[1], row[5])
         for flow_id in row[4] or ():
             await self._again(connection, flow_id)
         going_on = dict(self._next)

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 
 from consumers.phases import discovery
-from domain.errors import RegistrationError, SchemaBehind, SettingsError, StoreUnavailable
+from domain.errors import RegistrationError, SchemaAhead, SchemaBehind, SettingsError, StoreUnavailable
 from eventstore.database import conninfo
 from eventstore.definitions import flow_types, modules, remember
 from eventstore.migrate import check, upgrade
@@ -85,6 +85,28 @@ def test_an_older_schema_is_noticed(database_url: str) -> None:
         connection.execute("update mfo.schema_version set version_num = '0001'")
     with pytest.raises(SchemaBehind, match="the schema is at 0001"):
         check(database_url)
+
+
+async def test_a_store_that_a_newer_program_has_changed_is_left_to_that(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("update mfo.schema_version set version_num = '9999'")
+    for look in (check, upgrade):
+        with pytest.raises(SchemaAhead, match=r"the schema is at 9999.*run the newer one"):
+            look(database_url)
+    with pytest.raises(SchemaAhead, match="run the newer one"):
+        async with open_house(database_url):
+            pass
+
+
+async def test_no_service_starts_on_a_schema_that_is_behind(database_url: str, empty_database_url: str) -> None:
+    with pytest.raises(SchemaBehind, match=r"the schema is at nothing.*run: mfo migrate"):
+        async with open_house(empty_database_url):
+            pass
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("update mfo.schema_version set version_num = '0001'")
+    with pytest.raises(SchemaBehind, match=r"the schema is at 0001.*run: mfo migrate"):
+        async with open_house(database_url):
+            pass
 
 
 async def test_a_store_that_cannot_be_reached_is_named() -> None:

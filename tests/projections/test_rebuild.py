@@ -314,6 +314,24 @@ async def test_a_program_of_another_version_writes_nothing(told_house: House, fo
         await until(lambda: told_house.up_to_date(flow_id), timeout=30)
 
 
+async def test_a_program_older_than_the_schema_sets_nothing_aside(
+    told_house: House, following: Following, connection: Connection
+) -> None:
+    known = (await told_house.all("select version_num from schema_version"))[0][0]
+    async with following(told_house.flows()) as runner:
+        await until(lambda: runner.state == "live", timeout=30)
+        await told_house.all("update schema_version set version_num = '9999' returning 1")
+        # what a newer program's rows have, and ours have not
+        await connection.execute("alter table flow_words_v1 add check (words is null)")
+        flow_id = await told_house.begin()
+        await until(lambda: runner.state == "rebuild_needed", timeout=30)
+        assert "run the newer one" in runner.reason
+        assert await told_house.all("select * from parked_flows") == []
+        await connection.execute("alter table flow_words_v1 drop constraint flow_words_v1_words_check")
+        await told_house.all("update schema_version set version_num = %s returning 1", known)
+        await until(lambda: told_house.up_to_date(flow_id), timeout=30)
+
+
 async def test_a_reader_without_end_is_not_disturbed(
     house: House, served: list[UUID], connection: Connection, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
