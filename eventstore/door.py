@@ -265,9 +265,14 @@ class Door(ABC, Generic[C, S, R, A]):
     async def _told_of_parked(
         self, command: C, envelope: Envelope, meta: Meta, body_hash: bytes, body: bytes | None
     ) -> A | None:
-        """The refusal of a command whose id is that of a parked flow, which lets nothing else win; none where it is not."""
+        """The refusal of a command about what has the id of a parked flow, or under the id of a command that waits: neither lets
+        anything else win; none where that is not so."""
         subject_id = self._subject_of(command)
-        if not await self._parking.count(subject_id):
+        flows, waiting = await self._parking.among([(subject_id, envelope)])
+        if waiting:
+            taken = FirstAnswer(b"", REFUSED, subject_id, 0, None, None)
+            return await self._repeat(command, envelope, body_hash, taken, internal=False)
+        if subject_id not in flows:
             return None
         try:
             self._decide(self._nobody_s(command, 1), command, meta, None)

@@ -300,7 +300,9 @@ class Parking:
             *(body_hash, envelope.correlation_id, envelope.ip_address, envelope.user_agent),
             *(wanted, reason, msgspec.json.encode(refusal).decode() if refusal else None),
         )
-        became, discarded = (await self._rows(OPERATE, parameters))[0]
+        # what waits under this id would find it taken when its turn comes
+        _, waiting = await self.among([(flow_id, envelope)])
+        became, discarded = ("reused", None) if waiting else (await self._rows(OPERATE, parameters))[0]
         if became == "missing":
             raise FlowNotParked if wanted is None else FlowNotParked("no such command of this flow waits")
         if became == "done":

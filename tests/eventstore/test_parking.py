@@ -213,6 +213,8 @@ async def test_what_is_discarded_is_refused_with_who_and_why_and_the_others_go_o
     with pytest.raises(KeyReused):
         await parking.discard(flow.id, operator, "another reason")
     assert await parking.discard(flow.id, house.envelope("that one"), None, command_id="r") == "r"
+    with pytest.raises(KeyReused):
+        await parking.discard(flow.id, house.envelope("c"), "under the id of what waits")
     with pytest.raises(FlowNotParked):
         await parking.discard(flow.id, house.envelope(), None, command_id="no such")
     assert (await house.committer.drain(flow.id)).applied == 1

@@ -179,6 +179,14 @@ async def test_the_id_of_a_parked_flow_is_refused_at_once_and_the_refusal_is_kep
     assert (await house.side.committer.parking.count(flow.id)) == 1
 
 
+async def test_the_id_of_a_command_that_waits_is_taken(house: House) -> None:
+    flow = await broken(house)
+    assert (await house.ask(PauseFlow(flow_id=flow.id), "kept")).outcome == "parked"
+    answer = await ask(house, wanted(), "kept")
+    assert (answer.outcome, answer.error and answer.error["code"]) == ("refused", "idempotency_key_reused")
+    assert (await house.side.committer.parking.count(flow.id)) == 1
+
+
 async def test_the_id_of_a_flow_that_waits_to_be_begun_is_taken_too(house: House) -> None:
     flow_id = uuid4()
     await refuse_heads(house, flow_id)
