@@ -52,12 +52,25 @@ def fallen(baseline: dict[str, Any], reports: dict[str, dict[str, Any] | None]) 
     return found
 
 
+def unmeasured(baseline: dict[str, Any], reports: dict[str, dict[str, Any] | None]) -> list[tuple[str, str]]:
+    """`(bench, figure)` for every figure of the baseline that a bench which was run does not tell, such as one under a new name."""
+    return [
+        (name, title)
+        for name, figures in baseline.items()
+        if (report := reports.get(name)) is not None
+        for title in figures.keys() - {each["name"] for each in report["figures"] if "share" in each}
+    ]
+
+
 def compare(path: Path = BASELINE, results: Path = RESULTS, out: TextIO | None = None) -> int:
-    """Print what fell by more than 15 % in the newest results; 1 where something did."""
+    """Print what fell by more than 15 % in the newest results, or is not in them; 1 where there is any."""
     baseline = json.loads(path.read_text())
-    found = fallen(baseline, {name: newest(name, results) for name in baseline})
+    reports = {name: newest(name, results) for name in baseline}
+    found, gone = fallen(baseline, reports), unmeasured(baseline, reports)
     for name, title, worse in found:
         print(f"{name}: {title} fell by {worse:.0%}", file=out)
-    if not found:
+    for name, title in sorted(gone):
+        print(f"{name}: {title} is not measured; write the baseline anew where it was renamed", file=out)
+    if not found and not gone:
         print(f"nothing fell by more than {MAY_FALL:.0%}", file=out)
-    return int(bool(found))
+    return int(bool(found or gone))

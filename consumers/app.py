@@ -43,6 +43,7 @@ from eventstore.relay import Relay, producer
 from eventstore.results import Results
 from eventstore.service import ServiceConfig, WriteSide, write_side
 from eventstore.tasks import end_all
+from eventstore.topic import fault
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -212,7 +213,7 @@ async def _start_intake(intake: Intake) -> Intake:
             await intake.broker.start()
         except KafkaError as error:
             heed_the_end()
-            log.warning("intake cannot start", error=type(error).__name__)
+            log.warning("intake cannot start", error=fault(error))
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
         else:

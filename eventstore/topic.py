@@ -5,6 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import UnknownTopicOrPartitionError
+
+MAKE_TOPICS = "`python -m mfo.embedded.make_topics` makes the topics that are missing"
+
+
+def fault(error: BaseException) -> str:
+    """What is wrong with Kafka in a few words; where a topic is missing, what makes it."""
+    name = type(error).__name__
+    return f"{name}: {MAKE_TOPICS}" if isinstance(error, UnknownTopicOrPartitionError) else name
 
 
 async def told_upto(bootstrap: str, topic: str) -> int | None:

@@ -78,6 +78,8 @@ def set_up(settings: LogSettings, service: str, stream: TextIO | None = None) ->
     root.setLevel(level)
     for name in NOISY:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+    # ten times a second for each topic that is missing; whoever waits for it says so
+    logging.getLogger("aiokafka.cluster").setLevel(logging.CRITICAL)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         # uvicorn brings handlers of its own, which would print every line twice
         logger = logging.getLogger(name)

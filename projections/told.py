@@ -15,6 +15,7 @@ from domain.errors import MfoError
 from domain.flow import Flow, Meta, Recorded, evolve
 from eventstore.codec import decode, decode_data, split
 from eventstore.store import Stored
+from eventstore.topic import fault
 
 
 class MessageStrange(MfoError):
@@ -153,5 +154,5 @@ def _uuid(text: bytes) -> UUID:
 def short(error: BaseException) -> str:
     """An error in one line of at most 2,000 characters, without NUL, as `parked_flows` keeps it."""
     detail: Any = error.args[0] if error.args else ""
-    text = f"{type(error).__name__}: {detail}" if detail else type(error).__name__
+    text = f"{type(error).__name__}: {detail}" if detail else fault(error)
     return " ".join(str(text).replace("\x00", "\\0").split())[:2000]

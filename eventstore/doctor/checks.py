@@ -16,6 +16,7 @@ from eventstore.database import Connection
 from eventstore.doctor.findings import EXAMPLES, Finding, Json
 from eventstore.offering import lacking_for
 from eventstore.store import load
+from eventstore.topic import MAKE_TOPICS
 
 PATIENCE_SECONDS = 15.0
 """How long the service may take to see to something by itself: two leases and a little more."""
@@ -428,7 +429,7 @@ async def _relay(connection: Connection) -> list[Finding]:
                 severity="critical",
                 message=f"No relay has told Kafka anything {since}; {counted(behind, 'event')} wait. It runs in the"
                 " consumers: none is alive, or none can reach Kafka.",
-                mend=f"{START_CONSUMERS}; check MFO_KAFKA_BOOTSTRAP",
+                mend=f"{START_CONSUMERS}; check MFO_KAFKA_BOOTSTRAP; {MAKE_TOPICS}",
             )
         ]
     age = _age(row["oldest"], row["now"])

@@ -68,7 +68,12 @@ def test_the_newest_report_of_this_machine_is_found_again(tmp_path: Path) -> Non
 
 def test_what_fell_by_more_than_15_percent_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results, baseline = tmp_path / "results", tmp_path / "baseline.json"
-    shares = {"flows": ("higher", 0.5), "processor": ("lower", 1000.0), "steady": ("higher", 0.3)}
+    shares = {
+        "flows": ("higher", 0.5),
+        "processor": ("lower", 1000.0),
+        "steady": ("higher", 0.3),
+        "former name": ("higher", 0.3),
+    }
     figures = {name: {"share_of": "x", "share": share, "better": better} for name, (better, share) in shares.items()}
     baseline.write_text(json.dumps({"flows": figures}))
     results.mkdir()
@@ -83,6 +88,7 @@ def test_what_fell_by_more_than_15_percent_is_told(tmp_path: Path, capsys: pytes
     said = capsys.readouterr().out
     assert "flows: flows fell by 20%" in said
     assert "flows: processor fell by 23%" in said
+    assert "flows: former name is not measured" in said
     assert "steady" not in said
     assert fallen({"flows": figures}, {"flows": None}) == []
 

@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from aiokafka.errors import KafkaConnectionError, UnknownTopicOrPartitionError
 
 from domain.errors import StoreUnavailable
 from eventstore.service import ServiceConfig
 from mfo.embedded.processes import free_port
 from projections.app import run
+from projections.told import short
 from tests.projections.conftest import House, config_for, running
 from tests.projections.test_inventory import ASSETS, kept
 from tests.waiting import until
@@ -57,6 +59,12 @@ async def test_a_signal_ends_it(told_house: House, config: ServiceConfig) -> Non
 
 
 async def test_without_a_database_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("projections.app.OPEN_SECONDS", 0.5)
+    monkeypatch.setattr("eventstore.schema.OPEN_SECONDS", 0.5)
     with pytest.raises(StoreUnavailable, match="MFO_DATABASE_URL"):
         await asyncio.wait_for(run(config_for("postgresql://nobody@127.0.0.1:1/nothing")), 30)
+
+
+def test_who_waits_for_a_topic_says_what_makes_it() -> None:
+    assert "python -m mfo.embedded.make_topics" in short(UnknownTopicOrPartitionError())
+    assert short(UnknownTopicOrPartitionError("commands")) == "UnknownTopicOrPartitionError: commands"
+    assert short(KafkaConnectionError()) == "KafkaConnectionError"
