@@ -164,6 +164,8 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             try:
                 await self._follow()
             except OtherVersion as error:
+                if self.state != "rebuild_needed":
+                    log.warning("projection writes no more", projection=self.name, reason=str(error))
                 self.state, self.reason, pause = "rebuild_needed", str(error), PAUSES[1] / 10
                 self.projection.forget()
             except FAULTS as error:
