@@ -101,6 +101,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         # whoever is told to stop drains; whoever is cancelled is in a hurry
         stack.push_async_callback(lambda: keeper.stop(*[config.drain_seconds] if stop.is_set() else []))
         relay = Relay(config)
+        side.committer.heard_by = relay.hear
         watch = Watch(side)
         followers = Followers(
             config,
