@@ -46,6 +46,9 @@ STORE_BATCH_BYTES = 8 << 20
 MEASURE_SECONDS = 0.05
 IDLE_SECONDS = 6.0
 MOST_REST_SECONDS = 0.03
+# a projection that gathers does so from its first event on: most of what a short flow brings comes within this, and its row,
+# for which somebody may wait, is written before anything else is made of it
+GATHER_SECONDS = 0.05
 # how soon a flow that was set aside is tried again when somebody asks
 PARKED_SECONDS = 1.0
 PAUSES = (0.1, 5.0)
@@ -209,7 +212,8 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         wait = max(MEASURE_SECONDS, patience) if behind else idle
         await tap.come(min(self._measured + wait, self._held.due) - monotonic())
         if tap.events or self._held:
-            await tap.gather(self._rested - monotonic(), BATCH)
+            at_least = GATHER_SECONDS if patience else 0.0
+            await tap.gather(max(self._rested - monotonic(), at_least), BATCH)
         told, moved, reached = self._read(tap.take(BATCH))
         if told or moved:
             begun = monotonic()
