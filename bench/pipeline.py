@@ -68,6 +68,7 @@ class Watcher:
 
     def __init__(self, where: Running) -> None:
         self._variables = where.environment
+        self._real = where.kafka == "jars"
         self.seen = Seen("creations")
         self._stop = threading.Event()
         self._ready = threading.Event()
@@ -130,7 +131,8 @@ class Watcher:
                 "bootstrap.servers": self._variables["MFO_KAFKA_BOOTSTRAP"],
                 "group.id": str(uuid4()),
                 "enable.auto.commit": False,
-                "fetch.wait.max.ms": 5,
+                # a real broker answers as soon as something comes
+                "fetch.wait.max.ms": 250 if self._real else 5,
                 "log_level": 2,
             }
         )
