@@ -32,7 +32,7 @@ from eventstore.database import Connection, connect
 from eventstore.faults import heed_the_end
 from eventstore.store import tail
 from projections.feed import BATCH, Feed, Parcel, Tap
-from projections.held import Held, Portion
+from projections.held import MANY_FLOWS, Held, Portion
 from projections.metrics import BATCH_SECONDS, EVENTS, POSITION, ROWS
 from projections.parked import park, parked, retry, still_parked
 from projections.projection import ROW_ERRORS, Applied, Projection
@@ -220,8 +220,10 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             await self.apply(told, moved)
             for partition, position in reached.items():
                 self._reached[partition] = max(self._reached.get(partition, 0), position)
-            # as long a rest as the work took: under load the next batch holds more of each flow
-            self._rested = begun + patience if patience else min(2 * monotonic() - begun, begun + MOST_REST_SECONDS)
+            self._rested = begun + patience
+            if not patience and (self._held or len(told) >= MANY_FLOWS):
+                # as long a rest as the work took: under load the next batch holds more of each flow
+                self._rested = min(2 * monotonic() - begun, begun + MOST_REST_SECONDS)
         since = monotonic() - self._measured
         if self._next and since >= (MEASURE_SECONDS if moved else wait):
             await self._measure(idle=not (behind or moved))
