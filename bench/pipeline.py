@@ -184,7 +184,8 @@ def offer(variables: dict[str, str], seen: Seen, rate: float, seconds: float) ->
     producer.list_topics("mfo.commands.v1", timeout=30)
     options = {"auto_execute": seen.mix == "flows", "save_checkpoints": False}
     flow_type = "noop_timed"
-    began = time.time() + 0.2
+    # an idempotent producer is given its number first, and what is due meanwhile would wait for that
+    began = time.time() + 1.0
     for n in range(int(rate * seconds)):
         flow_id, due = uuid4(), began + n / rate
         body, headers = creation(variables, flow_id, flow_type, options=options)
