@@ -44,8 +44,6 @@ log = structlog.get_logger()
 STORE_BATCH = 4000
 STORE_BATCH_BYTES = 8 << 20
 MEASURE_SECONDS = 0.05
-# where the next batch is there already, that is applied first; but not for longer than this
-BUSY_MEASURE_SECONDS = 0.2
 IDLE_SECONDS = 6.0
 MOST_REST_SECONDS = 0.03
 # a projection that gathers does so from its first event on: most of what a short flow brings comes within this, and its row,
@@ -227,9 +225,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
                 # as long a rest as the work took: under load the next batch holds more of each flow
                 self._rested = min(2 * monotonic() - begun, begun + MOST_REST_SECONDS)
         since = monotonic() - self._measured
-        if moved:
-            wait = BUSY_MEASURE_SECONDS if tap.events else MEASURE_SECONDS
-        if self._next and since >= wait:
+        if self._next and since >= (MEASURE_SECONDS if moved else wait):
             await self._measure(idle=not (behind or moved))
         elif since >= idle:
             await self._stay()
