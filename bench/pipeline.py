@@ -68,6 +68,7 @@ class Watcher:
 
     def __init__(self, where: Running) -> None:
         self._variables = where.environment
+        self._real = where.kafka == "jars"
         self.seen = Seen("creations")
         self._stop = threading.Event()
         self._ready = threading.Event()
@@ -130,7 +131,8 @@ class Watcher:
                 "bootstrap.servers": self._variables["MFO_KAFKA_BOOTSTRAP"],
                 "group.id": str(uuid4()),
                 "enable.auto.commit": False,
-                "fetch.wait.max.ms": 5,
+                # a real broker answers as soon as something comes
+                "fetch.wait.max.ms": 250 if self._real else 5,
                 "log_level": 2,
             }
         )
@@ -182,7 +184,8 @@ def offer(variables: dict[str, str], seen: Seen, rate: float, seconds: float) ->
     producer.list_topics("mfo.commands.v1", timeout=30)
     options = {"auto_execute": seen.mix == "flows", "save_checkpoints": False}
     flow_type = "noop_timed"
-    began = time.time() + 0.2
+    # an idempotent producer is given its number first, and what is due meanwhile would wait for that
+    began = time.time() + 1.0
     for n in range(int(rate * seconds)):
         flow_id, due = uuid4(), began + n / rate
         body, headers = creation(variables, flow_id, flow_type, options=options)

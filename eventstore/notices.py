@@ -7,9 +7,9 @@ A notice that was lost costs time and nothing else: whoever listens looks now an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from enum import StrEnum
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 from weakref import WeakKeyDictionary
 
 from eventstore.config import ServiceConfig
@@ -35,16 +35,24 @@ class Channel(StrEnum):
     NOTIFICATIONS = "mfo_notifications"
 
 
+class _Wanted(NamedTuple):
+    """Whom to wake when something is said on a channel, but not by these backends."""
+
+    channel: Channel
+    wake: Wake
+    deaf_to: Collection[int]
+
+
 class _Ear:
     """The connection, for as long as anybody wants to be woken."""
 
     def __init__(self, config: ServiceConfig) -> None:
         self._config = config
         self._connected = False
-        self.wakes: list[tuple[Channel, Wake]] = []
+        self.wakes: list[_Wanted] = []
         self.task = asyncio.create_task(self._listen(), name="notices")
 
-    def add(self, wakes: list[tuple[Channel, Wake]]) -> None:
+    def add(self, wakes: list[_Wanted]) -> None:
         self.wakes.extend(wakes)
         if self._connected:
             _all(wakes)
@@ -60,9 +68,9 @@ class _Ear:
                     self._connected = True
                     _all(self.wakes)
                     async for notice in connection.notifies():
-                        for channel, wake in self.wakes:
-                            if channel == notice.channel:
-                                wake()
+                        for each in self.wakes:
+                            if each.channel == notice.channel and notice.pid not in each.deaf_to:
+                                each.wake()
                 finally:
                     self._connected = False
                     await connection.close()
@@ -72,17 +80,17 @@ class _Ear:
 _ears: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], _Ear]] = WeakKeyDictionary()
 
 
-async def listen(config: ServiceConfig, *wanted: tuple[Channel, Wake]) -> NoReturn:
+async def listen(config: ServiceConfig, *wanted: tuple[Channel, Wake], deaf_to: Collection[int] = ()) -> NoReturn:
     """Call each function whenever there is something on its channel, and once the connection stands, first or again.
 
-    Ends only when cancelled.
+    What PostgreSQL's backends with the numbers in `deaf_to` say is not heard; more may be added to it at any time. Ends only when cancelled.
     """
     ears = _ears.setdefault(asyncio.get_running_loop(), {})
     store = (config.database_url, config.shard)
     ear = ears.get(store)
     if ear is None or ear.task.done():
         ear = ears[store] = _Ear(config)
-    mine = list(wanted)
+    mine = [_Wanted(channel, wake, deaf_to) for channel, wake in wanted]
     ear.add(mine)
     try:
         await asyncio.wait([ear.task])
@@ -96,6 +104,6 @@ async def listen(config: ServiceConfig, *wanted: tuple[Channel, Wake]) -> NoRetu
             await end_all([ear.task])
 
 
-def _all(wakes: list[tuple[Channel, Wake]]) -> None:
-    for _, wake in wakes:
-        wake()
+def _all(wakes: Iterable[_Wanted]) -> None:
+    for each in wakes:
+        each.wake()

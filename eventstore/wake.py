@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from time import monotonic
 from typing import TypeVar
+
+TURN_SECONDS = 0.002
 
 T = TypeVar("T")
 
@@ -23,9 +26,14 @@ async def woken(event: asyncio.Event, within: float) -> bool:
     return True
 
 
-async def in_turns(items: Iterable[T], every: int = 64) -> AsyncIterator[T]:
-    """The items one by one; so many of them at a time, and then whatever else waits in this loop."""
-    for n, item in enumerate(items, 1):
+async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items one by one; after each turn of 2 ms, whatever else waits in this loop has its own.
+
+    Whoever waits for several answers of the store meanwhile waits for a turn with each of them.
+    """
+    until = monotonic() + TURN_SECONDS
+    for item in items:
         yield item
-        if n % every == 0:
+        if monotonic() >= until:
             await asyncio.sleep(0)
+            until = monotonic() + TURN_SECONDS

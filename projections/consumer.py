@@ -34,7 +34,7 @@ from eventstore.faults import heed_the_end
 from eventstore.schema import not_ahead
 from eventstore.store import tail
 from projections.feed import BATCH, Feed, Parcel, Tap
-from projections.held import Held, Portion
+from projections.held import MANY_FLOWS, Held, Portion
 from projections.metrics import BATCH_SECONDS, EVENTS, POSITION, ROWS
 from projections.parked import park, parked, retry, still_parked
 from projections.projection import ROW_ERRORS, Applied, Projection
@@ -48,6 +48,9 @@ STORE_BATCH_BYTES = 8 << 20
 MEASURE_SECONDS = 0.05
 IDLE_SECONDS = 6.0
 MOST_REST_SECONDS = 0.03
+# a projection that gathers does so from its first event on: most of what a short flow brings comes within this, and its row,
+# for which somebody may wait, is written before anything else is made of it
+GATHER_SECONDS = 0.05
 # how soon a flow that was set aside is tried again when somebody asks
 PARKED_SECONDS = 1.0
 PAUSES = (0.1, 5.0)
@@ -219,15 +222,18 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         wait = max(MEASURE_SECONDS, patience) if behind else idle
         await tap.come(min(self._measured + wait, self._held.due) - monotonic())
         if tap.events or self._held:
-            await tap.gather(self._rested - monotonic(), BATCH)
+            at_least = GATHER_SECONDS if patience else 0.0
+            await tap.gather(max(self._rested - monotonic(), at_least), BATCH)
         told, moved, reached = self._read(tap.take(BATCH))
         if told or moved:
             begun = monotonic()
             await self.apply(told, moved)
             for partition, position in reached.items():
                 self._reached[partition] = max(self._reached.get(partition, 0), position)
-            # as long a rest as the work took: under load the next batch holds more of each flow
-            self._rested = begun + patience if patience else min(2 * monotonic() - begun, begun + MOST_REST_SECONDS)
+            self._rested = begun + patience
+            if not patience and (self._held or len(told) >= MANY_FLOWS):
+                # as long a rest as the work took: under load the next batch holds more of each flow
+                self._rested = min(2 * monotonic() - begun, begun + MOST_REST_SECONDS)
         since = monotonic() - self._measured
         if self._next and since >= (MEASURE_SECONDS if moved else wait):
             await self._measure(idle=not (behind or moved))

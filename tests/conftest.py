@@ -33,8 +33,6 @@ def pytest_configure(config: pytest.Config) -> None:
     # a hundred services, children and commands are started: each compiles all of our modules where bytecode is not kept
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    # some thirty brokers live for less than a minute: compiling their code well costs more than it brings
-    os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
     config.stash[STACK] = session_stack(dict(os.environ))
     # told to end, a run ends as by Ctrl-C: with all that it started
     for number in (signal.SIGTERM, signal.SIGHUP):

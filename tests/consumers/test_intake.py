@@ -12,6 +12,7 @@ from uuid import UUID, uuid4, uuid5
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from consumers import answers
 from consumers.intake import Intake
 from consumers.subscribing import Subscribing
 from domain.commands import RequestInput
@@ -20,6 +21,7 @@ from eventstore.committer import Committer
 from eventstore.relay import producer
 from eventstore.service import ServiceConfig
 from eventstore.subscriptions import Subscriptions
+from eventstore.tasks import end_all
 from tests.consumers.conftest import Client, body_of, client_of, headers_of
 from tests.eventstore.house import House
 from tests.eventstore.proxy import Proxy
@@ -45,10 +47,10 @@ class Door:
 
     async def open(self) -> None:
         await self.kafka.start()
-        await self.intake.broker.start()
+        await self.intake.start()
 
     async def close(self) -> None:
-        await self.intake.broker.stop()
+        await self.intake.stop()
         await self.kafka.stop()
 
 
@@ -312,6 +314,32 @@ async def test_nothing_is_acknowledged_before_it_is_kept(config: ServiceConfig, 
         await until(lambda: committed(config), 60)
         await second.close()
         assert await committed(config) == 5
+
+
+async def test_what_was_answered_and_not_acknowledged_is_answered_once_more(
+    config: ServiceConfig, house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "ACKNOWLEDGE_SECONDS", 60.0)
+    door, second = Door(config, house.committer), Door(config, house.committer)
+    await door.open()
+    async with client_of(config) as client:
+        await client.reply(await client.send("CreateFlow", uuid4(), CREATE))
+        await until(lambda: _all(config, 1), 60)
+        sent = await client.send("CreateFlow", uuid4(), CREATE)
+        first = await client.reply(sent)
+        # as if the process were killed: nothing is settled
+        assert door.intake.telling is not None
+        await end_all([door.intake.telling])
+        await door.intake.broker.stop()
+        assert await committed(config) == 1
+        await second.open()
+        replies = [body_of(reply) for reply in await client.replies(sent, 2)]
+        assert [reply["outcome"] for reply in replies] == ["accepted", "repeated"]
+        assert [reply["position"] for reply in replies] == [first["position"]] * 2
+        # whoever is told to stop acknowledges what it has answered
+        await second.close()
+        assert await committed(config) == 2
+    await door.kafka.stop()
 
 
 async def test_replies_and_dead_letters_wait_for_kafka(config: ServiceConfig, house: House) -> None:
