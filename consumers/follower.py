@@ -22,7 +22,7 @@ from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
 from eventstore.faults import PASSING, lived_through
 from eventstore.followers import Happened, Lead, done_after_all, following, lead, move, release, set_aside, to_try_again
-from eventstore.notices import Channel, listen
+from eventstore.notices import Channel, Wanted, listen
 from eventstore.wake import woken
 
 log = structlog.get_logger()
@@ -58,7 +58,7 @@ class Follower:
     def __init__(self, config: ServiceConfig, name: str, topics: Sequence[str], follow: Follow) -> None:
         self._config = config
         self.name = name
-        self._topics = topics
+        self.topics = topics
         self._follow = follow
         self._who = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._wake = asyncio.Event()
@@ -72,9 +72,8 @@ class Follower:
         self.leading = False
 
     def wake(self) -> None:
-        """Something was appended to the log. Who wants no topic now looks at it every few seconds only."""
-        if self._topics:
-            self._wake.set()
+        """Something of its topics was appended to the log, at which it looks only every few seconds otherwise."""
+        self._wake.set()
 
     async def run(self) -> None:
         """Follow the log for as long as the process lives."""
@@ -128,7 +127,7 @@ class Follower:
 
     async def _catch_up(self, connection: Connection) -> None:
         while True:
-            stretch = await following(connection, self._position, self._topics, BATCH)
+            stretch = await following(connection, self._position, self.topics, BATCH)
             if stretch.events:
                 try:
                     await self._see_to(connection, stretch.events, stretch.upto)
@@ -205,10 +204,7 @@ class Followers:
     async def run(self) -> None:
         """Follow for as long as the process lives."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(listen(self._config, (Channel.EVENTS, self._wake_all)), name="follower hints")
+            wanted = [Wanted(Channel.EVENTS, follower.wake, follower.topics) for follower in self._followers]
+            group.create_task(listen(self._config, *wanted), name="follower hints")
             for follower in self._followers:
                 group.create_task(follower.run(), name="follower")
-
-    def _wake_all(self) -> None:
-        for follower in self._followers:
-            follower.wake()

@@ -1,15 +1,16 @@
 """What the store says aloud (NOTIFY), heard over one connection a process.
 
 PostgreSQL wakes every connection that listens to anything, whatever was said, so each further one costs every commit.
-A notice that was lost costs time and nothing else: whoever listens looks now and then all the same.
+A notice that was lost costs time and nothing else: whoever listens looks now and then all the same. One about the log names
+the topics of what was appended.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 from weakref import WeakKeyDictionary
 
 from eventstore.config import ServiceConfig
@@ -35,16 +36,24 @@ class Channel(StrEnum):
     NOTIFICATIONS = "mfo_notifications"
 
 
+class Wanted(NamedTuple):
+    """What somebody is to be woken by: notices of a channel, of those about the log only such as name one of the `topics`."""
+
+    channel: Channel
+    wake: Wake
+    topics: Collection[str] | None = None
+
+
 class _Ear:
     """The connection, for as long as anybody wants to be woken."""
 
     def __init__(self, config: ServiceConfig) -> None:
         self._config = config
         self._connected = False
-        self.wakes: list[tuple[Channel, Wake]] = []
+        self.wakes: list[Wanted] = []
         self.task = asyncio.create_task(self._listen(), name="notices")
 
-    def add(self, wakes: list[tuple[Channel, Wake]]) -> None:
+    def add(self, wakes: list[Wanted]) -> None:
         self.wakes.extend(wakes)
         if self._connected:
             _all(wakes)
@@ -60,8 +69,9 @@ class _Ear:
                     self._connected = True
                     _all(self.wakes)
                     async for notice in connection.notifies():
-                        for channel, wake in self.wakes:
-                            if channel == notice.channel:
+                        said = notice.payload.split()
+                        for channel, wake, topics in self.wakes:
+                            if channel == notice.channel and (topics is None or about(said, topics)):
                                 wake()
                 finally:
                     self._connected = False
@@ -72,7 +82,7 @@ class _Ear:
 _ears: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], _Ear]] = WeakKeyDictionary()
 
 
-async def listen(config: ServiceConfig, *wanted: tuple[Channel, Wake]) -> NoReturn:
+async def listen(config: ServiceConfig, *wanted: Wanted | tuple[Channel, Wake]) -> NoReturn:
     """Call each function whenever there is something on its channel, and once the connection stands, first or again.
 
     Ends only when cancelled.
@@ -82,7 +92,7 @@ async def listen(config: ServiceConfig, *wanted: tuple[Channel, Wake]) -> NoRetu
     ear = ears.get(store)
     if ear is None or ear.task.done():
         ear = ears[store] = _Ear(config)
-    mine = list(wanted)
+    mine = [Wanted(*one) for one in wanted]
     ear.add(mine)
     try:
         await asyncio.wait([ear.task])
@@ -96,6 +106,11 @@ async def listen(config: ServiceConfig, *wanted: tuple[Channel, Wake]) -> NoRetu
             await end_all([ear.task])
 
 
-def _all(wakes: list[tuple[Channel, Wake]]) -> None:
-    for _, wake in wakes:
-        wake()
+def about(said: Collection[str], topics: Collection[str]) -> bool:
+    """Whether a notice that names these topics is about one of those."""
+    return any(topic in said for topic in topics)
+
+
+def _all(wakes: list[Wanted]) -> None:
+    for one in wakes:
+        one.wake()
