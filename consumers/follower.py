@@ -39,7 +39,8 @@ FOLLOWED = Counter("mfo_followed_events_total", "Events that a follower has seen
 LEADS = Gauge("mfo_follower_leader", "1 where this process leads the follower", ["follower"])
 SET_ASIDE = Counter("mfo_follower_set_aside_total", "Attempts after which an event was set aside", ["follower"])
 
-Follow = Callable[[Connection, Sequence[Happened]], Awaitable[None]]
+Follow = Callable[[Connection, Sequence[Happened]], Awaitable[bool]]
+"""Sees to events; answers whether anything followed from them."""
 
 
 class Superseded(Exception):
@@ -50,8 +51,8 @@ class Follower:
     """Sees to the events of some topics, in order; `run` ends only when cancelled.
 
     `follow` is called inside a transaction on the connection it is given: what it writes there is kept together with the
-    position. Commands that it submits must have ids that follow from the event, since a batch may come again. Where it
-    raises, the events of the batch come one by one, and one that cannot be seen to is set aside and tried again later,
+    position, and where nothing followed there is nothing to keep. Commands that it submits must have ids that follow from
+    the event, since a batch may come again. Where it raises, the events of the batch come one by one, and one that cannot be seen to is set aside and tried again later,
     without the others waiting; faults of the store are waited out.
     """
 
@@ -157,8 +158,8 @@ class Follower:
 
     async def _see_to(self, connection: Connection, events: Sequence[Happened], upto: int) -> None:
         async with connection.transaction():
-            await self._follow(connection, events)
-            await self._keep(connection, upto)
+            if await self._follow(connection, events):
+                await self._keep(connection, upto)
 
     async def _one_by_one(self, connection: Connection, events: Sequence[Happened], upto: int) -> None:
         for event in events:
