@@ -101,6 +101,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         # whoever is told to stop drains; whoever is cancelled is in a hurry
         stack.push_async_callback(lambda: keeper.stop(*[config.drain_seconds] if stop.is_set() else []))
         relay = Relay(config)
+        side.committer.heard_by = relay.hear
         watch = Watch(side)
         followers = Followers(
             config,
@@ -130,9 +131,11 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         intake = Intake(
             config, lambda: side.committer, kafka, lambda: side.schedules, lambda: side.fleet, subscribing=subscribing
         )
-        stack.push_async_callback(_quietly, intake.broker.stop)
+        stack.push_async_callback(_quietly, intake.stop)
         if await _unless(stop, _start_intake(intake)) is None:
             return
+        assert intake.telling is not None
+        tasks.append(intake.telling)
         parked = ParkedFlows(side.committer, intake.tell_late)
         # cancelled with the others
         tasks.append(asyncio.create_task(parked.run(), name="parked flows"))
@@ -163,7 +166,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         log.info("consumers stop", runs=keeper.active, drain_seconds=config.drain_seconds)
         # the store and the relay stay until the last result is kept
         await asyncio.gather(
-            _quietly(intake.broker.stop), keeper.stop(config.drain_seconds), sender.drain(config.drain_seconds)
+            _quietly(intake.stop), keeper.stop(config.drain_seconds), sender.drain(config.drain_seconds)
         )
 
 
@@ -209,7 +212,7 @@ async def _start_intake(intake: Intake) -> Intake:
     pause = 0.2
     while True:
         try:
-            await intake.broker.start()
+            await intake.start()
         except KafkaError as error:
             heed_the_end()
             log.warning("intake cannot start", error=type(error).__name__)

@@ -1,6 +1,6 @@
 """Commands taken in from Kafka in batches, acknowledged when every one has its answer.
 
-A message that is no command goes to the dead letters with its bytes and headers. While the store cannot be reached, or has
+While the answers to one batch are told (`answers.py`), the next one is decided. A message that is no command goes to the dead letters with its bytes and headers. While the store cannot be reached, or has
 enough to do, the batch waits with its partitions paused; nothing is acknowledged before it is kept. A command of a parked flow
 is kept, and holds up no partition: its sender is told `parked` now and the outcome later.
 """
@@ -8,28 +8,22 @@ is kept, and holds up no partition: its sender is told `parked` now and the outc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import msgspec
 import structlog
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    IllegalStateError,
-    InvalidTopicError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    TopicAuthorizationFailedError,
-    UnknownTopicOrPartitionError,
-)
+from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import IllegalStateError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker, KafkaMessage
 from pydantic import BaseModel, Field
 
+from consumers.answers import Answers, Outgoing
 from consumers.messages import Incoming, name_of, read, sender
 from consumers.metrics import PARTITIONS_PAUSED, TAKEN_IN
 from consumers.subscribing import Subscribing, SubscriptionAnswer
@@ -44,17 +38,21 @@ from eventstore.config import ServiceConfig
 from eventstore.fleet import Fleet, FleetAnswer
 from eventstore.parking import LateReply
 from eventstore.schedules import ScheduleAnswer, Schedules
+from eventstore.tasks import end_all
+from eventstore.wake import woken
 
 log = structlog.get_logger()
 
-NO_SUCH_TOPIC = (UnknownTopicOrPartitionError, InvalidTopicError, TopicAuthorizationFailedError)
 BATCH_RECORDS = 500
-BATCH_MS = 10
+# a hundred years: FastStream sleeps as long again where nothing came in that time, and would not see what comes meanwhile
+BATCH_MS = 3_155_760_000_000
 # fetched ahead of the batch in hand
 FETCH_BYTES = 4 << 20
 SESSION_MS = 6_000
 POLL_MS = 600_000
 GRACE_SECONDS = 2.0
+# how long partitions that go to another member wait for what is in hand
+RELEASE_SECONDS = 1.0
 # a batch that takes longer pauses its partitions
 PATIENCE_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 0.02
@@ -71,15 +69,6 @@ class ReplyError(BaseModel):
     allowed: list[str] = Field(default_factory=list)
     errors: list[dict[str, str]] = Field(default_factory=list)
     details: dict[str, Any] = Field(default_factory=dict)
-
-
-class Outgoing(NamedTuple):
-    """A message on its way out."""
-
-    topic: str
-    value: bytes | None
-    key: bytes | None
-    headers: list[tuple[str, bytes]]
 
 
 class Reply(BaseModel):
@@ -119,8 +108,8 @@ def kafka_broker(config: ServiceConfig, **options: Any) -> KafkaBroker:
     )
 
 
-class Intake:
-    """The door for commands from Kafka."""
+class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
+    """The door for commands from Kafka, from `start` to `stop`."""
 
     def __init__(
         self,
@@ -138,9 +127,12 @@ class Intake:
         self._schedules = schedules
         self._fleet = fleet
         self._subscribing = subscribing
-        self._producer = producer
-        # whether a batch waits for the store, or what it says for Kafka
-        self.waiting = False
+        self._answers = Answers(producer, config.topics)
+        self._store_waits = False
+        self._stops = False
+        self._in_hand = asyncio.Lock()
+        # from `start` on; it ends by no fault of Kafka's
+        self.telling: asyncio.Task[None] | None = None
         self.broker = kafka_broker(config)
         self.broker.subscriber(
             self._topics.commands,
@@ -155,15 +147,56 @@ class Intake:
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=SESSION_MS // 4,
             max_poll_interval_ms=POLL_MS,
+            listener=self,
             parser=_as_it_came,
             decoder=_as_it_is,
             title="commands",
             description="Commands as CloudEvents 1.0, keyed by flow id; data is the body of the same HTTP call plus flow_id.",
         )(self.on_commands)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a batch waits for the store, or what is to be said of it for Kafka."""
+        return self._store_waits or self._answers.waiting
+
+    async def start(self) -> None:
+        """Begin to take in; raises KafkaError."""
+        if self.telling is None:
+            self.telling = asyncio.create_task(self._answers.run(), name="answers")
+        await self.broker.start()
+
+    async def stop(self) -> None:
+        """Take in nothing more; what is decided is told and acknowledged, where that can be done in a moment."""
+        self._stops = True
+        await self._settle(GRACE_SECONDS)
+        await self.broker.stop()
+        if self.telling is not None:
+            await end_all([self.telling])
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Have what is in hand acknowledged before others read on behind it."""
+        if revoked:
+            await self._settle(RELEASE_SECONDS)
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Whoever had them before has acknowledged what he answered, or it is answered again."""
+
+    async def _settle(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._in_hand:
+                await self._answers.settle()
+
     async def on_commands(self, body: list[Any], message: KafkaMessage) -> None:
-        """Decide a batch, answer every message, then acknowledge."""
+        """Decide a batch and leave every message's answer to be told, and then acknowledged."""
+        async with self._in_hand:
+            if not self._stops:
+                await self._take_in(message)
+
+    async def _take_in(self, message: KafkaMessage) -> None:
         records = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
+        while self._answers.full:
+            if not await woken(self._answers.told, PATIENCE_SECONDS):
+                await self._pause(message.consumer)
         outgoing: list[Outgoing] = []
         waiting: list[tuple[Any, Incoming]] = []
         spans: list[tracing.Span | None] = []
@@ -193,9 +226,8 @@ class Intake:
                 continue
             TAKEN_IN.labels(answer.outcome).inc()
             outgoing.append(self._reply(incoming.reply_topic, answer, incoming.envelope.correlation_id))
-        await self._tell(outgoing, message.consumer)
+        self._answers.put(outgoing, records, message.consumer)
         self._resume(message.consumer)
-        await message.ack()
 
     async def _pause(self, consumer: Any) -> None:
         """Pause the partitions of a batch that waits. What was fetched ahead is let go, and the group still hears of us."""
@@ -241,7 +273,7 @@ class Intake:
             if len(again) < len(left):
                 pause = FIRST_PAUSE_SECONDS
             left = sorted(again)
-            self.waiting = bool(left)
+            self._store_waits = bool(left)
             if left:
                 await self._pause(consumer)
                 await asyncio.sleep(pause)
@@ -267,7 +299,7 @@ class Intake:
             _, left = await asyncio.wait(pending, timeout=PATIENCE_SECONDS)
             pending = list(left)
             if pending:
-                self.waiting = True
+                self._store_waits = True
                 await self._pause(consumer)
 
     async def tell_late(self, replies: Sequence[LateReply]) -> None:
@@ -277,53 +309,7 @@ class Intake:
             position = self._committer().store.position(reply.position)
             answer = Answer(reply.command_id, reply.outcome, reply.flow_id, reply.version, position, reply.error)
             outgoing.append(self._reply(reply.reply_to, answer, reply.correlation_id))
-        await self._tell(outgoing)
-
-    async def _tell(self, outgoing: list[Outgoing], consumer: Any = None) -> None:
-        """Send all of it, in order; a broker that cannot take it now is waited for, because the batch counts as done after."""
-        assert self._producer is not None
-        pause = 0.1
-        while outgoing:
-            futures: list[tuple[Outgoing, asyncio.Future[Any]]] = []
-            failed: list[Outgoing] = []
-            left: list[Outgoing] = []
-            for n, one in enumerate(outgoing):
-                try:
-                    sent = await self._producer.send(one.topic, one.value, key=one.key, headers=one.headers)
-                    futures.append((one, sent))
-                except MessageSizeTooLargeError:
-                    failed.extend(_smaller(one))
-                except NO_SUCH_TOPIC as error:
-                    failed.extend(self._redirected(one, error))
-                except KafkaError:
-                    left = outgoing[n:]
-                    break
-            for one, sent in futures:
-                try:
-                    await sent
-                except MessageSizeTooLargeError:
-                    failed.extend(_smaller(one))
-                except NO_SUCH_TOPIC as error:
-                    failed.extend(self._redirected(one, error))
-                except KafkaError:
-                    failed.append(one)
-            outgoing = failed + left
-            self.waiting = bool(outgoing)
-            if outgoing:
-                log.warning("replies wait for Kafka", messages=len(outgoing))
-                if consumer is not None:
-                    await self._pause(consumer)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 2.0)
-
-    def _redirected(self, one: Outgoing, error: KafkaError) -> list[Outgoing]:
-        """An answer whose own topic is not there goes to the topic of all replies; that one, and dead letters, are waited for."""
-        if one.topic in {self._topics.replies, self._topics.dead_letters}:
-            return [one]
-        log.warning(
-            "reply topic is not there", topic=one.topic, error=type(error).__name__, instead=self._topics.replies
-        )
-        return [one._replace(topic=self._topics.replies)]
+        await self._answers.tell(outgoing)
 
     def _reply(self, topic: str, answer: Answer, correlation_id: str) -> Outgoing:
         body: Json = {
@@ -427,13 +413,6 @@ async def _as_it_came(records: Any, original: Any) -> Any:
     message = await original((replace(batch[0], headers=()),))
     message.raw_message = batch
     return message
-
-
-def _smaller(one: Outgoing) -> list[Outgoing]:
-    """What is left of a message that no broker takes: the reasons of a dead letter; it is still found by its offset."""
-    log.error("message is too large for Kafka", topic=one.topic, bytes=len(one.value or b""))
-    reasons = [header for header in one.headers if header[0].startswith("mfo_")]
-    return [Outgoing(one.topic, None, None, reasons)] if one.value is not None and reasons else []
 
 
 async def _as_it_is(message: Any, original: Any = None) -> Any:

@@ -85,7 +85,9 @@ from eventstore.store import (
     FirstAnswer,
     Loaded,
     Store,
+    Stored,
     append,
+    appended,
     disjointed,
     load,
 )
@@ -212,6 +214,8 @@ class Committer:
         # as last seen; what makes flows is appended only while it still holds
         self._standing: Standing | None = None
         self._connection: Connection | None = None
+        # told what was appended, in the order of the log, and over which connection of PostgreSQL's
+        self.heard_by: Callable[[int, list[Stored]], None] | None = None
         self._clock_ahead = timedelta(0)
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -451,6 +455,7 @@ class Committer:
                 self._release(runs)
             raise
         if decided:
+            self._say(connection, decisions, winners)
             COMMIT_SECONDS.observe(perf_counter() - began)
             GROUP_SIZE.observe(len(group))
             if now is not None:
@@ -462,6 +467,10 @@ class Committer:
                     await connection.execute(SIGNAL)
         for one in held:
             await self._hold(connection, one.held, one.why)
+
+    def _say(self, connection: Connection, decisions: list[Decision], winners: dict[int, dict[int, int]]) -> None:
+        if self.heard_by is not None:
+            self.heard_by(connection.info.backend_pid, appended(decisions, winners))
 
     def _settle(
         self,

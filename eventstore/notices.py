@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import NamedTuple, NoReturn
 from weakref import WeakKeyDictionary
 
+from psycopg import Notify
+
 from eventstore.config import ServiceConfig
 from eventstore.database import connect
 from eventstore.faults import lived_through
@@ -37,11 +39,21 @@ class Channel(StrEnum):
 
 
 class Wanted(NamedTuple):
-    """What somebody is to be woken by: notices of a channel, of those about the log only such as name one of the `topics`."""
+    """What somebody is to be woken by: notices of a channel, of those about the log only such as name one of the `topics`,
+    and none of what PostgreSQL's backends with the numbers in `deaf_to` say. Either may change at any time."""
 
     channel: Channel
     wake: Wake
     topics: Collection[str] | None = None
+    deaf_to: Collection[int] = ()
+
+    def hears(self, notice: Notify, said: Collection[str]) -> bool:
+        """Whether this notice, which names these topics, is one of them."""
+        return (
+            self.channel == notice.channel
+            and notice.pid not in self.deaf_to
+            and (self.topics is None or about(said, self.topics))
+        )
 
 
 class _Ear:
@@ -70,9 +82,9 @@ class _Ear:
                     _all(self.wakes)
                     async for notice in connection.notifies():
                         said = notice.payload.split()
-                        for channel, wake, topics in self.wakes:
-                            if channel == notice.channel and (topics is None or about(said, topics)):
-                                wake()
+                        for one in self.wakes:
+                            if one.hears(notice, said):
+                                one.wake()
                 finally:
                     self._connected = False
                     await connection.close()

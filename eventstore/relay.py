@@ -3,6 +3,10 @@
 The leader holds an advisory lock on a connection of its own and the newest epoch in the row `relay`; moving the position
 under an older epoch changes nothing and ends that leadership. Two relays at once can therefore only repeat events. A
 subscriber drops repeats by `(subject, sequence)`.
+
+What the leader's own process commits it is handed, and does not read back: numbers in the log follow the order of commits, so
+between an event and the one with the next number nothing can lie. Where a number is missing, or another process says that it
+has committed, the log is read.
 """
 
 from __future__ import annotations
@@ -10,10 +14,12 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
+from itertools import takewhile
 from time import monotonic
 from typing import Any
 
@@ -32,7 +38,7 @@ from eventstore.codec import split, split_text
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect, conninfo
 from eventstore.faults import heed_the_end
-from eventstore.notices import Channel, listen
+from eventstore.notices import Channel, Wanted, listen
 from eventstore.store import Stored, tail
 from eventstore.topic import told_upto
 from eventstore.wake import woken
@@ -58,6 +64,10 @@ KEEP_SECONDS = 0.05
 # how often an idle leader looks whether the topic still holds what it was told
 TOPIC_CHECK_SECONDS = 15.0
 LOCK_CLASS = 2
+# events in hand; beyond that they are read back
+MOST_HANDED = 4 * BATCH
+# connections that this process has committed over; those before are gone
+OWN_BACKENDS = 8
 
 LEAD = """
 update relay set epoch = epoch + 1, leader = %s, moved_at = mfo_now() where name = %s returning epoch, position
@@ -146,8 +156,31 @@ class Relay:
         self._name = name
         self._who = f"{socket.gethostname()}:{os.getpid()}"
         self._wake = asyncio.Event()
+        self._handed: list[Stored] = []
+        self._own: deque[int] = deque(maxlen=OWN_BACKENDS)
+        # whether there may be something in the log that was not handed to us
+        self._unread = True
         self._offsets: dict[int, int] = {}
         self.leading = False
+
+    def hear(self, backend: int, events: list[Stored]) -> None:
+        """Take what this process has just committed, in the order of the log, over the connection to this backend.
+
+        Its notices are heard no more; should one not be followed by this call, the next look at the log is a few seconds away.
+        """
+        if backend not in self._own:
+            self._own.append(backend)
+        if not self.leading or not events:
+            return
+        self._handed.extend(events)
+        if len(self._handed) > MOST_HANDED:
+            self._handed.clear()
+            self._unread = True
+        self._wake.set()
+
+    def _look(self) -> None:
+        self._unread = True
+        self._wake.set()
 
     async def run(self) -> None:
         """Tell Kafka for as long as the service lives; faults of PostgreSQL and Kafka are waited out."""
@@ -180,7 +213,7 @@ class Relay:
             assert row is not None
             epoch, position = int(row[0]), int(row[1])
             listener = asyncio.create_task(
-                listen(self._config, (Channel.EVENTS, self._wake.set)), name="relay listener"
+                listen(self._config, Wanted(Channel.EVENTS, self._look, deaf_to=self._own)), name="relay listener"
             )
             listener.add_done_callback(lambda _: self._wake.set())
             kafka = producer(self._config.kafka_bootstrap)
@@ -188,6 +221,8 @@ class Relay:
                 await kafka.start()
                 position = await self._held(position)
                 self._offsets.clear()
+                self._handed.clear()
+                self._look()
                 self.leading = True
                 RELAY_LEADER.set(1)
                 log.info("relay leads", epoch=epoch, position=position)
@@ -231,12 +266,14 @@ class Relay:
         checked = kept_at = monotonic()
         kept = position
         while True:
-            self._wake.clear()
             looked_at = monotonic()
-            events = await tail(connection, position, BATCH)
+            events = await self._next(connection, position)
             if events:
-                whole = await self._produce(kafka, events)
-                position = events[-1].position if whole else 0
+                if await self._produce(kafka, events):
+                    position = events[-1].position
+                else:
+                    position = 0
+                    self._look()
                 RELAYED.inc(len(events))
                 self._measure(events, full=len(events) == BATCH)
             else:
@@ -250,7 +287,7 @@ class Relay:
             if listener.done():
                 listener.result()
                 return
-            if len(events) == BATCH:
+            if len(events) == BATCH and self._unread:
                 continue
             took = monotonic() - looked_at
             patience = POLL_SECONDS if position == kept else max(KEEP_SECONDS - (monotonic() - kept_at), 0)
@@ -263,9 +300,28 @@ class Relay:
                     return
                 kept, kept_at, patience = position, monotonic(), POLL_SECONDS
                 if newest > position:
-                    break
-            else:
-                await asyncio.sleep(max(GAP_SECONDS, GAP_TIMES * took) - (monotonic() - looked_at))
+                    self._look()
+            await asyncio.sleep(max(GAP_SECONDS, GAP_TIMES * took) - (monotonic() - looked_at))
+
+    async def _next(self, connection: Connection, position: int) -> list[Stored]:
+        """The events after a place in the log, a batch at most: those that were handed over where they go on from there."""
+        self._wake.clear()
+        handed = sorted(event for event in self._handed if event.position > position)
+        places = enumerate(handed[:BATCH], position + 1)
+        events = [event for _, event in takewhile(lambda each: each[1].position == each[0], places)]
+        self._handed = handed[len(events) :]
+        if events:
+            if self._handed or self._unread:
+                self._wake.set()
+            return events
+        if not (self._unread or self._handed):
+            return []
+        self._handed = []
+        self._unread = False
+        events = await tail(connection, position, BATCH)
+        if len(events) == BATCH:
+            self._look()
+        return events
 
     async def _move(self, connection: Connection, epoch: int, position: int) -> int | None:
         """Keep the place; answers the end of the log, none where another one leads by now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -297,6 +297,15 @@ async def tail(connection: AsyncConnection[Any], after: int, limit: int) -> list
         binary=True,
     )
     return [Stored(*row) for row in await cursor.fetchall()]
+
+
+def appended(decisions: Sequence[Decision], winners: Mapping[int, Mapping[int, int]]) -> list[Stored]:
+    """The events of the winners of a group, as `append` answered them, in the order of the log."""
+    return sorted(
+        Stored(positions[row.version], decisions[n].after.id, row.version, row.topic, row.state, row.hash)
+        for n, positions in winners.items()
+        for row in decisions[n].rows
+    )
 
 
 async def append(

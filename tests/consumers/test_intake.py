@@ -45,10 +45,10 @@ class Door:
 
     async def open(self) -> None:
         await self.kafka.start()
-        await self.intake.broker.start()
+        await self.intake.start()
 
     async def close(self) -> None:
-        await self.intake.broker.stop()
+        await self.intake.stop()
         await self.kafka.stop()
 
 

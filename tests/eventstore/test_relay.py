@@ -148,6 +148,23 @@ async def test_two_relays_one_killed_nothing_lost(house: House) -> None:
     assert await house.one("select epoch from relay") >= 2
 
 
+async def test_what_the_own_process_commits_is_told_between_what_others_do(house: House) -> None:
+    """The leader is handed the commits of one committer, and finds those of the other in the log."""
+    relay, other = Relay(house.side.config), house.another_committer()
+    house.committer.heard_by = relay.hear
+    await other.start()
+    async with told(house) as records, running(relay):
+        await until(lambda: relay.leading)
+        for n in range(12):
+            await (other if n % 3 == 2 else house.committer).submit(create(), house.envelope())
+        await asyncio.gather(write(house, 3), write(house, 3))
+        whole = await kept(house)
+        await until(lambda: histories(records) == whole)
+        versions = [(header(record, "ce_subject"), header(record, "ce_sequence")) for record in records]
+        assert len(versions) == len(set(versions))
+    await other.stop()
+
+
 async def test_a_relay_that_is_stopped_while_it_clears_up_ends(house: House) -> None:
     relay = Relay(house.side.config)
     async with running(relay) as tasks:
