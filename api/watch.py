@@ -1,7 +1,7 @@
 """Waiting until something has come about: a flow's next event, its row in the read model, a projection's position.
 
-One connection listens for all waiters of the process and one statement asks for all of them; every 250 ms they are asked
-about even without a word from PostgreSQL.
+One connection listens for all waiters of the process and one statement asks for all that wait for the same; they are asked
+about when PostgreSQL says that it may have come about, and every 250 ms even without a word.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -27,14 +28,18 @@ from domain.events import (
     InputRequested,
 )
 from eventstore.database import Connection
+from eventstore.notices import Channel, about
+from eventstore.wake import woken
 
 log = structlog.get_logger()
 
 SAFETY_POLL_SECONDS = 0.25
-CHANNELS = ("mfo_events", "mfo_projected", "mfo_imports")
+PROJECTED = "mfo_projected"
 
 # after these nothing happens by itself
-RESTS = (FlowCompleted, FlowFailed, FlowCancelled, FlowDeleted, FlowPaused, InputRequested)
+RESTS = tuple(
+    TOPICS[fact] for fact in (FlowCompleted, FlowFailed, FlowCancelled, FlowDeleted, FlowPaused, InputRequested)
+)
 
 # each answers (key, number) for the keys asked about
 QUERIES: dict[str, str] = {
@@ -43,7 +48,7 @@ QUERIES: dict[str, str] = {
     "projection": "select name, position from projections where name = any(%s)",
     "rest": (
         "select originator_id, max(originator_version) from stored_events where originator_id = any(%s)"
-        f" and topic in ({', '.join(repr(TOPICS[fact]) for fact in RESTS)}) group by 1"
+        f" and topic in ({', '.join(map(repr, RESTS))}) group by 1"
     ),
     "import": "select id, case when state in ('readable', 'unreadable') then 1 else 0 end from imports where id = any(%s)",
 }
@@ -65,6 +70,8 @@ class Watch:
         self._connect = connect
         self._waiters: set[_Waiter] = set()
         self._wake = asyncio.Event()
+        # what may have come about
+        self._due: set[str] = set()
         self._some = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
@@ -126,7 +133,7 @@ class Watch:
         waiter = _Waiter(kind, key, wanted)
         self._waiters.add(waiter)
         self._some.set()
-        self._wake.set()
+        self._ask_about(kind)
         try:
             async with asyncio.timeout(seconds):
                 return await waiter.done
@@ -135,16 +142,24 @@ class Watch:
         finally:
             self._waiters.discard(waiter)
 
+    def _ask_about(self, *kinds: str) -> None:
+        if any(waiter.kind in kinds for waiter in self._waiters):
+            self._due.update(kinds)
+            self._wake.set()
+
     async def _ask(self) -> None:
+        asked_all = monotonic()
         while True:
             if not self._waiters:
                 self._some.clear()
                 await self._some.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SAFETY_POLL_SECONDS):
-                    await self._wake.wait()
+            await woken(self._wake, SAFETY_POLL_SECONDS)
             self._wake.clear()
-            waiting = [waiter for waiter in self._waiters if not waiter.done.done()]
+            if monotonic() - asked_all >= SAFETY_POLL_SECONDS:
+                asked_all = monotonic()
+                self._due.update(QUERIES)
+            due, self._due = self._due, set()
+            waiting = [waiter for waiter in self._waiters if waiter.kind in due and not waiter.done.done()]
             for kind in {waiter.kind for waiter in waiting}:
                 await self._answer(kind, [waiter for waiter in waiting if waiter.kind == kind])
 
@@ -163,19 +178,28 @@ class Watch:
             if number is not None and int(number) >= waiter.wanted and not waiter.done.done():
                 waiter.done.set_result(True)
 
+    def _hear(self, channel: str, said: str) -> None:
+        if channel == Channel.EVENTS:
+            self.on_event()
+        if channel == PROJECTED:
+            self._ask_about("row", "projection")
+        elif channel == Channel.IMPORTS:
+            self._ask_about("import")
+        elif about(said.split(), RESTS):
+            self._ask_about("history", "rest")
+        else:
+            self._ask_about("history")
+
     async def _listen(self, connection: Connection) -> None:
         pause = 0.1
         while True:
             try:
-                for channel in CHANNELS:
-                    await connection.execute(f"listen {channel}")
+                for channel in (Channel.EVENTS, PROJECTED, Channel.IMPORTS):
+                    await connection.execute(f"listen {channel}".encode())
                 pause = 0.1
-                self._wake.set()
+                self._ask_about(*QUERIES)
                 async for told in connection.notifies():
-                    if told.channel == CHANNELS[0]:
-                        self.on_event()
-                    if self._waiters:
-                        self._wake.set()
+                    self._hear(told.channel, told.payload)
             except (psycopg.Error, OSError) as error:
                 log.warning("watch listener interrupted", error=type(error).__name__)
             finally:

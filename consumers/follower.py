@@ -22,7 +22,7 @@ from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
 from eventstore.faults import PASSING, lived_through
 from eventstore.followers import Happened, Lead, done_after_all, following, lead, move, release, set_aside, to_try_again
-from eventstore.notices import Channel, listen
+from eventstore.notices import Channel, Wanted, listen
 from eventstore.wake import woken
 
 log = structlog.get_logger()
@@ -39,7 +39,8 @@ FOLLOWED = Counter("mfo_followed_events_total", "Events that a follower has seen
 LEADS = Gauge("mfo_follower_leader", "1 where this process leads the follower", ["follower"])
 SET_ASIDE = Counter("mfo_follower_set_aside_total", "Attempts after which an event was set aside", ["follower"])
 
-Follow = Callable[[Connection, Sequence[Happened]], Awaitable[None]]
+Follow = Callable[[Connection, Sequence[Happened]], Awaitable[bool]]
+"""Sees to events; answers whether anything followed from them."""
 
 
 class Superseded(Exception):
@@ -50,15 +51,15 @@ class Follower:
     """Sees to the events of some topics, in order; `run` ends only when cancelled.
 
     `follow` is called inside a transaction on the connection it is given: what it writes there is kept together with the
-    position. Commands that it submits must have ids that follow from the event, since a batch may come again. Where it
-    raises, the events of the batch come one by one, and one that cannot be seen to is set aside and tried again later,
+    position, and where nothing followed there is nothing to keep. Commands that it submits must have ids that follow from
+    the event, since a batch may come again. Where it raises, the events of the batch come one by one, and one that cannot be seen to is set aside and tried again later,
     without the others waiting; faults of the store are waited out.
     """
 
     def __init__(self, config: ServiceConfig, name: str, topics: Sequence[str], follow: Follow) -> None:
         self._config = config
         self.name = name
-        self._topics = topics
+        self.topics = topics
         self._follow = follow
         self._who = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._wake = asyncio.Event()
@@ -72,9 +73,8 @@ class Follower:
         self.leading = False
 
     def wake(self) -> None:
-        """Something was appended to the log. Who wants no topic now looks at it every few seconds only."""
-        if self._topics:
-            self._wake.set()
+        """Something of its topics was appended to the log, at which it looks only every few seconds otherwise."""
+        self._wake.set()
 
     async def run(self) -> None:
         """Follow the log for as long as the process lives."""
@@ -128,7 +128,7 @@ class Follower:
 
     async def _catch_up(self, connection: Connection) -> None:
         while True:
-            stretch = await following(connection, self._position, self._topics, BATCH)
+            stretch = await following(connection, self._position, self.topics, BATCH)
             if stretch.events:
                 try:
                     await self._see_to(connection, stretch.events, stretch.upto)
@@ -158,8 +158,8 @@ class Follower:
 
     async def _see_to(self, connection: Connection, events: Sequence[Happened], upto: int) -> None:
         async with connection.transaction():
-            await self._follow(connection, events)
-            await self._keep(connection, upto)
+            if await self._follow(connection, events):
+                await self._keep(connection, upto)
 
     async def _one_by_one(self, connection: Connection, events: Sequence[Happened], upto: int) -> None:
         for event in events:
@@ -205,10 +205,7 @@ class Followers:
     async def run(self) -> None:
         """Follow for as long as the process lives."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(listen(self._config, (Channel.EVENTS, self._wake_all)), name="follower hints")
+            wanted = [Wanted(Channel.EVENTS, follower.wake, follower.topics) for follower in self._followers]
+            group.create_task(listen(self._config, *wanted), name="follower hints")
             for follower in self._followers:
                 group.create_task(follower.run(), name="follower")
-
-    def _wake_all(self) -> None:
-        for follower in self._followers:
-            follower.wake()

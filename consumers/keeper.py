@@ -685,6 +685,7 @@ class Keeper:
     async def _begin_claimed(self, rows: list[RunRow], *, among: bool) -> None:
         """Begin what was claimed; a run that cannot begin here frees its place, and its lease lapses for others."""
         assert self._claimed_flows is not None
+        assert self._side is not None
         flows: dict[UUID, Loaded] = {}
         broken: dict[UUID, Exception] = {}
         with lived_through("reading the flows of claimed runs"):
@@ -694,6 +695,7 @@ class Keeper:
                 if row.flow_id in broken:
                     raise broken[row.flow_id]
                 flow, run = await self._claimed(row, flows[row.flow_id].flow if row.flow_id in flows else None)
+                self._side.committer.know(flows[row.flow_id])
                 self.hand_over(flow, run, claimed=True)
             except Exception as error:
                 self._free("exclusive" if among else "shared")

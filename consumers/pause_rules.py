@@ -72,14 +72,14 @@ class Watch:
         """Some rule is armed, or none."""
         self.topics[:] = COUNTED if armed else ()
 
-    async def follow(self, connection: Connection, events: Sequence[Happened]) -> None:
+    async def follow(self, connection: Connection, events: Sequence[Happened]) -> bool:
         """Count events for the rules of their tenants, and trip those that have passed their limit."""
         metas = [event.recorded.meta for event in events]
         accounts, engagements = [meta.client_account_id for meta in metas], [meta.engagement_id for meta in metas]
         rows = await (await connection.execute(ARMED, (accounts, engagements), binary=True)).fetchall()
         rules: list[PauseRule] = [read_snapshot(PauseRule, row[0]) for row in rows]
         if not rules:
-            return
+            return False
         types = await _types(connection, events) if any(rule.flow_type for rule in rules) else {}
         counts: dict[_Key, Counter[str]] = {}
         for event in events:
@@ -88,11 +88,12 @@ class Watch:
                     key = _Key(rule.id, rule.armed, event.recorded.meta.at.replace(second=0, microsecond=0))
                     counts.setdefault(key, Counter()).update(_figures(rule, event))
         if not counts:
-            return
+            return False
         figures = [[count[name] for count in counts.values()] for name in FIGURES]
         await connection.execute(COUNT, (*map(list, zip(*counts, strict=True)), *figures))
         counted = {key.rule_id for key in counts}
         await self._look(connection, [rule for rule in rules if rule.id in counted])
+        return True
 
     async def _look(self, connection: Connection, rules: Sequence[PauseRule]) -> None:
         windows = (

@@ -69,9 +69,10 @@ class Relations:
         self._side = side
         self._kin, self._above = Kin(), Kin()
 
-    async def follow(self, connection: Connection, events: Sequence[Happened]) -> None:
+    async def follow(self, connection: Connection, events: Sequence[Happened]) -> bool:
         """See to the flows that these events concern besides their own, in the order of the events."""
-        await link(connection, _links(events))
+        links = _links(events)
+        await link(connection, links)
         # a flow that has just begun has no children yet, and nobody waits for its beginning
         ids = {event.recorded.flow_id for event in events if not isinstance(event.recorded.fact, FlowCreated)}
         parents = await with_children(connection, ids) if ids else set()
@@ -91,6 +92,7 @@ class Relations:
                 reports.clear()
                 await self._put(await self._passed_on(connection, position, recorded))
         await self._put(reports)
+        return bool(links or concern or parents)
 
     async def _born(self, connection: Connection, position: int, recorded: Recorded, fact: FlowCreated) -> list[Ask]:
         """Tell the parent; and see to what happened to those that it waits for, and to those above it before it was there:

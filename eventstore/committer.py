@@ -291,6 +291,16 @@ class Committer:
         self._wake.set()
         return answer
 
+    def know(self, loaded: Loaded) -> None:
+        """Keep a flow for its next command, unless a later state of it is known. It may be an old one: the append knows better."""
+        flow = loaded.flow
+        known = self._cache.get(flow.id)
+        if not flow.exists or flow.status in OVER or (known is not None and known.flow.version >= flow.version):
+            return
+        self._cache[flow.id] = loaded
+        if len(self._cache) > CACHED_FLOWS:
+            self._cache.popitem(last=False)
+
     async def drain(self, flow_id: UUID) -> Drained:
         """Apply a parked flow's commands in order, until none waits or the first cannot be applied again.
 
@@ -799,10 +809,7 @@ class Committer:
         flow = decision.after
         position = max(positions.values(), default=last_position)
         self._cache.pop(flow.id, None)
-        if flow.exists and flow.status not in OVER:
-            self._cache[flow.id] = Loaded(flow, decision.hash, position)
-            if len(self._cache) > CACHED_FLOWS:
-                self._cache.popitem(last=False)
+        self.know(Loaded(flow, decision.hash, position))
         for run in runs:
             if self._slots is not None:
                 self._slots.hand_over(flow, run)

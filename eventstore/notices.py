@@ -1,16 +1,19 @@
 """What the store says aloud (NOTIFY), heard over one connection a process.
 
 PostgreSQL wakes every connection that listens to anything, whatever was said, so each further one costs every commit.
-A notice that was lost costs time and nothing else: whoever listens looks now and then all the same.
+A notice that was lost costs time and nothing else: whoever listens looks now and then all the same. One about the log names
+the topics of what was appended.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from enum import StrEnum
 from typing import NamedTuple, NoReturn
 from weakref import WeakKeyDictionary
+
+from psycopg import Notify
 
 from eventstore.config import ServiceConfig
 from eventstore.database import connect
@@ -35,12 +38,22 @@ class Channel(StrEnum):
     NOTIFICATIONS = "mfo_notifications"
 
 
-class _Wanted(NamedTuple):
-    """Whom to wake when something is said on a channel, but not by these backends."""
+class Wanted(NamedTuple):
+    """What somebody is to be woken by: notices of a channel, of those about the log only such as name one of the `topics`,
+    and none of what PostgreSQL's backends with the numbers in `deaf_to` say. Either may change at any time."""
 
     channel: Channel
     wake: Wake
-    deaf_to: Collection[int]
+    topics: Collection[str] | None = None
+    deaf_to: Collection[int] = ()
+
+    def hears(self, notice: Notify, said: Collection[str]) -> bool:
+        """Whether this notice, which names these topics, is one of them."""
+        return (
+            self.channel == notice.channel
+            and notice.pid not in self.deaf_to
+            and (self.topics is None or about(said, self.topics))
+        )
 
 
 class _Ear:
@@ -49,10 +62,10 @@ class _Ear:
     def __init__(self, config: ServiceConfig) -> None:
         self._config = config
         self._connected = False
-        self.wakes: list[_Wanted] = []
+        self.wakes: list[Wanted] = []
         self.task = asyncio.create_task(self._listen(), name="notices")
 
-    def add(self, wakes: list[_Wanted]) -> None:
+    def add(self, wakes: list[Wanted]) -> None:
         self.wakes.extend(wakes)
         if self._connected:
             _all(wakes)
@@ -68,9 +81,10 @@ class _Ear:
                     self._connected = True
                     _all(self.wakes)
                     async for notice in connection.notifies():
-                        for each in self.wakes:
-                            if each.channel == notice.channel and notice.pid not in each.deaf_to:
-                                each.wake()
+                        said = notice.payload.split()
+                        for one in self.wakes:
+                            if one.hears(notice, said):
+                                one.wake()
                 finally:
                     self._connected = False
                     await connection.close()
@@ -80,17 +94,17 @@ class _Ear:
 _ears: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], _Ear]] = WeakKeyDictionary()
 
 
-async def listen(config: ServiceConfig, *wanted: tuple[Channel, Wake], deaf_to: Collection[int] = ()) -> NoReturn:
+async def listen(config: ServiceConfig, *wanted: Wanted | tuple[Channel, Wake]) -> NoReturn:
     """Call each function whenever there is something on its channel, and once the connection stands, first or again.
 
-    What PostgreSQL's backends with the numbers in `deaf_to` say is not heard; more may be added to it at any time. Ends only when cancelled.
+    Ends only when cancelled.
     """
     ears = _ears.setdefault(asyncio.get_running_loop(), {})
     store = (config.database_url, config.shard)
     ear = ears.get(store)
     if ear is None or ear.task.done():
         ear = ears[store] = _Ear(config)
-    mine = [_Wanted(channel, wake, deaf_to) for channel, wake in wanted]
+    mine = [Wanted(*one) for one in wanted]
     ear.add(mine)
     try:
         await asyncio.wait([ear.task])
@@ -104,6 +118,11 @@ async def listen(config: ServiceConfig, *wanted: tuple[Channel, Wake], deaf_to: 
             await end_all([ear.task])
 
 
-def _all(wakes: Iterable[_Wanted]) -> None:
-    for each in wakes:
-        each.wake()
+def about(said: Collection[str], topics: Collection[str]) -> bool:
+    """Whether a notice that names these topics is about one of those."""
+    return any(topic in said for topic in topics)
+
+
+def _all(wakes: list[Wanted]) -> None:
+    for one in wakes:
+        one.wake()

@@ -31,6 +31,7 @@ from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from prometheus_client import Counter, Gauge
 
+from domain.events import TOPICS, CheckpointCreated, PhaseCompleted, PhaseStarted, StepsCompleted
 from domain.fleet.events import OPERATION_PREFIX, PAUSE_RULE_PREFIX, STANDING_PAUSE_PREFIX
 from domain.schedules.events import SCHEDULE_PREFIX
 from eventstore import tracing
@@ -38,7 +39,7 @@ from eventstore.codec import split, split_text
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect, conninfo
 from eventstore.faults import heed_the_end
-from eventstore.notices import Channel, listen
+from eventstore.notices import Channel, Wanted, listen
 from eventstore.store import Stored, tail
 from eventstore.topic import told_upto
 from eventstore.wake import woken
@@ -59,6 +60,9 @@ TAKE_OVER_SECONDS = 1.0
 # work for Kafka and each of its readers, and takes it from the next commit
 GAP_SECONDS = 0.005
 GAP_TIMES = 1.2
+# and to the next one where nothing has come but what happens between two phases: the flow's next phase, or its end, is near
+COMPANY_SECONDS = 0.02
+BETWEEN = frozenset(TOPICS[event] for event in (PhaseStarted, PhaseCompleted, StepsCompleted, CheckpointCreated))
 # the place is kept so often at most: a leader that dies has its successor repeat what it told since
 KEEP_SECONDS = 0.05
 # how often an idle leader looks whether the topic still holds what it was told
@@ -156,6 +160,8 @@ class Relay:
         self._name = name
         self._who = f"{socket.gethostname()}:{os.getpid()}"
         self._wake = asyncio.Event()
+        # whether more has come than what happens between two phases
+        self._at_once = asyncio.Event()
         self._handed: list[Stored] = []
         self._own: deque[int] = deque(maxlen=OWN_BACKENDS)
         # whether there may be something in the log that was not handed to us
@@ -175,11 +181,17 @@ class Relay:
         self._handed.extend(events)
         if len(self._handed) > MOST_HANDED:
             self._handed.clear()
-            self._unread = True
+            self._look()
+        if not BETWEEN.issuperset(event.topic for event in events):
+            self._at_once.set()
         self._wake.set()
 
     def _look(self) -> None:
         self._unread = True
+        self._hurry()
+
+    def _hurry(self) -> None:
+        self._at_once.set()
         self._wake.set()
 
     async def run(self) -> None:
@@ -213,7 +225,7 @@ class Relay:
             assert row is not None
             epoch, position = int(row[0]), int(row[1])
             listener = asyncio.create_task(
-                listen(self._config, (Channel.EVENTS, self._look), deaf_to=self._own), name="relay listener"
+                listen(self._config, Wanted(Channel.EVENTS, self._look, deaf_to=self._own)), name="relay listener"
             )
             listener.add_done_callback(lambda _: self._wake.set())
             kafka = producer(self._config.kafka_bootstrap)
@@ -302,17 +314,20 @@ class Relay:
                 if newest > position:
                     self._look()
             await asyncio.sleep(max(GAP_SECONDS, GAP_TIMES * took) - (monotonic() - looked_at))
+            if (left := COMPANY_SECONDS - (monotonic() - looked_at)) > 0:
+                await woken(self._at_once, left)
 
     async def _next(self, connection: Connection, position: int) -> list[Stored]:
         """The events after a place in the log, a batch at most: those that were handed over where they go on from there."""
         self._wake.clear()
+        self._at_once.clear()
         handed = sorted(event for event in self._handed if event.position > position)
         places = enumerate(handed[:BATCH], position + 1)
         events = [event for _, event in takewhile(lambda each: each[1].position == each[0], places)]
         self._handed = handed[len(events) :]
         if events:
             if self._handed or self._unread:
-                self._wake.set()
+                self._hurry()
             return events
         if not (self._unread or self._handed):
             return []

@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any, Protocol, TextIO
 
 import orjson
@@ -95,7 +96,7 @@ def redact(_: WrappedLogger, __: str, event: EventDict) -> MutableMapping[str, A
 def _hide(name: str, value: Any) -> Any:
     if isinstance(value, bool | int | float) or value is None:
         return value
-    if _SENSITIVE.search(_HUMP.sub("_", name).lower().replace("-", "_")):
+    if _is_sensitive(name):
         return HIDDEN
     match value:
         case str():
@@ -106,6 +107,11 @@ def _hide(name: str, value: Any) -> Any:
             return [_hide("", found) for found in value]
         case _:
             return value
+
+
+@lru_cache(maxsize=1024)
+def _is_sensitive(name: str) -> bool:
+    return _SENSITIVE.search(_HUMP.sub("_", name).lower().replace("-", "_")) is not None
 
 
 def hide_passwords(text: str) -> str:

@@ -26,11 +26,11 @@ class Notifier:
     def __init__(self, public_url: str | None = None) -> None:
         self._public_url = public_url
 
-    async def follow(self, connection: Connection, events: Sequence[Happened]) -> None:
-        """Make what is to be told of these events; raises what keeps an event from being understood."""
+    async def follow(self, connection: Connection, events: Sequence[Happened]) -> bool:
+        """Make what is to be told of these events, if anything; raises what keeps an event from being understood."""
         news = [(event, found) for event in events if (found := news_of(event.recorded)) is not None]
         if not news:
-            return
+            return False
         created = await beginnings(connection, {event.recorded.flow_id for event, _ in news})
         tenants = {(event.recorded.meta.client_account_id, event.recorded.meta.engagement_id) for event, _ in news}
         known: dict[tuple[UUID, UUID], list[Subscriber]] = {}
@@ -42,6 +42,7 @@ class Notifier:
             interested = known.get((meta.client_account_id, meta.engagement_id), [])
             rows += self._rows(event, found, created[event.recorded.flow_id], interested)
         await make(connection, rows)
+        return bool(rows)
 
     def _rows(
         self, event: Happened, news: News, created: FlowCreated | FlowImported, interested: Sequence[Subscriber]

@@ -37,7 +37,7 @@ class Notes:
         self.who = who
         self.poison: set[UUID] = set()
 
-    async def follow(self, connection: Connection, events: Sequence[Happened]) -> None:
+    async def follow(self, connection: Connection, events: Sequence[Happened]) -> bool:
         for event in events:
             flow_id = event.recorded.flow_id
             if flow_id in self.poison:
@@ -46,6 +46,7 @@ class Notes:
                 "insert into noted (who, flow_id, fact) values (%s, %s, %s)",
                 (self.who, flow_id, type(event.recorded.fact).__name__),
             )
+        return True
 
 
 @asynccontextmanager
@@ -102,10 +103,11 @@ async def test_one_that_was_superseded_keeps_nothing_of_its_batch(house: House) 
     notes = Notes()
     began, go_on = asyncio.Event(), asyncio.Event()
 
-    async def slow(connection: Connection, events: Sequence[Happened]) -> None:
+    async def slow(connection: Connection, events: Sequence[Happened]) -> bool:
         await notes.follow(connection, events)
         began.set()
         await go_on.wait()
+        return True
 
     follower = Follower(house.side.config, "notes", WANTED, slow)
     task = asyncio.create_task(follower.run())

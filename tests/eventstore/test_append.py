@@ -23,7 +23,7 @@ from domain.commands import (
     ResumeFlow,
 )
 from domain.errors import BodyTooLarge
-from domain.events import InputRequested
+from domain.events import TOPICS, FlowCreated, InputRequested, PhaseStarted
 from domain.flow import Meta, Recorded
 from eventstore.claims import Claims
 from eventstore.codec import FIRST_HASH, decode, encode, encode_meta, plain
@@ -357,20 +357,24 @@ async def test_events_carry_the_stores_time(house: House) -> None:
     assert abs(logged - flow.created_at) < timedelta(seconds=5)
 
 
-async def test_a_commit_says_so_to_whoever_listens(house: House) -> None:
+async def test_a_commit_says_to_whoever_listens_what_it_is_about(house: House) -> None:
     heard: list[str] = []
+    said: set[str] = set()
     connection = await connect(house.side.config.database_url)
     for channel in ("mfo_events", "mfo_runs", "mfo_timers"):
         await connection.execute(f"listen {channel}")
 
     async def listen() -> None:
         async for notice in connection.notifies():
-            assert notice.payload == "mfo"
+            schema, *topics = notice.payload.split()
+            assert schema == "mfo"
             heard.append(notice.channel)
+            said.update(topics)
 
     task = asyncio.create_task(listen())
     flow = await house.begin(flow_type="discovery", initial_data={"import_file_id": "f1"})
     await until(lambda: {"mfo_events", "mfo_runs"} <= set(heard))
+    assert said == {TOPICS[FlowCreated], TOPICS[PhaseStarted]}
     await house.fail(flow.id)
     await until(lambda: "mfo_timers" in heard)
     task.cancel()

@@ -74,6 +74,20 @@ async def test_two_committers_of_one_flow_lose_nothing(house: House) -> None:
     ]
 
 
+async def test_what_a_committer_is_told_of_a_flow_may_be_old(house: House) -> None:
+    flow = await house.begin()
+    loaded = (await house.side.store.load([flow.id]))[flow.id]
+    await house.ask(PauseFlow(flow_id=flow.id))
+    async with started(house.another_committer()) as other:
+        other.know(loaded)
+        answer = await other.submit(ResumeFlow(flow_id=flow.id), house.envelope())
+        assert (answer.outcome, answer.version) == ("accepted", flow.version + 2)
+        # what it knows better it keeps
+        other.know(loaded)
+        answer = await other.submit(PauseFlow(flow_id=flow.id), house.envelope())
+        assert (answer.outcome, answer.version) == ("accepted", flow.version + 3)
+
+
 async def test_a_repeat_gets_the_first_answer(house: House) -> None:
     flow_id = uuid4()
     first = await house.ask(create(flow_id), "key-1")

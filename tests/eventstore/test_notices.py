@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 
-from eventstore.notices import Channel, listen
+from domain.commands import PauseFlow, ResumeFlow
+from domain.events import TOPICS, FlowPaused, FlowResumed
+from eventstore.notices import Channel, Wanted, listen
 from eventstore.tasks import end_all
 from tests.eventstore.house import House
 from tests.waiting import until
@@ -25,9 +27,9 @@ class Woken:
 
 
 @asynccontextmanager
-async def listening(house: House, channel: Channel) -> AsyncIterator[Woken]:
+async def listening(house: House, channel: Channel, topics: Collection[str] | None = None) -> AsyncIterator[Woken]:
     woken = Woken()
-    task = asyncio.create_task(listen(house.side.config, (channel, woken)))
+    task = asyncio.create_task(listen(house.side.config, Wanted(channel, woken, topics)))
     try:
         await until(lambda: woken.times)
         yield woken
@@ -59,6 +61,19 @@ async def test_a_connection_that_was_lost_is_made_anew_and_everybody_is_woken(ho
         await until(lambda: timers.times == 2 and events.times == 2)
         await say(house, Channel.TIMERS)
         await until(lambda: timers.times == 3)
+
+
+async def test_who_wants_some_topics_of_the_log_sleeps_through_the_others(house: House) -> None:
+    wanted = [TOPICS[FlowPaused]]
+    async with listening(house, Channel.EVENTS) as all_of_it, listening(house, Channel.EVENTS, wanted) as pauses:
+        flow = await house.begin(flow_type="discovery", initial_data={"import_file_id": "f1"})
+        await until(lambda: all_of_it.times == 2)
+        await house.ask(PauseFlow(flow_id=flow.id))
+        await until(lambda: all_of_it.times == 3 and pauses.times == 2)
+        # what somebody wants may change
+        wanted.append(TOPICS[FlowResumed])
+        await house.ask(ResumeFlow(flow_id=flow.id))
+        await until(lambda: all_of_it.times == 4 and pauses.times == 3)
 
 
 async def _nobody(house: House) -> bool:
