@@ -257,6 +257,7 @@ THEN = sql.SQL(
     from {intervals} i join {flows} f on f.flow_id = i.flow_id
     where i.client_account_id = %(client)s and i.engagement_id = %(engagement)s
       and i.created_at <= %(at)s and i.valid_from <= %(at)s and i.valid_to > %(at)s
+      and i.stay_from <= %(at)s and i.stay_to > %(at)s
     ) as flows_then"""
 )
 # by the index of what passes, which holds little at any time; `offset 0` keeps the planner from going through the past instead
@@ -264,7 +265,7 @@ PASSING = sql.SQL(
     """(
     select * from {intervals}
     where flow_status not in ('completed', 'failed', 'cancelled', 'deleted')
-      and tstzrange(valid_from, valid_to) @> %(at)s::timestamptz offset 0
+      and tstzrange(stay_from, stay_to) @> %(at)s::timestamptz offset 0
     )"""
 ).format(intervals=sql.Identifier(FLOW_INTERVALS))
 PASSING_THEN = THEN.format(intervals=PASSING, flows=sql.Identifier(FLOWS))

@@ -32,10 +32,13 @@ SPANS = ("month", *LENGTHS)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+_ONE_IN: tuple[int, ...] = tuple(10 ** (DIGITS * slot) for slot in range(LAST_SLOT + 1))
+
+
 def held(value: float) -> int:
     """The histogram that holds this one value."""
     slot = 0 if value < 1 else min(1 + floor(SLOTS_PER_DOUBLING * log2(value)), LAST_SLOT)
-    return int(10 ** (DIGITS * slot))
+    return _ONE_IN[slot]
 
 
 class Spread(NamedTuple):

@@ -76,7 +76,7 @@ def row(flow: Flow, types: FlowTypes) -> Json:
             "inputs": flow.known_inputs,
             "outputs": {phase.name: phase.outputs for phase in flow.phases if phase.outputs},
         },
-        "phase_results": {p.name: phase_result(flow, p) for p in flow.phases if p.status in RESULT_STATUS},
+        "phase_results": phase_results(flow),
         "validation_results": {p.name: p.validation_results for p in flow.phases if p.validation_results},
         "performance_metrics": {
             "total_execution_time_ms": sum(times.values()),
@@ -133,7 +133,7 @@ def row(flow: Flow, types: FlowTypes) -> Json:
         "version": flow.version,
         "draining": flow.draining,
         "next_action": next_action(flow, types),
-        "phases": [phase_view(flow, phase, types) for phase in flow.phases],
+        "phases": phase_views(flow, types),
         "input_request": asked(flow),
     }
 
@@ -319,9 +319,18 @@ def input_request(flow: Flow) -> Json | None:
 
 def phase_result(flow: Flow, phase: Phase) -> Json:
     """The PhaseResult of a phase that has come to one: success, failed, paused or skipped."""
-    following = flow.next_phase
+    return _result(phase, str(flow.id), flow.next_phase)
+
+
+def phase_results(flow: Flow) -> Json:
+    """The results of all phases that have come to one, by name."""
+    flow_id, following = str(flow.id), flow.next_phase
+    return {phase.name: _result(phase, flow_id, following) for phase in flow.phases if phase.status in RESULT_STATUS}
+
+
+def _result(phase: Phase, flow_id: str, following: Phase | None) -> Json:
     return {
-        "flow_id": str(flow.id),
+        "flow_id": flow_id,
         "phase_name": phase.name,
         "status": RESULT_STATUS.get(phase.status, "paused"),
         "outputs": phase.outputs,
@@ -333,29 +342,35 @@ def phase_result(flow: Flow, phase: Phase) -> Json:
     }
 
 
-def phase_view(flow: Flow, phase: Phase, types: FlowTypes) -> Json:
-    """A phase as front ends draw it."""
+def phase_views(flow: Flow, types: FlowTypes) -> list[Json]:
+    """The phases as front ends draw them, in their order."""
     definition = types.version(flow.flow_type, flow.flow_version)
-    config = definition.phase(phase.name)
-    return {
-        "name": phase.name,
-        "display_name": config.display_name,
-        "order": [each.name for each in flow.phases].index(phase.name) + 1,
-        "status": str(phase.status),
-        "required": not config.can_skip,
-        "can_skip": config.can_skip,
-        "can_pause": config.can_pause,
-        "can_rollback": definition.capabilities.supports_rollback and not config.irreversible,
-        "weight": phase.weight,
-        "attempt": phase.attempt,
-        "started_at": _iso(phase.started_at),
-        "completed_at": _iso(phase.completed_at),
-        "execution_time_ms": phase.execution_time_ms,
-        "outputs": phase.outputs,
-        "error": phase.error,
-        "handler_versions": phase.handler_versions,
-        "reused_from": phase.reused_from,
-    }
+    goes_back = definition.capabilities.supports_rollback
+    views: list[Json] = []
+    for order, phase in enumerate(flow.phases, 1):
+        config = definition.phase(phase.name)
+        views.append(
+            {
+                "name": phase.name,
+                "display_name": config.display_name,
+                "order": order,
+                "status": str(phase.status),
+                "required": not config.can_skip,
+                "can_skip": config.can_skip,
+                "can_pause": config.can_pause,
+                "can_rollback": goes_back and not config.irreversible,
+                "weight": phase.weight,
+                "attempt": phase.attempt,
+                "started_at": _iso(phase.started_at),
+                "completed_at": _iso(phase.completed_at),
+                "execution_time_ms": phase.execution_time_ms,
+                "outputs": phase.outputs,
+                "error": phase.error,
+                "handler_versions": phase.handler_versions,
+                "reused_from": phase.reused_from,
+            }
+        )
+    return views
 
 
 def estimated_seconds(flow: Flow, types: FlowTypes) -> float | None:
@@ -387,7 +402,7 @@ def _memory(flow: Flow) -> Json:
         return {}
     return {
         "peak_memory_mb": max(phase.resource_usage["peak_memory_mb"] for phase in measured),
-        "last_updated": max(filter(None, (_iso(phase.completed_at) for phase in measured)), default=None),
+        "last_updated": _iso(max((phase.completed_at for phase in measured if phase.completed_at), default=None)),
     }
 
 

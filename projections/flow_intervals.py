@@ -1,7 +1,10 @@
-"""How each flow stood from when to when: a row for each change of what lists filter on, so that a list can be had as of then.
+"""How each flow stood from when to when: each change of what lists filter on, so that a list can be had as of then.
 
 An interval holds from its event's time to that of the next change, the end not included. What begins and ends at the same
-time never held, and has no row. Where the store's clock was set back, an interval begins when the one before it began.
+time never held, and is not there. Where the store's clock was set back, an interval begins when the one before it began.
+
+A row is a stay: intervals one after the other that differ only in phase and progress, the last of them in columns and those
+before it beside. So a flow that runs through is two rows, and one that goes on has its row written again, not one more.
 """
 
 from __future__ import annotations
@@ -10,11 +13,11 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import partial
-from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from domain.flow import DONE, Flow, progress
 from domain.words import ENDED
@@ -35,26 +38,45 @@ WRITE_ROWS = 2000
 
 TYPES = {
     **dict.fromkeys(("flow_id", "client_account_id", "engagement_id"), "uuid"),
-    **dict.fromkeys(("valid_from", "valid_to", "created_at"), "timestamptz"),
+    **dict.fromkeys(("valid_from", "valid_to", "created_at", "since"), "timestamptz"),
     **dict.fromkeys(("flow_type", "flow_version", "flow_status", "current_phase", "updated_by"), "text"),
-    "version": "bigint",
-    "phases_completed": "jsonb",
+    **dict.fromkeys(("version", "step_version", "told"), "bigint"),
+    **dict.fromkeys(("phases_completed", "before"), "jsonb"),
     "progress_percentage": "double precision",
     "draining": "boolean",
     "iteration_number": "int",
 }
+LATER = (
+    *("valid_to", "step_version", "since", "current_phase", "phases_completed", "progress_percentage", "updated_by"),
+    *("before", "told"),
+)
+"""What changes while a stay goes on."""
 WRITE = f"""
 insert into {{table}} as t ({", ".join(TYPES)})
 select {", ".join("coalesce(valid_to, 'infinity')" if name == "valid_to" else name for name in TYPES)}
 from jsonb_to_recordset(%s::jsonb) as r ({", ".join(f"{name} {kind}" for name, kind in TYPES.items())})
-on conflict (flow_id, version) do update set valid_to = excluded.valid_to where t.valid_to > excluded.valid_to
+on conflict (flow_id, version) do update set {", ".join(f"{name} = excluded.{name}" for name in LATER)}
+where t.told < excluded.told
 """
 EMPTY = "delete from {table} where flow_id = any(%b) and valid_to <= valid_from"
 KNOWN = "select distinct flow_id from {table} where flow_id = any(%b)"
 
 
-class Interval(msgspec.Struct):
-    """A row of the table; `valid_to` is none while it holds."""
+class Step(msgspec.Struct, frozen=True, gc=False):
+    """An interval of a stay that another one of the same stay has followed."""
+
+    version: int
+    valid_from: datetime
+    valid_to: datetime
+    current_phase: str | None
+    phases_completed: list[str]
+    progress_percentage: float
+    updated_by: str
+
+
+class Stay(msgspec.Struct, frozen=True):
+    """A row of the table; `valid_to` is none while it holds. `version` is that of the event that began it, `step_version` and
+    `since` are those of its last interval, `before` are the others; `told` is the version of the event that last changed it."""
 
     flow_id: UUID
     version: int
@@ -71,33 +93,80 @@ class Interval(msgspec.Struct):
     draining: bool
     iteration_number: int
     updated_by: str
+    step_version: int
+    since: datetime
+    told: int
+    before: tuple[Step, ...] | None = None
     valid_to: datetime | None = None
 
-    def same_as(self, other: Interval) -> bool:
-        """Whether a list shows the same of both."""
-        return _shown(self) == _shown(other)
+    def ended(self, at: datetime, version: int) -> Stay:
+        """The stay up to then; its last interval, where that began only then, never held."""
+        if self.since != at or not self.before:
+            return replace(self, valid_to=at, told=version)
+        *before, last = self.before
+        return replace(
+            self,
+            valid_to=at,
+            told=version,
+            step_version=last.version,
+            since=last.valid_from,
+            current_phase=last.current_phase,
+            phases_completed=last.phases_completed,
+            progress_percentage=last.progress_percentage,
+            updated_by=last.updated_by,
+            before=tuple(before) or None,
+        )
 
+    def gone_on(self, flow: Flow, done: list[str], at: datetime) -> Stay:
+        """The stay with one more interval; the one before it, where that began only then, never held."""
+        before = self.before
+        if self.since != at:
+            step = Step(
+                self.step_version,
+                self.since,
+                at,
+                self.current_phase,
+                self.phases_completed,
+                self.progress_percentage,
+                self.updated_by,
+            )
+            before = (*(before or ()), step)
+        return replace(
+            self,
+            step_version=flow.version,
+            since=at,
+            current_phase=flow.current_phase,
+            phases_completed=done,
+            progress_percentage=progress(flow),
+            updated_by=flow.updated_by,
+            before=before,
+            told=flow.version,
+        )
 
-_shown = attrgetter(
-    *("flow_status", "progress_percentage", "current_phase", "phases_completed"),
-    *("draining", "iteration_number", "flow_version"),
-)
+    def is_of(self, flow: Flow) -> bool:
+        """Whether the flow stands as in this stay, whatever its phase and progress."""
+        return (
+            self.flow_status == flow.status
+            and self.draining == flow.draining
+            and self.iteration_number == flow.iteration_number
+            and self.flow_version == flow.flow_version
+        )
 
 
 class _Kept(NamedTuple):
-    """A flow as far as it was told, and the interval that holds."""
+    """A flow as far as it was told, and the stay that holds."""
 
     flow: Flow
-    open: Interval
+    open: Stay
     cost: int
 
 
 class _Traced:
-    """A flow that is being told: the intervals that are to be written, the last of which holds."""
+    """A flow that is being told: the stays that are to be written, the last of which holds."""
 
     def __init__(self, flow: Flow, kept: _Kept | None) -> None:
         self.flow = flow
-        self.intervals: list[Interval] = [msgspec.structs.replace(kept.open)] if kept else []
+        self.stays: list[Stay] = [kept.open] if kept else []
         self.cost = kept.cost if kept else FLOW_BYTES
         self.emptied = False
         self._stored = kept is not None
@@ -105,22 +174,31 @@ class _Traced:
     def tell(self, event: Told) -> None:
         """One event more."""
         recorded = event.recorded()
-        self.flow = event.after(self.flow, recorded)
+        flow = self.flow = event.after(self.flow, recorded)
         self.cost += int(BODY_TIMES * len(event.body))
-        now = _interval(self.flow, recorded.meta.at)
-        if not self.intervals:
-            self.intervals.append(now)
+        done = [phase.name for phase in flow.phases if phase.status in DONE]
+        if not self.stays:
+            self.stays.append(_stay(flow, done, recorded.meta.at))
             return
-        last = self.intervals[-1]
-        if now.same_as(last):
+        last = self.stays[-1]
+        same = last.is_of(flow)
+        # progress follows from the rest
+        if same and last.current_phase == flow.current_phase and last.phases_completed == done:
             return
-        now.valid_from = last.valid_to = max(now.valid_from, last.valid_from)
-        if last.valid_to == last.valid_from:
+        at = max(recorded.meta.at, last.since)
+        if at == last.valid_from:
             # it never held; where it was written already, it is written as empty, and goes
-            self.emptied = self.emptied or (self._stored and len(self.intervals) == 1)
-            if not (self._stored and len(self.intervals) == 1):
-                self.intervals.pop()
-        self.intervals.append(now)
+            if self._stored and len(self.stays) == 1:
+                self.emptied = True
+                self.stays[-1] = last.ended(at, flow.version)
+            else:
+                self.stays.pop()
+        elif same:
+            self.stays[-1] = last.gone_on(flow, done, at)
+            return
+        else:
+            self.stays[-1] = last.ended(at, flow.version)
+        self.stays.append(_stay(flow, done, at))
 
 
 class FlowIntervals:
@@ -212,7 +290,7 @@ class FlowIntervals:
                     parked.append(Parked(flow_id, behind[flow_id], short(error)))
 
     async def _write_all(self, connection: Connection, ordered: Sequence[_Traced]) -> int:
-        rows = [interval for each in ordered for interval in each.intervals]
+        rows = [stay for each in ordered for stay in each.stays]
         written = 0
         for n in range(0, len(rows), WRITE_ROWS):
             document = msgspec.json.encode(rows[n : n + WRITE_ROWS])
@@ -228,17 +306,17 @@ class FlowIntervals:
             before = self._cache.pop(each.flow.id, None)
             self._cost -= before.cost if before is not None else 0
             if each.flow.status not in ENDED:
-                self._cache[each.flow.id] = _Kept(each.flow, each.intervals[-1], each.cost)
+                self._cache[each.flow.id] = _Kept(each.flow, each.stays[-1], each.cost)
                 self._cost += each.cost
         while self._cost > CACHE_BYTES:
             self._cost -= self._cache.popitem(last=False)[1].cost
 
 
-def _interval(flow: Flow, at: datetime) -> Interval:
+def _stay(flow: Flow, done: list[str], at: datetime) -> Stay:
     assert flow.created_at is not None
     assert flow.client_account_id is not None
     assert flow.engagement_id is not None
-    return Interval(
+    return Stay(
         flow_id=flow.id,
         version=flow.version,
         client_account_id=flow.client_account_id,
@@ -249,9 +327,12 @@ def _interval(flow: Flow, at: datetime) -> Interval:
         flow_version=flow.flow_version,
         flow_status=str(flow.status),
         current_phase=flow.current_phase,
-        phases_completed=[phase.name for phase in flow.phases if phase.status in DONE],
+        phases_completed=done,
         progress_percentage=progress(flow),
         draining=flow.draining,
         iteration_number=flow.iteration_number,
         updated_by=flow.updated_by,
+        step_version=flow.version,
+        since=at,
+        told=flow.version,
     )

@@ -52,6 +52,7 @@ NUMBERS = ("n", "failed", "work_ms", "elapsed_ms", "cpu_ms", "tokens", "times", 
 N, FAILED, WORK, ELAPSED, CPU, TOKENS, TIMES, PEAKS = range(len(NUMBERS))
 FLOW: Key = ("flow", "")
 MAX_NAME = 200
+_NUMBERS = (int, float)
 
 # what the figures do not go by, and would only make the flow large
 DROPPED: dict[type[FlowEvent], Json] = {
@@ -188,6 +189,8 @@ class Tally(msgspec.Struct, kw_only=True):
                 for before in _before(going, name):
                     self._share(("transition", f"{before} -> {name}"))[N] += 1
                 going.last = name
+            case PhaseCompleted(phase_name=name, resource_usage=used):
+                self._used(used, FLOW, ("phase", name))
             case PhaseFailed(phase_name=name, error=error):
                 for key in (FLOW, ("phase", name)):
                     self._share(key)[FAILED] += 1
@@ -204,8 +207,6 @@ class Tally(msgspec.Struct, kw_only=True):
             case FlowCompleted():
                 self._completed(milliseconds(going.begun, meta.at))
                 self._ended(going, Status.COMPLETED)
-            case PhaseCompleted(phase_name=name, resource_usage=used):
-                self._used(used, FLOW, ("phase", name))
             case HookCompleted(resource_usage=used):
                 self._used(used, FLOW)
             case _:
@@ -242,12 +243,14 @@ class Tally(msgspec.Struct, kw_only=True):
     def _used(self, used: Json, *keys: Key) -> None:
         if not used:
             return
-        seconds, peak = used.get("cpu_seconds"), used.get("peak_memory_mb")
+        seconds, peak, total = used.get("cpu_seconds"), used.get("peak_memory_mb"), tokens(used)
+        cpu = round(seconds * 1000) if isinstance(seconds, _NUMBERS) else 0
+        peaks = held(peak) if isinstance(peak, _NUMBERS) else 0
         for key in keys:
             share = self._share(key)
-            share[CPU] += round(seconds * 1000) if isinstance(seconds, int | float) else 0
-            share[PEAKS] += held(peak) if isinstance(peak, int | float) else 0
-            share[TOKENS] += tokens(used)
+            share[CPU] += cpu
+            share[PEAKS] += peaks
+            share[TOKENS] += total
 
 
 def _before(going: Going, name: str) -> tuple[str, ...]:

@@ -62,6 +62,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), FILTERED),
     (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{20,}|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|sk-[\w-]{16,})"), FILTERED),
 )
+# named once: a union is made anew each time that it is written where it is asked for
+_LISTS, _NUMBERS = (list, tuple), (bool, int, float)
 # ids, numbers and short names, which none of the shapes fits
 _PLAIN = re.compile(r"[0-9a-fA-F-]*|[A-Za-z0-9_]{0,19}")
 _EMAIL = re.compile(r"\b[\w.%+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b")
@@ -92,13 +94,12 @@ def redacted(value: Any, policy: Policy = SECRETS_ONLY, *, path: tuple[str, ...]
     if isinstance(value, dict):
         if len(path) > DEEPEST or SEALED in value:
             return FILTERED
-        shown = {
-            _no_nul(name): _member(name, inner, policy, path) for name, inner in islice(value.items(), LONGEST_LIST)
-        }
+        members = value.items() if len(value) <= LONGEST_LIST else islice(value.items(), LONGEST_LIST)
+        shown = {_no_nul(name): _member(name, inner, policy, path) for name, inner in members}
         if len(value) > LONGEST_LIST:
             shown["..."] = f"{len(value) - LONGEST_LIST} more"
         return shown
-    if isinstance(value, list | tuple):
+    if isinstance(value, _LISTS):
         some = [redacted(inner, policy, path=path) for inner in value[:LONGEST_LIST]]
         return some if len(some) == len(value) else [*some, f"... {len(value) - len(some)} more"]
     return value
@@ -106,8 +107,9 @@ def redacted(value: Any, policy: Policy = SECRETS_ONLY, *, path: tuple[str, ...]
 
 def text(value: str, policy: Policy = SECRETS_ONLY) -> str:
     """A text without what looks like a secret in it."""
-    shown = _no_nul(value)
-    if not _PLAIN.fullmatch(shown):
+    shown = value
+    if not _PLAIN.fullmatch(value):
+        shown = _no_nul(value)
         for shape, instead in _SHAPES:
             shown = shape.sub(instead, shown)
     if policy.email:
@@ -127,10 +129,13 @@ def _no_nul(value: str) -> str:
 def _member(name: str, value: Any, policy: Policy, path: tuple[str, ...]) -> Any:
     if value is None or value == "" or name in NEVER:
         return value
-    if is_secret(name) and not isinstance(value, bool | int | float):
+    number = isinstance(value, _NUMBERS)
+    if not number and is_secret(name):
         return FILTERED
     if policy.paths and any(_fits(pattern, (*path, name)) for pattern in policy.paths):
         return FILTERED
+    if number:
+        return value
     if isinstance(value, str):
         return text(value, policy)
     return redacted(value, policy, path=(*path, name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -320,12 +319,12 @@ def of_event(happened: Happened, policy: Policy) -> list[Entry]:
         return []
     kind, fields = known
     data = happened.data
-    shown = {name: data[name] for name in fields if data.get(name) is not None}
+    shown = {name: value for name in fields if (value := data.get(name)) is not None}
     error = data.get("error")
-    code = str(error["code"]) if isinstance(error, Mapping) and error.get("code") else None
+    code = str(error["code"]) if isinstance(error, dict) and error.get("code") else None
     level = Level.ERROR if kind.category is _ERROR and data.get("final") else kind.level
     reason = data.get("reason")
-    if isinstance(reason, Mapping):
+    if isinstance(reason, dict):
         # of a recovery or a target that is left alone: `{class?, code, message}`
         shown["because"], reason = reason, reason.get("message")
     return [

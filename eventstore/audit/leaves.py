@@ -20,10 +20,11 @@ _MICROSECONDS = "(extract(epoch from at) * 1000000)::bigint"
 COMMAND_SELECT = ", ".join(_MICROSECONDS if name == "at" else name for name in COMMAND_COLUMNS)
 """The columns as a leaf wants them: `at` in microseconds since 1970, UTC."""
 
+# `offset 0`: an owner is looked up by its key for each event; from an account's flows, each would look through the whole span
 EVENT_LEAVES = """
 select e.notification_id, 'event'::bytea || uuid_send(e.originator_id) || int8send(e.originator_version) || e.hash,
        uuid_send(h.client_account_id)
-from stored_events e join heads h on h.id = e.originator_id
+from stored_events e, lateral (select client_account_id from heads where id = e.originator_id offset 0) h
 where e.notification_id >= %(first)s and e.notification_id <= %(last)s
   and (%(account)s::uuid is null or h.client_account_id = %(account)s) order by e.notification_id
 """

@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 
 import msgspec
 from psycopg import sql
-from psycopg.types.json import Jsonb
 
 from domain.auditing.compliance import violations
 from domain.auditing.policy import AuditPolicy
@@ -47,6 +46,9 @@ TYPES = {
     "restricted": "bool",
     "policy": "int2",
 }
+# a jsonb is sent as its text behind the number of its format: half the time of a wrapper for each
+SENT = ["bytea" if kind == "jsonb" else kind for kind in TYPES.values()]
+_JSONB, _encode = b"\x01", msgspec.json.Encoder().encode
 COLUMNS = tuple(TYPES)
 """Those of `Entry`, in its order, and the policy that it was made under."""
 TOPICS = list(EVENTS)
@@ -197,9 +199,9 @@ async def write(connection: Connection, entries: Iterable[Entry], policy: int) -
     )
     count = 0
     async with connection.cursor().copy(statement) as copy:
-        copy.set_types(list(TYPES.values()))
+        copy.set_types(SENT)
         for *said, details, restricted in entries:
-            await copy.write_row((*said, Jsonb(details, dumps=msgspec.json.encode), restricted, policy))
+            await copy.write_row((*said, _JSONB + _encode(details), restricted, policy))
             count += 1
     return count
 

@@ -6,7 +6,7 @@ import asyncio
 from importlib.resources import as_file, files
 from types import ModuleType
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
@@ -78,6 +78,33 @@ def test_what_is_there_outlives_an_upgrade(empty_database_url: str) -> None:
             ("assets", 3, 2)
         ]
         connection.execute("insert into mfo.inventory_sets_v1 values (%s, 'asset_inventory', 'changes', 3, 2)", (flow,))
+
+
+def test_intervals_of_one_stay_become_one_row_and_are_shown_as_before(empty_database_url: str) -> None:
+    upgrade_to(empty_database_url, "0028")
+    shown = "select version, valid_from, valid_to::text, flow_status, progress_percentage, updated_by from mfo.flow_intervals"
+    stands = [("processing", 0.0), ("processing", 50.0), ("paused", 50.0), ("processing", 50.0), ("completed", 100.0)]
+    with psycopg.connect(empty_database_url) as connection:
+        for n, (status, progress) in enumerate(stands, 1):
+            until = f"2026-11-20 12:00:0{n + 1}Z" if n < len(stands) else "infinity"
+            connection.execute(
+                "insert into mfo.flow_intervals_v1 values (%(flow)s, %(n)s, %(flow)s, %(flow)s, %(since)s, %(until)s, now(),"
+                " 'noop', '1', %(status)s, 'only', '[]', %(progress)s, false, 1, 'maria')",
+                {
+                    "flow": UUID(int=7),
+                    "n": n,
+                    "since": f"2026-11-20 12:00:0{n}Z",
+                    "until": until,
+                    "status": status,
+                    "progress": progress,
+                },
+            )
+        before = connection.execute(shown + " order by version").fetchall()
+    upgrade(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        assert connection.execute(shown + " order by version").fetchall() == before
+        stays = connection.execute("select version, step_version, told from mfo.flow_intervals_v1 order by version")
+        assert stays.fetchall() == [(1, 2, 3), (3, 3, 4), (4, 4, 5), (5, 5, 5)]
 
 
 def test_an_older_schema_is_noticed(database_url: str) -> None:

@@ -116,3 +116,42 @@ async def test_flows_that_go_on_are_remembered_up_to_a_bound(
         await house.complete(flow_id)
     await tell(projection, connection, await house.told(told[-1].position))
     assert [[row[3] for row in await rows(house, flow_id)] for flow_id in going] == [["processing"] * 2] * 6
+
+
+async def test_a_flow_that_ran_through_is_one_row_for_each_status(house: House, connection: Connection) -> None:
+    flow_id = await house.begin()
+    await house.finish(flow_id)
+    events = await house.told()
+    for batches in ([events], [[event] for event in events]):
+        await connection.execute("truncate flow_intervals_v1")
+        await tell(FlowIntervals(), connection, *batches)
+        stays = await house.all(
+            "select flow_status, jsonb_array_length(before) from flow_intervals_v1 where flow_id = %s order by version",
+            flow_id,
+        )
+        assert [status for status, _ in stays] == ["processing", "completed"]
+        assert stays[0][1] == len(await rows(house, flow_id)) - 2
+        assert stays[1][1] is None
+
+
+async def test_an_interval_that_never_held_leaves_the_stay_as_it_was(house: House, connection: Connection) -> None:
+    flow_id = await house.begin()
+    await house.complete(flow_id)
+    told = await house.told()
+    before = told[-1].at()
+    await house.complete(flow_id)
+    await house.ask(PauseFlow(flow_id=flow_id))
+    events = await house.told()
+    # the second completion happened, and was followed by the pause, in the moment of the first one
+    moved = [replace(e, body=e.body.replace(_stamp(e), _stamp(told[-1]))) if e.at() > before else e for e in events]
+    await tell(FlowIntervals(), connection, moved)
+    expected = await rows(house, flow_id)
+    assert [row[3] for row in expected] == ["processing", "paused"]
+    for batches in ([[event] for event in moved], [moved[:4], moved[2:], moved]):
+        await connection.execute("truncate flow_intervals_v1")
+        await tell(FlowIntervals(), connection, *batches)
+        assert await rows(house, flow_id) == expected
+
+
+def _stamp(event: Told) -> bytes:
+    return event.body[event.body.index(b'"at":') :][:34]

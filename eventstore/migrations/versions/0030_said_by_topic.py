@@ -5,7 +5,7 @@ from __future__ import annotations
 from eventstore.sql import statements
 
 revision = "0030"
-down_revision = "0028"
+down_revision = "0029"
 
 
 def upgrade() -> None:
