@@ -31,7 +31,6 @@ NAME = "analytics"
 VERSION = 1
 LOCK_CLASS = 5
 # 3 ms of folding, for which the flow's own row may have to wait
-FLOWS_A_TURN = 32
 NET: Key = ("net", "")
 ONE: Numbers = [1, *[0] * (len(NUMBERS) - 1)]
 
@@ -191,7 +190,7 @@ class Analytics:
         moved: list[Moved] = []
         behind: dict[UUID, int] = {}
         bumped: dict[UUID, int] = {}
-        async for flow_id, events in in_turns(told.items(), FLOWS_A_TURN):
+        async for flow_id, events in in_turns(told.items()):
             kept = known.get(flow_id)
             at = kept.version if kept is not None else 0
             new = news(events, at)
