@@ -45,6 +45,7 @@ from eventstore.service import ServiceConfig, WriteSide, write_side
 from eventstore.tasks import end_all
 
 log = structlog.get_logger()
+S = TypeVar("S")
 T = TypeVar("T")
 
 HOUSEKEEPING_SECONDS = 3600.0
@@ -89,8 +90,11 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             on_flow=keeper.on_flow,
         )
         stack.push_async_callback(pool.stop)
-        if await _unless(stop, pool.start()) is None:
+        # neither waits for the other; a keeper that nothing is attached to has no free place
+        started = await _unless(stop, _both(pool.start(), _connected(config)))
+        if started is None:
             return
+        _, kafka = started
         past = Past(side.pool, side.store)
         # what runs inline computes from its first to its last moment, and the process does so for others too
         workshop = Workshop(
@@ -122,9 +126,6 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             asyncio.create_task(Runner(side, armed=watch.armed).run(), name="operations"),
         ]
         stack.push_async_callback(end_all, tasks)
-        kafka = await _unless(stop, _connected(config))
-        if kafka is None:
-            return
         stack.push_async_callback(_quietly, kafka.stop)
         subscribing = Subscribing(side)
         intake = Intake(
@@ -176,6 +177,15 @@ async def _until_one_ends(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) 
             task.result()
     finally:
         stopping.cancel()
+
+
+async def _both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, S]) -> tuple[T, S]:
+    """What two bring that are done side by side; where one fails the other ends, too."""
+    first, second = asyncio.create_task(one), asyncio.create_task(other)
+    try:
+        return await asyncio.gather(first, second)
+    finally:
+        await end_all([first, second])
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

@@ -153,7 +153,8 @@ class Intake:
             fetch_max_bytes=FETCH_BYTES,
             fetch_max_wait_ms=config.kafka_fetch_wait_ms,
             session_timeout_ms=SESSION_MS,
-            heartbeat_interval_ms=SESSION_MS // 4,
+            # whoever joins waits until the others hear of it, which they do with their heartbeat
+            heartbeat_interval_ms=500,
             max_poll_interval_ms=POLL_MS,
             parser=_as_it_came,
             decoder=_as_it_is,

@@ -232,7 +232,8 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             client_id=PROCESS,
             enable_auto_commit=False,
             session_timeout_ms=6_000,
-            heartbeat_interval_ms=1_500,
+            # whoever joins waits until the others hear of it, which they do with their heartbeat
+            heartbeat_interval_ms=500,
             # a catch-up from the store is no reason to leave the group
             max_poll_interval_ms=3_600_000,
             metadata_max_age_ms=10_000,
