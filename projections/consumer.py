@@ -41,8 +41,8 @@ from projections.told import Told, from_store, short
 
 log = structlog.get_logger()
 
-STORE_BATCH = 4000
-STORE_BATCH_BYTES = 8 << 20
+STORE_BATCH = 2000
+STORE_BATCH_BYTES = 4 << 20
 MEASURE_SECONDS = 0.05
 IDLE_SECONDS = 6.0
 MOST_REST_SECONDS = 0.03

@@ -190,8 +190,9 @@ class _Reader:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=config.kafka_fetch_wait_ms,
-            fetch_max_bytes=8 << 20,
-            max_partition_fetch_bytes=1 << 20,
+            # an answer is held as it came while its records are read
+            fetch_max_bytes=4 << 20,
+            max_partition_fetch_bytes=1 << 19,
             max_poll_records=BATCH,
             metadata_max_age_ms=10_000,
             # it learns of the topic by asking in vain once
