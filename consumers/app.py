@@ -45,7 +45,6 @@ from eventstore.service import ServiceConfig, WriteSide, write_side
 from eventstore.tasks import end_all
 
 log = structlog.get_logger()
-S = TypeVar("S")
 T = TypeVar("T")
 
 HOUSEKEEPING_SECONDS = 3600.0
@@ -90,11 +89,11 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             on_flow=keeper.on_flow,
         )
         stack.push_async_callback(pool.stop)
-        # neither waits for the other; a keeper that nothing is attached to has no free place
-        started = await _unless(stop, _both(pool.start(), _connected(config)))
-        if started is None:
+        # Kafka is reached while the children start; work begins without it
+        connecting = asyncio.create_task(_connected(config), name="kafka")
+        stack.push_async_callback(_let_go, connecting)
+        if await _unless(stop, pool.start()) is None:
             return
-        _, kafka = started
         past = Past(side.pool, side.store)
         # what runs inline computes from its first to its last moment, and the process does so for others too
         workshop = Workshop(
@@ -126,7 +125,9 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             asyncio.create_task(Runner(side, armed=watch.armed).run(), name="operations"),
         ]
         stack.push_async_callback(end_all, tasks)
-        stack.push_async_callback(_quietly, kafka.stop)
+        kafka = await _unless(stop, connecting)
+        if kafka is None:
+            return
         subscribing = Subscribing(side)
         intake = Intake(
             config, lambda: side.committer, kafka, lambda: side.schedules, lambda: side.fleet, subscribing=subscribing
@@ -179,18 +180,16 @@ async def _until_one_ends(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) 
         stopping.cancel()
 
 
-async def _both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, S]) -> tuple[T, S]:
-    """What two bring that are done side by side; where one fails the other ends, too."""
-    first, second = asyncio.create_task(one), asyncio.create_task(other)
-    try:
-        return await asyncio.gather(first, second)
-    finally:
-        await end_all([first, second])
+async def _let_go(connecting: asyncio.Task[Any]) -> None:
+    """Reach for Kafka no more, and stop what was reached."""
+    await end_all([connecting])
+    if not connecting.cancelled() and connecting.exception() is None:
+        await _quietly(connecting.result().stop)
 
 
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T] | asyncio.Task[T]) -> T | None:
     """What `work` brings, or none when the service was told to stop first."""
-    doing, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    doing, stopping = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
         return doing.result() if doing.done() else None
