@@ -7,7 +7,6 @@ A PostgreSQL of its own with the real history of discovery flows that are done, 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from typing import Any
 
@@ -17,6 +16,7 @@ from bench.report import Report, figure
 from bench.store import SEED, OwnStore, own_store
 from eventstore.audit.signer import Signer
 from eventstore.audit.signing import SigningKey, trusted
+from eventstore.config import JOBS
 from eventstore.database import connect
 from mfo.auditing import Which, verify
 
@@ -40,7 +40,7 @@ def _quiet(_: str) -> None:
     """Figures are told at the end."""
 
 
-def run(*, flows: int = FLOWS, repeats: int = 3, jobs: int = os.cpu_count() or 1) -> Report:
+def run(*, flows: int = FLOWS, repeats: int = 3, jobs: int = JOBS) -> Report:
     """All of the store, again and again; raises RuntimeError where something does not hold."""
     key = SigningKey(SEED)
     rates, processor = [], dict[str, Any]()

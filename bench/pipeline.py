@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -115,7 +115,8 @@ class Watcher:
     async def _shown(self, listen: Any, ask: Any) -> None:
         async for _ in listen.notifies():
             seen = self.seen
-            while wanted := list(islice(seen.waiting, ASKED)):
+            # copied whole: another thread adds to it
+            while wanted := list(seen.waiting)[:ASKED]:
                 rows = await (await ask.execute(SHOWN, (wanted,), binary=True)).fetchall()
                 now = time.time()
                 over = [flow_id for flow_id, status in rows if seen.mix == "creations" or status == "completed"]

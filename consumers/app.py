@@ -90,6 +90,9 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             on_flow=keeper.on_flow,
         )
         stack.push_async_callback(pool.stop)
+        # Kafka is reached while the children start; work begins without it
+        connecting = asyncio.create_task(_connected(config), name="kafka")
+        stack.push_async_callback(_let_go, connecting)
         if await _unless(stop, pool.start()) is None:
             return
         past = Past(side.pool, side.store)
@@ -124,10 +127,9 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
             asyncio.create_task(Runner(side, armed=watch.armed).run(), name="operations"),
         ]
         stack.push_async_callback(end_all, tasks)
-        kafka = await _unless(stop, _connected(config))
+        kafka = await _unless(stop, connecting)
         if kafka is None:
             return
-        stack.push_async_callback(_quietly, kafka.stop)
         subscribing = Subscribing(side)
         intake = Intake(
             config, lambda: side.committer, kafka, lambda: side.schedules, lambda: side.fleet, subscribing=subscribing
@@ -182,9 +184,16 @@ async def _until_one_ends(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) 
         stopping.cancel()
 
 
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+async def _let_go(connecting: asyncio.Task[Any]) -> None:
+    """Reach for Kafka no more, and stop what was reached."""
+    await end_all([connecting])
+    if not connecting.cancelled() and connecting.exception() is None:
+        await _quietly(connecting.result().stop)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T] | asyncio.Task[T]) -> T | None:
     """What `work` brings, or none when the service was told to stop first."""
-    doing, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    doing, stopping = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
         return doing.result() if doing.done() else None

@@ -145,7 +145,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
             fetch_max_bytes=FETCH_BYTES,
             fetch_max_wait_ms=config.kafka_fetch_wait_ms,
             session_timeout_ms=SESSION_MS,
-            heartbeat_interval_ms=SESSION_MS // 4,
+            # whoever joins waits until the others hear of it, which they do with their heartbeat
+            heartbeat_interval_ms=500,
             max_poll_interval_ms=POLL_MS,
             listener=self,
             parser=_as_it_came,

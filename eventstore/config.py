@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,8 @@ from domain.addresses import Addressing
 from domain.auditing.policy import SHIPPED, AuditPolicy
 
 DEFAULT_SHARD = "mfo"
+# processes that share out a large work: the cores that this one may use
+JOBS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # what waits for the committer at most, in commands and in bytes
 MAX_QUEUE = 20_000
 MAX_QUEUE_BYTES = 64 << 20

@@ -5,10 +5,12 @@ Every command takes `--json`. Exit codes: 0 done, 1 refused or failed, 2 wrong u
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 from copy import copy
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -17,77 +19,102 @@ from typer.main import get_command_name
 from typer.models import CommandInfo
 
 from domain.errors import MfoError, Unavailable
-from mfo.client import Unreachable
-from mfo.commands import (
-    analytics,
-    audit,
-    back,
-    data,
-    dlq,
-    doctor,
-    flow_types,
-    flows,
-    imports,
-    inputs,
-    legacy,
-    notifications,
-    operations,
-    parked,
-    past,
-    pauses,
-    read_models,
-    replay,
-    reports,
-    schedules,
-    services,
-    subscriptions,
-    targets,
-)
 from mfo.commands.output import Code, give, say, sentence
+from mfo.running import Unreachable
 from mfo.settings import load_settings
 
 # who asks what there is gets an answer whatever is set
 ASKING = {"--help", "--version"}
 
-app = typer.Typer(
-    name="mfo",
-    help="Master Flow Orchestrator: long-running flows of migration programmes, every step of them kept.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command()(services.dev)
-app.command()(services.env)
-app.command()(services.api)
-app.command()(services.consumers)
-for step in (read_models.rebuild, read_models.rollback, read_models.verify):
-    services.projections.command()(step)
-app.add_typer(services.projections, name="projections")
-app.command()(services.migrate)
-app.command()(doctor.doctor)
-app.command("import")(imports.import_file)
-app.command()(imports.preview)
-app.command()(imports.imports)
-app.command()(data.sample)
-app.add_typer(flow_types.app, name="flow-types")
-app.add_typer(targets.app, name="target")
-flow_types.app.command("performance")(analytics.type_performance)
-for verb in (*reports.VERBS, *back.VERBS, *past.VERBS, *analytics.VERBS):
-    flows.app.command()(verb)
-app.add_typer(flows.app, name="flow")
-app.command()(analytics.portfolio)
-app.add_typer(inputs.app, name="inputs")
-app.add_typer(parked.app, name="parked")
-app.add_typer(dlq.app, name="dlq")
-app.add_typer(audit.app, name="audit")
-app.command()(replay.replay)
-app.add_typer(legacy.app, name="legacy")
-app.add_typer(schedules.app, name="schedule")
-app.add_typer(subscriptions.app, name="subscriptions")
-app.add_typer(notifications.app, name="notifications")
-app.add_typer(operations.app, name="operation")
-app.add_typer(pauses.app, name="pauses")
+# by the word that is said: where it is, as `module:name`. What is not said is not loaded
+COMMANDS = {
+    "dev": "services:dev",
+    "env": "services:env",
+    "api": "services:api",
+    "consumers": "services:consumers",
+    "migrate": "services:migrate",
+    "doctor": "doctor:doctor",
+    "import": "imports:import_file",
+    "preview": "imports:preview",
+    "imports": "imports:imports",
+    "sample": "data:sample",
+    "portfolio": "analytics:portfolio",
+    "replay": "replay:replay",
+}
+GROUPS = {
+    "projections": "services:projections",
+    "flow-types": "flow_types:app",
+    "target": "targets:app",
+    "flow": "flows:app",
+    "inputs": "inputs:app",
+    "parked": "parked:app",
+    "dlq": "dlq:app",
+    "audit": "audit:app",
+    "legacy": "legacy:app",
+    "schedule": "schedules:app",
+    "subscriptions": "subscriptions:app",
+    "notifications": "notifications:app",
+    "operation": "operations:app",
+    "pauses": "pauses:app",
+}
+# words of a group that another module has
+FURTHER = {
+    "projections": {
+        "rebuild": "read_models:rebuild",
+        "rollback": "read_models:rollback",
+        "verify": "read_models:verify",
+    },
+    "flow-types": {"performance": "analytics:type_performance"},
+    "flow": {
+        "report": "reports:report",
+        "assets": "reports:assets",
+        "dependencies": "reports:dependencies",
+        "issues": "reports:issues",
+        "reviews": "reports:reviews",
+        "changes": "reports:changes",
+        "rollback": "back:rollback",
+        "checkpoint": "back:checkpoint",
+        "checkpoints": "back:checkpoints",
+        "history": "past:history",
+        "diff": "past:diff",
+        "analytics": "analytics:analytics",
+        "performance": "analytics:performance",
+    },
+}
+
+
+def _offered(first: str) -> typer.Typer:
+    """The command line, as far as the first word needs it: all of it where that is no command."""
+    app = typer.Typer(
+        name="mfo",
+        help="Master Flow Orchestrator: long-running flows of migration programmes, every step of them kept.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_root)
+    known = first in COMMANDS or first in GROUPS
+    for word, where in COMMANDS.items():
+        if word == first or not known:
+            app.command(word)(_loaded(where))
+    for word in GROUPS:
+        if word == first or not known:
+            app.add_typer(_group(word), name=word)
+    return app
+
+
+@cache
+def _group(word: str) -> typer.Typer:
+    group: typer.Typer = _loaded(GROUPS[word])
+    for verb, where in FURTHER.get(word, {}).items():
+        group.command(verb)(_loaded(where))
+    return group
+
+
+def _loaded(where: str) -> Any:
+    module, _, name = where.partition(":")
+    return getattr(importlib.import_module(f"mfo.commands.{module}"), name)
 
 
 def _version(wanted: bool) -> None:
@@ -101,7 +128,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
@@ -129,7 +155,10 @@ def run(words: Sequence[str]) -> int:
     try:
         if not ASKING & set(words):
             load_settings()
-        return int(_meant(app, words)(args=list(words), prog_name="mfo", standalone_mode=False) or Code.DONE)
+        return int(
+            _meant(_offered(words[0] if words else ""), words)(args=list(words), prog_name="mfo", standalone_mode=False)
+            or Code.DONE
+        )
     except TyperException as error:
         return _failed(
             {"code": "usage", "detail": error.format_message()}, error.format_message(), error.exit_code, as_json

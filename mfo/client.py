@@ -27,6 +27,7 @@ import httpx
 
 from domain.errors import FieldError, MfoError
 from domain.words import ENDED, Status
+from mfo.running import Unreachable
 
 Json = dict[str, Any]
 Verb = Literal["pause", "resume", "cancel", "rollback", "skip", "retry", "input", "signals", "iterate"]
@@ -83,13 +84,6 @@ class ServiceError(MfoError):
         if self.problem.get("correlation_id"):
             body["correlation_id"] = self.problem["correlation_id"]
         return body
-
-
-class Unreachable(MfoError):
-    """The service cannot be reached."""
-
-    code = "unreachable"
-    status = 503
 
 
 class Client:

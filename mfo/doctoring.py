@@ -19,8 +19,8 @@ from eventstore.doctor.repair import Repairs
 from eventstore.doctor.topic import examine_topic
 from eventstore.relay import tell_anew
 from eventstore.service import ServiceConfig, Topics, write_side
-from mfo.client import Unreachable
 from mfo.commands.connection import environment
+from mfo.running import Unreachable
 from mfo.settings import Settings, load_settings
 
 Json = dict[str, Any]

@@ -28,7 +28,8 @@ from domain.errors import MfoError
 from domain.events import FLOW_PREFIX
 from eventstore.config import Topics
 from eventstore.relay import producer
-from mfo.client import Client, ServiceError, Unreachable
+from mfo.client import Client, ServiceError
+from mfo.running import Unreachable
 
 Json = dict[str, Any]
 Start = Literal["beginning", "end"] | datetime

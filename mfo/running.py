@@ -13,7 +13,16 @@ from typing import Any
 
 import psutil
 
+from domain.errors import MfoError
+
 NOTE = "dev.json"
+
+
+class Unreachable(MfoError):
+    """The service cannot be reached."""
+
+    code = "unreachable"
+    status = 503
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import uvloop
 from eventstore import tracing
 from eventstore.broken_wires import told_as_broken
 from eventstore.config import ServiceConfig
+from eventstore.garbage import collecting_seldom
 from mfo.settings import load_settings
 from mfo.telemetry import set_up
 
@@ -33,16 +34,11 @@ def run_service(name: Name) -> None:
     config = settings.service_config(name)
     run: Callable[[ServiceConfig], Awaitable[None]] = importlib.import_module(f"{name}.app").run
     told_as_broken()
-    _collect_seldom()
-    uvloop.run(_until_told(run, config))
-
-
-def _collect_seldom() -> None:
-    """Look for circles of garbage once in 20,000 new objects: they are rare here, and looking every 700 takes a sixth of the
-    time of a decision. What a service has loaded by now stays until its end."""
+    # what a service has loaded by now stays until its end
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 10, 20)
+    with collecting_seldom():
+        uvloop.run(_until_told(run, config))
 
 
 async def _until_told(run: Callable[[ServiceConfig], Awaitable[None]], config: ServiceConfig) -> None:

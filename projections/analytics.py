@@ -30,7 +30,7 @@ from projections.told import Told, by_flow, joins, news, short
 NAME = "analytics"
 VERSION = 1
 LOCK_CLASS = 5
-# 3 ms of folding, for which the flow's own row may have to wait
+WRITE_ROWS = 200
 NET: Key = ("net", "")
 ONE: Numbers = [1, *[0] * (len(NUMBERS) - 1)]
 
@@ -235,7 +235,10 @@ class Analytics:
     async def _write_all(self, connection: Connection, moved: Sequence[Moved]) -> None:
         if not moved:
             return
-        await connection.execute(self._write, (_encoded([_document(each) for each in moved]),))
+        for n in range(0, len(moved), WRITE_ROWS):
+            # a statement is held several times over
+            documents = [_document(each) for each in moved[n : n + WRITE_ROWS]]
+            await connection.execute(self._write, (_encoded(documents),))
         fewer = [each for each in moved if each.before and len(each.before.stays) > len(each.after.stays)]
         if fewer:
             beyond = ([each.flow_id for each in fewer], [len(each.after.stays) for each in fewer])

@@ -43,8 +43,8 @@ from projections.told import Told, from_store, short
 
 log = structlog.get_logger()
 
-STORE_BATCH = 4000
-STORE_BATCH_BYTES = 8 << 20
+STORE_BATCH = 2000
+STORE_BATCH_BYTES = 4 << 20
 MEASURE_SECONDS = 0.05
 IDLE_SECONDS = 6.0
 MOST_REST_SECONDS = 0.03
@@ -248,7 +248,8 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             client_id=PROCESS,
             enable_auto_commit=False,
             session_timeout_ms=6_000,
-            heartbeat_interval_ms=1_500,
+            # whoever joins waits until the others hear of it, which they do with their heartbeat
+            heartbeat_interval_ms=500,
             # a catch-up from the store is no reason to leave the group
             max_poll_interval_ms=3_600_000,
             metadata_max_age_ms=10_000,

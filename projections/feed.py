@@ -184,17 +184,19 @@ class _Reader:
         self._topic = config.topics.events
         self._shard = config.shard
         self._at: dict[int, int] = {}
-        self._changing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=config.kafka_bootstrap,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=config.kafka_fetch_wait_ms,
-            fetch_max_bytes=8 << 20,
-            max_partition_fetch_bytes=1 << 20,
+            # an answer is held as it came while its records are read
+            fetch_max_bytes=4 << 20,
+            max_partition_fetch_bytes=1 << 19,
             max_poll_records=BATCH,
             metadata_max_age_ms=10_000,
+            # it learns of the topic by asking in vain once
+            retry_backoff_ms=20,
         )
 
     async def start(self) -> None:
@@ -217,19 +219,19 @@ class _Reader:
 
     async def follow(self, tap: Tap, partitions: frozenset[int]) -> dict[int, int]:
         """See `Tap.follow`."""
-        async with self._changing:
-            before = dict(self._at)
-            ends = await self._consumer.end_offsets([TopicPartition(self._topic, each) for each in partitions])
-            for each in partitions:
-                end = ends[TopicPartition(self._topic, each)]
-                if each not in self._at:
-                    self._at[each] = end
-                elif before.get(each, 0) > end:
-                    log.warning("topic was shortened", partition=each, offset=before[each], end=end)
-                    self._jump(each, end)
-            tap.begin(partitions)
-            self._assign()
-            return {each: self._at[each] for each in partitions}
+        before = dict(self._at)
+        # all taps ask side by side: once one is followed, an answer waits for the broker's answer to a fetch
+        ends = await self._consumer.end_offsets([TopicPartition(self._topic, each) for each in partitions])
+        for each in partitions:
+            end = ends[TopicPartition(self._topic, each)]
+            if each not in self._at:
+                self._at[each] = end
+            elif before.get(each, 0) > end:
+                log.warning("topic was shortened", partition=each, offset=before[each], end=end)
+                self._jump(each, end)
+        tap.begin(partitions)
+        self._assign()
+        return {each: self._at[each] for each in partitions}
 
     def _assign(self) -> None:
         """Read what any tap follows, each partition where it was left."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
+from eventstore.garbage import collecting_seldom
 from projections.app import read_side
 from projections.histories import Range, histories
 from projections.parked import park
@@ -31,8 +32,9 @@ async def fill(config: ServiceConfig, name: str, *, alive: Callable[[], bool] = 
         # a crash of the server forgets whole parts, with their notes
         connection = await connect(config.database_url, path, synchronous_commit="off")
         try:
-            while alive() and await _part(connection, projection):
-                pass
+            with collecting_seldom():
+                while alive() and await _part(connection, projection):
+                    pass
         finally:
             await connection.close()
 

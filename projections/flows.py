@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -122,6 +122,7 @@ class _Moved:
     position: int
     facts: list[FlowEvent] = field(default_factory=list)
     document: bytes = b""
+    cost: int = 0
 
 
 class _Kept(NamedTuple):
@@ -177,15 +178,17 @@ class Flows:
         """Bring the rows of the batch's flows up to date, each once."""
         applied = Applied()
         moved = await self._move(connection, batch, applied.parked)
-        await self._draw(moved, applied.parked)
+        written: list[_Moved] = []
         # rows in the order of their ids, so that two members at work never wait for each other in a ring
-        ordered = sorted((each for each in moved.values() if each.document), key=lambda each: each.flow.id)
-        if singly:
-            ordered = await self._write_singly(connection, ordered, applied)
-        else:
-            for part in _parts(ordered):
+        async for part in self._drawn(sorted(moved.values(), key=lambda each: each.flow.id), applied.parked):
+            if singly:
+                written += await self._write_singly(connection, part, applied)
+            else:
                 applied.rows += await self._write_rows(connection, part)
-        applied.committed = partial(self._keep, ordered)
+                written += part
+            for each in part:
+                each.document = b""
+        applied.committed = partial(self._keep, written)
         return applied
 
     async def _move(self, connection: Connection, batch: Sequence[Told], parked: list[Parked]) -> dict[UUID, _Moved]:
@@ -236,10 +239,12 @@ class Flows:
                 except Exception as error:
                     parked.append(Parked(flow_id, behind[flow_id], short(error)))
 
-    async def _draw(self, moved: dict[UUID, _Moved], parked: list[Parked]) -> None:
-        """Make each flow's row; a type version that another process has brought is looked up once."""
-        learned = False
-        for each in moved.values():
+    async def _drawn(self, ordered: Iterable[_Moved], parked: list[Parked]) -> AsyncIterator[list[_Moved]]:
+        """The flows with their rows, as many at a time as neither side's memory minds; a type version that another process has
+        brought is looked up once."""
+        part: list[_Moved] = []
+        size, learned = 0, False
+        for each in ordered:
             try:
                 try:
                     each.document = self._document(each)
@@ -253,6 +258,15 @@ class Flows:
                 raise
             except Exception as error:
                 parked.append(Parked(each.flow.id, each.flow.version, short(error)))
+                continue
+            each.cost = len(each.document)
+            if part and (len(part) >= WRITE_ROWS or size + each.cost > WRITE_BYTES):
+                yield part
+                part, size = [], 0
+            part.append(each)
+            size += each.cost
+        if part:
+            yield part
 
     def _document(self, each: _Moved) -> bytes:
         return msgspec.json.encode(row(each.flow, self.types) | {"log_position": each.position})
@@ -265,9 +279,9 @@ class Flows:
             await connection.execute(self._beside, (written,))
         return len(written)
 
-    async def _write_singly(self, connection: Connection, ordered: list[_Moved], applied: Applied) -> list[_Moved]:
+    async def _write_singly(self, connection: Connection, part: list[_Moved], applied: Applied) -> list[_Moved]:
         done = []
-        for each in ordered:
+        for each in part:
             try:
                 async with connection.transaction():
                     applied.rows += await self._write_rows(connection, [each])
@@ -284,8 +298,8 @@ class Flows:
             before = self._cache.pop(each.flow.id, None)
             self._cost -= before.cost if before is not None else 0
             if each.flow.status not in ENDED:
-                self._cache[each.flow.id] = _Kept(each.flow, len(each.document))
-                self._cost += len(each.document)
+                self._cache[each.flow.id] = _Kept(each.flow, each.cost)
+                self._cost += each.cost
         while self._cost > CACHE_BYTES:
             self._cost -= self._cache.popitem(last=False)[1].cost
 
@@ -299,17 +313,3 @@ def _fold(start: Flow, history: Iterable[Told], *, counted_from: int) -> _Moved:
         if event.version > counted_from:
             moved.facts.append(recorded.fact)
     return moved
-
-
-def _parts(ordered: Sequence[_Moved]) -> Iterable[Sequence[_Moved]]:
-    """Statements of a size that neither side's memory minds."""
-    part: list[_Moved] = []
-    size = 0
-    for each in ordered:
-        if part and (len(part) >= WRITE_ROWS or size + len(each.document) > WRITE_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(each)
-        size += len(each.document)
-    if part:
-        yield part

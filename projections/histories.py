@@ -10,9 +10,9 @@ import structlog
 from psycopg import sql
 
 from eventstore.database import Connection
-from eventstore.store import LOAD, Stored
+from eventstore.store import LOAD
 from projections.projection import Projection, about
-from projections.told import Told, from_store
+from projections.told import Told
 
 log = structlog.get_logger()
 
@@ -21,7 +21,7 @@ READ_ROWS = 2000
 BATCH_EVENTS = 4000
 BATCH_BYTES = 8 << 20
 
-EVENTS = "select notification_id, originator_id, originator_version, topic, state, hash from stored_events"
+EVENTS = "select notification_id, originator_id, originator_version, topic, state from stored_events"
 BY_FLOW = " order by originator_id, originator_version"
 
 
@@ -62,16 +62,15 @@ async def histories(connection: Connection, which: Which, projection: Projection
     told: list[Told] = []
     size = 0
     async with connection.cursor(f"h{uuid4().hex}", binary=True) as cursor:
-        cursor.itersize = READ_ROWS
         await cursor.execute(statement, values)
-        async for row in cursor:
-            event = Stored(*row)
-            if told and told[-1].flow_id != event.flow_id and (len(told) >= BATCH_EVENTS or size >= BATCH_BYTES):
-                yield told
-                told, size = [], 0
-            if about(projection, event.topic):
-                told.append(from_store(event))
-                size += len(event.state)
+        while rows := await cursor.fetchmany(READ_ROWS):
+            for position, flow_id, version, topic, state in rows:
+                if told and told[-1].flow_id != flow_id and (len(told) >= BATCH_EVENTS or size >= BATCH_BYTES):
+                    yield told
+                    told, size = [], 0
+                if about(projection, topic):
+                    told.append(Told(flow_id, version, position, topic, state))
+                    size += len(state)
     if told:
         yield told
 

@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -20,9 +20,10 @@ from psycopg import errors, sql
 from psycopg.types.json import Jsonb
 
 from domain.errors import NothingKept, ProjectionUnknown, ReadModelInUse, RebuildImpossible, RebuildRunning
-from eventstore.config import ServiceConfig
+from eventstore.config import JOBS, ServiceConfig
 from eventstore.database import Connection, connect
 from eventstore.store import tail
+from eventstore.tasks import end_all
 from eventstore.workers import workers
 from projections.app import read_side
 from projections.comparing import Editions, counted, differences, differing
@@ -35,7 +36,6 @@ from projections.told import from_store
 Json = dict[str, Any]
 Said = Callable[[str], None]
 
-JOBS = os.cpu_count() or 1
 FLOWS_A_PART = 500
 COMPARED_FLOWS = 5000
 SMALL_FLOWS = 2000
@@ -145,7 +145,8 @@ async def rebuild(
         total, _, events = work.filled
         await work.tell("indexing", text=f"{name}: {events} events of {total} flows are told; making indexes")
         if served == work.projection.version:
-            await indexed(work.connection, work.shard, work.projection, needed=False)
+            schema = shadow_of(work.shard, name)
+            await indexed(work.connection, work.shard, work.projection, schema, needed=False)
         for table in work.projection.tables:
             await work.shadow.execute(sql.SQL("analyze {}").format(sql.Identifier(table)))
         await work.tell("catching_up")
@@ -196,7 +197,6 @@ async def roll_back(config: ServiceConfig, name: str, *, said: Said = print) -> 
             await work.connection.execute(
                 sql.SQL("alter schema {} rename to {}").format(sql.Identifier(former), sql.Identifier(shadow))
             )
-        await _catch_up(work)
         await work.tell("swapping")
         return await _put_in_place(work, {"projection": name, "version": work.projection.version}, began)
 
@@ -290,7 +290,8 @@ async def _prepared(work: Work, *, fresh: bool) -> bool:
 
 
 async def _fill(work: Work, jobs: int) -> int:
-    """Have every part told by so many processes, by this one where there is little; answers the events told before."""
+    """Have every part told by so many processes, of which this is one, and the only one where there is little; answers the
+    events told before."""
     parts = await _how_far(work)
     before, first = work.filled[2], work.filled[1]
     if not parts:
@@ -301,9 +302,12 @@ async def _fill(work: Work, jobs: int) -> int:
         await _how_far(work)
         return before
     loop = asyncio.get_running_loop()
-    with workers(jobs) as pool:
-        tasks = [loop.run_in_executor(pool, fill_here, work.config, work.name) for _ in range(jobs)]
-        waiting: set[asyncio.Future[None]] = set(tasks)
+    async with AsyncExitStack() as stack:
+        pool = stack.enter_context(workers(jobs - 1))
+        here = asyncio.create_task(fill(work.config, work.name))
+        stack.push_async_callback(end_all, [here])
+        tasks = [loop.run_in_executor(pool, fill_here, work.config, work.name) for _ in range(jobs - 1)]
+        waiting: set[asyncio.Future[None]] = {here, *tasks}
         while waiting:
             done, waiting = await asyncio.wait(waiting, timeout=0.5, return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
@@ -451,6 +455,8 @@ def _compared(comparison: Comparison) -> Json:
 async def _put_in_place(work: Work, report: Json, began: float) -> Json:
     """Tell the last events and swap, in one transaction that waits for nobody for long; raises ReadModelInUse."""
     for _ in range(LOCK_TRIES):
+        # readers wait for as long as the last events take
+        await _catch_up(work)
         try:
             held = monotonic()
             async with work.shadow.transaction():
@@ -478,5 +484,4 @@ async def _put_in_place(work: Work, report: Json, began: float) -> Json:
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             work.projection.forget()
             await asyncio.sleep(LOCK_MS / 1000)
-            await _catch_up(work)
     raise ReadModelInUse

@@ -108,7 +108,7 @@ async def make(connection: Connection, shard: str, projection: Projection, *, al
         for table in projection.tables:
             await _like(connection, shard, schema, table, "including all excluding indexes")
         await _dressed(connection, shard, schema, projection.tables)
-        await indexed(connection, shard, projection, needed=True)
+        await indexed(connection, shard, projection, schema, needed=True)
         return
     if not projection.ddl:
         raise RebuildImpossible(
@@ -144,9 +144,8 @@ async def _dressed(connection: Connection, shard: str, schema: str, tables: Sequ
         )
 
 
-async def indexed(connection: Connection, shard: str, projection: Projection, *, needed: bool) -> None:
-    """Give the shadow's tables the indexes of those that serve, by the same names: those that filling needs, or the rest."""
-    schema = shadow_of(shard, projection.name)
+async def indexed(connection: Connection, shard: str, projection: Projection, schema: str, *, needed: bool) -> None:
+    """Give the tables in a schema the indexes of those that serve, by the same names: those that filling needs, or the rest."""
     tables = list(projection.tables)
     known = {row[1] for row in await (await connection.execute(INDEXES, (schema, tables))).fetchall()}
     rows = await (await connection.execute(INDEXES, (shard, tables))).fetchall()

@@ -7,9 +7,9 @@ rolled back. Flows to which something has happened that the projection has not t
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -18,8 +18,9 @@ import psycopg
 from psycopg import sql
 
 from domain.errors import RebuildImpossible
-from eventstore.config import ServiceConfig
+from eventstore.config import JOBS, ServiceConfig
 from eventstore.database import Connection, connect
+from eventstore.garbage import collecting_seldom
 from eventstore.workers import workers
 from projections.app import read_side
 from projections.comparing import Difference, Editions, Summing, counted, differences, differing, sum_differences
@@ -27,20 +28,22 @@ from projections.filling import told_once
 from projections.histories import Some, Which, histories, ranges
 from projections.projection import Projection, about, compared
 from projections.rebuild import LAST, known_as
-from projections.shadows import ensure
+from projections.shadows import ensure, indexed
 
 Json = dict[str, Any]
 Said = Callable[[str], None]
 
-JOBS = os.cpu_count() or 1
 FLOWS_AT_ONCE = 500
 SMALL_FLOWS = 2000
+SHARES = 16
 PATIENCE_SECONDS = 10.0
 AGAIN_SECONDS = 0.1
 SHOWN = 100
 TEMPORARY = "pg_temp"
 SAMPLE = "select id from heads order by hashtextextended(id::text, (random() * 2 ^ 62)::bigint) limit %s"
 ASIDE = "select flow_id from parked_flows where projection = %s"
+
+Look = Callable[[Sequence[Which]], Awaitable["Verdict"]]
 
 
 @dataclass(slots=True)
@@ -87,11 +90,14 @@ async def verify(
                 parts = [(Some(chunk), len(chunk)) for chunk in chunks]
             else:
                 parts = [*await ranges(connection, FLOWS_AT_ONCE)]
-            if jobs == 1 or sum(flows for _, flows in parts) <= SMALL_FLOWS:
-                whole.take(await _look(connection, config.shard, projection, [part for part, _ in parts]))
-            else:
-                whole = await _share_out(config, name, [part for part, _ in parts], jobs, said)
-            await _again(connection, config.shard, projection, whole)
+            await _beside(connection, config.shard, projection)
+            shares = [[part for part, _ in parts]]
+            if jobs > 1 and sum(flows for _, flows in parts) > SMALL_FLOWS:
+                shares = [shares[0][n :: jobs * SHARES] for n in range(min(jobs * SHARES, len(parts)))]
+            with collecting_seldom():
+                look = partial(_look, connection, config.shard, projection)
+                whole = await _share_out(config, name, shares, jobs=min(jobs, len(shares)), look=look, said=said)
+                await _again(connection, projection, look, whole)
             sums: list[Difference] = []
             if sample is None and isinstance(projection, Summing):
                 sums = await sum_differences(connection, config.shard, projection)
@@ -126,15 +132,29 @@ async def _is_ours(connection: Connection, projection: Projection) -> None:
         )
 
 
-async def _share_out(config: ServiceConfig, name: str, parts: Sequence[Which], jobs: int, said: Said) -> Verdict:
+async def _share_out(
+    config: ServiceConfig, name: str, shares: Sequence[Sequence[Which]], *, jobs: int, look: Look, said: Said
+) -> Verdict:
+    """What comes of the shares. This process is one of the `jobs`, and does what no other has begun, the last first."""
+    if jobs == 1:
+        return await look([part for share in shares for part in share])
     whole = Verdict()
-    loop = asyncio.get_running_loop()
-    shares = [parts[n :: jobs * 4] for n in range(min(jobs * 4, len(parts)))]
-    with workers(jobs) as pool:
-        tasks = [loop.run_in_executor(pool, look_here, config, name, share) for share in shares]
-        for done, task in enumerate(asyncio.as_completed(tasks), 1):
-            whole.take(await task)
-            said(f"{name}: {done} of {len(tasks)} shares, {whole.rows} rows, {len(whole.different)} flows that differ")
+
+    def take(found: Verdict) -> None:
+        whole.take(found)
+        done = sum(future.done() for future in elsewhere)
+        said(f"{name}: {done} of {len(shares)} shares, {whole.rows} rows, {len(whole.different)} flows that differ")
+
+    with workers(jobs - 1) as pool:
+        elsewhere = [pool.submit(look_here, config, name, share) for share in shares]
+        theirs = []
+        for share, future in zip(reversed(shares), reversed(elsewhere), strict=True):
+            if future.cancel():
+                take(await look(share))
+            else:
+                theirs.append(future)
+        for future in theirs:
+            take(await asyncio.wrap_future(future))
     return whole
 
 
@@ -145,23 +165,35 @@ def look_here(config: ServiceConfig, name: str, parts: Sequence[Which]) -> Verdi
         async with read_side(config) as (_, known):
             connection = await connect(config.database_url, config.shard)
             try:
-                return await _look(connection, config.shard, known[name], parts)
+                await _beside(connection, config.shard, known[name])
+                with collecting_seldom():
+                    return await _look(connection, config.shard, known[name], parts)
             finally:
                 await connection.close()
 
     return asyncio.run(look())
 
 
-async def _look(connection: Connection, shard: str, projection: Projection, parts: Sequence[Which]) -> Verdict:
+async def _beside(connection: Connection, shard: str, projection: Projection) -> None:
+    """Make the temporary tables, with the indexes that filling needs."""
     for table in projection.tables:
         await connection.execute(
-            sql.SQL("create temporary table if not exists {0} (like {1} including all)").format(
+            sql.SQL("create temporary table {0} (like {1} including all excluding indexes)").format(
                 sql.Identifier(TEMPORARY, table), sql.Identifier(shard, table)
             )
         )
+    await indexed(connection, shard, projection, TEMPORARY, needed=True)
+
+
+async def _look(connection: Connection, shard: str, projection: Projection, parts: Sequence[Which]) -> Verdict:
     whole = Verdict()
+    emptied = sql.SQL("truncate {}").format(
+        sql.SQL(", ").join(sql.Identifier(TEMPORARY, table) for table in projection.tables)
+    )
     for part in parts:
         whole.take(await _part(connection, shard, projection, part))
+        # rows that were rolled back still take place, and nobody vacuums a temporary table
+        await connection.execute(emptied)
     return whole
 
 
@@ -200,7 +232,7 @@ async def _part(connection: Connection, shard: str, projection: Projection, part
     return found
 
 
-async def _again(connection: Connection, shard: str, projection: Projection, whole: Verdict) -> None:
+async def _again(connection: Connection, projection: Projection, look: Look, whole: Verdict) -> None:
     """Look once more at the flows that were on their way, until they have come or the projection stands still."""
     began, mark = monotonic(), -1
     while whole.behind and monotonic() - began < PATIENCE_SECONDS:
@@ -213,7 +245,7 @@ async def _again(connection: Connection, shard: str, projection: Projection, who
         ids = sorted(whole.behind)
         whole.behind = set()
         chunks = [Some(ids[n : n + FLOWS_AT_ONCE]) for n in range(0, len(ids), FLOWS_AT_ONCE)]
-        found = await _look(connection, shard, projection, chunks)
+        found = await look(chunks)
         found.rows = 0
         whole.take(found)
         if whole.behind:

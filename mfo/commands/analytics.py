@@ -88,9 +88,6 @@ def portfolio(
     give(found, _portfolio(found), as_json)
 
 
-VERBS = (analytics, performance)
-
-
 def _analytics(found: Json) -> str:
     shown = {
         "flows": found["total_flows"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 from pathlib import Path
 from time import monotonic
 from typing import Annotated, Any
@@ -14,14 +13,13 @@ import typer
 
 from domain.errors import TenantMissing
 from domain.words import counted
+from eventstore.config import JOBS
 from mfo.commands import audit_trail
 from mfo.commands.output import AsJson, Code, give, say, table
 
 Json = dict[str, Any]
 
 app = typer.Typer(no_args_is_help=True, help="The audit trail: whether history is what it was.")
-
-JOBS = os.cpu_count() or 1
 
 
 @app.command()

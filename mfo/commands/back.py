@@ -108,6 +108,3 @@ def preview_text(found: Json) -> str:
 
 def _compensations(planned: list[Json]) -> str:
     return "; ".join(f"{one['phase_name']}: {', '.join(one['handlers'])}" for one in planned)
-
-
-VERBS = (rollback, checkpoint, checkpoints)

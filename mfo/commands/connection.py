@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from mfo.client import Client, Unreachable
-from mfo.running import running
+from mfo.running import Unreachable, running
+
+if TYPE_CHECKING:
+    from mfo.client import Client
 
 T = TypeVar("T")
 
@@ -36,6 +38,9 @@ def talk(conversation: Callable[[Client], Awaitable[T]], *, as_operator: bool = 
 
     Raises Unreachable, ServiceError, and a usage error.
     """
+    # it loads slowly, and whoever only starts a service talks to nobody
+    from mfo.client import Client
+
     found = environment()
     missing = [name for name in TENANT if not found.get(name)]
     if missing:

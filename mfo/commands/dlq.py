@@ -15,9 +15,9 @@ import typer
 
 from domain.errors import SettingsError
 from eventstore.config import DEFAULT_SHARD, ServiceConfig
-from mfo.client import Unreachable
 from mfo.commands.connection import environment
 from mfo.commands.output import AsJson, facts, give, say, short, table
+from mfo.running import Unreachable
 
 if TYPE_CHECKING:
     from domain.commands import Envelope

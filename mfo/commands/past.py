@@ -102,6 +102,3 @@ def _text(found: Json) -> str:
 
 def _short(each: Json, side: str) -> str:
     return short(plain(each[side]), WIDEST) if side in each else ""
-
-
-VERBS = (history, diff)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Annotated, Any
 
 import typer
 
 from domain.errors import SchemaBehind, StoreUnavailable
 from domain.words import counted
+from eventstore.config import JOBS
 from mfo.commands.output import AsJson, Code, give, say
 
 Json = dict[str, Any]
 
-JOBS = os.cpu_count() or 1
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The read model, as `mfo projections list` names it.")]
 Jobs = Annotated[int, typer.Option(min=1, max=64, help="Processes that work side by side.")]
 

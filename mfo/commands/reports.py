@@ -156,9 +156,6 @@ def changes(
     )  # fmt: skip
 
 
-VERBS = (report, assets, dependencies, issues, reviews, changes)
-
-
 def difference(change: Json) -> str | None:
     """What differs between two discoveries of an asset: `memory_gb 4 -> 8; os_version 2016 -> 2019`."""
     return (

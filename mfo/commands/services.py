@@ -12,10 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from domain.errors import SettingsError
-from mfo.client import Unreachable
 from mfo.commands.connection import environment
 from mfo.commands.output import AsJson, give, plain, say, table
-from mfo.running import Running, command, default_folder, running
+from mfo.running import Running, Unreachable, command, default_folder, running
 
 projections = typer.Typer(help="Run the projections, or ask how far the read models are.")
 

@@ -21,7 +21,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from domain.fleet.commands import StartOperation, new_id
-from mfo.client import Client, ServiceError, Unreachable
+from mfo.client import Client, ServiceError
+from mfo.running import Unreachable
 from tests.chaos.scenario import USER, Owner, Planned, Sending, command_id, plan, sending
 from tests.chaos.shapes import BY_NAME, MANY, Ask
 from tests.waiting import until

@@ -40,9 +40,18 @@ def test_a_command_starts_without_what_only_services_need() -> None:
         *("psycopg", "cryptography", "jsonschema", "boto3", "reportlab", "opentelemetry", "faststream", "aiokafka"),
         *("eventstore.service", "domain.commands", "estate.inspect"),
     )
-    code = f"import sys, mfo.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    assert loaded(heavy, "mfo.cli") == "[]"
+
+
+def test_a_service_starts_without_what_only_commands_need() -> None:
+    assert loaded(("httpx", "rich", "mfo.client", "mfo.commands.flows"), "mfo.cli, mfo.commands.services") == "[]"
+
+
+def loaded(names: tuple[str, ...], modules: str) -> str:
+    """Which of the names are loaded once the modules are."""
+    code = f"import sys, {modules}; print([name for name in {names!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    return done.stdout.strip()
 
 
 @pytest.mark.parametrize("word", ["nonsense", "audit", "surgeon", "replay", "legacy", "parked", "dlq", "schedule"])
