@@ -106,8 +106,10 @@ class Answers:
     async def _acknowledge(self) -> None:
         self._acknowledged = monotonic()
         ours = self._consumer.assignment()
+        offsets = {each: offset for each, offset in self._done.items() if each in ours}
         try:
-            await self._consumer.commit({each: offset for each, offset in self._done.items() if each in ours})
+            if offsets:
+                await self._consumer.commit(offsets)
         except (CommitFailedError, IllegalStateError):
             log.info("partitions have gone to another member, which answers their last commands once more")
         except KafkaError as error:

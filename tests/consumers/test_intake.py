@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
 from consumers import answers
 from consumers.intake import Intake
@@ -314,6 +314,18 @@ async def test_nothing_is_acknowledged_before_it_is_kept(config: ServiceConfig, 
         await until(lambda: committed(config), 60)
         await second.close()
         assert await committed(config) == 5
+
+
+async def test_what_others_acknowledge_by_now_is_left_to_them(config: ServiceConfig) -> None:
+    told = answers.Answers(None, config.topics)
+    running = asyncio.create_task(told.run())
+    elsewhere = ConsumerRecord(config.topics.commands, 0, 7, 0, 0, None, b"", None, 0, 0, ())
+    # one that no partitions are assigned to
+    async with AIOKafkaConsumer(bootstrap_servers=config.kafka_bootstrap) as consumer:
+        told.put((), [elsewhere], consumer)
+        await told.settle()
+    assert not running.done()
+    await end_all([running])
 
 
 async def test_what_was_answered_and_not_acknowledged_is_answered_once_more(

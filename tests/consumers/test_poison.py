@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from consumers import intake, parked
-from domain.commands import CancelFlow, CreateOptions
+from domain.commands import CancelFlow, CreateOptions, SignalFlow
 from eventstore.service import ServiceConfig
 from tests.consumers.conftest import body_of, client_of, ended, headers_of, serving
 from tests.consumers.test_intake import CREATE, Door, committed
@@ -62,6 +62,8 @@ async def test_the_result_of_a_run_waits_and_is_asked_for_once(
     async with serving(config):
         flow = await house.begin(flow_type="slow", initial_data={"begun": str(begun), "go": str(go)})
         await until(lambda: list(tmp_path.glob("begun.*")), 60)
+        # whoever runs it has read it, and has to read it again
+        await house.ask(SignalFlow(flow_id=flow.id, name="noted"))
         await unreadable(house, flow.id)
         go.touch()
         await until(lambda: house.one("select count(*) = 1 from parked_commands"), 60)
