@@ -52,8 +52,8 @@ class Follower:
 
     `follow` is called inside a transaction on the connection it is given: what it writes there is kept together with the
     position, and where nothing followed there is nothing to keep. Commands that it submits must have ids that follow from
-    the event, since a batch may come again. Where it raises, the events of the batch come one by one, and one that cannot be seen to is set aside and tried again later,
-    without the others waiting; faults of the store are waited out.
+    the event, since a batch may come again. Where it raises, the events of the batch come one by one, and one that cannot be
+    seen to is set aside and tried again later, without the others waiting; faults of the store are waited out.
     """
 
     def __init__(self, config: ServiceConfig, name: str, topics: Sequence[str], follow: Follow) -> None:

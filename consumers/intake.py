@@ -1,8 +1,9 @@
 """Commands taken in from Kafka in batches, acknowledged when every one has its answer.
 
-While the answers to one batch are told (`answers.py`), the next one is decided. A message that is no command goes to the dead letters with its bytes and headers. While the store cannot be reached, or has
-enough to do, the batch waits with its partitions paused; nothing is acknowledged before it is kept. A command of a parked flow
-is kept, and holds up no partition: its sender is told `parked` now and the outcome later.
+While the answers to one batch are told (`answers.py`), the next one is decided. A message that is no command goes to the dead
+letters with its bytes and headers. While the store cannot be reached, or has enough to do, the batch waits with its partitions
+paused; nothing is acknowledged before it is kept. A command of a parked flow is kept, and holds up no partition: its sender is
+told `parked` now and the outcome later.
 """
 
 from __future__ import annotations
