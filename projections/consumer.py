@@ -30,9 +30,10 @@ from domain.errors import SchemaAhead
 from eventstore import tracing
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection, connect
-from eventstore.faults import heed_the_end
+from eventstore.faults import heed_the_end, lived_through
 from eventstore.schema import not_ahead
 from eventstore.store import tail
+from eventstore.tasks import end_all
 from projections.feed import BATCH, Feed, Parcel, Tap
 from projections.held import MANY_FLOWS, Held, Portion
 from projections.metrics import BATCH_SECONDS, EVENTS, POSITION, ROWS
@@ -156,6 +157,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         self._assigned = False
         self._some_parked = False
         self._analyzed = 0
+        self._looks: set[asyncio.Task[None]] = set()
         self._rested = self._measured = 0.0
         self._relayed = 0
 
@@ -210,6 +212,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             if member is not None:
                 with suppress(Exception):
                     await asyncio.wait_for(member.stop(), 5)
+            await end_all(self._looks.copy())
             await self._disconnect()
 
     async def _turn(self, tap: Tap) -> None:
@@ -448,7 +451,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         """Find how far the log has been applied, partition by partition, and say so."""
         await self._stay()
         connection = await self._connect()
-        await self._analyze(connection)
+        self._analyze()
         asked = {"name": self.name, "version": self.projection.version, "relay": RELAY, "idle": idle}
         row = await (await connection.execute(RELAYED, asked)).fetchone()
         assert row is not None
@@ -486,13 +489,24 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             self.position = int(row[0]) if row is not None else self.position
         POSITION.labels(self.name).set(self.position)
 
-    async def _analyze(self, connection: Connection) -> None:
-        """Have PostgreSQL look at the tables as soon as there is something in them."""
+    def _analyze(self) -> None:
+        """Have PostgreSQL look at the tables as soon as there is something in them, while they are written on."""
         due = sum(self.rows >= rows for rows in ANALYZED_AT_ROWS)
         if due > self._analyzed:
             self._analyzed = due
-            for table in self.projection.tables:
-                await connection.execute(sql.SQL("analyze (skip_locked) {}").format(sql.Identifier(table)))
+            look = asyncio.create_task(self._look_at_tables(), name=f"{self.name} analyzed")
+            self._looks.add(look)
+            look.add_done_callback(self._looks.discard)
+
+    async def _look_at_tables(self) -> None:
+        """It takes a third of a second, for which no row should wait."""
+        with lived_through(f"looking at the tables of {self.name}"):
+            connection = await connect(self._config.database_url, self._config.shard)
+            try:
+                for table in self.projection.tables:
+                    await connection.execute(sql.SQL("analyze (skip_locked) {}").format(sql.Identifier(table)))
+            finally:
+                await connection.close()
 
     async def _again(self, connection: Connection, flow_id: UUID) -> None:
         """Tell a parked flow's history once more, as somebody asked."""
