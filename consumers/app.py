@@ -42,7 +42,7 @@ from eventstore.past import Past
 from eventstore.relay import Relay, producer
 from eventstore.results import Results
 from eventstore.service import ServiceConfig, WriteSide, write_side
-from eventstore.tasks import end_all
+from eventstore.tasks import close, end_all
 from eventstore.topic import fault
 
 log = structlog.get_logger()
@@ -134,7 +134,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         intake = Intake(
             config, lambda: side.committer, kafka, lambda: side.schedules, lambda: side.fleet, subscribing=subscribing
         )
-        stack.push_async_callback(_quietly, intake.stop)
+        stack.push_async_callback(close, intake.stop)
         if await _unless(stop, _start_intake(intake)) is None:
             return
         assert intake.telling is not None
@@ -168,9 +168,7 @@ async def run(config: ServiceConfig, *, ready: asyncio.Event | None = None) -> N
         await _until_one_ends(stop, [*tasks, *keeper.tasks])
         log.info("consumers stop", runs=keeper.active, drain_seconds=config.drain_seconds)
         # the store and the relay stay until the last result is kept
-        await asyncio.gather(
-            _quietly(intake.stop), keeper.stop(config.drain_seconds), sender.drain(config.drain_seconds)
-        )
+        await asyncio.gather(close(intake.stop), keeper.stop(config.drain_seconds), sender.drain(config.drain_seconds))
 
 
 async def _until_one_ends(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -188,7 +186,7 @@ async def _let_go(connecting: asyncio.Task[Any]) -> None:
     """Reach for Kafka no more, and stop what was reached."""
     await end_all([connecting])
     if not connecting.cancelled() and connecting.exception() is None:
-        await _quietly(connecting.result().stop)
+        await close(connecting.result().stop)
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T] | asyncio.Task[T]) -> T | None:
@@ -211,7 +209,7 @@ async def _connected(config: ServiceConfig) -> Any:
         except KafkaError as error:
             heed_the_end()
             log.warning("Kafka cannot be reached", error=type(error).__name__, bootstrap=config.kafka_bootstrap)
-            await _quietly(kafka.stop)
+            await close(kafka.stop)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
         else:
@@ -259,11 +257,6 @@ async def targets_figures(breakers: Breakers) -> None:
     TARGET_STATE.clear()
     for scope, target, state in found:
         TARGET_STATE.labels(target, scope, state).set(1)
-
-
-async def _quietly(stop: Any) -> None:
-    with suppress(Exception):
-        await asyncio.wait_for(stop(), 5)
 
 
 def _state(good: bool, reason: str) -> dict[str, Any]:

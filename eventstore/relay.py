@@ -16,7 +16,6 @@ import os
 import socket
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from itertools import takewhile
@@ -41,6 +40,7 @@ from eventstore.database import Connection, connect, conninfo
 from eventstore.faults import heed_the_end
 from eventstore.notices import Channel, Wanted, listen
 from eventstore.store import Stored, tail
+from eventstore.tasks import close
 from eventstore.topic import told_upto
 from eventstore.wake import woken
 
@@ -240,7 +240,7 @@ class Relay:
                 log.info("relay leads", epoch=epoch, position=position)
                 await self._tell(connection, kafka, epoch, position, listener)
             finally:
-                await _stop(kafka)
+                await close(kafka.stop)
         finally:
             try:
                 if listener is not None:
@@ -381,8 +381,3 @@ class Relay:
         RELAY_LAG.set(len(events) if full else 0)
         oldest = datetime.now(UTC) - split(events[-1].state)[0].at if full else timedelta(0)
         RELAY_OLDEST.set(max(0.0, oldest.total_seconds()))
-
-
-async def _stop(kafka: AIOKafkaProducer) -> None:
-    with suppress(Exception):
-        await asyncio.wait_for(kafka.stop(), 5)

@@ -33,7 +33,7 @@ from eventstore.database import Connection, connect
 from eventstore.faults import heed_the_end, lived_through
 from eventstore.schema import not_ahead
 from eventstore.store import tail
-from eventstore.tasks import end_all
+from eventstore.tasks import close, end_all
 from projections.feed import BATCH, Feed, Parcel, Tap
 from projections.held import MANY_FLOWS, Held, Portion
 from projections.metrics import BATCH_SECONDS, EVENTS, POSITION, ROWS
@@ -210,8 +210,7 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
             self._tap = None
             member, self._member = self._member, None
             if member is not None:
-                with suppress(Exception):
-                    await asyncio.wait_for(member.stop(), 5)
+                await close(member.stop)
             await end_all(self._looks.copy())
             await self._disconnect()
 

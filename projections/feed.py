@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from eventstore.config import ServiceConfig
+from eventstore.tasks import close
 from eventstore.wake import woken
 from projections.metrics import CUT_OFF, STRANGE
 from projections.told import MessageStrange, Told, from_kafka
@@ -214,8 +215,7 @@ class _Reader:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        with suppress(Exception):
-            await asyncio.wait_for(self._consumer.stop(), 5)
+        await close(self._consumer.stop)
 
     async def follow(self, tap: Tap, partitions: frozenset[int]) -> dict[int, int]:
         """See `Tap.follow`."""

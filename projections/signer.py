@@ -26,6 +26,7 @@ from eventstore.config import ServiceConfig
 from eventstore.database import Connection
 from eventstore.faults import heed_the_end, lived_through
 from eventstore.relay import producer
+from eventstore.tasks import close
 
 log = structlog.get_logger()
 
@@ -141,8 +142,7 @@ class Signing:
             ]
             await asyncio.gather(*futures)
         finally:
-            with suppress(Exception):
-                await asyncio.wait_for(kafka.stop(), 5)
+            await close(kafka.stop)
 
 
 def encoded(checkpoint: Checkpoint) -> bytes:
