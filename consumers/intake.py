@@ -109,7 +109,7 @@ def kafka_broker(config: ServiceConfig, **options: Any) -> KafkaBroker:
     )
 
 
-class Intake(ConsumerRebalanceListener):  # type: ignore[misc]
+class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka tells no types
     """The door for commands from Kafka, from `start` to `stop`."""
 
     def __init__(

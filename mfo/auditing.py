@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +31,7 @@ from eventstore.audit.trail_verify import compare
 from eventstore.audit.verify import Artifact, Named, Verdict, checkpoints, histories
 from eventstore.config import ServiceConfig
 from eventstore.database import Connection
+from eventstore.tasks import close
 from eventstore.workers import workers
 
 Json = dict[str, Any]
@@ -292,6 +292,5 @@ async def published_on(bootstrap: str, topic: str) -> tuple[Checkpoint, ...]:
     except (KafkaError, TimeoutError) as error:
         raise CopyUnreadable(f"the topic {topic} cannot be read at {bootstrap}: {type(error).__name__}") from None
     finally:
-        with suppress(Exception):
-            await asyncio.wait_for(consumer.stop(), 5)
+        await close(consumer.stop)
     return tuple(found)

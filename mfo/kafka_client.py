@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -28,6 +27,7 @@ from domain.errors import MfoError
 from domain.events import FLOW_PREFIX
 from eventstore.config import Topics
 from eventstore.relay import producer
+from eventstore.tasks import close
 from mfo.client import Client, ServiceError
 from mfo.running import Unreachable
 
@@ -35,7 +35,6 @@ Json = dict[str, Any]
 Start = Literal["beginning", "end"] | datetime
 
 REFUSED, REFUSED_STATUS = "refused", 409
-STOP_SECONDS = 5.0
 POLL_MS = 500
 
 
@@ -216,8 +215,7 @@ class CommandSender:
             await asyncio.gather(self._listening, return_exceptions=True)
         for part in (self._consumer, self._producer):
             if part is not None:
-                with suppress(Exception):
-                    await asyncio.wait_for(part.stop(), STOP_SECONDS)
+                await close(part.stop)
 
 
 class EventFollower:
@@ -265,8 +263,7 @@ class EventFollower:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._consumer is not None:
-            with suppress(Exception):
-                await asyncio.wait_for(self._consumer.stop(), STOP_SECONDS)
+            await close(self._consumer.stop)
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         consumer = self._consumer

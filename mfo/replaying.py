@@ -29,6 +29,7 @@ from eventstore.config import ServiceConfig
 from eventstore.database import connect
 from eventstore.relay import message, producer
 from eventstore.store import Stored
+from eventstore.tasks import close
 from eventstore.windows import BATCH, Window, WindowReader
 
 Json = dict[str, Any]
@@ -139,8 +140,7 @@ class ToTopic:
 
     async def stop(self) -> None:
         if self._producer is not None:
-            with suppress(Exception):
-                await asyncio.wait_for(self._producer.stop(), 5)
+            await close(self._producer.stop)
 
 
 class ToFile:
