@@ -197,7 +197,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka tells
     async def _take_in(self, message: KafkaMessage) -> None:
         records = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
         while self._answers.full:
-            if not await woken(self._answers.told, PATIENCE_SECONDS):
+            if not await woken(self._answers.room, PATIENCE_SECONDS):
                 await self._pause(message.consumer)
         outgoing: list[Outgoing] = []
         waiting: list[tuple[Any, Incoming]] = []

@@ -22,6 +22,7 @@ from eventstore.relay import producer
 from eventstore.service import ServiceConfig
 from eventstore.subscriptions import Subscriptions
 from eventstore.tasks import end_all
+from eventstore.wake import woken
 from tests.consumers.conftest import Client, body_of, client_of, headers_of
 from tests.eventstore.house import House
 from tests.eventstore.proxy import Proxy
@@ -326,6 +327,30 @@ async def test_what_others_acknowledge_by_now_is_left_to_them(config: ServiceCon
         await told.settle()
     assert not running.done()
     await end_all([running])
+
+
+async def test_whoever_waits_for_room_sleeps_until_there_is_some(config: ServiceConfig) -> None:
+    place = TopicPartition(config.topics.commands, 0)
+    records = [ConsumerRecord(place.topic, place.partition, n, 0, 0, None, b"", None, 0, 0, ()) for n in range(2)]
+    reply = answers.Outgoing(config.topics.replies, b"{}", None, [])
+    kafka = producer(config.kafka_bootstrap)
+    await kafka.start()
+    told = answers.Answers(kafka, config.topics)
+    running = asyncio.create_task(told.run())
+    async with AIOKafkaConsumer(bootstrap_servers=config.kafka_bootstrap, group_id="room") as consumer:
+        consumer.assign([place])
+        told.put([reply] * answers.MOST_MESSAGES, records[:1], consumer)
+        await until(lambda: not told.full)
+        # while those before are told, and then acknowledged
+        told.put([reply] * answers.MOST_MESSAGES, records[1:], consumer)
+        waits = 0
+        while told.full and waits < 2:
+            waits += await woken(told.room, 60)
+        assert (told.full, waits) == (False, 1)
+        await told.settle()
+        assert await consumer.committed(place) == 2
+    await end_all([running])
+    await kafka.stop()
 
 
 async def test_what_was_answered_and_not_acknowledged_is_answered_once_more(
