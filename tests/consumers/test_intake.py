@@ -12,7 +12,7 @@ from uuid import UUID, uuid4, uuid5
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 
-from consumers import answers
+from consumers import answers, intake
 from consumers.intake import Intake
 from consumers.subscribing import Subscribing
 from domain.commands import RequestInput
@@ -130,6 +130,20 @@ async def test_subscriptions_are_made_changed_and_deleted(house: House, client: 
     # all of them are in the command log, those that were refused or repeated too
     logged = await house.rows("select outcome, count(*) from command_log where flow_id = %s group by 1", one)
     assert dict(logged) == {"accepted": 3, "refused": 3, "repeated": 1}
+
+
+async def test_a_subscription_that_cannot_be_kept_is_set_aside_and_holds_up_nothing(
+    house: House, client: Client
+) -> None:
+    await house.rows("alter table subscriptions add constraint closed check (false) not valid")
+    hook = {"kind": "webhook", "url": "https://hooks.example.com/secret-path"}
+    refused, kept = (
+        await client.send("CreateSubscription", None, hook),
+        await client.send("CreateFlow", uuid4(), CREATE),
+    )
+    assert (await client.reply(refused))["error"]["code"] == "internal_error"
+    assert (await client.reply(kept))["outcome"] == "accepted"
+    assert dict((await client.dead_letter()).headers)["ce_id"].decode() == refused
 
 
 async def test_binary_and_structured_commands_are_answered(house: House, client: Client) -> None:
@@ -315,6 +329,24 @@ async def test_nothing_is_acknowledged_before_it_is_kept(config: ServiceConfig, 
         await until(lambda: committed(config), 60)
         await second.close()
         assert await committed(config) == 5
+
+
+async def test_commands_that_were_in_hand_when_something_broke_are_read_once_more(
+    config: ServiceConfig, house: House, door: Door, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.reply(await client.send("CreateFlow", uuid4(), CREATE))
+    broken = asyncio.Event()
+
+    def breaks(*_: Any, **__: Any) -> Any:
+        broken.set()
+        raise RuntimeError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "read", breaks)
+        sent = await client.send("CreateFlow", uuid4(), CREATE)
+        await broken.wait()
+    assert (await client.reply(sent))["outcome"] == "accepted"
+    await until(lambda: _all(config, 2), 60)
 
 
 async def test_what_others_acknowledge_by_now_is_left_to_them(config: ServiceConfig) -> None:
