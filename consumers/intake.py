@@ -226,8 +226,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka tells
                     reply_topic=self._topics.replies,
                     allowed_reply_topics=self._allowed,
                 )
-            except MfoError as error:
-                outgoing.extend(self._dead_letter(record, error))
+            except Exception as error:
+                outgoing.extend(self._dead_letter(record, _fault(error, offset=record.offset)))
                 continue
             spans.append(span := _span(incoming))
             if span is not None:
@@ -278,7 +278,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka tells
                     again.extend(left[place:])
                     break
                 except Exception as error:
-                    results[n] = _fault(error, incoming[n])
+                    results[n] = _fault(error, command_id=incoming[n].envelope.command_id)
             await self._answered([future for _, future in futures], consumer)
             for n, future in futures:
                 try:
@@ -286,7 +286,7 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka tells
                 except Unavailable:
                     again.append(n)
                 except Exception as error:
-                    results[n] = _fault(error, incoming[n])
+                    results[n] = _fault(error, command_id=incoming[n].envelope.command_id)
             if len(again) < len(left):
                 pause = FIRST_PAUSE_SECONDS
             left = sorted(again)
@@ -424,12 +424,11 @@ def _span(incoming: Incoming) -> tracing.Span | None:
     )
 
 
-def _fault(error: Exception, incoming: Incoming) -> MfoError:
-    """Why a command cannot be kept, now or later."""
+def _fault(error: Exception, **whose: Any) -> MfoError:
+    """Why a command can be kept neither now nor later."""
     if isinstance(error, MfoError):
         return error
-    command_id, name = incoming.envelope.command_id, name_of(incoming.command)
-    log.error("command could not be decided", command=name, command_id=command_id, exc_info=error)
+    log.error("command cannot be kept", exc_info=error, **whose)
     return MfoError(f"the command could not be kept: {type(error).__name__}")
 
 

@@ -11,8 +11,9 @@ from uuid import UUID, uuid4, uuid5
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 
-from consumers import answers, intake
+from consumers import answers
 from consumers.intake import Intake
 from consumers.subscribing import Subscribing
 from domain.commands import RequestInput
@@ -337,12 +338,12 @@ async def test_commands_that_were_in_hand_when_something_broke_are_read_once_mor
     await client.reply(await client.send("CreateFlow", uuid4(), CREATE))
     broken = asyncio.Event()
 
-    def breaks(*_: Any, **__: Any) -> Any:
+    async def breaks(*_: Any) -> Any:
         broken.set()
-        raise RuntimeError
+        raise KafkaError
 
     with monkeypatch.context() as patch:
-        patch.setattr(intake, "read", breaks)
+        patch.setattr(door.intake, "_decide", breaks)
         sent = await client.send("CreateFlow", uuid4(), CREATE)
         await broken.wait()
     assert (await client.reply(sent))["outcome"] == "accepted"
