@@ -162,13 +162,15 @@ class _Kept(NamedTuple):
 
 
 class _Traced:
-    """A flow that is being told: the stays that are to be written, the last of which holds."""
+    """A flow that is being told: the stays that are to be written, the last of which holds. Of one that is `retold`, from its
+    beginning, any stay may be there as it was when less was told."""
 
-    def __init__(self, flow: Flow, kept: _Kept | None) -> None:
+    def __init__(self, flow: Flow, kept: _Kept | None, *, retold: bool = False) -> None:
         self.flow = flow
         self.stays: list[Stay] = [kept.open] if kept else []
         self.cost = kept.cost if kept else FLOW_BYTES
         self.emptied = False
+        self._retold = retold
         self._stored = kept is not None
 
     def tell(self, event: Told) -> None:
@@ -188,7 +190,7 @@ class _Traced:
         at = max(recorded.meta.at, last.since)
         if at == last.valid_from:
             # it never held; where it was written already, it is written as empty, and goes
-            if self._stored and len(self.stays) == 1:
+            if self._retold or (self._stored and len(self.stays) == 1):
                 self.emptied = True
                 self.stays[-1] = last.ended(at, flow.version)
             else:
@@ -279,13 +281,11 @@ class FlowIntervals:
         """Tell whole histories where the events in hand do not join on to what is known."""
         async for histories in whole(connection, behind):
             for flow_id, history in histories.items():
-                each = _Traced(Flow(id=flow_id), None)
+                each = _Traced(Flow(id=flow_id), None, retold=True)
                 try:
                     for event in history:
                         each.tell(event)
                     traced[flow_id] = each
-                    # a row may be there of what, told as a whole, never held
-                    each.emptied = True
                 except Exception as error:
                     parked.append(Parked(flow_id, behind[flow_id], short(error)))
 
