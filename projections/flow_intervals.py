@@ -59,6 +59,10 @@ on conflict (flow_id, version) do update set {", ".join(f"{name} = excluded.{nam
 where t.told < excluded.told
 """
 EMPTY = "delete from {table} where flow_id = any(%b) and valid_to <= valid_from"
+GONE = """
+delete from {table} t using unnest(%b::uuid[], %b::bigint[]) as u (flow_id, version)
+where t.flow_id = u.flow_id and t.version = u.version
+"""
 KNOWN = "select distinct flow_id from {table} where flow_id = any(%b)"
 
 
@@ -170,6 +174,8 @@ class _Traced:
         self.stays: list[Stay] = [kept.open] if kept else []
         self.cost = kept.cost if kept else FLOW_BYTES
         self.emptied = False
+        # the versions of stays that never held
+        self.gone: list[int] = []
         self._retold = retold
         self._stored = kept is not None
 
@@ -190,11 +196,13 @@ class _Traced:
         at = max(recorded.meta.at, last.since)
         if at == last.valid_from:
             # it never held; where it was written already, it is written as empty, and goes
-            if self._retold or (self._stored and len(self.stays) == 1):
+            if self._stored and len(self.stays) == 1:
                 self.emptied = True
                 self.stays[-1] = last.ended(at, flow.version)
             else:
                 self.stays.pop()
+                if self._retold:
+                    self.gone.append(last.version)
         elif same:
             self.stays[-1] = last.gone_on(flow, done, at)
             return
@@ -218,7 +226,8 @@ class FlowIntervals:
         self._cost = 0
         table = f"flow_intervals_v{version}"
         self.tables = (table,)
-        self._write, self._empty, self._known = (text.format(table=table) for text in (WRITE, EMPTY, KNOWN))
+        texts = (WRITE, EMPTY, GONE, KNOWN)
+        self._write, self._empty, self._gone, self._known = (text.format(table=table) for text in texts)
 
     def forget(self) -> None:
         """Hold no flow in memory any more."""
@@ -298,6 +307,9 @@ class FlowIntervals:
         emptied = [each.flow.id for each in ordered if each.emptied]
         if emptied:
             await connection.execute(self._empty, (emptied,))
+        gone = [(each.flow.id, version) for each in ordered for version in each.gone]
+        if gone:
+            await connection.execute(self._gone, tuple(map(list, zip(*gone, strict=True))))
         return written
 
     def _keep(self, written: Iterable[_Traced]) -> None:
