@@ -52,7 +52,8 @@ class Answers:
     def __init__(self, producer: AIOKafkaProducer | None, topics: Topics) -> None:
         # whether Kafka does not take what is to be told
         self.waiting = False
-        self.told = asyncio.Event()
+        # set unless `full`
+        self.room = asyncio.Event()
         self._producer = producer
         self._topics = topics
         self._consumer: Any = None
@@ -71,12 +72,13 @@ class Answers:
         self._decided |= {TopicPartition(each.topic, each.partition): each.offset + 1 for each in records}
         self._consumer = consumer
         self._settled.clear()
-        self.told.clear()
+        if self.full:
+            self.room.clear()
         self._put.set()
 
     @property
     def full(self) -> bool:
-        """Whether so much is to be told that nothing should be added; `told` is set when there is less again."""
+        """Whether so much is to be told that nothing should be added; `room` is set when there is less again."""
         return len(self._outgoing) >= MOST_MESSAGES
 
     async def settle(self) -> None:
@@ -95,10 +97,10 @@ class Answers:
             if await woken(self._put, due):
                 self._put.clear()
             outgoing, self._outgoing = self._outgoing, []
+            self.room.set()
             decided, self._decided = self._decided, {}
             if outgoing:
                 await self.tell(outgoing)
-            self.told.set()
             self._done |= decided
             if self._done and (self._hurry or monotonic() >= self._acknowledged + ACKNOWLEDGE_SECONDS):
                 await self._acknowledge()

@@ -140,6 +140,9 @@ class Follower:
             self._position = stretch.upto
             if stretch.last:
                 break
+            # a lease that lapses meanwhile gives another process the same way to go, and neither comes to its end
+            if monotonic() - self._kept_at >= RENEW_SECONDS:
+                await self._keep(connection, self._position)
         # while the log is busy this is done now and then; what held nothing for us may be read twice
         self._postponed = monotonic() - self._tidied_at < SOON_SECONDS
         if not self._postponed:

@@ -190,14 +190,29 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka tells
 
     async def on_commands(self, body: list[Any], message: KafkaMessage) -> None:
         """Decide a batch and leave every message's answer to be told, and then acknowledged."""
-        async with self._in_hand:
-            if not self._stops:
-                await self._take_in(message)
-
-    async def _take_in(self, message: KafkaMessage) -> None:
         records = message.raw_message if isinstance(message.raw_message, tuple) else (message.raw_message,)
+        async with self._in_hand:
+            if self._stops:
+                return
+            try:
+                await self._take_in(records, message)
+            except Exception:
+                # FastStream would say nothing and go on, and the next acknowledgement would be that of this batch too
+                log.exception("commands are read once more", commands=len(records))
+                self._read_again(records, message.consumer)
+                await asyncio.sleep(PATIENCE_SECONDS)
+
+    def _read_again(self, records: Sequence[Any], consumer: Any) -> None:
+        first = {TopicPartition(each.topic, each.partition): each.offset for each in reversed(records)}
+        for partition, offset in first.items():
+            # those that have gone to another member are read by it
+            with suppress(IllegalStateError):
+                consumer.seek(partition, offset)
+        self._resume(consumer)
+
+    async def _take_in(self, records: Sequence[Any], message: KafkaMessage) -> None:
         while self._answers.full:
-            if not await woken(self._answers.told, PATIENCE_SECONDS):
+            if not await woken(self._answers.room, PATIENCE_SECONDS):
                 await self._pause(message.consumer)
         outgoing: list[Outgoing] = []
         waiting: list[tuple[Any, Incoming]] = []
@@ -211,8 +226,8 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka tells
                     reply_topic=self._topics.replies,
                     allowed_reply_topics=self._allowed,
                 )
-            except MfoError as error:
-                outgoing.extend(self._dead_letter(record, error))
+            except Exception as error:
+                outgoing.extend(self._dead_letter(record, _fault(error, offset=record.offset)))
                 continue
             spans.append(span := _span(incoming))
             if span is not None:
@@ -262,16 +277,16 @@ class Intake(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka tells
                     # order is kept: what follows waits too
                     again.extend(left[place:])
                     break
-                except MfoError as error:
-                    results[n] = error
+                except Exception as error:
+                    results[n] = _fault(error, command_id=incoming[n].envelope.command_id)
             await self._answered([future for _, future in futures], consumer)
             for n, future in futures:
                 try:
                     results[n] = await future
                 except Unavailable:
                     again.append(n)
-                except MfoError as error:
-                    results[n] = error
+                except Exception as error:
+                    results[n] = _fault(error, command_id=incoming[n].envelope.command_id)
             if len(again) < len(left):
                 pause = FIRST_PAUSE_SECONDS
             left = sorted(again)
@@ -407,6 +422,14 @@ def _span(incoming: Incoming) -> tracing.Span | None:
         kind="consumer",
         attributes={"correlation_id": incoming.envelope.correlation_id},
     )
+
+
+def _fault(error: Exception, **whose: Any) -> MfoError:
+    """Why a command can be kept neither now nor later."""
+    if isinstance(error, MfoError):
+        return error
+    log.error("command cannot be kept", exc_info=error, **whose)
+    return MfoError(f"the command could not be kept: {type(error).__name__}")
 
 
 async def _as_it_came(records: Any, original: Any) -> Any:

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg_pool import PoolTimeout
 
 from domain.commands import Envelope
 from domain.errors import KeyReused, MfoError, StoreUnavailable
@@ -24,6 +23,7 @@ from domain.subscriptions import (
 )
 from eventstore.acts import RefusedBefore
 from eventstore.committer import ACCEPTED, REFUSED, REPEATED, Answer
+from eventstore.parking import blames_the_store
 from eventstore.service import WriteSide
 from eventstore.subscriptions import Asked, Subscriptions
 
@@ -48,8 +48,10 @@ class Subscribing:
         async with self._turn:
             try:
                 return await self._answered(command, envelope)
-            except (psycopg.OperationalError, PoolTimeout, OSError) as error:
-                raise StoreUnavailable from error
+            except (psycopg.Error, OSError) as error:
+                if blames_the_store(error):
+                    raise StoreUnavailable from error
+                raise MfoError(f"the command could not be kept: {type(error).__name__}") from error
 
     async def _answered(self, command: SubscriptionCommand, envelope: Envelope) -> SubscriptionAnswer:
         known = await self._side.store.first_answers([envelope])

@@ -70,8 +70,8 @@ TOPIC_CHECK_SECONDS = 15.0
 LOCK_CLASS = 2
 # events in hand; beyond that they are read back
 MOST_HANDED = 4 * BATCH
-# connections that this process has committed over; those before are gone
-OWN_BACKENDS = 8
+# connections that this process commits over; those before are gone, and others may have their numbers
+OWN_BACKENDS = 1
 
 LEAD = """
 update relay set epoch = epoch + 1, leader = %s, moved_at = mfo_now() where name = %s returning epoch, position
@@ -234,6 +234,8 @@ class Relay:
                 position = await self._held(position)
                 self._offsets.clear()
                 self._handed.clear()
+                # a server that was started anew gives their numbers to others
+                self._own.clear()
                 self._look()
                 self.leading = True
                 RELAY_LEADER.set(1)

@@ -59,6 +59,10 @@ on conflict (flow_id, version) do update set {", ".join(f"{name} = excluded.{nam
 where t.told < excluded.told
 """
 EMPTY = "delete from {table} where flow_id = any(%b) and valid_to <= valid_from"
+GONE = """
+delete from {table} t using unnest(%b::uuid[], %b::bigint[]) as u (flow_id, version)
+where t.flow_id = u.flow_id and t.version = u.version
+"""
 KNOWN = "select distinct flow_id from {table} where flow_id = any(%b)"
 
 
@@ -162,13 +166,17 @@ class _Kept(NamedTuple):
 
 
 class _Traced:
-    """A flow that is being told: the stays that are to be written, the last of which holds."""
+    """A flow that is being told: the stays that are to be written, the last of which holds. Of one that is `retold`, from its
+    beginning, any stay may be there as it was when less was told."""
 
-    def __init__(self, flow: Flow, kept: _Kept | None) -> None:
+    def __init__(self, flow: Flow, kept: _Kept | None, *, retold: bool = False) -> None:
         self.flow = flow
         self.stays: list[Stay] = [kept.open] if kept else []
         self.cost = kept.cost if kept else FLOW_BYTES
         self.emptied = False
+        # the versions of stays that never held
+        self.gone: list[int] = []
+        self._retold = retold
         self._stored = kept is not None
 
     def tell(self, event: Told) -> None:
@@ -193,6 +201,8 @@ class _Traced:
                 self.stays[-1] = last.ended(at, flow.version)
             else:
                 self.stays.pop()
+                if self._retold:
+                    self.gone.append(last.version)
         elif same:
             self.stays[-1] = last.gone_on(flow, done, at)
             return
@@ -216,7 +226,8 @@ class FlowIntervals:
         self._cost = 0
         table = f"flow_intervals_v{version}"
         self.tables = (table,)
-        self._write, self._empty, self._known = (text.format(table=table) for text in (WRITE, EMPTY, KNOWN))
+        texts = (WRITE, EMPTY, GONE, KNOWN)
+        self._write, self._empty, self._gone, self._known = (text.format(table=table) for text in texts)
 
     def forget(self) -> None:
         """Hold no flow in memory any more."""
@@ -279,13 +290,11 @@ class FlowIntervals:
         """Tell whole histories where the events in hand do not join on to what is known."""
         async for histories in whole(connection, behind):
             for flow_id, history in histories.items():
-                each = _Traced(Flow(id=flow_id), None)
+                each = _Traced(Flow(id=flow_id), None, retold=True)
                 try:
                     for event in history:
                         each.tell(event)
                     traced[flow_id] = each
-                    # a row may be there of what, told as a whole, never held
-                    each.emptied = True
                 except Exception as error:
                     parked.append(Parked(flow_id, behind[flow_id], short(error)))
 
@@ -298,6 +307,9 @@ class FlowIntervals:
         emptied = [each.flow.id for each in ordered if each.emptied]
         if emptied:
             await connection.execute(self._empty, (emptied,))
+        gone = [(each.flow.id, version) for each in ordered for version in each.gone]
+        if gone:
+            await connection.execute(self._gone, tuple(map(list, zip(*gone, strict=True))))
         return written
 
     def _keep(self, written: Iterable[_Traced]) -> None:

@@ -307,6 +307,9 @@ async def _fill(work: Work, jobs: int) -> int:
         here = asyncio.create_task(fill(work.config, work.name))
         stack.push_async_callback(end_all, [here])
         tasks = [loop.run_in_executor(pool, fill_here, work.config, work.name) for _ in range(jobs - 1)]
+        for task in tasks:
+            # those that are ended with this one, because it failed, have nothing to say
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
         waiting: set[asyncio.Future[None]] = {here, *tasks}
         while waiting:
             done, waiting = await asyncio.wait(waiting, timeout=0.5, return_when=asyncio.FIRST_EXCEPTION)

@@ -99,6 +99,28 @@ async def test_of_two_one_leads_and_the_other_takes_over_a_lease_that_lapsed(hou
     assert await house.one("select count(*) from noted") == 2
 
 
+async def test_the_lead_is_kept_on_a_long_way_on_which_nothing_follows(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consumers.follower.BATCH", 1)
+    monkeypatch.setattr("consumers.follower.RENEW_SECONDS", 0.0)
+    kept: list[int] = []
+
+    async def look(connection: Connection, events: Sequence[Happened]) -> bool:
+        kept.append(await house.one("select position from followers where name = 'notes'"))
+        return False
+
+    for _ in range(3):
+        await house.begin()
+    follower = Follower(house.side.config, "notes", WANTED, look)
+    task = asyncio.create_task(follower.run())
+    try:
+        await until(lambda: len(kept) == 3)
+        assert kept == sorted(set(kept))
+    finally:
+        await end_all([task])
+
+
 async def test_one_that_was_superseded_keeps_nothing_of_its_batch(house: House) -> None:
     notes = Notes()
     began, go_on = asyncio.Event(), asyncio.Event()

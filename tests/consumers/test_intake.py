@@ -11,6 +11,7 @@ from uuid import UUID, uuid4, uuid5
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 
 from consumers import answers
 from consumers.intake import Intake
@@ -22,6 +23,7 @@ from eventstore.relay import producer
 from eventstore.service import ServiceConfig
 from eventstore.subscriptions import Subscriptions
 from eventstore.tasks import end_all
+from eventstore.wake import woken
 from tests.consumers.conftest import Client, body_of, client_of, headers_of
 from tests.eventstore.house import House
 from tests.eventstore.proxy import Proxy
@@ -129,6 +131,20 @@ async def test_subscriptions_are_made_changed_and_deleted(house: House, client: 
     # all of them are in the command log, those that were refused or repeated too
     logged = await house.rows("select outcome, count(*) from command_log where flow_id = %s group by 1", one)
     assert dict(logged) == {"accepted": 3, "refused": 3, "repeated": 1}
+
+
+async def test_a_subscription_that_cannot_be_kept_is_set_aside_and_holds_up_nothing(
+    house: House, client: Client
+) -> None:
+    await house.rows("alter table subscriptions add constraint closed check (false) not valid")
+    hook = {"kind": "webhook", "url": "https://hooks.example.com/secret-path"}
+    refused, kept = (
+        await client.send("CreateSubscription", None, hook),
+        await client.send("CreateFlow", uuid4(), CREATE),
+    )
+    assert (await client.reply(refused))["error"]["code"] == "internal_error"
+    assert (await client.reply(kept))["outcome"] == "accepted"
+    assert dict((await client.dead_letter()).headers)["ce_id"].decode() == refused
 
 
 async def test_binary_and_structured_commands_are_answered(house: House, client: Client) -> None:
@@ -316,6 +332,24 @@ async def test_nothing_is_acknowledged_before_it_is_kept(config: ServiceConfig, 
         assert await committed(config) == 5
 
 
+async def test_commands_that_were_in_hand_when_something_broke_are_read_once_more(
+    config: ServiceConfig, house: House, door: Door, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.reply(await client.send("CreateFlow", uuid4(), CREATE))
+    broken = asyncio.Event()
+
+    async def breaks(*_: Any) -> Any:
+        broken.set()
+        raise KafkaError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(door.intake, "_decide", breaks)
+        sent = await client.send("CreateFlow", uuid4(), CREATE)
+        await broken.wait()
+    assert (await client.reply(sent))["outcome"] == "accepted"
+    await until(lambda: _all(config, 2), 60)
+
+
 async def test_what_others_acknowledge_by_now_is_left_to_them(config: ServiceConfig) -> None:
     told = answers.Answers(None, config.topics)
     running = asyncio.create_task(told.run())
@@ -326,6 +360,30 @@ async def test_what_others_acknowledge_by_now_is_left_to_them(config: ServiceCon
         await told.settle()
     assert not running.done()
     await end_all([running])
+
+
+async def test_whoever_waits_for_room_sleeps_until_there_is_some(config: ServiceConfig) -> None:
+    place = TopicPartition(config.topics.commands, 0)
+    records = [ConsumerRecord(place.topic, place.partition, n, 0, 0, None, b"", None, 0, 0, ()) for n in range(2)]
+    reply = answers.Outgoing(config.topics.replies, b"{}", None, [])
+    kafka = producer(config.kafka_bootstrap)
+    await kafka.start()
+    told = answers.Answers(kafka, config.topics)
+    running = asyncio.create_task(told.run())
+    async with AIOKafkaConsumer(bootstrap_servers=config.kafka_bootstrap, group_id="room") as consumer:
+        consumer.assign([place])
+        told.put([reply] * answers.MOST_MESSAGES, records[:1], consumer)
+        await until(lambda: not told.full)
+        # while those before are told, and then acknowledged
+        told.put([reply] * answers.MOST_MESSAGES, records[1:], consumer)
+        waits = 0
+        while told.full and waits < 2:
+            waits += await woken(told.room, 60)
+        assert (told.full, waits) == (False, 1)
+        await told.settle()
+        assert await consumer.committed(place) == 2
+    await end_all([running])
+    await kafka.stop()
 
 
 async def test_what_was_answered_and_not_acknowledged_is_answered_once_more(

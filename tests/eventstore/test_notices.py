@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 
 from domain.commands import PauseFlow, ResumeFlow
 from domain.events import TOPICS, FlowPaused, FlowResumed
+from domain.fleet.events import FLEET_TOPICS
+from domain.schedules.events import SCHEDULE_TOPICS
 from eventstore.notices import Channel, Wanted, listen
 from eventstore.tasks import end_all
 from tests.eventstore.house import House
@@ -78,3 +80,11 @@ async def test_who_wants_some_topics_of_the_log_sleeps_through_the_others(house:
 
 async def _nobody(house: House) -> bool:
     return await house.one(LISTENING) == 0
+
+
+async def test_a_notice_holds_every_topic_there_is(house: House) -> None:
+    topics = [*TOPICS.values(), *FLEET_TOPICS.values(), *SCHEDULE_TOPICS.values()]
+    said = await house.one("select said_of(%s::text[])", topics + topics)
+    assert said.split()[1:] == topics
+    # PostgreSQL takes less than 8,000 bytes, and the name of a schema has 63
+    assert len(said.encode()) < 7900

@@ -165,6 +165,26 @@ async def test_what_the_own_process_commits_is_told_between_what_others_do(house
     await other.stop()
 
 
+async def test_others_that_have_the_number_of_an_own_connection_from_before_are_heard(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # nothing is found by looking now and then
+    monkeypatch.setattr("eventstore.relay.POLL_SECONDS", 3600.0)
+    relay, other = Relay(house.side.config), house.another_committer()
+    await other.start()
+    backends: list[int] = []
+    other.heard_by = lambda backend, _: backends.append(backend)
+    await other.submit(create(), house.envelope())
+    # as if it had been ours before PostgreSQL was started anew
+    relay.hear(backends[0], [])
+    async with told(house) as records, running(relay):
+        await until(lambda: house.one("select position = (select max(notification_id) from stored_events) from relay"))
+        await other.submit(create(), house.envelope())
+        whole = await kept(house)
+        await until(lambda: histories(records) == whole)
+    await other.stop()
+
+
 async def test_a_relay_that_is_stopped_while_it_clears_up_ends(house: House) -> None:
     relay = Relay(house.side.config)
     async with running(relay) as tasks:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from time import sleep
 
 import psutil
+import pytest
 
+from eventstore.workers import workers
 from mfo.embedded.processes import is_running, wait_until
 
 KILLED = """
@@ -24,6 +28,21 @@ def test_whoever_is_killed_leaves_no_worker_behind() -> None:
         assert killed.stdout is not None
         worker = int(killed.stdout.readline())
         assert wait_until(lambda: not runs(worker), 30)
+
+
+def test_whoever_is_told_to_stop_waits_for_nothing_that_a_worker_has_in_hand() -> None:
+    at_work: list[int] = []
+    with pytest.raises(KeyboardInterrupt):
+        stopped_while(at_work)
+    assert wait_until(lambda: not runs(at_work[0]), 30)
+
+
+def stopped_while(at_work: list[int]) -> None:
+    with workers(1) as pool:
+        at_work.append(pool.submit(os.getpid).result())
+        for _ in range(3):
+            pool.submit(sleep, 3600)
+        raise KeyboardInterrupt
 
 
 def runs(pid: int) -> bool:

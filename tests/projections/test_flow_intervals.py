@@ -153,5 +153,20 @@ async def test_an_interval_that_never_held_leaves_the_stay_as_it_was(house: Hous
         assert await rows(house, flow_id) == expected
 
 
+async def test_what_was_written_and_never_held_goes_whoever_tells_the_rest(
+    house: House, connection: Connection
+) -> None:
+    flow_id = await lived(house)
+    events = await house.told()
+    await tell(FlowIntervals(), connection, events)
+    expected = await rows(house, flow_id)
+    # what one command brought about is parted, and another process goes on
+    for cut in range(1, len(events)):
+        await connection.execute("truncate flow_intervals_v1")
+        await tell(FlowIntervals(), connection, events[:cut])
+        await tell(FlowIntervals(), connection, events[cut:])
+        assert await rows(house, flow_id) == expected
+
+
 def _stamp(event: Told) -> bytes:
     return event.body[event.body.index(b'"at":') :][:34]
