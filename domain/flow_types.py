@@ -17,8 +17,9 @@ from domain.words import SENSITIVE_KEYS, FailureClass, Resolve
 
 Json = dict[str, Any]
 
-# the width of the read model's columns
+# the widths of the read model's columns
 MAX_NAME = 50
+MAX_VERSION = 20
 PLACEHOLDER = "placeholder"
 ELSEWISE = (Resolve.RETRY, Resolve.FAIL, Resolve.PAUSE, Resolve.CONTINUE)
 """What a phase may do about a failure instead of what the table says; only a handler can ask for input."""
@@ -260,11 +261,7 @@ class FlowTypes:
     ) -> None:
         """Make a type available; raises RegistrationError for a definition that could not run."""
         where = f"flow type {config.name!r} {config.version}"
-        long = [
-            name for name in (config.name, *(phase.name for phase in config.phases)) if not 0 < len(name) <= MAX_NAME
-        ]
-        if long:
-            raise RegistrationError(f"{where}: the name {long[0]!r} must have 1 to {MAX_NAME} characters")
+        _check_lengths(where, config)
         if not config.phases:
             raise RegistrationError(f"{where} has no phases")
         names = [phase.name for phase in config.phases]
@@ -377,6 +374,14 @@ class FlowTypes:
     def all(self) -> Iterable[FlowTypeConfig]:
         """The current definition of every type."""
         return [self._current[name] for name in self.names()]
+
+
+def _check_lengths(where: str, config: FlowTypeConfig) -> None:
+    for name in (config.name, *(phase.name for phase in config.phases)):
+        if not 0 < len(name) <= MAX_NAME:
+            raise RegistrationError(f"{where}: the name {name!r} must have 1 to {MAX_NAME} characters")
+    if not 0 < len(config.version) <= MAX_VERSION:
+        raise RegistrationError(f"{where}: the version must have 1 to {MAX_VERSION} characters")
 
 
 def _refuse_unused(where: str, config: FlowTypeConfig) -> None:

@@ -49,6 +49,8 @@ def register(config: FlowTypeConfig, types: FlowTypes | None = None) -> FlowType
         (lambda c: replace(c, phase_aliases={"first": "second"}), "alias 'first'"),
         (lambda c: replace(c, name="n" * 51), "1 to 50 characters"),
         (lambda c: replace(c, name=""), "1 to 50 characters"),
+        (lambda c: replace(c, version="2026-11-22.nightly-17"), "the version must have 1 to 20 characters"),
+        (lambda c: replace(c, version=""), "the version must have 1 to 20 characters"),
         (lambda c: replace(c, name="Two Steps"), "must be written 'two_steps'"),
         (lambda c: replace(c, phases=(replace(FIRST, name="first-of-all"),)), "must be written 'first_of_all'"),
         (lambda c: replace(c, phase_aliases={"The First": "first"}), "must be written 'the_first'"),
