@@ -55,7 +55,7 @@ chaos: .venv/.installed ## flows under kills, freezes, crashes and moved clocks,
 	@$(BIN)/python -m tests.chaos --seed $(or $(SEED),1) --flows $(or $(FLOWS),500) $(if $(SECONDS),--seconds $(SECONDS)) \
 		$(if $(REPORT),--report "$(REPORT)") $(ARGS)
 
-docs: .venv/.installed ## writes docs/settings.md, docs/openapi.json and docs/asyncapi.json from the code
+docs: .venv/.installed ## writes settings.md, error-codes.md, openapi.json and asyncapi.json of docs/ from the code
 	@$(BIN)/python -m mfo.docs
 
 clean: ## removes .venv and what the tools left

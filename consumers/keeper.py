@@ -24,7 +24,7 @@ from consumers.family import FlowCommand, Tell
 from consumers.frames import Asked, Ended, FlowAnswered, FlowAsked, Job, Progress, StepsDone
 from consumers.hooks import seen_by, work_of
 from consumers.losing import loss_of
-from consumers.metrics import RUNS_ACTIVE, runs_ended
+from consumers.metrics import RUNS_ACTIVE, run_ended
 from consumers.phases import Mode
 from consumers.places import Line, Meter, Place, offer_of
 from consumers.pool import Deaf, WorkerLost, WorkerPool, named
@@ -408,7 +408,7 @@ class Keeper:
         except TimeoutError:
             late = self._timeout(flow.id, run.run_id, run.token, run.phase_name, run.timeout_seconds)
             return self._by(job, late)
-        runs_ended(flow.flow_type, run.phase_name, ended.how).inc()
+        run_ended(flow, run, ended.how, ended.execution_time_ms)
         assert self._side is not None
         return await loss_of(self._side, flow.id, run, ended) or self._command(flow, run, ended)
 
@@ -534,7 +534,7 @@ class Keeper:
         return failed.model_copy(update={"handler_versions": self._workshop.work.handler_versions(job.names)})
 
     def _failure(self, flow: Flow, run: Run, kind: str, code: str, message: str, *, retryable: bool) -> FailPhase:
-        runs_ended(flow.flow_type, run.phase_name, code).inc()
+        run_ended(flow, run, code)
         error = {"class": kind, "code": code, "message": message, "retryable": retryable}
         return FailPhase(flow_id=flow.id, run_id=run.run_id, token=run.token, error=error)
 

@@ -78,7 +78,7 @@ class Command(BaseModel):
 
 
 class ExecutionOptions(BaseModel):
-    """How phases run. What is left out falls back: this call, the phase, the flow type, the default."""
+    """How phases run. What is left out falls back: this call, the flow, the phase, the flow type, the default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 

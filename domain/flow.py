@@ -648,8 +648,8 @@ UNDER_WAY = frozenset({Status.INITIALIZED, Status.PROCESSING, Status.WAITING_FOR
 def progress(flow: Flow) -> float:
     """Percent done: 100 x (weights of the phases done) / (weights of all), one decimal; 100 only when completed.
 
-    It never falls but by a rollback, because a phase that is done stays done, and a completed flow that is deleted stays
-    completed.
+    It falls only where phases are to be done again: by a rollback, a new round or a restart. A completed flow that is deleted
+    stays completed.
     """
     if flow.completed_at is not None:
         return 100.0

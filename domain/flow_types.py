@@ -12,12 +12,14 @@ from domain.errors import PhaseUnknown, RegistrationError, TypeUnknown
 from domain.graph import check as check_graph
 from domain.questions import Question, faults
 from domain.recovery import Recovery, check_recovery
+from domain.schemas import unusable
 from domain.words import SENSITIVE_KEYS, FailureClass, Resolve
 
 Json = dict[str, Any]
 
-# the width of the read model's columns
+# the widths of the read model's columns
 MAX_NAME = 50
+MAX_VERSION = 20
 PLACEHOLDER = "placeholder"
 ELSEWISE = (Resolve.RETRY, Resolve.FAIL, Resolve.PAUSE, Resolve.CONTINUE)
 """What a phase may do about a failure instead of what the table says; only a handler can ask for input."""
@@ -136,7 +138,8 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A flow type: its phases in order and what holds for all of them.
 
     `max_running`: most runs of the type in hand at once, over all processes and tenants (none: no limit).
-    With the default `retry_config` each class of failure has its own limits (`domain/failures.py`). `crew_class` names the crew that takes part (none: the deterministic handlers alone), `output_schema` is JSON Schema.
+    With the default `retry_config` each class of failure has its own limits (`domain/failures.py`).
+    `crew_class` and the `output_schema` of a whole type are refused by name: a handler asks its crew itself, and phases have schemas.
     `flow_timeout_seconds` is how long a whole flow may take, pauses not counted (none: for ever). `recovery` holds for
     phases without rules of their own; `reuse_results` says whether flows take results of `reusable` phases when nothing else is said.
     """
@@ -258,11 +261,7 @@ class FlowTypes:
     ) -> None:
         """Make a type available; raises RegistrationError for a definition that could not run."""
         where = f"flow type {config.name!r} {config.version}"
-        long = [
-            name for name in (config.name, *(phase.name for phase in config.phases)) if not 0 < len(name) <= MAX_NAME
-        ]
-        if long:
-            raise RegistrationError(f"{where}: the name {long[0]!r} must have 1 to {MAX_NAME} characters")
+        _check_lengths(where, config)
         if not config.phases:
             raise RegistrationError(f"{where} has no phases")
         names = [phase.name for phase in config.phases]
@@ -290,6 +289,7 @@ class FlowTypes:
             raise RegistrationError(f"{where} must allow at least one round")
         if config.max_running is not None and config.max_running < 1:
             raise RegistrationError(f"{where} must allow at least one run at once")
+        _refuse_unused(where, config)
         config = _as_kept(where, config)
         known = self._versions.get((config.name, config.version))
         if known is not None and known.digest() != config.digest():
@@ -333,6 +333,9 @@ class FlowTypes:
         if phase.irreversible and phase.compensations:
             raise RegistrationError(f"{where} is irreversible, so it cannot have compensations")
         _all_known(where, "validator", phase.validators, validators)
+        wrong = unusable(phase.output_schema) if phase.output_schema is not None else None
+        if wrong is not None:
+            raise RegistrationError(f"{where}: output_schema: {wrong}")
 
     def remember(self, config: FlowTypeConfig) -> None:
         """Keep an older version for the flows that were made with it."""
@@ -371,6 +374,22 @@ class FlowTypes:
     def all(self) -> Iterable[FlowTypeConfig]:
         """The current definition of every type."""
         return [self._current[name] for name in self.names()]
+
+
+def _check_lengths(where: str, config: FlowTypeConfig) -> None:
+    for name in (config.name, *(phase.name for phase in config.phases)):
+        if not 0 < len(name) <= MAX_NAME:
+            raise RegistrationError(f"{where}: the name {name!r} must have 1 to {MAX_NAME} characters")
+    if not 0 < len(config.version) <= MAX_VERSION:
+        raise RegistrationError(f"{where}: the version must have 1 to {MAX_VERSION} characters")
+
+
+def _refuse_unused(where: str, config: FlowTypeConfig) -> None:
+    """What nobody would look at is not taken."""
+    if config.crew_class is not None:
+        raise RegistrationError(f"{where}: crew_class is not supported; a handler makes its crew and asks it")
+    if config.output_schema is not None:
+        raise RegistrationError(f"{where}: the output_schema of a type is not supported; give one to each phase")
 
 
 def _check_reserved(where: str, phase: PhaseConfig, phases: Iterable[PhaseConfig]) -> None:

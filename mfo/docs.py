@@ -6,15 +6,20 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import pkgutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from domain.errors import MfoError
 from eventstore.config import ServiceConfig
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+# rooms beside the domain whose errors a caller may meet
+ROOMS = ("eventstore", "consumers", "projections", "api")
 
 
 def documents() -> dict[str, str]:
@@ -53,8 +58,7 @@ def settings() -> str:
 
 
 def error_codes() -> str:
-    """Every error of the domain with its code, its HTTP status and the older system's code, as Markdown."""
-    from domain.errors import MfoError
+    """Every error with its code and its HTTP status, those of the domain with the older system's code, as Markdown."""
     from domain.older_codes import FAILURES, TABLE, every_error, older
 
     lines = [
@@ -62,20 +66,45 @@ def error_codes() -> str:
         "",
         "`code` is stable and stands in every problem document (RFC 9457) and reply; the sentence says what to do.",
         "The last columns are the older system's code, category and severity for the same:",
-        "[leave the old system](how-to/leave-the-old-system.md).",
+        "[leave the old system](how-to/leave-the-old-system.md). Errors that one part of the service alone knows",
+        "[stand below](#errors-of-single-parts).",
         "",
         "| code | HTTP | what it says | older code | category | severity |",
         "|---|---|---|---|---|---|",
     ]
     for kind in every_error():
         was = older(kind)
-        said = " ".join((kind.__doc__ or "").split("\n\n", maxsplit=1)[0].split()).replace("|", "\\|")
-        lines.append(f"| `{kind.code}` | {kind.status} | {said} | `{was.code}` | {was.category} | {was.severity} |")
+        lines.append(
+            f"| `{kind.code}` | {kind.status} | {_said(kind)} | `{was.code}` | {was.category} | {was.severity} |"
+        )
     lines += ["", "## Failures of phases", "", "| class | older code | category | severity |", "|---|---|---|---|"]
     lines += [f"| `{name}` | `{was.code}` | {was.category} | {was.severity} |" for name, was in FAILURES.items()]
     other = TABLE[MfoError]
     lines.append(f"| any other | `{other.code}` | {other.category} | {other.severity} |")
+    lines += ["", "## Errors of single parts", "", "| code | HTTP | what it says |", "|---|---|---|"]
+    parts = sorted(_errors_of_parts(), key=lambda kind: kind.code)
+    lines += [f"| `{kind.code}` | {kind.status} | {_said(kind)} |" for kind in parts]
     return "\n".join(lines) + "\n"
+
+
+def _said(kind: type[MfoError]) -> str:
+    return " ".join((kind.__doc__ or "").split("\n\n", maxsplit=1)[0].split()).replace("|", "\\|")
+
+
+def _errors_of_parts() -> set[type[MfoError]]:
+    """The errors that are declared outside of the domain; all modules are loaded, so that it does not matter which were."""
+    for room in ROOMS:
+        for module in pkgutil.walk_packages(importlib.import_module(room).__path__, f"{room}."):
+            # migrations are run by their tool alone, crews by the process of a crew
+            if not module.name.startswith(("eventstore.migrations.", "consumers.crews.")):
+                importlib.import_module(module.name)
+    return {kind for kind in _kinds(MfoError) if kind.__module__.split(".")[0] in ROOMS}
+
+
+def _kinds(of: type[MfoError]) -> Iterator[type[MfoError]]:
+    for kind in of.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
 
 
 def stale(folder: Path = DOCS, made: Mapping[str, str] | None = None) -> list[str]:

@@ -261,7 +261,7 @@ class Settings(BaseSettings):
         None, description="A file that holds the key, instead of `MFO_CREW_API_KEY`."
     )
     crew_python: str | None = Field(
-        None, description="Python interpreter that has CrewAI; the service's own (`pip install mfo[crew]`) unless set."
+        None, description="Python interpreter that has CrewAI; the service's own (the extra `crew`) unless set."
     )
     crew_timeout_seconds: float = Field(
         60, gt=0, le=600, description="Longest a call of the model may take, in seconds."

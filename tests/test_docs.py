@@ -24,6 +24,11 @@ def test_the_same_code_gives_the_same_documents(made: Mapping[str, str]) -> None
     assert docs.documents() == made
 
 
+def test_errors_of_every_room_are_listed(made: Mapping[str, str]) -> None:
+    for code in ("flow_not_found", "report_busy", "flow_not_parked", "key_mismatch", "row_unreadable"):
+        assert made["error-codes.md"].count(f"| `{code}` |") == 1
+
+
 def test_a_changed_document_is_named(tmp_path: Path, made: Mapping[str, str]) -> None:
     for name, text in made.items():
         (tmp_path / name).write_text(text, encoding="utf-8")

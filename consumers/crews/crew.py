@@ -107,8 +107,9 @@ def check(config: CrewConfig) -> None:
     if found.returncode:
         where = f"{config.python}, which MFO_CREW_PYTHON names," if config.python else "this installation"
         raise SettingsError(
-            f"MFO_CREW_MODEL names a model for agents, and {where} has no CrewAI: pip install 'mfo[crew]', or leave"
-            " MFO_CREW_MODEL out and the rules alone map the columns."
+            f"MFO_CREW_MODEL names a model for agents, and {where} has no CrewAI: install what"
+            " requirements-crew.lock names, as docs/how-to/use-a-crew.md says, or leave MFO_CREW_MODEL out and the rules"
+            " alone map the columns."
         )
 
 

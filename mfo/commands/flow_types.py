@@ -63,12 +63,13 @@ def show(
             phase["weight"],
             ", ".join(phase["handlers"]),
             ", ".join(phase["required_inputs"]),
+            ", ".join(phase["optional_inputs"]),
             phase["description"],
         ]
         for phase in kind["phases"]
     ]
-    phases = table(["phase", "weight", "handlers", "requires", "description"], rows)
-    give(kind, f"{_flow_type(kind)}\n\n{phases}", as_json)
+    phases = table(["phase", "weight", "handlers", "requires", "takes", "description"], rows)
+    give(kind, f"{_flow_type(kind)}\n{_what_it_can(kind)}\n\n{phases}", as_json)
 
 
 @app.command()
@@ -247,6 +248,20 @@ def _flow_type(kind: Json) -> str:
             "versions": kind.get("versions"),
             "description": kind.get("description"),
             "phases": phases,
+        }
+    )
+
+
+def _what_it_can(kind: Json) -> str:
+    aliases = kind.get("phase_aliases") or {}
+    return facts(
+        {
+            "can": ", ".join(
+                f"{name} {value}" if name == "max_iterations" else name.removeprefix("supports_")
+                for name, value in kind["capabilities"].items()
+                if value is not False
+            ),
+            "other names": ", ".join(f"{alias}: {phase}" for alias, phase in aliases.items()),
         }
     )
 

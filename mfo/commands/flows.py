@@ -48,6 +48,15 @@ NoReuse = Annotated[
     bool, typer.Option("--no-reuse", help="Do all work anew, whatever earlier runs with the same inputs brought.")
 ]
 
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="K=V|@FILE.json",
+        help="How phases run, such as max_retries=0, timeout_seconds=60 or save_checkpoints=false; may be repeated.",
+    ),
+]
+
 PARKED = "parked"
 RESTING = ENDED | {Status.WAITING_FOR_INPUT, Status.INITIALIZED}
 
@@ -107,10 +116,11 @@ def create(
         typer.Option(metavar="EMAIL", help="Who is told when it completes, fails or wants input; may be repeated."),
     ] = None,
     no_reuse: NoReuse = False,
+    option: Options = None,
     as_json: AsJson = False,
 ) -> None:
     """Begin a flow, with --file on an inventory uploaded first; --wait ends with 0 only if it completed."""
-    data = values(inputs)
+    data, further = values(inputs), values(option, "--option")
     files = list(file or ())
     options = {
         "auto_execute": auto or None,
@@ -134,7 +144,7 @@ def create(
             flow_type,
             name or " ".join([flow_type, *(path.name for path in files[:3])])[:255],
             initial_data=named | data,
-            options={name: value for name, value in options.items() if value is not None},
+            options=further | {name: value for name, value in options.items() if value is not None},
             priority=priority,
             description=description,
             tags=tuple(tag or ()),
@@ -214,12 +224,13 @@ def execute(
     input_timeout: InputTimeout = None,
     priority: Priority = None,
     no_reuse: NoReuse = False,
+    option: Options = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the next phase of a flow, or the one named; with --wait ends with 1 if it failed or asks for something."""
     given = values(inputs)
     patience = duration(input_timeout, "--input-timeout")
-    options: Json = {"input_timeout_seconds": patience} if patience is not None else {}
+    options = values(option, "--option") | ({"input_timeout_seconds": patience} if patience is not None else {})
     if no_reuse:
         options["reuse_results"] = False
 

@@ -97,7 +97,9 @@ def test_types_are_listed_and_shown_by_version(mfo: Typed) -> None:
         assert f"{DISCOVERY.version}" in listed.out
     shown = mfo("flow-types", "show", "discovery", "--version", DISCOVERY.version, "--json")
     assert shown.document["version"] == DISCOVERY.version
-    assert "field_mapping" in mfo("flow-types", "show", "discovery").out
+    text = mfo("flow-types", "show", "discovery").out
+    for word in ("field_mapping", "compare_with", "rollback", "max_iterations 5", "tech_debt: tech_debt_assessment"):
+        assert word in text
     unknown = mfo("flow-types", "show", "discovery", "--version", "0", "--json")
     assert (unknown.code, unknown.document["error"]["code"]) == (1, "flow_type_not_found")
 

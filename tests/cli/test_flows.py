@@ -68,6 +68,18 @@ def test_a_discovery_runs_to_its_end_and_says_so(inventory: Path, environment: E
     )
 
 
+def test_how_phases_run_is_said_by_options(environment: Environment) -> None:
+    words = ("--option", "max_retries=0", "--option", "timeout_seconds=7")
+    flow_id = mfo("flow", "create", "discovery", *words, "--json", environment=environment).document["flow_id"]
+    events = mfo("flow", "history", flow_id, "--json", environment=environment).document["events"]
+    options = events[0]["data"]["options"]
+    assert (options["max_retries"], options["timeout_seconds"]) == (0, 7)
+
+    refused = mfo("flow", "execute", flow_id, "--option", "max_tries=1", "--json", environment=environment)
+    assert refused.code == 1
+    assert [error["field"] for error in refused.document["error"]["errors"]] == ["options.max_tries"]
+
+
 def test_a_second_round_tells_what_has_changed_since_the_first(
     inventory: Path, tmp_path: Path, environment: Environment
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
+import structlog
 from msgspec.structs import replace
 
 from consumers.describer import Describer
@@ -80,6 +82,24 @@ async def test_phases_run_inline_shared_and_exclusive(yard: Yard) -> None:
     assert {where["greet"], where["compute"]} <= set(yard.children)
     assert flow.phase("compute").resource_usage["peak_memory_mb"] > 10
     await quiet(yard)
+
+
+async def test_at_the_level_debug_the_log_tells_the_end_of_each_run(
+    yard: Yard, caplog: pytest.LogCaptureFixture
+) -> None:
+    with structlog.testing.capture_logs() as quietly:
+        await yard.finish("modes")
+    caplog.set_level(logging.DEBUG)
+    with structlog.testing.capture_logs() as lines:
+        flow = await yard.finish("modes")
+    told = [line for line in lines if line["event"] == "run ended" and line["flow_id"] == str(flow.id)]
+    assert [(line["phase"], line["status"], line["attempt"]) for line in told] == [
+        ("count", "completed", 1),
+        ("greet", "completed", 1),
+        ("compute", "completed", 1),
+    ]
+    assert told[2]["duration_ms"] == flow.phase("compute").execution_time_ms
+    assert "run ended" not in {line["event"] for line in quietly}
 
 
 async def test_many_flows_at_once_all_end(yard: Yard) -> None:

@@ -77,7 +77,7 @@ def test_an_interpreter_without_crewai_is_refused_at_the_start(tmp_path: Path, c
     bare = tmp_path / "python"
     bare.write_text("#!/bin/sh\nexit 1\n")
     bare.chmod(0o755)
-    with pytest.raises(SettingsError, match=r"pip install 'mfo\[crew\]'"):
+    with pytest.raises(SettingsError, match=r"has no CrewAI: install what requirements-crew\.lock names"):
         check(replace(crew_config, python=str(bare)))
     with pytest.raises(SettingsError, match="MFO_CREW_PYTHON names /nowhere/python"):
         check(replace(crew_config, python="/nowhere/python"))

@@ -49,6 +49,8 @@ def register(config: FlowTypeConfig, types: FlowTypes | None = None) -> FlowType
         (lambda c: replace(c, phase_aliases={"first": "second"}), "alias 'first'"),
         (lambda c: replace(c, name="n" * 51), "1 to 50 characters"),
         (lambda c: replace(c, name=""), "1 to 50 characters"),
+        (lambda c: replace(c, version="2026-11-22.nightly-17"), "the version must have 1 to 20 characters"),
+        (lambda c: replace(c, version=""), "the version must have 1 to 20 characters"),
         (lambda c: replace(c, name="Two Steps"), "must be written 'two_steps'"),
         (lambda c: replace(c, phases=(replace(FIRST, name="first-of-all"),)), "must be written 'first_of_all'"),
         (lambda c: replace(c, phase_aliases={"The First": "first"}), "must be written 'the_first'"),
@@ -56,6 +58,12 @@ def register(config: FlowTypeConfig, types: FlowTypes | None = None) -> FlowType
         (lambda c: replace(c, timeout_seconds=0.0), "timeout above 0"),
         (lambda c: replace(c, max_running=0), "at least one run at once"),
         (lambda c: replace(c, phases=(replace(FIRST, timeout_seconds=-1.0),)), "timeout above 0"),
+        (lambda c: replace(c, crew_class="ScanCrew"), "crew_class is not supported; a handler makes its crew"),
+        (lambda c: replace(c, output_schema={"type": "object"}), "give one to each phase"),
+        (
+            lambda c: replace(c, phases=(replace(FIRST, output_schema={"type": "text"}),)),
+            "phase 'first': output_schema: it is no JSON Schema",
+        ),
         (lambda c: replace(c, description=7), "a value of a wrong kind: Expected `str`, got `int`"),
     ],
 )

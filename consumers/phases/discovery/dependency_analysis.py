@@ -84,7 +84,7 @@ def _sentence(figures: Mapping[str, Any], dependencies: int, *, observed: bool) 
         said = f"{NOT_OBSERVED}; {rows} rows or cells name two ends and make {made}"
     return (
         f"{said}, {figures['noise']['total']} of them noise;"
-        f" groups of machines that belong together: {figures['groups']}."
+        f" groups of assets that belong together: {figures['groups']}."
     )
 
 
