@@ -139,7 +139,8 @@ class FlowTypeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     `max_running`: most runs of the type in hand at once, over all processes and tenants (none: no limit).
     With the default `retry_config` each class of failure has its own limits (`domain/failures.py`).
-    `crew_class` and the `output_schema` of a whole type are refused by name: a handler asks its crew itself, and phases have schemas.
+    `crew_class` (the crew that takes part) and the `output_schema` of a whole type (JSON Schema of what its flows bring) are
+    for those who read the type: a handler asks its crew itself, and what is checked is each phase's own schema.
     `flow_timeout_seconds` is how long a whole flow may take, pauses not counted (none: for ever). `recovery` holds for
     phases without rules of their own; `reuse_results` says whether flows take results of `reusable` phases when nothing else is said.
     """
@@ -262,6 +263,7 @@ class FlowTypes:
         """Make a type available; raises RegistrationError for a definition that could not run."""
         where = f"flow type {config.name!r} {config.version}"
         _check_lengths(where, config)
+        _check_schema(where, config.output_schema)
         if not config.phases:
             raise RegistrationError(f"{where} has no phases")
         names = [phase.name for phase in config.phases]
@@ -289,7 +291,6 @@ class FlowTypes:
             raise RegistrationError(f"{where} must allow at least one round")
         if config.max_running is not None and config.max_running < 1:
             raise RegistrationError(f"{where} must allow at least one run at once")
-        _refuse_unused(where, config)
         config = _as_kept(where, config)
         known = self._versions.get((config.name, config.version))
         if known is not None and known.digest() != config.digest():
@@ -333,9 +334,7 @@ class FlowTypes:
         if phase.irreversible and phase.compensations:
             raise RegistrationError(f"{where} is irreversible, so it cannot have compensations")
         _all_known(where, "validator", phase.validators, validators)
-        wrong = unusable(phase.output_schema) if phase.output_schema is not None else None
-        if wrong is not None:
-            raise RegistrationError(f"{where}: output_schema: {wrong}")
+        _check_schema(where, phase.output_schema)
 
     def remember(self, config: FlowTypeConfig) -> None:
         """Keep an older version for the flows that were made with it."""
@@ -384,12 +383,10 @@ def _check_lengths(where: str, config: FlowTypeConfig) -> None:
         raise RegistrationError(f"{where}: the version must have 1 to {MAX_VERSION} characters")
 
 
-def _refuse_unused(where: str, config: FlowTypeConfig) -> None:
-    """What nobody would look at is not taken."""
-    if config.crew_class is not None:
-        raise RegistrationError(f"{where}: crew_class is not supported; a handler makes its crew and asks it")
-    if config.output_schema is not None:
-        raise RegistrationError(f"{where}: the output_schema of a type is not supported; give one to each phase")
+def _check_schema(where: str, schema: Json | None) -> None:
+    wrong = unusable(schema) if schema is not None else None
+    if wrong is not None:
+        raise RegistrationError(f"{where}: output_schema: {wrong}")
 
 
 def _check_reserved(where: str, phase: PhaseConfig, phases: Iterable[PhaseConfig]) -> None:

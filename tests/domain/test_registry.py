@@ -58,8 +58,7 @@ def register(config: FlowTypeConfig, types: FlowTypes | None = None) -> FlowType
         (lambda c: replace(c, timeout_seconds=0.0), "timeout above 0"),
         (lambda c: replace(c, max_running=0), "at least one run at once"),
         (lambda c: replace(c, phases=(replace(FIRST, timeout_seconds=-1.0),)), "timeout above 0"),
-        (lambda c: replace(c, crew_class="ScanCrew"), "crew_class is not supported; a handler makes its crew"),
-        (lambda c: replace(c, output_schema={"type": "object"}), "give one to each phase"),
+        (lambda c: replace(c, output_schema={"type": "text"}), "two_steps' 1.0.0: output_schema: it is no JSON Schema"),
         (
             lambda c: replace(c, phases=(replace(FIRST, output_schema={"type": "text"}),)),
             "phase 'first': output_schema: it is no JSON Schema",
