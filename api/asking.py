@@ -43,7 +43,7 @@ from domain.commands import (
     Tenant,
     tenant_from,
 )
-from domain.errors import BodyInvalid, BodyNotJson, BodyTooLarge, FieldError, FlowNotFound, ParameterInvalid
+from domain.errors import BodyInvalid, BodyNotJson, BodyTooLarge, FieldError, FlowNotFound, ParameterInvalid, TenantMissing
 from eventstore.audit.notes import Note, Notes
 from eventstore.committer import Answer
 from eventstore.service import WriteSide
@@ -109,6 +109,9 @@ class Caller:
 async def caller(request: Request) -> Caller:
     """The caller named by the tenant headers; raises TenantMissing."""
     headers = request.headers
+    for name in TENANT_HEADERS:
+        if len(headers.getlist(name)) > 1:
+            raise TenantMissing(f"{name} is given more than once; send one, so that nobody can be taken for another")
     account, engagement, user = TENANT_HEADERS
     tenant = tenant_from(headers.get(account), headers.get(engagement), _text(headers, user), TENANT_HEADERS)
     request.state.tenant = tenant
@@ -215,6 +218,7 @@ OfFlow = Annotated[Wanted, Depends(wanted_flow)]
 
 def command_id(request: Request) -> str:
     """The command's id: the `Idempotency-Key`, or a new one; raises ParameterInvalid."""
+    _once(request.headers, "Idempotency-Key")
     key = _text(request.headers, "idempotency-key")
     if key is None:
         return str(uuid4())
@@ -223,8 +227,15 @@ def command_id(request: Request) -> str:
     return key
 
 
+def _once(headers: Headers, name: str) -> None:
+    """Raise ParameterInvalid where a header stands more than once: which of them counts, nobody could tell."""
+    if len(headers.getlist(name)) > 1:
+        raise wrong_parameter(name, "is given more than once")
+
+
 def expected_version(request: Request) -> int | None:
     """The version that `If-Match` names, none for `*`; raises ParameterInvalid."""
+    _once(request.headers, "If-Match")
     given = request.headers.get("if-match")
     if given is None or given.strip() == "*":
         return None

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import psycopg
 from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg.rows import dict_row
 from psycopg_pool import PoolClosed, PoolTimeout
@@ -118,6 +119,11 @@ async def doctor(request: Request) -> Response:
 async def metrics() -> Response:
     """Everything this process counts, in the Prometheus text format."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+# probes and load balancers often ask with HEAD; the server leaves the body out
+for _shown in [each for each in root.routes if isinstance(each, APIRoute)]:
+    root.add_api_route(_shown.path, _shown.endpoint, methods=["HEAD"], include_in_schema=False)
 
 
 def _part(reason: str | None = None, **more: Any) -> dict[str, Any]:

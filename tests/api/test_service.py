@@ -119,6 +119,16 @@ async def test_a_crash_shows_nothing_of_the_inside(api: Api, monkeypatch: pytest
     assert [line["event"] for line in lines] == ["request crashed", "request"]
 
 
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/health/doctor", "/metrics", "/openapi.json", "/docs"])
+async def test_whoever_watches_the_service_may_ask_with_head(api: Api, path: str) -> None:
+    shown, asked = await api.client.get(path), await api.client.head(path)
+
+    assert asked.status_code == shown.status_code
+    assert asked.headers["content-type"] == shown.headers["content-type"]
+    refused = await api.client.put(path)
+    assert problem(refused, 405, "method_not_allowed")["allowed"] == ["GET", "HEAD"]
+
+
 @pytest.fixture
 async def alone(database_url: str) -> AsyncIterator[Api]:
     """The service on a database of its own, and a listener where Kafka should be."""
