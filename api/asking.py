@@ -43,7 +43,15 @@ from domain.commands import (
     Tenant,
     tenant_from,
 )
-from domain.errors import BodyInvalid, BodyNotJson, BodyTooLarge, FieldError, FlowNotFound, ParameterInvalid, TenantMissing
+from domain.errors import (
+    BodyInvalid,
+    BodyNotJson,
+    BodyTooLarge,
+    FieldError,
+    FlowNotFound,
+    ParameterInvalid,
+    TenantMissing,
+)
 from eventstore.audit.notes import Note, Notes
 from eventstore.committer import Answer
 from eventstore.service import WriteSide

@@ -55,7 +55,9 @@ async def test_a_header_that_says_two_things_is_refused(api: Api, header: str, v
 
     answer = await api.client.post(f"/api/v1/flows/{made['flow_id']}/pause", headers=twice)
 
-    assert problem(answer, 422, "parameter_invalid")["errors"] == [{"field": header, "message": "is given more than once"}]
+    assert problem(answer, 422, "parameter_invalid")["errors"] == [
+        {"field": header, "message": "is given more than once"}
+    ]
 
 
 async def test_tenant_and_flow_come_before_the_body(api: Api) -> None:

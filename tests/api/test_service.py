@@ -119,7 +119,9 @@ async def test_a_crash_shows_nothing_of_the_inside(api: Api, monkeypatch: pytest
     assert [line["event"] for line in lines] == ["request crashed", "request"]
 
 
-@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/health/doctor", "/metrics", "/openapi.json", "/docs"])
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/health/ready", "/health/doctor", "/metrics", "/openapi.json", "/docs"]
+)
 async def test_whoever_watches_the_service_may_ask_with_head(api: Api, path: str) -> None:
     shown, asked = await api.client.get(path), await api.client.head(path)
 
