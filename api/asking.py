@@ -5,6 +5,7 @@ Tenancy is enforced here and nowhere else: a request gets a `Caller`, and a call
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -59,6 +60,7 @@ from eventstore.service import WriteSide
 TENANT_HEADERS = ("X-Client-Account-ID", "X-Engagement-ID", "X-User-ID")
 MAX_HEADER = 255
 DRAIN_BYTES = 8 << 20
+ONE_VERSION = re.compile(r'(?:W/)?"([0-9]{1,18})"|([0-9]{1,18})')
 C = TypeVar("C", bound=BaseModel)
 
 
@@ -242,22 +244,18 @@ def _once(headers: Headers, name: str) -> None:
 
 
 def expected_version(request: Request) -> int | None:
-    """The version that `If-Match` names, none for `*`; raises ParameterInvalid."""
+    """The version that `If-Match` names, none for `*`; raises ParameterInvalid.
+
+    Taken without its quotes, too, and as weak: what compresses answers on their way marks their ETags so.
+    """
     _once(request.headers, "If-Match")
     given = request.headers.get("if-match")
     if given is None or given.strip() == "*":
         return None
-    text = given.strip()
-    number = text[1:-1]
-    if (
-        len(text) < 3
-        or text[0] != '"'
-        or text[-1] != '"'
-        or not (number.isascii() and number.isdigit())
-        or len(number) > 18
-    ):
+    found = ONE_VERSION.fullmatch(given.strip())
+    if found is None:
         raise wrong_parameter("If-Match", 'must be one version in quotes, such as "3"')
-    return int(number)
+    return int(found[1] or found[2])
 
 
 def no_if_match(request: Request, what: str) -> None:
