@@ -245,3 +245,17 @@ async def test_a_parameter_nobody_knows(api: Api) -> None:
         body = problem(await api.ask(method, f"{route}?colour=red"), 422, "parameter_invalid")
         assert body["errors"][0]["field"] == "colour"
     assert (await api.get(path)).json()["version"] == 1
+
+
+async def test_a_cursor_of_one_list_is_none_of_another(api: Api) -> None:
+    for name in ("first", "second"):
+        await api.made(flow_name=name)
+        assert (await api.post("/standing-pauses", {"tag": name})).status_code == 201
+    for source, others in (
+        ("/flows", ("/schedules", "/operations", "/subscriptions", "/notifications", "/imports", "/inputs")),
+        ("/standing-pauses", ("/flows", "/pause-rules", "/operations")),
+    ):
+        cursor = (await api.get(f"{source}?limit=1")).json()["next_cursor"]
+        assert (await api.get(f"{source}?limit=1&cursor={cursor}")).status_code == 200
+        for other in others:
+            problem(await api.get(f"{other}?cursor={cursor}"), 422, "parameter_invalid")
