@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"```.*?```", re.DOTALL)
 SAID = re.compile(r"(?:^|[;&|(`])[ ]*(?:\.venv/bin/)?mfo ([a-z][^|;&`)\n]*)", re.MULTILINE)
+COMMENT = re.compile(r"(?:^|\s)#+ .*$", re.MULTILINE)
 OPTION = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]*))?\)")
 
@@ -52,8 +53,8 @@ def offered() -> Any:
 def said(page: Path) -> Iterator[str]:
     """What a page has its reader type, without comments: `flow pause $FLOW`."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-    for match in SAID.finditer(text):
-        yield re.split(r"  #| > ", match[1])[0]
+    for match in SAID.finditer(COMMENT.sub("", text)):
+        yield match[1].partition(" > ")[0]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
