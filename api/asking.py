@@ -5,6 +5,7 @@ Tenancy is enforced here and nowhere else: a request gets a `Caller`, and a call
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -43,7 +44,15 @@ from domain.commands import (
     Tenant,
     tenant_from,
 )
-from domain.errors import BodyInvalid, BodyNotJson, BodyTooLarge, FieldError, FlowNotFound, ParameterInvalid
+from domain.errors import (
+    BodyInvalid,
+    BodyNotJson,
+    BodyTooLarge,
+    FieldError,
+    FlowNotFound,
+    ParameterInvalid,
+    TenantMissing,
+)
 from eventstore.audit.notes import Note, Notes
 from eventstore.committer import Answer
 from eventstore.service import WriteSide
@@ -51,6 +60,7 @@ from eventstore.service import WriteSide
 TENANT_HEADERS = ("X-Client-Account-ID", "X-Engagement-ID", "X-User-ID")
 MAX_HEADER = 255
 DRAIN_BYTES = 8 << 20
+ONE_VERSION = re.compile(r'(?:W/)?"([0-9]{1,18})"|([0-9]{1,18})')
 C = TypeVar("C", bound=BaseModel)
 
 
@@ -109,6 +119,9 @@ class Caller:
 async def caller(request: Request) -> Caller:
     """The caller named by the tenant headers; raises TenantMissing."""
     headers = request.headers
+    for name in TENANT_HEADERS:
+        if len(headers.getlist(name)) > 1:
+            raise TenantMissing(f"{name} is given more than once; send one, so that nobody can be taken for another")
     account, engagement, user = TENANT_HEADERS
     tenant = tenant_from(headers.get(account), headers.get(engagement), _text(headers, user), TENANT_HEADERS)
     request.state.tenant = tenant
@@ -215,6 +228,7 @@ OfFlow = Annotated[Wanted, Depends(wanted_flow)]
 
 def command_id(request: Request) -> str:
     """The command's id: the `Idempotency-Key`, or a new one; raises ParameterInvalid."""
+    _once(request.headers, "Idempotency-Key")
     key = _text(request.headers, "idempotency-key")
     if key is None:
         return str(uuid4())
@@ -223,22 +237,25 @@ def command_id(request: Request) -> str:
     return key
 
 
+def _once(headers: Headers, name: str) -> None:
+    """Raise ParameterInvalid where a header stands more than once: which of them counts, nobody could tell."""
+    if len(headers.getlist(name)) > 1:
+        raise wrong_parameter(name, "is given more than once")
+
+
 def expected_version(request: Request) -> int | None:
-    """The version that `If-Match` names, none for `*`; raises ParameterInvalid."""
+    """The version that `If-Match` names, none for `*`; raises ParameterInvalid.
+
+    Taken without its quotes, too, and as weak: what compresses answers on their way marks their ETags so.
+    """
+    _once(request.headers, "If-Match")
     given = request.headers.get("if-match")
     if given is None or given.strip() == "*":
         return None
-    text = given.strip()
-    number = text[1:-1]
-    if (
-        len(text) < 3
-        or text[0] != '"'
-        or text[-1] != '"'
-        or not (number.isascii() and number.isdigit())
-        or len(number) > 18
-    ):
+    found = ONE_VERSION.fullmatch(given.strip())
+    if found is None:
         raise wrong_parameter("If-Match", 'must be one version in quotes, such as "3"')
-    return int(number)
+    return int(found[1] or found[2])
 
 
 def no_if_match(request: Request, what: str) -> None:

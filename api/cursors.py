@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from api.problems import wrong_parameter
 
 Key = datetime | str | int
+Row = TypeVar("Row")
 
 
 class Cursor(NamedTuple):
@@ -53,6 +55,16 @@ def read(
         return Cursor(_key(written.key, key), UUID(written.id) if uuids else written.id)
     except (ValueError, msgspec.DecodeError):
         raise wrong_parameter("cursor", "is not a cursor of this list in this order; begin without one") from None
+
+
+def page_of(
+    rows: Iterable[Row], name: Callable[[Row], str], order: str, limit: int, text: str | None
+) -> tuple[list[Row], str | None]:
+    """A page, by name, of a short list that is there as a whole, and the cursor of the next; raises ParameterInvalid."""
+    after = read(text, order, str, uuids=False)
+    left = [row for row in sorted(rows, key=name) if after is None or name(row) > str(after.key)]
+    page = left[:limit]
+    return page, write(order, Cursor(name(page[-1]), "")) if len(left) > limit else None
 
 
 def _key(written: str | int, kind: type[datetime] | type[str] | type[int]) -> Key:

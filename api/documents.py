@@ -317,6 +317,8 @@ class IterationList(Document):
     """The rounds of a flow, the first one first."""
 
     iterations: list[IterationShown]
+    total: int
+    next_cursor: None
     max_iterations: int = Field(description="As many as flows of this type may have.")
 
 
@@ -837,7 +839,7 @@ class FlowTypeList(Document):
 
     flow_types: list[Json]
     total: int
-    next_cursor: None
+    next_cursor: str | None
 
 
 class FlowType(BaseModel):
@@ -1058,7 +1060,7 @@ class ProjectionList(Document):
 
     projections: list[ProjectionView]
     total: int
-    next_cursor: None
+    next_cursor: str | None
 
 
 class TargetView(Document):

@@ -39,7 +39,8 @@ from eventstore.fleet import FleetAnswer
 
 C = TypeVar("C", bound=FleetCommand)
 
-ORDER = "-created_at"
+# a cursor of one kind is none of another
+ORDER = "{} -created_at"
 
 
 class Sort(NamedTuple):
@@ -143,7 +144,8 @@ async def page(
     asking: Caller, sort: Sort, states: list[str], limit: int, cursor: str | None
 ) -> tuple[list[Any], int, str | None]:
     """A page of the tenant's subjects, the newest first, how many there are, and the cursor of the next page."""
-    after = cursors.read(cursor, ORDER, datetime)
+    order = ORDER.format(sort.kind.__name__)
+    after = cursors.read(cursor, order, datetime)
     found, total = await asking.side.fleet.page(
         asking.tenant,
         sort.kind,
@@ -152,7 +154,7 @@ async def page(
         after=(after.key, after.id) if after is not None else None,  # type: ignore[arg-type]
     )
     last = found[limit - 1] if len(found) > limit else None
-    return found[:limit], total, cursors.write(ORDER, Cursor(last.created_at, last.id)) if last else None
+    return found[:limit], total, cursors.write(order, Cursor(last.created_at, last.id)) if last else None
 
 
 def version_of(text: str | None) -> int:

@@ -37,12 +37,17 @@ SORT = "flow_id"
 
 
 @router.get("/flow-types", summary="List flow types", responses=answers(200, FlowTypeList, 400, 422, 503))
-async def list_flow_types(asking: Asking) -> Response:
+async def list_flow_types(
+    asking: Asking,
+    limit: Annotated[int, Query(ge=1, le=200)] = 200,
+    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+) -> Response:
     """Every flow type with its phases, as new flows get it, and the versions that flows may have been made with."""
     await _learn(asking)
     types = asking.side.types
-    shown = [msgspec.to_builtins(config) | {"versions": types.versions_of(config.name)} for config in types.all()]
-    return Json({"flow_types": shown, "total": len(shown), "next_cursor": None})
+    page, more = cursors.page_of(types.all(), lambda config: config.name, "flow_types", limit, cursor)
+    shown = [msgspec.to_builtins(config) | {"versions": types.versions_of(config.name)} for config in page]
+    return Json({"flow_types": shown, "total": len(types.names()), "next_cursor": more})
 
 
 @router.get("/flow-types/{type}", summary="One flow type", responses=answers(200, FlowType, 400, 404, 422, 503))

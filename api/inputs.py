@@ -24,7 +24,7 @@ from api.rows import FLOWS, OF_TENANT, Part, Row
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["inputs"])
 
-ORDER = "requested_at"
+ORDER = "inputs requested_at"
 
 # the first question of each flow, and those that its other phases ask, which come after it where they are as old
 FIRST = Part(

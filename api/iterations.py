@@ -32,8 +32,11 @@ async def list_iterations(request: Request, asking: Asking, wanted: OfFlow) -> R
     if same is not None:
         return same
     capabilities = asking.side.types.version(flow.flow_type, flow.flow_version).capabilities
+    shown = [_shown(one, flow) for one in rounds_of(flow)]
     body = {
-        "iterations": [_shown(one, flow) for one in rounds_of(flow)],
+        "iterations": shown,
+        "total": len(shown),
+        "next_cursor": None,
         "max_iterations": capabilities.max_iterations if capabilities.supports_iterations else 1,
     }
     return Json(body, headers={"ETag": etag(flow.version)})

@@ -21,7 +21,7 @@ from eventstore.notifications import Notifications
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["notifications"])
 
-ORDER = "-created_at"
+ORDER = "notifications -created_at"
 NotificationId = Annotated[UUID, Path(description="The notification's id.")]
 
 

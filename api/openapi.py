@@ -74,7 +74,7 @@ PARAMETERS: dict[str, Json] = {
         "name": "If-Match",
         "in": "header",
         "required": False,
-        "schema": {"type": "string", "pattern": '^("[0-9]{1,18}"|\\*)$'},
+        "schema": {"type": "string", "pattern": '^((W/)?"[0-9]{1,18}"|[0-9]{1,18}|\\*)$'},
         "description": "The version the flow must be at.",
     },
     "OperatorToken": {

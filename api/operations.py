@@ -39,7 +39,7 @@ router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["operations"])
 
 STATES = ("running", "paused", "completed", "cancelled")
 CHANGED = (400, 404, 409, 412, 413, 422, 503)
-DRY_ORDER = "created_at"
+DRY_ORDER = "dry created_at"
 # how long a dry run waits for the read model to show what was made just before
 DRY_RUN_SECONDS = 2.0
 

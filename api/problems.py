@@ -184,7 +184,7 @@ async def _http(request: Request, error: Exception) -> Response:
         return problem(request, RouteNotFound(f"there is no route {request.url.path}; /docs lists them all"))
     if error.status_code == MethodNotAllowed.status:
         path = getattr(request.scope.get("route"), "path", "")
-        allowed = request.app.state.methods.get(path) or [(error.headers or {}).get("Allow", "")]
+        allowed = request.app.state.methods.get(path) or sorted((error.headers or {}).get("Allow", "").split(", "))
         together = ", ".join(allowed)
         detail = f"{request.method} is not possible here; use {together}"
         return problem(request, MethodNotAllowed(detail, allowed=allowed), headers={"Allow": together})

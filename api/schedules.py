@@ -57,7 +57,7 @@ from eventstore.schedules import Placed, ScheduleAnswer
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["schedules"])
 S = TypeVar("S", bound=ScheduleCommand)
 
-ORDER = "-created_at"
+ORDER = "schedules -created_at"
 SHOWN = (State.ACTIVE, State.PAUSED, State.ENDED)
 OUTCOMES: dict[type[Any], str] = {
     ScheduleFlowCreated: "flow",

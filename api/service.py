@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import psycopg
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg.rows import dict_row
 from psycopg_pool import PoolClosed, PoolTimeout
 from starlette.responses import Response
 
+from api import cursors
 from api.answers import Json
 from api.asking import DOOR, Asking, Service
 from api.crowd import WRITES, Crowd
@@ -57,13 +59,18 @@ from projections p order by p.name
 @router.get(
     "/projections", summary="How far the read models are", responses=answers(200, ProjectionList, 400, 422, 503)
 )
-async def list_projections(asking: Asking) -> Response:
+async def list_projections(
+    asking: Asking,
+    limit: Annotated[int, Query(ge=1, le=200)] = 200,
+    cursor: Annotated[str | None, Query(max_length=2000)] = None,
+) -> Response:
     """Every projection with its lag behind what Kafka has been told, how fast it follows, how far a rebuild of it is, and the
     tenant's flows that it set aside."""
     rows = await asking.rows.projections()
     for row in rows:
         row["position"] = asking.side.store.position(row["position"])
-    return Json({"projections": rows, "total": len(rows), "next_cursor": None})
+    page, more = cursors.page_of(rows, lambda row: str(row["name"]), "projections", limit, cursor)
+    return Json({"projections": page, "total": len(rows), "next_cursor": more})
 
 
 @root.get("/health/live", summary="Is the process alive?", responses=answers(200, Live))
@@ -118,6 +125,11 @@ async def doctor(request: Request) -> Response:
 async def metrics() -> Response:
     """Everything this process counts, in the Prometheus text format."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+# probes and load balancers often ask with HEAD; the server leaves the body out
+for _shown in [each for each in root.routes if isinstance(each, APIRoute)]:
+    root.add_api_route(_shown.path, _shown.endpoint, methods=["HEAD"], include_in_schema=False)
 
 
 def _part(reason: str | None = None, **more: Any) -> dict[str, Any]:

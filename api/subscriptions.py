@@ -26,7 +26,7 @@ from eventstore.subscriptions import Subscriptions
 
 router = APIRouter(prefix="/api/v1", dependencies=DOOR, tags=["subscriptions"])
 
-ORDER = "-created_at"
+ORDER = "subscriptions -created_at"
 SubscriptionId = Annotated[UUID, Path(description="The subscription's id.")]
 
 

@@ -67,6 +67,20 @@ Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_no_nu
 Text = Annotated[str, Field(max_length=4000), AfterValidator(_no_nul)]
 Tag = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_no_nul)]
 Data = Annotated[Json, AfterValidator(_clean_json)]
+Tags = Annotated[tuple[Tag, ...], Field(max_length=50)]
+FlowIds = Annotated[tuple[UUID, ...], Field(max_length=100)]
+
+
+# what is left out many clients write as null
+def _none_given(value: Any) -> Any:
+    return () if value is None else value
+
+
+def _none_set(value: Any) -> Any:
+    return {} if value is None else value
+
+
+GivenData = Annotated[Data, BeforeValidator(_none_set, Json | None)]
 
 
 class Command(BaseModel):
@@ -166,16 +180,16 @@ class CreateFlow(Command):
     flow_type: Name = Field(description="One of the registered flow types.")
     flow_name: Name
     flow_description: Text | None = None
-    flow_tags: tuple[Tag, ...] = Field(default=(), max_length=50)
-    initial_data: Data = Field(
+    flow_tags: Annotated[Tags, BeforeValidator(_none_given, Tags | None)] = ()
+    initial_data: GivenData = Field(
         default_factory=dict, description="Inputs known from the start; they satisfy required inputs."
     )
-    options: CreateOptions = CreateOptions()
+    options: Annotated[CreateOptions, BeforeValidator(_none_set, CreateOptions | None)] = CreateOptions()
     parent_flow_id: UUID | None = Field(
         default=None, description="The flow that this one is a child of; verbs on the parent reach it, too."
     )
-    dependent_flow_ids: tuple[UUID, ...] = Field(
-        default=(), max_length=100, description="Flows that must complete before the first phase of this one begins."
+    dependent_flow_ids: Annotated[FlowIds, BeforeValidator(_none_given, FlowIds | None)] = Field(
+        default=(), description="Flows that must complete before the first phase of this one begins."
     )
 
 
@@ -186,8 +200,8 @@ class ExecutePhase(Command):
         default=None,
         description="Left out: the next phase; where phases run at the same time, all that are next.",
     )
-    inputs: Data = Field(default_factory=dict)
-    options: ExecutionOptions = ExecutionOptions()
+    inputs: GivenData = Field(default_factory=dict)
+    options: Annotated[ExecutionOptions, BeforeValidator(_none_set, ExecutionOptions | None)] = ExecutionOptions()
 
 
 class Verb(Command):
@@ -294,7 +308,9 @@ class StartIteration(Verb):
     """Begin a new round of the flow's phases; what the former rounds brought stays."""
 
     phase_name: Name | None = Field(default=None, description="From this phase on; left out: from the first.")
-    inputs: Data = Field(default_factory=dict, description="Joins what the flow was given before; the newest wins.")
+    inputs: GivenData = Field(
+        default_factory=dict, description="Joins what the flow was given before; the newest wins."
+    )
 
 
 class MigrateFlow(Verb):

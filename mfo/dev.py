@@ -126,6 +126,15 @@ class Folder:
             )
         return self.key
 
+    def operator_token(self) -> str:
+        """The configured one, else the folder's own, which is made where it is missing."""
+        if given := os.environ.get("MFO_OPERATOR_TOKEN"):
+            return given
+        file = self.path / "operator.token"
+        if not file.exists():
+            write_private(file, secrets.token_urlsafe(24))
+        return file.read_text(encoding="utf-8").strip()
+
     def tenant(self) -> dict[str, str]:
         """The variables of the tenant that commands speak for here: made once, then always the same."""
         file = self.path / "tenant.json"
@@ -337,6 +346,7 @@ class Dev:
             "MFO_KAFKA_BOOTSTRAP": bootstrap,
             "MFO_MASTER_KEY_FILE": str(key),
             **signing,
+            "MFO_OPERATOR_TOKEN": self._folder.operator_token(),
             "MFO_HTTP_PORT": str(self._port),
             **self._health_ports,
             **self._folder.tenant(),

@@ -22,6 +22,7 @@ from mfo.embedded.processes import (
     tail,
     write_private,
 )
+from mfo.embedded.topics import topic_names
 
 STOP = ((signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
 
@@ -78,4 +79,4 @@ class KafkaBuiltin:
 
     def _arguments(self) -> list[str]:
         # the folder is not read: it tells this broker from those of other data folders
-        return [str(mock_broker.__file__), str(self.folder)]
+        return [str(mock_broker.__file__), str(self.folder), *topic_names()]

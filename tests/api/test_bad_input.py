@@ -39,6 +39,27 @@ async def test_a_tenant_is_named_by_uuids(api: Api, wrong: str) -> None:
     problem(await api.post("/flows", GOOD, headers={"X-Engagement-ID": wrong}), 400, "tenant_missing")
 
 
+@pytest.mark.parametrize("header", ["X-Client-Account-ID", "X-Engagement-ID", "X-User-ID"])
+async def test_a_tenant_header_that_stands_twice_is_nobodys(api: Api, header: str) -> None:
+    twice = [*api.tenant.items(), (header, new_tenant()[header])]
+
+    found = problem(await api.client.get("/api/v1/flows", headers=twice), 400, "tenant_missing")
+
+    assert found["detail"].startswith(f"{header} is given more than once")
+
+
+@pytest.mark.parametrize(("header", "values"), [("Idempotency-Key", ("a", "b")), ("If-Match", ('"1"', '"2"'))])
+async def test_a_header_that_says_two_things_is_refused(api: Api, header: str, values: tuple[str, str]) -> None:
+    made = await api.made()
+    twice = [*api.tenant.items(), *((header, value) for value in values)]
+
+    answer = await api.client.post(f"/api/v1/flows/{made['flow_id']}/pause", headers=twice)
+
+    assert problem(answer, 422, "parameter_invalid")["errors"] == [
+        {"field": header, "message": "is given more than once"}
+    ]
+
+
 async def test_tenant_and_flow_come_before_the_body(api: Api) -> None:
     made = await api.made()
     path = f"/api/v1/flows/{made['flow_id']}/pause"
@@ -224,3 +245,17 @@ async def test_a_parameter_nobody_knows(api: Api) -> None:
         body = problem(await api.ask(method, f"{route}?colour=red"), 422, "parameter_invalid")
         assert body["errors"][0]["field"] == "colour"
     assert (await api.get(path)).json()["version"] == 1
+
+
+async def test_a_cursor_of_one_list_is_none_of_another(api: Api) -> None:
+    for name in ("first", "second"):
+        await api.made(flow_name=name)
+        assert (await api.post("/standing-pauses", {"tag": name})).status_code == 201
+    for source, others in (
+        ("/flows", ("/schedules", "/operations", "/subscriptions", "/notifications", "/imports", "/inputs")),
+        ("/standing-pauses", ("/flows", "/pause-rules", "/operations")),
+    ):
+        cursor = (await api.get(f"{source}?limit=1")).json()["next_cursor"]
+        assert (await api.get(f"{source}?limit=1&cursor={cursor}")).status_code == 200
+        for other in others:
+            problem(await api.get(f"{other}?cursor={cursor}"), 422, "parameter_invalid")

@@ -48,6 +48,16 @@ async def test_the_flow_id_follows_from_the_key(api: Api, key: str) -> None:
     assert UUID(response.json()["flow_id"]) == uuid5(api.account, key)
 
 
+async def test_a_repeat_with_null_for_what_was_left_out_is_a_repeat(api: Api, key: str) -> None:
+    body = {"flow_type": "discovery", "flow_name": "One"}
+    nothing = dict.fromkeys(("flow_tags", "initial_data", "options", "dependent_flow_ids", "flow_description"))
+
+    first = await api.post("/flows", body, headers={"Idempotency-Key": key})
+    again = await api.post("/flows", body | nothing, headers={"Idempotency-Key": key})
+
+    assert (again.status_code, again.json()) == (201, first.json())
+
+
 async def test_a_flow_shows_its_row_and_more(api: Api) -> None:
     made = await api.made(flow_tags=["wave-1"], flow_description="All of it")
 

@@ -18,6 +18,7 @@ from tests.api.conftest import REACHED, Api, config_for, problem, started
 async def test_flow_types(api: Api) -> None:
     listed = documents.FlowTypeList.model_validate((await api.get("/flow-types")).json())
     assert [each["name"] for each in listed.flow_types] == api.side.types.names()
+    assert (listed.total, listed.next_cursor) == (len(api.side.types.names()), None)
     found = documents.FlowType.model_validate((await api.get("/flow-types/discovery")).json())
     assert [phase["name"] for phase in found.phases][-1] == "tech_debt_assessment"
     body = problem(await api.get("/flow-types/demolition"), 404, "flow_type_not_found")
@@ -40,6 +41,17 @@ async def test_projections_and_the_flows_they_set_aside(api: Api) -> None:
     assert flows.lag >= 0
     assert flows.lag_seconds >= 0
     assert flows.rebuild is None or flows.rebuild.ended_at
+
+    paged: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = documents.ProjectionList.model_validate((await api.get(f"/projections?limit=2{cursor}")).json())
+        assert (len(page.projections) <= 2, page.total) == (True, listed.total)
+        paged += [each.name for each in page.projections]
+        cursor = f"&cursor={page.next_cursor}" if page.next_cursor else None
+    assert paged == [each.name for each in listed.projections]
+    problem(await api.get("/flow-types?cursor=x"), 422, "parameter_invalid")
+    problem(await api.get("/flow-types?limit=0"), 422, "parameter_invalid")
 
 
 async def test_a_rebuild_is_shown_while_its_process_lives_and_when_it_is_gone(api: Api) -> None:
@@ -117,6 +129,18 @@ async def test_a_crash_shows_nothing_of_the_inside(api: Api, monkeypatch: pytest
     problem(response, 500, "internal_error")
     assert "secret" not in response.text
     assert [line["event"] for line in lines] == ["request crashed", "request"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/health/live", "/health/ready", "/health/doctor", "/metrics", "/openapi.json", "/docs"]
+)
+async def test_whoever_watches_the_service_may_ask_with_head(api: Api, path: str) -> None:
+    shown, asked = await api.client.get(path), await api.client.head(path)
+
+    assert asked.status_code == shown.status_code
+    assert asked.headers["content-type"] == shown.headers["content-type"]
+    refused = await api.client.put(path)
+    assert problem(refused, 405, "method_not_allowed")["allowed"] == ["GET", "HEAD"]
 
 
 @pytest.fixture

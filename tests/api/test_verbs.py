@@ -273,7 +273,10 @@ async def test_a_command_may_insist_on_a_version(api: Api) -> None:
     assert (await api.post(f"{path}/pause", headers={"If-Match": '"1"'})).status_code == 200
     problem(await api.post(f"{path}/resume", headers={"If-Match": '"1"'}), 412, "version_moved")
     assert (await api.post(f"{path}/resume", headers={"If-Match": "*"})).status_code == 200
-    for wrong in ("3", 'W/"3"', '"three"', '"1", "2"', '""', '"', '"-1"', '"' + "9" * 19 + '"'):
+    for form, stale in (("3", "1"), ('W/"4"', 'W/"1"')):
+        problem(await api.post(f"{path}/pause", headers={"If-Match": stale}), 412, "version_moved")
+        assert (await api.post(f"{path}/{'pause' if form == '3' else 'resume'}", headers={"If-Match": form})).is_success
+    for wrong in ("'3'", '3"', "W/3", '"three"', '"1", "2"', '""', '"', '"-1"', '"' + "9" * 19 + '"'):
         body = problem(await api.post(f"{path}/pause", headers={"If-Match": wrong}), 422, "parameter_invalid")
         assert body["errors"][0]["field"] == "If-Match"
     problem(

@@ -33,9 +33,18 @@ async def test_what_env_prints_leads_to_the_database_and_to_kafka(running_dev: D
         await consumer.stop()
 
 
+def test_what_only_operators_may_ask_can_be_asked_with_what_env_prints(running_dev: Dev) -> None:
+    said = mfo("audit", "report", "--account", "--json", environment=running_dev.environment)
+    assert said.code == 0, said.err
+    unknown = {name: value for name, value in running_dev.environment.items() if name != "MFO_OPERATOR_TOKEN"}
+    said = mfo("audit", "report", "--account", "--json", environment=unknown)
+    assert (said.code, said.document["error"]["code"]) == (1, "operator_only")
+
+
 def test_what_is_secret_only_its_owner_can_read(running_dev: Dev) -> None:
     assert Path(running_dev.environment["MFO_MASTER_KEY_FILE"]).stat().st_mode & 0o077 == 0
-    assert (running_dev.data / "dev.json").stat().st_mode & 0o077 == 0
+    for name in ("dev.json", "operator.token"):
+        assert (running_dev.data / name).stat().st_mode & 0o077 == 0
 
 
 def test_a_second_dev_on_the_same_folder_is_refused(running_dev: Dev) -> None:

@@ -18,6 +18,7 @@ from domain.commands import (
     PauseFlow,
     ProvideInput,
     SignalFlow,
+    StartIteration,
     Tenant,
     tenant_from,
 )
@@ -83,6 +84,18 @@ def test_only_type_and_name_are_required() -> None:
     assert (created.initial_data, created.options.auto_execute) == ({}, False)
     assert ExecutePhase.model_validate({"flow_id": str(FLOW_ID)}).phase_name is None
     assert PauseFlow.model_validate({"flow_id": str(FLOW_ID)}).reason is None
+
+
+def test_null_is_what_is_left_out() -> None:
+    nothing = dict.fromkeys(
+        ("flow_description", "flow_tags", "initial_data", "options", "parent_flow_id", "dependent_flow_ids")
+    )
+    assert CreateFlow.model_validate(CREATE | nothing) == CreateFlow.model_validate(CREATE)
+    here = {"flow_id": str(FLOW_ID)}
+    nothing = dict.fromkeys(("phase_name", "inputs", "options"))
+    assert ExecutePhase.model_validate(here | nothing) == ExecutePhase.model_validate(here)
+    nothing = dict.fromkeys(("phase_name", "inputs", "reason"))
+    assert StartIteration.model_validate(here | nothing) == StartIteration.model_validate(here)
 
 
 def test_an_option_that_is_left_out_is_none() -> None:

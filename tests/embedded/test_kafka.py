@@ -135,6 +135,15 @@ async def test_the_builtin_broker_makes_topics_on_use_and_forgets_them(builtin: 
     assert await heard(builtin.start()) == []
 
 
+async def test_the_builtin_broker_has_the_contracts_topics_before_anybody_uses_them(builtin: KafkaBuiltin) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=builtin.start())
+    await admin.start()
+    try:
+        assert set(await admin.list_topics()) == set(topic_names())
+    finally:
+        await admin.close()
+
+
 async def test_a_builtin_broker_that_outlived_its_starter_is_ended(builtin: KafkaBuiltin) -> None:
     starter, bootstrap = start_elsewhere("KafkaBuiltin", builtin.folder.parent)
     kill_starter(starter)

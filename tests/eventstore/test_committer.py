@@ -165,6 +165,12 @@ async def test_the_same_id_from_another_tenant_is_another_command(house: House) 
     assert answer.outcome == "accepted"
 
 
+async def test_ids_lie_in_one_table_and_the_log_in_partitions_by_time(house: House) -> None:
+    rows = await house.rows("select relname, pg_get_partkeydef(oid) from pg_class where relkind in ('r', 'p')")
+    cut_by = dict(rows)
+    assert (cut_by["command_ids"], cut_by["command_log"]) == (None, "RANGE (at)")
+
+
 async def test_another_tenants_flow_is_not_found_and_tells_nothing(house: House) -> None:
     flow = await house.begin()
     stranger = house.envelope("key-1", new_tenant())
