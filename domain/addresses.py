@@ -60,7 +60,7 @@ def host_of(url: str) -> str:
 class Addressing(msgspec.Struct, frozen=True, kw_only=True):
     """Which addresses may be told. Nothing is allowed unless it is said so.
 
-    `mail`: a mail server is set up. `email_domains` and `webhook_hosts` are names, `*.` before one stands for whatever is
+    `mail`: a mail server, or a folder for mail, is set up. `email_domains` and `webhook_hosts` are names, `*.` before one stands for whatever is
     below it; the host `*` alone for all.
     """
 
@@ -75,7 +75,7 @@ class Addressing(msgspec.Struct, frozen=True, kw_only=True):
             return
         if not self.mail:
             raise NotSupported(
-                f"{field}: no mail server is set up here; set MFO_SMTP_URL, or leave it out",
+                f"{field}: no mail server is set up here; set MFO_SMTP_URL or MFO_MAIL_FOLDER, or leave it out",
                 errors=[FieldError(field, "no mail server is set up here")],
             )
         wrong = [address for address in addresses if not _named(address.rpartition("@")[2], self.email_domains)]

@@ -61,6 +61,14 @@ class SmtpConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MailFolder:
+    """A folder that mail is put into instead of being sent, and who it comes from."""
+
+    path: Path
+    sender: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TellingConfig:
     """Whom notifications may go to and by what way; times in seconds.
 
@@ -69,7 +77,7 @@ class TellingConfig:
     """
 
     addressing: Addressing = field(default_factory=Addressing)
-    smtp: SmtpConfig | None = None
+    mail: SmtpConfig | MailFolder | None = None
     webhook_networks: tuple[str, ...] = ()
     webhook_timeout_seconds: float = 20.0
     max_attempts: int = 12

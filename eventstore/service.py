@@ -15,7 +15,7 @@ from eventstore.artifacts import ArtifactStore
 from eventstore.breakers import Breakers
 from eventstore.checkpoints import Checkpoints
 from eventstore.committer import Committer, Slots
-from eventstore.config import AuditConfig, CrewConfig, ServiceConfig, SmtpConfig, TellingConfig, Topics
+from eventstore.config import AuditConfig, CrewConfig, MailFolder, ServiceConfig, SmtpConfig, TellingConfig, Topics
 from eventstore.database import Connection, connect
 from eventstore.definitions import flow_types, modules, remember
 from eventstore.fleet import Fleet
@@ -30,6 +30,7 @@ from eventstore.store import Store
 __all__ = [
     "AuditConfig",
     "CrewConfig",
+    "MailFolder",
     "ServiceConfig",
     "SmtpConfig",
     "TellingConfig",

@@ -135,6 +135,13 @@ class Folder:
             write_private(file, secrets.token_urlsafe(24))
         return file.read_text(encoding="utf-8").strip()
 
+    def mail(self) -> dict[str, str]:
+        """The variables that have mail kept in the folder, to whomever it goes, where none says what becomes of it."""
+        if any(name in os.environ for name in ("MFO_SMTP_URL", "MFO_MAIL_FOLDER")):
+            return {}
+        domains = os.environ.get("MFO_NOTIFY_EMAIL_DOMAINS", "*")
+        return {"MFO_MAIL_FOLDER": str(self.path / "mail"), "MFO_NOTIFY_EMAIL_DOMAINS": domains}
+
     def tenant(self) -> dict[str, str]:
         """The variables of the tenant that commands speak for here: made once, then always the same."""
         file = self.path / "tenant.json"
@@ -347,6 +354,7 @@ class Dev:
             "MFO_MASTER_KEY_FILE": str(key),
             **signing,
             "MFO_OPERATOR_TOKEN": self._folder.operator_token(),
+            **self._folder.mail(),
             "MFO_HTTP_PORT": str(self._port),
             **self._health_ports,
             **self._folder.tenant(),

@@ -25,7 +25,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from domain.addresses import EMAIL, Addressing
 from domain.auditing.policy import AuditPolicy, Own, own, policy_of
 from domain.errors import RegistrationError, SettingsError
-from eventstore.config import AuditConfig, CrewConfig, ServiceConfig, SmtpConfig, TellingConfig
+from eventstore.config import AuditConfig, CrewConfig, MailFolder, ServiceConfig, SmtpConfig, TellingConfig
 
 PREFIX = "MFO_"
 # read by the tests, never by a service
@@ -291,8 +291,16 @@ class Settings(BaseSettings):
         " Without it no mail is sent, and flows that ask for it are refused. Give `mfo api` and `mfo consumers` the same"
         " settings of mail and webhooks.",
     )
+    mail_folder: Path | None = Field(
+        None,
+        description="A folder that mail is put into, a file `.eml` each, instead of a mail server: for trying it out."
+        " `mfo dev` has one in its own folder unless a mail server is set.",
+    )
     smtp_from: str | None = Field(
-        None, max_length=254, pattern=EMAIL, description="Who mail comes from, such as `mfo@example.com`; goes with it."
+        None,
+        max_length=254,
+        pattern=EMAIL,
+        description="Who mail comes from, such as `mfo@example.com`; goes with either.",
     )
     smtp_user: str | None = Field(
         None, max_length=255, description="Whom to log in as at the mail server, where it wants that."
@@ -530,12 +538,12 @@ class Settings(BaseSettings):
         """Whom notifications may go to and by what way; raises SettingsError."""
         return TellingConfig(
             addressing=Addressing(
-                mail=self.smtp_url is not None,
+                mail=self.smtp_url is not None or self.mail_folder is not None,
                 email_domains=self.notify_email_domains,
                 webhook_hosts=self.webhook_hosts,
                 webhook_http=self.webhook_allow_http,
             ),
-            smtp=self._smtp(),
+            mail=self._mail(),
             webhook_networks=self.webhook_networks,
             webhook_timeout_seconds=self.webhook_timeout_seconds,
             max_attempts=self.notify_max_attempts,
@@ -544,14 +552,21 @@ class Settings(BaseSettings):
             public_url=self.public_url.rstrip("/") if self.public_url else None,
         )
 
-    def _smtp(self) -> SmtpConfig | None:
-        if self.smtp_url is None:
-            named = ("smtp_from", "smtp_user", "smtp_password", "smtp_password_file")
-            given = [variable(name) for name in named if getattr(self, name) is not None]
-            if given:
-                raise SettingsError(f"{given[0]} is set and MFO_SMTP_URL is not; set it too, or leave both out.")
-            return None
-        found = SMTP.fullmatch(self.smtp_url)
+    def _mail(self) -> SmtpConfig | MailFolder | None:
+        if self.smtp_url is not None:
+            if self.mail_folder is not None:
+                raise SettingsError("MFO_SMTP_URL and MFO_MAIL_FOLDER are both set; leave one of them out.")
+            return self._smtp(self.smtp_url)
+        named = ["smtp_user", "smtp_password", "smtp_password_file"]
+        if self.mail_folder is None:
+            named.insert(0, "smtp_from")
+        given = [variable(name) for name in named if getattr(self, name) is not None]
+        if given:
+            raise SettingsError(f"{given[0]} is set and MFO_SMTP_URL is not; set it too, or leave both out.")
+        return MailFolder(path=self.mail_folder, sender=self.smtp_from or "mfo@localhost") if self.mail_folder else None
+
+    def _smtp(self, url: str) -> SmtpConfig:
+        found = SMTP.fullmatch(url)
         if found is None or not 0 < int(found[3] or 1) < 65536:
             # what is in it may be a password
             raise SettingsError(

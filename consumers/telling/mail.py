@@ -1,4 +1,4 @@
-"""Mail over SMTP: what a notification says, as text and as simple HTML, and handing it to the mail server.
+"""Mail: what a notification says, as text and as simple HTML, and handing it to the mail server, or putting it into a folder.
 
 The library's own client, which waits, works in a thread of each mail.
 """
@@ -18,7 +18,7 @@ from uuid import UUID
 
 from consumers.telling.outcome import Came, Outcome
 from domain.telling import News
-from eventstore.config import SmtpConfig
+from eventstore.config import MailFolder, SmtpConfig
 
 Json = dict[str, Any]
 
@@ -87,8 +87,10 @@ def _shown(value: str) -> str:
     )
 
 
-def send(config: SmtpConfig, mail: EmailMessage) -> Outcome:
+def send(config: SmtpConfig | MailFolder, mail: EmailMessage) -> Outcome:
     """Hand a mail to the server; waits. A receiver that the server will never take is refused, all else may pass."""
+    if isinstance(config, MailFolder):
+        return _put(config, mail)
     try:
         with _connected(config) as server:
             server.send_message(mail)
@@ -104,6 +106,19 @@ def send(config: SmtpConfig, mail: EmailMessage) -> Outcome:
     except (smtplib.SMTPException, OSError) as error:
         return Outcome(Came.FAILED, None, f"the mail server cannot be reached: {type(error).__name__}")
     return Outcome(Came.SENT, 250)
+
+
+def _put(folder: MailFolder, mail: EmailMessage) -> Outcome:
+    """A file of its own for each mail, whole or not at all; one that is sent again replaces itself."""
+    name = f"{mail['Message-ID'].strip('<>').partition('.')[0]}.eml"
+    try:
+        folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = folder.path / f".{name}"
+        part.write_bytes(mail.as_bytes())
+        part.replace(folder.path / name)
+    except OSError as error:
+        return Outcome(Came.FAILED, None, f"the mail folder cannot be written to: {type(error).__name__}")
+    return Outcome(Came.SENT, None)
 
 
 def _connected(config: SmtpConfig) -> smtplib.SMTP:

@@ -149,10 +149,10 @@ class Sender:
             signing = await self._notifications.signing(claimed.subscription_id)
             if signing is None or signing.state != ACTIVE:
                 return Outcome(Came.GONE, None, "the subscription is disabled or deleted")
-        smtp = self._config.smtp
-        assert smtp is not None
-        mail = compose(claimed.id, msgspec.json.decode(claimed.payload), claimed.target, smtp.sender, claimed.now)
-        outcome: Outcome = await Threads().do(send, smtp, mail)
+        server = self._config.mail
+        assert server is not None
+        mail = compose(claimed.id, msgspec.json.decode(claimed.payload), claimed.target, server.sender, claimed.now)
+        outcome: Outcome = await Threads().do(send, server, mail)
         return outcome
 
     async def _webhook(self, claimed: Claimed) -> Outcome:

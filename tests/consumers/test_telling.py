@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
 from email.utils import format_datetime
 from ipaddress import ip_network
 from pathlib import Path
@@ -36,7 +37,7 @@ from domain.commands import CreateOptions, ExecutePhase, PauseFlow, RequestInput
 from domain.errors import SubscriptionDisabled
 from domain.subscriptions import CreateSubscription, RotateSubscriptionSecret, SubscriptionFilter, UpdateSubscription
 from eventstore.notifications import Notifications, ToTell, make
-from eventstore.service import SmtpConfig, TellingConfig
+from eventstore.service import MailFolder, SmtpConfig, TellingConfig
 from eventstore.subscriptions import Subscriptions, new_secret
 from eventstore.tasks import end_all
 from tests.eventstore.house import House, imported, open_house
@@ -56,7 +57,7 @@ def config(mail: MailServer | None = None, **given: Any) -> TellingConfig:
             webhook_hosts=("127.0.0.1", "localhost"),
             webhook_http=True,
         ),
-        "smtp": SmtpConfig(host="127.0.0.1", port=mail.port, security="plain", sender="mfo@mfo.test") if mail else None,
+        "mail": SmtpConfig(host="127.0.0.1", port=mail.port, security="plain", sender="mfo@mfo.test") if mail else None,
         "webhook_networks": ("127.0.0.0/8", "::1/128"),
         "webhook_timeout_seconds": 20.0,
         "public_url": "https://flows.test",
@@ -555,12 +556,7 @@ async def test_a_password_goes_over_tls_and_never_in_clear(
     context = certified(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     given = {"users": {"mfo": "hunter2"}, "starttls": context if security == "starttls" else None}
-    payload = {
-        "type": "flow.completed",
-        "timestamp": "",
-        "data": {"flow_name": "n", "flow_type": "t", "status": "s", "flow_id": "i"},
-    }
-    letter = compose(uuid4(), payload, "ann@example.com", "mfo@mfo.test", datetime.now(UTC))
+    letter = a_letter()
     async with mail_server(context if security == "tls" else None, **given) as mail:
         smtp = SmtpConfig(
             host="127.0.0.1",
@@ -579,6 +575,27 @@ async def test_a_password_goes_over_tls_and_never_in_clear(
         outcome = await asyncio.to_thread(send, replace(smtp, port=mail.port, security="starttls"), letter)
         assert outcome.came is Came.FAILED
         assert (mail.got, mail.logged_in) == ([], [])
+
+
+def test_mail_for_a_folder_is_a_file_that_is_whole_and_sent_again_replaces_itself(tmp_path: Path) -> None:
+    folder, letter = MailFolder(path=tmp_path / "mail", sender="mfo@mfo.test"), a_letter()
+    assert [send(folder, letter).came for _ in range(2)] == [Came.SENT, Came.SENT]
+    [kept] = folder.path.iterdir()
+    assert kept.suffix == ".eml"
+    assert kept.read_bytes() == letter.as_bytes()
+    taken = tmp_path / "taken"
+    taken.touch()
+    outcome = send(replace(folder, path=taken), letter)
+    assert (outcome.came, outcome.error) == (Came.FAILED, "the mail folder cannot be written to: FileExistsError")
+
+
+def a_letter() -> EmailMessage:
+    payload = {
+        "type": "flow.completed",
+        "timestamp": "",
+        "data": {"flow_name": "n", "flow_type": "t", "status": "s", "flow_id": "i"},
+    }
+    return compose(uuid4(), payload, "ann@example.com", "mfo@mfo.test", datetime.now(UTC))
 
 
 def certified(folder: Path) -> ssl.SSLContext:

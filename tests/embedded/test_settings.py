@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from domain.errors import SettingsError
+from eventstore.config import MailFolder, SmtpConfig
 from mfo.settings import Settings, as_markdown, load_settings, variable
 
 COMPOSE = Path(__file__).resolve().parents[2] / "compose.yaml"
@@ -176,9 +177,9 @@ def test_the_ways_of_telling_are_what_was_set(monkeypatch: pytest.MonkeyPatch, t
     for name, value in (MAIL | more).items():
         monkeypatch.setenv(name, value)
     telling = load_settings().telling_config()
-    assert telling.smtp is not None
-    assert (telling.smtp.host, telling.smtp.port, telling.smtp.security) == ("mail.example.com", 587, "starttls")
-    assert (telling.smtp.user, telling.smtp.password) == ("mfo", "hunter2")
+    assert isinstance(telling.mail, SmtpConfig)
+    assert (telling.mail.host, telling.mail.port, telling.mail.security) == ("mail.example.com", 587, "starttls")
+    assert (telling.mail.user, telling.mail.password) == ("mfo", "hunter2")
     assert "hunter2" not in repr(telling)
     assert telling.addressing.mail
     assert telling.addressing.email_domains == ("example.com", "*.corp.test")
@@ -186,9 +187,18 @@ def test_the_ways_of_telling_are_what_was_set(monkeypatch: pytest.MonkeyPatch, t
     assert telling.public_url == "https://flows.example.com"
 
 
+def test_mail_is_put_into_a_folder_instead_where_one_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MFO_MAIL_FOLDER", str(tmp_path))
+    telling = load_settings().telling_config()
+    assert telling.mail == MailFolder(path=tmp_path, sender="mfo@localhost")
+    assert telling.addressing.mail
+    monkeypatch.setenv("MFO_SMTP_FROM", "flows@example.com")
+    assert load_settings().telling_config().mail == MailFolder(path=tmp_path, sender="flows@example.com")
+
+
 def test_without_a_word_nothing_is_told_to_anybody() -> None:
     telling = Settings().telling_config()
-    assert telling.smtp is None
+    assert telling.mail is None
     assert not telling.addressing.mail
     assert telling.addressing.email_domains == telling.addressing.webhook_hosts == telling.webhook_networks == ()
 
@@ -198,6 +208,8 @@ def test_without_a_word_nothing_is_told_to_anybody() -> None:
     [
         ({"MFO_SMTP_FROM": "mfo@example.com"}, "MFO_SMTP_FROM is set and MFO_SMTP_URL is not"),
         ({"MFO_SMTP_URL": "smtp://mail"}, "MFO_SMTP_FROM is missing"),
+        (MAIL | {"MFO_MAIL_FOLDER": "/mail"}, "MFO_SMTP_URL and MFO_MAIL_FOLDER are both set"),
+        ({"MFO_MAIL_FOLDER": "/mail", "MFO_SMTP_USER": "mfo"}, "MFO_SMTP_USER is set and MFO_SMTP_URL is not"),
         (
             MAIL | {"MFO_SMTP_URL": "smtp://mfo:hunter2@mail"},
             "the password go into MFO_SMTP_USER and MFO_SMTP_PASSWORD",
