@@ -77,7 +77,7 @@ async def test_what_happens_is_heard_as_it_happens(config: ServiceConfig) -> Non
         made = await make(client)
         await client.tell(made["flow_id"], "cancel", {"reason": "a test \u2028 of lines"})
         costs = await make(client, "costs", "released")
-        events = await asyncio.wait_for(listening, 10)
+        events = await asyncio.wait_for(listening, 60)
         assert [(event["flow_id"], event["version"]) for event in events] == [
             (made["flow_id"], 1),
             (made["flow_id"], 2),
@@ -87,12 +87,12 @@ async def test_what_happens_is_heard_as_it_happens(config: ServiceConfig) -> Non
         assert events[1]["data"]["reason"] == "a test \u2028 of lines"
         assert {event["flow_type"] for event in events} == {"discovery", "released"}
         assert events[0]["position"] == made["position"]
-        assert [event["flow_id"] for event in await asyncio.wait_for(picky, 10)] == [costs["flow_id"]]
+        assert [event["flow_id"] for event in await asyncio.wait_for(picky, 60)] == [costs["flow_id"]]
         await make(client, "the fourth")
-        assert (await asyncio.wait_for(from_there, 10))[:3] == events
+        assert (await asyncio.wait_for(from_there, 60))[:3] == events
         assert not deaf.done()
         deaf.cancel()
-        of_one = await asyncio.wait_for(heard(client, 2, flow_id=made["flow_id"], after=first["position"]), 10)
+        of_one = await asyncio.wait_for(heard(client, 2, flow_id=made["flow_id"], after=first["position"]), 60)
         assert of_one == events[:2]
         with pytest.raises(ServiceError) as refused:
             await heard(client, 1, flow_id=str(uuid4()))
@@ -167,7 +167,7 @@ async def test_a_quiet_stream_moves_the_place_on(api: Api, monkeypatch: pytest.M
     made = await api.made(project=False)
     beat = b""
     while made["position"].encode() not in beat:
-        beat = await asyncio.wait_for(anext(stream), 10)
+        beat = await asyncio.wait_for(anext(stream), 60)
         assert beat.startswith(b": still here\nid: ")
     # an end of the service ends it
     api.service.tail.close()

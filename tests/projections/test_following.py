@@ -107,7 +107,7 @@ async def test_waiting_readers_are_woken(told_house: House, following: Following
         async with following(told_house.flows()) as runner:
             await live(runner)
             await told_house.begin()
-            async for notice in listener.notifies(timeout=10, stop_after=1):
+            async for notice in listener.notifies(timeout=60, stop_after=1):
                 assert notice.payload == NAME
                 break
             else:
@@ -179,7 +179,7 @@ async def test_a_topic_made_anew_while_we_follow_loses_nothing(
 
         def made() -> bool:
             try:
-                admin.create_topics([NewTopic(topic, 4, 1)])[topic].result(timeout=10)
+                admin.create_topics([NewTopic(topic, 4, 1)])[topic].result(timeout=30)
             except KafkaException:
                 return False
             return True
