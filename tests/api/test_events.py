@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -157,6 +157,23 @@ async def test_a_listener_that_does_not_fetch_is_let_go_and_holds_up_nobody(
     for stream in (back, awake):
         await stream.aclose()
     assert tail.listening == 0
+
+
+async def test_who_comes_back_hears_nothing_of_another_tenants_flows(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.listening.HEARTBEAT_SECONDS", 0.01)
+    tail = api.service.tail
+    mine = tail.events(Listener((api.account, UUID(api.tenant["X-Engagement-ID"]))), None)
+    place = int((await anext(mine)).decode().rpartition(":")[2])
+    made = await api.made(project=False)
+    while made["flow_id"].encode() not in await asyncio.wait_for(anext(mine), 60):
+        pass
+    # of what lies between that place and now, too
+    for stranger in ((api.account, uuid4()), (uuid4(), UUID(api.tenant["X-Engagement-ID"]))):
+        back = tail.events(Listener(stranger), place)
+        assert (await anext(back)).startswith(b"retry: ")
+        assert (await asyncio.wait_for(anext(back), 60)).startswith(b": still here")
+        await back.aclose()
+    await mine.aclose()
 
 
 async def test_a_quiet_stream_moves_the_place_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
