@@ -19,8 +19,8 @@ from domain.errors import Overloaded
 from domain.events import TOPICS, FlowCancelled, FlowCreated
 from eventstore.service import ServiceConfig
 from mfo.client import Client, ServiceError, blocks
+from mfo.embedded.processes import free_port
 from tests.api.conftest import Api, Json, config_for, new_tenant, problem
-from tests.api.test_server import free_port
 from tests.waiting import until
 
 
