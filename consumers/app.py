@@ -212,6 +212,9 @@ async def _connected(config: ServiceConfig) -> Any:
             await close(kafka.stop)
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
+        except BaseException:
+            await close(kafka.stop)
+            raise
         else:
             return kafka
 

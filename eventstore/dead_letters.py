@@ -22,6 +22,7 @@ from domain.errors import BodyTooLarge, NotHere, Refused, Unavailable
 from domain.words import SENSITIVE_KEYS
 from eventstore.config import ServiceConfig
 from eventstore.relay import producer
+from eventstore.tasks import close
 
 READ_SECONDS = 10.0
 PREVIEW = 200
@@ -193,7 +194,7 @@ class DeadLetters:
         except (KafkaError, TimeoutError, OSError) as error:
             raise KafkaUnavailable from error
         finally:
-            await kafka.stop()
+            await close(kafka.stop)
         return {"topic": at.topic, "partition": at.partition, "offset": at.offset, "replays": replays}
 
     @asynccontextmanager
@@ -212,7 +213,7 @@ class DeadLetters:
         except (KafkaError, TimeoutError, OSError) as error:
             raise KafkaUnavailable from error
         finally:
-            await consumer.stop()
+            await close(consumer.stop)
 
     async def _bounds(self, consumer: AIOKafkaConsumer) -> dict[int, tuple[int, int]]:
         """The first offset that is kept and the next that will be written, by partition."""

@@ -7,6 +7,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from eventstore.tasks import close
+
 MAKE_TOPICS = "`python -m mfo.embedded.make_topics` makes the topics that are missing"
 
 
@@ -23,8 +25,8 @@ async def told_upto(bootstrap: str, topic: str) -> int | None:
     confirmation, so a topic that ends before the relay's place was made anew, or has lost its end. Raises KafkaError.
     """
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, enable_auto_commit=False, fetch_max_wait_ms=50)
-    await consumer.start()
     try:
+        await consumer.start()
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
         if not partitions:
             return 0
@@ -39,7 +41,7 @@ async def told_upto(bootstrap: str, topic: str) -> int | None:
                     waited.discard(part)
         return None if any(first[part] == ends[part] > 0 for part in partitions) else newest
     finally:
-        await consumer.stop()
+        await close(consumer.stop)
 
 
 def _place(record: Any) -> int:

@@ -381,8 +381,8 @@ async def _subscriber(bootstrap: str) -> AsyncIterator[Subscriber]:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap, group_id=None, auto_offset_reset="earliest", fetch_max_wait_ms=50
     )
-    await consumer.start()
     try:
+        await consumer.start()
         topic = Topics().events
         partitions = consumer.partitions_for_topic(topic) or await _partitions(consumer, topic)
         consumer.assign([TopicPartition(topic, number) for number in partitions])

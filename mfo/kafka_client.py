@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -27,7 +28,7 @@ from domain.errors import MfoError
 from domain.events import FLOW_PREFIX
 from eventstore.config import Topics
 from eventstore.relay import producer
-from eventstore.tasks import close
+from eventstore.tasks import close, end_all
 from mfo.client import Client, ServiceError
 from mfo.running import Unreachable
 
@@ -135,9 +136,11 @@ class CommandSender:
             await self._consumer.seek_to_end()
             for part in self._consumer.assignment():
                 await self._consumer.position(part)
-        except KafkaError as error:
+        except BaseException as error:
             await self._stop()
-            raise Unreachable(f"Kafka cannot be reached at {self._bootstrap}: {error}") from None
+            if isinstance(error, KafkaError):
+                raise Unreachable(f"Kafka cannot be reached at {self._bootstrap}: {error}") from None
+            raise
         self._listening = asyncio.create_task(self._listen(), name="replies")
         return self
 
@@ -210,12 +213,12 @@ class CommandSender:
                 await asyncio.sleep(0.2)
 
     async def _stop(self) -> None:
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
-        for part in (self._consumer, self._producer):
-            if part is not None:
-                await close(part.stop)
+        async with AsyncExitStack() as stack:
+            for part in (self._producer, self._consumer):
+                if part is not None:
+                    stack.push_async_callback(close, part.stop)
+            if self._listening is not None:
+                await end_all([self._listening])
 
 
 class EventFollower:
@@ -254,9 +257,11 @@ class EventFollower:
         )
         try:
             await self._consumer.start()
-        except KafkaError as error:
+        except BaseException as error:
             await self.__aexit__(None, None, None)
-            raise Unreachable(f"Kafka cannot be reached at {self._bootstrap}: {error}") from None
+            if isinstance(error, KafkaError):
+                raise Unreachable(f"Kafka cannot be reached at {self._bootstrap}: {error}") from None
+            raise
         return self
 
     async def __aexit__(

@@ -13,7 +13,7 @@ from typing import Literal
 import uvloop
 
 from eventstore import tracing
-from eventstore.broken_wires import told_as_broken
+from eventstore.broken_wires import mend_wires
 from eventstore.config import ServiceConfig
 from eventstore.garbage import collecting_seldom
 from mfo.settings import load_settings
@@ -33,7 +33,7 @@ def run_service(name: Name) -> None:
         tracing.set_up(name, settings.traces_endpoint)
     config = settings.service_config(name)
     run: Callable[[ServiceConfig], Awaitable[None]] = importlib.import_module(f"{name}.app").run
-    told_as_broken()
+    mend_wires()
     # what a service has loaded by now stays until its end
     gc.collect()
     gc.freeze()

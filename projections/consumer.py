@@ -14,7 +14,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from time import monotonic, perf_counter
 from typing import Any
 from uuid import UUID
@@ -209,10 +209,12 @@ class Runner(ConsumerRebalanceListener):  # type: ignore[misc]
         finally:
             self._tap = None
             member, self._member = self._member, None
-            if member is not None:
-                await close(member.stop)
-            await end_all(self._looks.copy())
-            await self._disconnect()
+            # whoever is cancelled while one of them ends, ends the others too
+            async with AsyncExitStack() as stack:
+                stack.push_async_callback(self._disconnect)
+                stack.push_async_callback(end_all, self._looks.copy())
+                if member is not None:
+                    stack.push_async_callback(close, member.stop)
 
     async def _turn(self, tap: Tap) -> None:
         """Apply what has come, after the rest that the projection takes, and measure when it is time to."""

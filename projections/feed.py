@@ -19,7 +19,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from eventstore.config import ServiceConfig
-from eventstore.tasks import close
+from eventstore.tasks import close, end_all
 from eventstore.wake import woken
 from projections.metrics import CUT_OFF, STRANGE
 from projections.told import MessageStrange, Told, from_kafka
@@ -212,10 +212,11 @@ class _Reader:
     async def stop(self) -> None:
         """End, whatever state it is in."""
         self.ended = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        await close(self._consumer.stop)
+        try:
+            if self._task is not None:
+                await end_all([self._task])
+        finally:
+            await close(self._consumer.stop)
 
     async def follow(self, tap: Tap, partitions: frozenset[int]) -> dict[int, int]:
         """See `Tap.follow`."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from eventstore.broken_wires import mend_wires
 from tests.stack import Stack, session_stack
 
 STACK = pytest.StashKey[Stack]()
@@ -33,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # a hundred services, children and commands are started: each compiles all of our modules where bytecode is not kept
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    # as in a service: what a client leaves open would fail whichever test the garbage is collected in
+    mend_wires()
     config.stash[STACK] = session_stack(dict(os.environ))
     # told to end, a run ends as by Ctrl-C: with all that it started
     for number in (signal.SIGTERM, signal.SIGHUP):

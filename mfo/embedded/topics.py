@@ -32,10 +32,6 @@ async def ensure_topics(
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
         await admin.start()
-    except KafkaConnectionError:
-        await admin.close()
-        raise EmbeddedError(f"Kafka does not answer at {bootstrap}.") from None
-    try:
         here = set(await admin.list_topics())
         wanted = {f"{prefix}.{name}": CONFIGS.get(name, {}) for name in TOPICS} | {name: {} for name in extra}
         missing = [
@@ -46,6 +42,8 @@ async def ensure_topics(
         if not missing:
             return []
         answer = await admin.create_topics(missing)
+    except KafkaConnectionError:
+        raise EmbeddedError(f"Kafka does not answer at {bootstrap}.") from None
     finally:
         await admin.close()
     made = []

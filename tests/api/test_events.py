@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -19,8 +19,8 @@ from domain.errors import Overloaded
 from domain.events import TOPICS, FlowCancelled, FlowCreated
 from eventstore.service import ServiceConfig
 from mfo.client import Client, ServiceError, blocks
+from mfo.embedded.processes import free_port
 from tests.api.conftest import Api, Json, config_for, new_tenant, problem
-from tests.api.test_server import free_port
 from tests.waiting import until
 
 
@@ -77,7 +77,7 @@ async def test_what_happens_is_heard_as_it_happens(config: ServiceConfig) -> Non
         made = await make(client)
         await client.tell(made["flow_id"], "cancel", {"reason": "a test \u2028 of lines"})
         costs = await make(client, "costs", "released")
-        events = await asyncio.wait_for(listening, 10)
+        events = await asyncio.wait_for(listening, 60)
         assert [(event["flow_id"], event["version"]) for event in events] == [
             (made["flow_id"], 1),
             (made["flow_id"], 2),
@@ -87,12 +87,12 @@ async def test_what_happens_is_heard_as_it_happens(config: ServiceConfig) -> Non
         assert events[1]["data"]["reason"] == "a test \u2028 of lines"
         assert {event["flow_type"] for event in events} == {"discovery", "released"}
         assert events[0]["position"] == made["position"]
-        assert [event["flow_id"] for event in await asyncio.wait_for(picky, 10)] == [costs["flow_id"]]
+        assert [event["flow_id"] for event in await asyncio.wait_for(picky, 60)] == [costs["flow_id"]]
         await make(client, "the fourth")
-        assert (await asyncio.wait_for(from_there, 10))[:3] == events
+        assert (await asyncio.wait_for(from_there, 60))[:3] == events
         assert not deaf.done()
         deaf.cancel()
-        of_one = await asyncio.wait_for(heard(client, 2, flow_id=made["flow_id"], after=first["position"]), 10)
+        of_one = await asyncio.wait_for(heard(client, 2, flow_id=made["flow_id"], after=first["position"]), 60)
         assert of_one == events[:2]
         with pytest.raises(ServiceError) as refused:
             await heard(client, 1, flow_id=str(uuid4()))
@@ -159,6 +159,23 @@ async def test_a_listener_that_does_not_fetch_is_let_go_and_holds_up_nobody(
     assert tail.listening == 0
 
 
+async def test_who_comes_back_hears_nothing_of_another_tenants_flows(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.listening.HEARTBEAT_SECONDS", 0.01)
+    tail = api.service.tail
+    mine = tail.events(Listener((api.account, UUID(api.tenant["X-Engagement-ID"]))), None)
+    place = int((await anext(mine)).decode().rpartition(":")[2])
+    made = await api.made(project=False)
+    while made["flow_id"].encode() not in await asyncio.wait_for(anext(mine), 60):
+        pass
+    # of what lies between that place and now, too
+    for stranger in ((api.account, uuid4()), (uuid4(), UUID(api.tenant["X-Engagement-ID"]))):
+        back = tail.events(Listener(stranger), place)
+        assert (await anext(back)).startswith(b"retry: ")
+        assert (await asyncio.wait_for(anext(back), 60)).startswith(b": still here")
+        await back.aclose()
+    await mine.aclose()
+
+
 async def test_a_quiet_stream_moves_the_place_on(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.listening.HEARTBEAT_SECONDS", 0.01)
     listener = Listener((uuid4(), uuid4()))
@@ -167,7 +184,7 @@ async def test_a_quiet_stream_moves_the_place_on(api: Api, monkeypatch: pytest.M
     made = await api.made(project=False)
     beat = b""
     while made["position"].encode() not in beat:
-        beat = await asyncio.wait_for(anext(stream), 10)
+        beat = await asyncio.wait_for(anext(stream), 60)
         assert beat.startswith(b": still here\nid: ")
     # an end of the service ends it
     api.service.tail.close()

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import pytest
 
@@ -91,14 +91,22 @@ async def test_a_flow_begins_when_its_time_has_come(house: House, module_url: st
     async with keeping(module_url) as keeper:
         await looked(keeper)
         assert await house.facts(flow_id) == ["FlowCreated"]
+        [(name, token)] = await house.rows("select name, token from timers")
         await house.shift_clock(3601)
         await fired(house, keeper, flow_id)
     assert await house.rows("select 1 from timers") == []
+    # whoever fires it again says the same
+    said = await house.one("select command_id from command_log where flow_id = %s and command = 'FireTimer'", flow_id)
+    assert said == str(uuid5(flow_id, f"{name}:{token}"))
 
 
-async def test_a_timer_that_is_set_for_soon_fires_without_being_asked(house: House, module_url: str) -> None:
+async def test_a_timer_that_is_set_for_soon_fires_without_being_asked(
+    house: House, module_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # nobody looks by the way
+    monkeypatch.setattr("consumers.timers.IDLE_SECONDS", 600.0)
     async with keeping(module_url):
-        await ended(house, await later(house, 0.05), within=4)
+        await ended(house, await later(house, 0.05), within=60)
 
 
 async def test_a_clock_that_goes_back_loses_no_timer_and_repeats_none(house: House, module_url: str) -> None:

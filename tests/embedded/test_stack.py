@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import time
-
 import psycopg
+import pytest
 from confluent_kafka.admin import AdminClient
 
 from mfo.embedded import topic_names
 from tests.stack import Stack
 
 
-def test_a_fresh_database_has_the_schema_and_nobody_elses_rows(stack: Stack) -> None:
+def test_a_fresh_database_has_the_schema_and_nobody_elses_rows(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     with stack.database(migrated=True) as one:
         with psycopg.connect(one) as connection:
             assert connection.execute("select count(*) from mfo.stored_events").fetchone() == (0,)
             connection.execute("create table mfo.mine (n int)")
-        began = time.monotonic()
-        with stack.database(migrated=True) as two:
-            assert time.monotonic() - began < 5
-            with psycopg.connect(two) as connection:
-                assert connection.execute("select to_regclass('mfo.mine')").fetchone() == (None,)
+        # it is a copy: migrating each would take seconds
+        monkeypatch.delattr("eventstore.migrate.upgrade")
+        with stack.database(migrated=True) as two, psycopg.connect(two) as connection:
+            assert connection.execute("select to_regclass('mfo.mine')").fetchone() == (None,)
 
 
 def test_a_test_that_left_its_connection_open_holds_up_nobody(stack: Stack) -> None:

@@ -276,9 +276,9 @@ async def test_workers_are_told_when_somebody_stops_their_work(house: House) -> 
         await house.ask(CancelFlow(flow_id=between.id))
         assert [notice async for notice in listening.notifies(timeout=0.2)] == []
         await house.ask(PauseFlow(flow_id=running.id))
-        assert [notice.channel async for notice in listening.notifies(timeout=10, stop_after=1)] == ["mfo_signals"]
+        assert [notice.channel async for notice in listening.notifies(timeout=60, stop_after=1)] == ["mfo_signals"]
         await house.ask(CancelFlow(flow_id=running.id))
-        assert [notice.channel async for notice in listening.notifies(timeout=10, stop_after=1)] == ["mfo_signals"]
+        assert [notice.channel async for notice in listening.notifies(timeout=60, stop_after=1)] == ["mfo_signals"]
 
 
 async def test_deadlines_pass_by_the_stores_clock(house: House) -> None:

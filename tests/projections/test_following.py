@@ -53,7 +53,7 @@ async def position(house: House, name: str = NAME) -> int:
     return int(await house.one("select position from projections where name = %s", name) or 0)
 
 
-async def arrived(house: House, *flow_ids: UUID, timeout: float = 15) -> None:  # noqa: ASYNC109 - as in until
+async def arrived(house: House, *flow_ids: UUID, timeout: float = 60) -> None:  # noqa: ASYNC109 - as in until
     await until(lambda: house.up_to_date(*flow_ids), timeout)
 
 
@@ -107,13 +107,29 @@ async def test_waiting_readers_are_woken(told_house: House, following: Following
         async with following(told_house.flows()) as runner:
             await live(runner)
             await told_house.begin()
-            async for notice in listener.notifies(timeout=10, stop_after=1):
+            async for notice in listener.notifies(timeout=60, stop_after=1):
                 assert notice.payload == NAME
                 break
             else:
                 raise AssertionError("nobody was woken")
     finally:
         await listener.close()
+
+
+async def test_one_that_is_told_to_end_again_as_it_ends_lets_go_of_the_database(told_house: House) -> None:
+    runner = Runner(told_house.side.config, told_house.flows())
+    following = asyncio.create_task(runner.run())
+    await live(runner)
+    assert runner._connection is not None
+    # its member leaves the group, which takes an answer of Kafka's
+    following.cancel()
+    while runner._member is not None:  # noqa: ASYNC110 - no longer than a turn of the loop
+        await asyncio.sleep(0)
+    assert not following.done()
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
+    assert runner._connection is None
 
 
 async def test_a_restart_goes_on_at_the_stored_offsets(told_house: House, following: Following) -> None:
@@ -179,7 +195,7 @@ async def test_a_topic_made_anew_while_we_follow_loses_nothing(
 
         def made() -> bool:
             try:
-                admin.create_topics([NewTopic(topic, 4, 1)])[topic].result(timeout=10)
+                admin.create_topics([NewTopic(topic, 4, 1)])[topic].result(timeout=30)
             except KafkaException:
                 return False
             return True
@@ -187,7 +203,7 @@ async def test_a_topic_made_anew_while_we_follow_loses_nothing(
         await until(made, 60)
         async with running(Relay(config).run()):
             second = await house.begin()
-            await arrived(house, first, second, timeout=40)
+            await arrived(house, first, second)
 
 
 async def test_a_gap_on_kafka_is_filled_and_repeats_are_dropped(config: ServiceConfig, following: Following) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +22,16 @@ from tests.waiting import until
 
 
 async def on_kafka(config: ServiceConfig) -> list[Any]:
+    """All that lies on the topic of checkpoints."""
     consumer = AIOKafkaConsumer(
         config.topics.checkpoints, bootstrap_servers=config.kafka_bootstrap, auto_offset_reset="earliest"
     )
-    await consumer.start()
-    try:
-        found = [record for records in (await consumer.getmany(timeout_ms=2000)).values() for record in records]
-    finally:
-        await consumer.stop()
+    found: list[Any] = []
+    async with consumer, asyncio.timeout(60):
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        while any([await consumer.position(partition) < end for partition, end in ends.items()]):
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found += records
     return found
 
 
