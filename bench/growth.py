@@ -31,6 +31,9 @@ from eventstore.service import WriteSide, write_side
 from eventstore.timers import drop, due
 from mfo.running import Running
 
+# as many as there are of 1,000 flows
+PAGE = 10
+AT_WORK = "select count(*) from pg_stat_activity where backend_type = 'autovacuum worker'"
 PARTS = ("commands", "claims", "timers", "reads", "history")
 SIZES = ("1000", "100000", "1000000")
 COMMANDS = 4000
@@ -134,6 +137,7 @@ async def reads(where: Running, size: int, rate: float, seconds: float) -> dict[
     async with await psycopg.AsyncConnection.connect(variables["MFO_DATABASE_URL"], autocommit=True) as connection:
         await connection.execute(HEADS)
         await connection.execute("vacuum analyze heads")
+        await _settled(connection)
     found, known = {}, list[str]()
     async with session(where) as asking:
         # a status is asked of flows that have a history
@@ -142,7 +146,10 @@ async def reads(where: Running, size: int, rate: float, seconds: float) -> dict[
             await asyncio.gather(*(made() for _ in range(10)))
 
         async def listed() -> None:
-            await answered(asking.get("/api/v1/flows", params={"flow_type": "discovery", "status": "processing"}))
+            wanted = {"flow_type": "discovery", "status": "processing", "limit": str(PAGE)}
+            page = await answered(asking.get("/api/v1/flows", params=wanted))
+            if len(page["flows"]) < PAGE:
+                raise RuntimeError(f"{len(page['flows'])} flows on a page; pages of one length are compared")
 
         async def newest() -> None:
             await answered(asking.get("/api/v1/flows"))
@@ -163,6 +170,13 @@ async def reads(where: Running, size: int, rate: float, seconds: float) -> dict[
                 "processor": processor,
             }
     return found
+
+
+async def _settled(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Wait until what so many rows at once leave behind has been seen to: pages to write, tables to vacuum and analyze."""
+    await connection.execute("checkpoint")
+    while (await (await connection.execute(AT_WORK)).fetchone()) != (0,):
+        await asyncio.sleep(0.5)
 
 
 async def long_history(store: OwnStore, events: int) -> dict[str, float]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import aclosing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,9 +44,10 @@ async def _measured(where: Running, file: Path, rows: int) -> dict[str, Any]:
                 options={"auto_execute": True, "timeout_seconds": PATIENCE_SECONDS},
             )
             flow: dict[str, Any] = {}
-            async for flow in client.follow(made["flow_id"]):
-                if flow["status"] in ENDS:
-                    break
+            async with aclosing(client.follow(made["flow_id"])) as told:
+                async for flow in told:
+                    if flow["status"] in ENDS:
+                        break
             took["assets"] = time.perf_counter() - began
             processor = spent(before, parts.take(), rows / 1000, "1,000 rows")
     if said["state"] != "readable" or said["rows"] < rows or flow["status"] != "completed":

@@ -33,12 +33,15 @@ from mfo.embedded.processes import (
 
 USER = "mfo"
 DATABASE = "mfo"
+# an eighth of the machine's memory, taken page by page as it is used: keys are random, so every index wants to be in it
+SHARED_BUFFERS_MB = max(128, min(1024, psutil.virtual_memory().total // (8 << 20)))
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "max_connections": "200",
-    "shared_buffers": "128MB",
+    "shared_buffers": f"{SHARED_BUFFERS_MB}MB",
     "max_wal_size": "4GB",
-    "wal_compression": "on",
+    # pglz, the only way of this build, takes longer than the writing that it saves
+    "wal_compression": "off",
     "fsync": "on",
     "synchronous_commit": "on",
     "password_encryption": "scram-sha-256",
