@@ -34,7 +34,8 @@ PostgresSource = Literal["address", "container", "wheel"]
 KafkaSource = Literal["address", "container", "jars", "builtin"]
 PARTITIONS = 4
 # no test of the session's server crashes it; those that do have servers of their own, which keep every promise
-UNSAFE_AND_QUICK = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
+# tests make and drop many small schemas; each drop looks through all buffers
+UNSAFE_AND_QUICK = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB", "shared_buffers": "128MB"}
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 4 << 30
 POSTGRES_IMAGE = "postgres:18"
